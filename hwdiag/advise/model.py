@@ -1,0 +1,49 @@
+"""What advising gives: findings and recommendations, each pointing at its evidence."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hwdiag.measure.model import Interval
+from hwdiag.model import Value
+
+
+class Finding(Value):
+    """Something wrong or notable."""
+
+    id: str
+    """Stable slug: ``inherited-openblas-coretype``."""
+    severity: Literal["problem", "warning", "note"]
+    title: str
+    detail: str
+    """Why it matters and what to do, in sentences."""
+    evidence: tuple[str, ...] = ()
+    """Measurement ids (``m017``) or dotted paths into the record (``host.limits.cpu_quota``)."""
+
+
+class Recommendation(Value):
+    """A Launch for one workload or for all, or "keep what you have"."""
+
+    id: str
+    """Slug, unique in a record: ``launch-overall``, ``launch-gpt2``."""
+    scope: str
+    """Workload name or ``overall``."""
+    launch: str | None
+    """Name of the Launch to use; None: keep what you have."""
+    title: str
+    """One sentence with the figure: ``Run gpt2 with 4 threads: 1.31x as fast (1.27 to 1.36)``."""
+    why: str
+    speedup: Interval | None = None
+    risk: str = ""
+    undo: str = ""
+    evidence: tuple[str, ...] = ()
+    """Measurement ids."""
+
+
+class Check(Value):
+    """Something that was looked at and is fine, or that could not be looked at."""
+
+    id: str
+    state: Literal["fine", "unchecked"]
+    title: str
+    detail: str = ""

@@ -1,0 +1,56 @@
+"""CPU and node lists as the Linux kernel writes them, such as ``0-5,48-53``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
+
+MAX_CPU = 65535
+"""Highest id believed. Linux's own limit is NR_CPUS, 8192 in the largest distribution kernels."""
+
+_PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?")
+
+
+def parse_cpulist(text: str) -> tuple[int, ...]:
+    """Ids of a kernel list, sorted and unique; an empty text is the empty list.
+
+    The grammar is the kernel's (``Documentation/admin-guide/kernel-parameters.rst``, "cpu lists"):
+    ``a``, ``a-b`` and ``a-b:used/group``, joined by commas.
+
+    Raises:
+        ValueError: the text is not such a list, a range runs backwards or an id is above ``MAX_CPU``.
+    """
+    ids: set[int] = set()
+    for part in text.strip().split(",") if text.strip() else ():
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            raise ValueError(f"not a CPU list: {text[:80]!r}")
+        first, last, used, group = (int(g) if g is not None else None for g in match.groups())
+        assert first is not None
+        last = first if last is None else last
+        if last < first or last > MAX_CPU or used is not None and not 0 < used <= (group or 0):
+            raise ValueError(f"not a CPU list: {text[:80]!r}")
+        ids.update(i for i in range(first, last + 1) if used is None or group is None or (i - first) % group < used)
+    return tuple(sorted(ids))
+
+
+def format_cpulist(ids: Iterable[int]) -> str:
+    """The shortest kernel list for these ids: ``(0, 1, 2, 8)`` gives ``0-2,8``."""
+    ranges: list[list[int]] = []
+    for i in sorted(set(ids)):
+        if ranges and i == ranges[-1][1] + 1:
+            ranges[-1][1] = i
+        else:
+            ranges.append([i, i])
+    return ",".join(f"{a}-{b}" if b > a else f"{a}" for a, b in ranges)
+
+
+def _validate(value: Any) -> Any:
+    return parse_cpulist(value) if isinstance(value, str) else value
+
+
+CpuList = Annotated[tuple[int, ...], BeforeValidator(_validate), PlainSerializer(format_cpulist, return_type=str)]
+"""Ids in a data class: a sorted tuple in Python, a kernel list in JSON."""

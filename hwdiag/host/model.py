@@ -1,0 +1,252 @@
+"""Host: the facts of one machine at one time, as immutable values.
+
+``None`` means unknown. Where a fact is unknown for a reason worth telling (a permission, a broken file),
+``Host.gaps`` says so. Sizes are in bytes, frequencies in MHz.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from hwdiag.host.cpulist import CpuList
+from hwdiag.model import Value
+
+
+class Gap(Value):
+    """A fact that could not be read, and why."""
+
+    what: str
+    """File or interface, such as ``/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor``."""
+    why: str
+    """One clause: ``permission denied``, ``not a number: 'abc'``."""
+
+
+class System(Value):
+    """Kernel, distribution and the box around them."""
+
+    hostname: str
+    arch: str
+    """Machine name as ``uname -m`` says it: ``x86_64``, ``aarch64``."""
+    kernel: str | None = None
+    distribution: str | None = None
+    product: str | None = None
+    """Vendor and product name from DMI, or the device-tree model."""
+    hypervisor: str | None = None
+    """Name of the hypervisor where one is seen ("KVM", "unknown" if only the CPU flag tells), else None."""
+    container: str | None = None
+    """Container manager where one is seen: ``docker``, ``podman``, ``kubernetes``, ``lxc`` ..."""
+    machine_hash: str | None = None
+    """SHA-256 of ``hwdiag:`` plus ``/etc/machine-id``: tells machines apart without giving the id away (machine-id(5))."""
+    boot_id: str | None = None
+    cmdline: str | None = None
+
+
+class LogicalCpu(Value):
+    """One online logical CPU (hardware thread)."""
+
+    id: int
+    core: int
+    """Physical core, numbered 0.. over the whole machine in the order of its first CPU."""
+    socket: int
+    """Package, numbered 0.. in the order of its first CPU (not the kernel's physical_package_id, which has holes)."""
+    node: int | None = None
+    max_mhz: float | None = None
+    capacity: int | None = None
+    """Relative capacity of an Arm core, 1024 for the fastest (``cpu_capacity``)."""
+    kind: int = 0
+    """Index into ``Cpu.kinds``."""
+
+
+class CoreKind(Value):
+    """Cores of one kind: all of a usual machine; P-cores or E-cores, Cortex-X925 or A725, of a mixed one."""
+
+    name: str
+    cpus: CpuList
+    cores: int
+    max_mhz: float | None = None
+    capacity: int | None = None
+
+
+class Cache(Value):
+    """One cache instance."""
+
+    level: int
+    type: Literal["data", "instruction", "unified"]
+    size_bytes: int
+    cpus: CpuList
+    """Online CPUs that share it."""
+
+
+class Isa(Value):
+    """What the instruction set offers, of all online CPUs together (intersection)."""
+
+    level: str
+    """``x86-64-v1`` ... ``x86-64-v4``, ``armv8-a`` ..., or ``unknown``."""
+    features: tuple[str, ...]
+    """The ones that matter for numeric libraries, by their usual names: ``AVX2``, ``FMA``, ``AVX512F``, ``AMX-BF16``, ``SVE2`` ..."""
+    missing: tuple[str, ...]
+    """Of the same list for this architecture, the ones that are absent."""
+
+
+class Cpu(Value):
+    """The processors."""
+
+    vendor: str | None = None
+    model: str | None = None
+    """Marketing name; the kinds' names joined where cores differ and no other name is known."""
+    family: str | None = None
+    """Family/model/stepping of x86 (``6/62/4``), implementer/part of Arm (``0x41/0xd85``)."""
+    sockets: int | None = None
+    cores: int | None = None
+    """Physical cores with at least one online CPU."""
+    online: CpuList = ()
+    offline: CpuList = ()
+    """Present, but not online."""
+    smt: bool | None = None
+    """True if a core has more than one online CPU."""
+    logical: tuple[LogicalCpu, ...] = ()
+    kinds: tuple[CoreKind, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    flags: tuple[str, ...] = ()
+    """Raw flags of /proc/cpuinfo that all CPUs share, sorted."""
+    isa: Isa | None = None
+    governor: str | None = None
+    """cpufreq governor, the values joined by commas where CPUs differ."""
+    driver: str | None = None
+    boost: bool | None = None
+
+    @cached_property
+    def llc(self) -> tuple[Cache, ...]:
+        """The last-level caches: all instances of the highest level that holds data."""
+        level = max((c.level for c in self.caches if c.type != "instruction"), default=0)
+        return tuple(c for c in self.caches if c.level == level and c.type != "instruction")
+
+    @property
+    def llc_bytes(self) -> int:
+        """Sum of the last-level caches, 0 if unknown."""
+        return sum(c.size_bytes for c in self.llc)
+
+
+class NumaNode(Value):
+    """One NUMA node."""
+
+    id: int
+    cpus: CpuList
+    """Online CPUs; empty for a memory-only node."""
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
+    distances: tuple[int, ...] = ()
+    """To each node in the order of ``Host.numa``; 10 is local (ACPI SLIT)."""
+
+
+class Memory(Value):
+    """Main memory and how the kernel hands it out."""
+
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    swap_total_bytes: int | None = None
+    swap_free_bytes: int | None = None
+    page_bytes: int | None = None
+    transparent_hugepages: str | None = None
+    """``always``, ``madvise`` or ``never``."""
+
+
+class Gpu(Value):
+    """One GPU as NVML tells it. "Not supported" is None here, and normal for several fields on a GB10."""
+
+    index: int
+    name: str
+    uuid: str | None = None
+    bus_id: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    """Highest CUDA version that the driver supports, ``13.0``."""
+    architecture: str | None = None
+    compute_capability: str | None = None
+    memory_bytes: int | None = None
+    unified_memory: bool = False
+    """Shares its memory with the CPU (GB10, Jetson)."""
+    sm_mhz: float | None = None
+    sm_max_mhz: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    temperature_c: float | None = None
+    persistence: bool | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    node: int | None = None
+    """NUMA node next to it."""
+
+
+class Disk(Value):
+    """One block device that holds data (no loop, RAM or device-mapper devices)."""
+
+    name: str
+    kind: Literal["nvme", "sata", "scsi", "virtio", "mmc", "xen", "other"]
+    size_bytes: int | None = None
+    model: str | None = None
+    rotational: bool | None = None
+    scheduler: str | None = None
+    read_ahead_kb: int | None = None
+
+
+class Limits(Value):
+    """What this process may use, beside what the machine has."""
+
+    allowed: CpuList = ()
+    """CPUs that this process may run on: affinity and cpuset together."""
+    cpuset: CpuList | None = None
+    """CPUs of the cgroup's cpuset, None where no cpuset restricts."""
+    cpu_quota: float | None = None
+    """CPUs' worth of time per period allowed by the cgroup, the least over all its ancestors; None without quota."""
+    memory_limit_bytes: int | None = None
+    """The least memory limit of the cgroup and its ancestors, None without limit."""
+    mems: CpuList | None = None
+    """NUMA nodes that memory may come from (Mems_allowed_list)."""
+    cgroup_version: int | None = None
+    nofile: tuple[int | None, int | None] | None = None
+    """Soft and hard limit of open files; None inside for unlimited."""
+    memlock_bytes: tuple[int | None, int | None] | None = None
+    """Soft and hard limit of locked memory."""
+
+
+class Host(Value):
+    """The facts of one machine at one time."""
+
+    source: Literal["live", "directory"] = "live"
+    read_at: str
+    """UTC, ISO 8601."""
+    system: System
+    cpu: Cpu
+    memory: Memory
+    numa: tuple[NumaNode, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+    gpu_note: str | None = None
+    """Why there are no GPUs here, in a clause: ``no NVIDIA driver on this host``, ``NVML failed: Driver Not Loaded``."""
+    disks: tuple[Disk, ...] = ()
+    limits: Limits = Limits()
+    gaps: tuple[Gap, ...] = ()
+
+    @cached_property
+    def usable_cpus(self) -> tuple[int, ...]:
+        """Online CPUs that this process may run on; all online ones where no limit is known."""
+        allowed = set(self.limits.allowed) or set(self.cpu.online)
+        return tuple(c for c in self.cpu.online if c in allowed)
+
+    @cached_property
+    def usable_cores(self) -> tuple[tuple[int, ...], ...]:
+        """Usable CPUs grouped by physical core."""
+        usable = set(self.usable_cpus)
+        cores: dict[int, list[int]] = {}
+        for cpu in self.cpu.logical:
+            if cpu.id in usable:
+                cores.setdefault(cpu.core, []).append(cpu.id)
+        return tuple(tuple(ids) for ids in cores.values())
+
+    @cached_property
+    def usable_memory_bytes(self) -> int | None:
+        """Memory that may be used now: what is available, or the cgroup's limit where that is less."""
+        known = [b for b in (self.memory.available_bytes, self.limits.memory_limit_bytes) if b is not None]
+        return min(known, default=None)

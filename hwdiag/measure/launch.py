@@ -1,0 +1,60 @@
+"""Launch: how a process is started.
+
+The one object that a measurement runs under *and* that the emitted launch script is rendered from,
+so that what was measured is what is handed over.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hwdiag.host.cpulist import CpuList, format_cpulist
+from hwdiag.model import Value
+
+
+class Allocator(Value):
+    """A malloc replacement that is preloaded."""
+
+    name: Literal["tcmalloc", "tcmalloc_minimal", "jemalloc", "mimalloc"]
+    path: str
+
+
+class MemoryPolicy(Value):
+    """NUMA memory policy, as numactl(8) and set_mempolicy(2) mean it."""
+
+    mode: Literal["bind", "preferred", "interleave"]
+    nodes: CpuList
+
+
+class Launch(Value):
+    """How a process is started; every field that is None or empty is left as the caller has it."""
+
+    name: str
+    threads: int | None = None
+    """Intra-op threads: OpenMP's, and so ATen's, oneDNN's and MKL's."""
+    cpus: CpuList | None = None
+    """CPUs it may run on."""
+    memory: MemoryPolicy | None = None
+    allocator: Allocator | None = None
+    env: dict[str, str] = {}
+    """Further environment variables."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it changes nothing: today's default."""
+        return self == Launch(name=self.name)
+
+    def describe(self) -> str:
+        """What it sets, in words: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""
+        parts = []
+        if self.threads is not None:
+            parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
+        if self.cpus is not None:
+            parts.append(f"on CPUs {format_cpulist(self.cpus)}")
+        if self.memory is not None:
+            verb = {"bind": "bound to", "preferred": "preferably from", "interleave": "interleaved over"}[self.memory.mode]
+            parts.append(f"memory {verb} node{'s' if len(self.memory.nodes) > 1 else ''} {format_cpulist(self.memory.nodes)}")
+        if self.allocator is not None:
+            parts.append(self.allocator.name)
+        parts += [f"{k}={v}" for k, v in sorted(self.env.items())]
+        return ", ".join(parts) or "nothing set: as it runs today"

@@ -1,0 +1,199 @@
+"""What measuring gives: Software, Workload, Measurement and Comparison. Times in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Literal
+
+from hwdiag.host.cpulist import CpuList
+from hwdiag.model import Value
+
+OutcomeKind = Literal[
+    "ok", "signal", "out-of-memory", "timeout", "import-error", "error", "not-started", "not-applied", "wrong-result"
+]
+
+
+class Outcome(Value):
+    """How a child ended."""
+
+    kind: OutcomeKind
+    detail: str = ""
+    """One line for a person: ``killed by SIGILL (illegal instruction) while importing torch``."""
+
+    @property
+    def ok(self) -> bool:
+        return self.kind == "ok"
+
+
+class ThreadPool(Value):
+    """One native library with its own threads, found in the process's memory map."""
+
+    api: Literal["openmp", "blas"]
+    name: str
+    """``libgomp``, ``libiomp5``, ``libomp``, ``MKL``, ``OpenBLAS``, ``BLIS``, ``NVPL`` ..."""
+    version: str | None = None
+    path: str | None = None
+    threads: int | None = None
+
+
+class Software(Value):
+    """The PyTorch that the person really runs, as a child of that interpreter saw it."""
+
+    python: str
+    """Path of the interpreter."""
+    outcome: Outcome
+    python_version: str | None = None
+    prefix: str | None = None
+    torch_version: str | None = None
+    torch_path: str | None = None
+    cuda: str | None = None
+    """CUDA version torch was built for; None for a CPU build."""
+    cuda_devices: tuple[str, ...] = ()
+    cuda_note: str | None = None
+    """Why a CUDA build sees no device."""
+    cpu_capability: str | None = None
+    """``DEFAULT``, ``AVX2``, ``AVX512``, ``SVE256`` ...: the kernels that ATen dispatches to."""
+    mkl: bool | None = None
+    onednn: bool | None = None
+    build: str | None = None
+    """``torch.__config__.show()``."""
+    threads: int | None = None
+    interop_threads: int | None = None
+    pools: tuple[ThreadPool, ...] = ()
+    numpy_version: str | None = None
+    environment: dict[str, str] = {}
+    """Inherited variables that numeric libraries and loaders read (OMP_*, MKL_*, LD_PRELOAD ...)."""
+
+
+class Workload(Value):
+    """A named piece of work with its known operations and bytes."""
+
+    name: str
+    """``matmul-fp32``."""
+    title: str
+    """``Matrix product, fp32, 2048 x 2048``."""
+    kind: Literal["matmul", "conv2d", "copy", "triad", "resnet18", "gpt2"]
+    family: Literal["compute", "memory", "model"]
+    dtype: Literal["float32", "bfloat16", "float64"]
+    size: dict[str, int]
+    """What its builder in the worker is called with."""
+    flops: float
+    """Floating-point operations of one iteration, a multiply-add counted as two."""
+    bytes: float
+    """Bytes that one iteration must move at least: every operand read once plus every result written once."""
+    note: str | None = None
+    """What limits its meaning here: ``arrays hold only 1.3 times the last-level cache``."""
+
+    @property
+    def unit(self) -> str:
+        """``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, or ``ms`` for the nets."""
+        return {"memory": "GB/s", "compute": "GFLOP/s", "model": "ms"}[self.family]
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity, in FLOP per byte."""
+        return self.flops / self.bytes
+
+    def value(self, seconds: float) -> float:
+        """The time of one iteration in this workload's unit."""
+        if self.family == "model":
+            return seconds * 1e3
+        return (self.flops if self.family == "compute" else self.bytes) / seconds / 1e9
+
+
+class Applied(Value):
+    """What the child saw of its own Launch."""
+
+    threads: int
+    interop_threads: int
+    cpus: CpuList
+    memory_policy: str | None = None
+    """First word of numa_maps' policy: ``default``, ``bind:0``, ``interleave:0-1``."""
+    preloaded: tuple[str, ...] = ()
+    """Allocator libraries in the process's memory map."""
+    capability: str | None = None
+
+
+class Disturbance(Value):
+    """What the machine did meanwhile. None where the host does not tell."""
+
+    load: float | None = None
+    """1-minute load average before the child started."""
+    other_cpu: float | None = None
+    """CPUs kept busy by others than the child, on average."""
+    steal: float | None = None
+    """Share of CPU time that the hypervisor took, 0..1."""
+    throttled_s: float | None = None
+    """Time the cgroup's quota stopped it."""
+    swapped_bytes: int | None = None
+    mhz: float | None = None
+    """Mean current frequency after the run."""
+
+
+class Measurement(Value):
+    """Samples of one Workload under one Launch on one device, from one process."""
+
+    id: str
+    """``m017``."""
+    launch: str
+    workload: str
+    device: str = "cpu"
+    phase: Literal["screen", "confirm", "device"]
+    block: int
+    process: int
+    """Workloads measured by the same child share this number."""
+    outcome: Outcome
+    seconds: tuple[float, ...] = ()
+    """Time of each iteration, after the warm-up."""
+    warmup: int = 0
+    max_error: float | None = None
+    """Largest deviation from the reference, relative to its largest magnitude; None where this process did not check."""
+    tolerance: float | None = None
+    applied: Applied | None = None
+    peak_rss_bytes: int | None = None
+    disturbance: Disturbance = Disturbance()
+
+    @property
+    def median_s(self) -> float:
+        """The process's median iteration time in seconds. Raises ``ValueError`` without samples."""
+        if not self.seconds:
+            raise ValueError(f"{self.id} has no samples: {self.outcome.detail}")
+        return median(self.seconds)
+
+
+class Interval(Value):
+    """A median with its 95 % bootstrap interval over processes."""
+
+    median: float
+    low: float
+    high: float
+    processes: int
+    samples: int = 0
+
+
+class Estimate(Value):
+    """How long one Workload takes under one Launch: seconds over processes."""
+
+    workload: str
+    launch: str
+    device: str
+    seconds: Interval
+    measurements: tuple[str, ...]
+
+
+class Comparison(Value):
+    """A Launch against today's default on one workload (or ``overall``), from interleaved pairs of fresh processes."""
+
+    workload: str
+    """Workload name, or ``overall``: the geometric mean over ``Record.overall_of``."""
+    device: str = "cpu"
+    baseline: str
+    candidate: str
+    phase: Literal["screen", "confirm"]
+    speedup: Interval
+    """Baseline's time over the candidate's: 1.10 is 10 % faster."""
+    verdict: Literal["better", "same", "worse", "undecided"]
+    """``same`` if the whole interval lies within the minimum effect; ``better``/``worse`` only if the interval excludes 1
+    and the median is at least the minimum effect away from it."""
+    why: str
+    measurements: tuple[str, ...]

@@ -1,0 +1,11 @@
+"""What every data class of hwdiag is: an immutable, validated value that survives a trip through JSON."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Value(BaseModel):
+    """Base of all facts, measurements and conclusions: frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
