@@ -1,0 +1,1 @@
+"""What should change? Rules that turn evidence into findings, checks and recommendations."""

@@ -1,0 +1,1 @@
+"""How is it changed and undone? Scripts, rendered from the objects that were measured."""

@@ -1,0 +1,1 @@
+"""What could it do? Ceilings; later, machines that one does not own."""

@@ -1,0 +1,6 @@
+"""What is this machine? Reads a Root, gives a Host. No torch, no writes."""
+
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+
+__all__ = ["Root", "read_host"]

@@ -24,15 +24,19 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
         ValueError: the text is not such a list, a range runs backwards or an id is above ``MAX_CPU``.
     """
     ids: set[int] = set()
+    named = 0
     for part in text.strip().split(",") if text.strip() else ():
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise ValueError(f"not a CPU list: {text[:80]!r}")
+            raise ValueError(f"not a CPU list: {text.strip()[:80]!r}")
         first, last, used, group = (int(g) if g is not None else None for g in match.groups())
         assert first is not None
         last = first if last is None else last
-        if last < first or last > MAX_CPU or used is not None and not 0 < used <= (group or 0):
-            raise ValueError(f"not a CPU list: {text[:80]!r}")
+        if last < first or last > MAX_CPU or (used is not None and not 0 < used <= (group or 0)):
+            raise ValueError(f"not a CPU list: {text.strip()[:80]!r}")
+        named += last - first + 1
+        if named > 4 * MAX_CPU:  # no kernel writes the same ids again and again
+            raise ValueError("not a CPU list: too long")
         ids.update(i for i in range(first, last + 1) if used is None or group is None or (i - first) % group < used)
     return tuple(sorted(ids))
 

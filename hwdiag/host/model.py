@@ -37,7 +37,7 @@ class System(Value):
     container: str | None = None
     """Container manager where one is seen: ``docker``, ``podman``, ``kubernetes``, ``lxc`` ..."""
     machine_hash: str | None = None
-    """SHA-256 of ``hwdiag:`` plus ``/etc/machine-id``: tells machines apart without giving the id away (machine-id(5))."""
+    """SHA-256 of ``hwdiag:`` plus ``/etc/machine-id``: tells machines apart without giving it away (machine-id(5))."""
     boot_id: str | None = None
     cmdline: str | None = None
 
@@ -74,6 +74,7 @@ class Cache(Value):
     level: int
     type: Literal["data", "instruction", "unified"]
     size_bytes: int
+    """0 if unknown: phones name their caches but not the sizes."""
     cpus: CpuList
     """Online CPUs that share it."""
 
@@ -84,7 +85,7 @@ class Isa(Value):
     level: str
     """``x86-64-v1`` ... ``x86-64-v4``, ``armv8-a`` ..., or ``unknown``."""
     features: tuple[str, ...]
-    """The ones that matter for numeric libraries, by their usual names: ``AVX2``, ``FMA``, ``AVX512F``, ``AMX-BF16``, ``SVE2`` ..."""
+    """Those that matter for numeric libraries, by their usual names: ``AVX2``, ``FMA``, ``AMX-BF16``, ``SVE2`` ..."""
     missing: tuple[str, ...]
     """Of the same list for this architecture, the ones that are absent."""
 
@@ -224,7 +225,7 @@ class Host(Value):
     numa: tuple[NumaNode, ...] = ()
     gpus: tuple[Gpu, ...] = ()
     gpu_note: str | None = None
-    """Why there are no GPUs here, in a clause: ``no NVIDIA driver on this host``, ``NVML failed: Driver Not Loaded``."""
+    """Why there are no GPUs, in a clause: ``no NVIDIA driver on this host``, ``NVML failed: Driver Not Loaded``."""
     disks: tuple[Disk, ...] = ()
     limits: Limits = Limits()
     gaps: tuple[Gap, ...] = ()

@@ -1,0 +1,1 @@
+"""What does it do? Launches, workloads, children that measure, statistics and search."""

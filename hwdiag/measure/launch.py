@@ -37,7 +37,7 @@ class Launch(Value):
     memory: MemoryPolicy | None = None
     allocator: Allocator | None = None
     env: dict[str, str] = {}
-    """Further environment variables."""
+    """Further environment variables, such as ``MKL_NUM_THREADS`` where MKL is what torch uses."""
 
     @property
     def is_default(self) -> bool:
@@ -52,9 +52,28 @@ class Launch(Value):
         if self.cpus is not None:
             parts.append(f"on CPUs {format_cpulist(self.cpus)}")
         if self.memory is not None:
-            verb = {"bind": "bound to", "preferred": "preferably from", "interleave": "interleaved over"}[self.memory.mode]
-            parts.append(f"memory {verb} node{'s' if len(self.memory.nodes) > 1 else ''} {format_cpulist(self.memory.nodes)}")
+            verb = {"bind": "bound to", "preferred": "preferably from", "interleave": "interleaved over"}[
+                self.memory.mode
+            ]
+            parts.append(
+                f"memory {verb} node{'s' if len(self.memory.nodes) > 1 else ''} {format_cpulist(self.memory.nodes)}"
+            )
         if self.allocator is not None:
             parts.append(self.allocator.name)
-        parts += [f"{k}={v}" for k, v in sorted(self.env.items())]
+        parts += [f"{k}={v}" for k, v in sorted(self.env.items()) if not k.endswith("_NUM_THREADS")]
         return ", ".join(parts) or "nothing set: as it runs today"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that it sets, without the allocator's LD_PRELOAD (which is put in front of an inherited one)."""
+        threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
+        return {**threads, **self.env}
+
+    def binding(self) -> tuple[str, ...]:
+        """The command that binds what follows it: numactl(8) for memory, taskset(1) where only CPUs are bound."""
+        if self.memory is not None:
+            option = {"bind": "--membind", "preferred": "--preferred", "interleave": "--interleave"}[self.memory.mode]
+            cpus = () if self.cpus is None else (f"--physcpubind={format_cpulist(self.cpus)}",)
+            return ("numactl", *cpus, f"{option}={format_cpulist(self.memory.nodes)}", "--")
+        if self.cpus is not None:
+            return ("taskset", "--cpu-list", format_cpulist(self.cpus))
+        return ()

@@ -12,6 +12,9 @@ OutcomeKind = Literal[
     "ok", "signal", "out-of-memory", "timeout", "import-error", "error", "not-started", "not-applied", "wrong-result"
 ]
 
+Phase = Literal["screen", "confirm", "device"]
+"""``screen``: every candidate; ``confirm``: the finalists and the default, measured afresh; ``device``: a GPU."""
+
 
 class Outcome(Value):
     """How a child ended."""
@@ -134,11 +137,11 @@ class Measurement(Value):
     """Samples of one Workload under one Launch on one device, from one process."""
 
     id: str
-    """``m017``."""
+    """``m0017``."""
     launch: str
     workload: str
     device: str = "cpu"
-    phase: Literal["screen", "confirm", "device"]
+    phase: Phase
     block: int
     process: int
     """Workloads measured by the same child share this number."""
@@ -151,6 +154,7 @@ class Measurement(Value):
     tolerance: float | None = None
     applied: Applied | None = None
     peak_rss_bytes: int | None = None
+    """Of the process so far, what it measured before included."""
     disturbance: Disturbance = Disturbance()
 
     @property
@@ -181,6 +185,9 @@ class Estimate(Value):
     measurements: tuple[str, ...]
 
 
+Verdict = Literal["better", "same", "worse", "undecided"]
+
+
 class Comparison(Value):
     """A Launch against today's default on one workload (or ``overall``), from interleaved pairs of fresh processes."""
 
@@ -192,7 +199,7 @@ class Comparison(Value):
     phase: Literal["screen", "confirm"]
     speedup: Interval
     """Baseline's time over the candidate's: 1.10 is 10 % faster."""
-    verdict: Literal["better", "same", "worse", "undecided"]
+    verdict: Verdict
     """``same`` if the whole interval lies within the minimum effect; ``better``/``worse`` only if the interval excludes 1
     and the median is at least the minimum effect away from it."""
     why: str

@@ -1,0 +1,1 @@
+"""What was found? The Record and its store."""

@@ -10,10 +10,11 @@ from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Estimate, Measurement, Software, Workload
+from hwdiag.measure.model import Comparison, Estimate, Measurement, Outcome, Software, Workload
 from hwdiag.model import Value
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
+NOT_PROBED = Software(python="", outcome=Outcome(kind="not-started", detail="not asked yet"))
 
 
 class EmittedFile(Value):
@@ -39,7 +40,7 @@ class Record(Value):
     verdict: str
     """The one sentence."""
     host: Host
-    software: Software
+    software: Software = NOT_PROBED
     launches: tuple[Launch, ...] = ()
     """The first is today's default."""
     workloads: tuple[Workload, ...] = ()

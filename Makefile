@@ -1,0 +1,69 @@
+# Everything that a person or CI starts here. `make` alone lists the targets.
+# Values that are given, such as `make diagnose HOST=dgx`, reach the shell as environment variables only, so quotes and
+# spaces in them are data.
+
+PYTHON3 ?= python3
+NOTEBOOK := notebooks/diagnose.ipynb
+RUN := .venv/bin/python -m
+READY := .venv/ready
+
+# tcsh and some distributions export HOST, the name of the machine, to everybody: nobody chose a profile by that.
+ifeq ($(origin HOST),environment)
+ifeq ($(HOST),$(shell uname -n))
+HOST :=
+endif
+endif
+export CHOSEN_HOST := $(value HOST)
+export CHOSEN_BUDGET := $(value BUDGET)
+export CHOSEN_PYTHON := $(value PYTHON)
+export CHOSEN_PYTHON3 := $(value PYTHON3)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup diagnose lab test lint pytest nbval bench constraints packages clean
+
+help: ## list the targets
+	@echo 'make TARGET [NAME=VALUE ...]'
+	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo 'PYTHON3=/path/to/python3 makes .venv with another Python (3.10 or newer).'
+
+setup: $(READY) ## install hwdiag, torch and the test tools into .venv (the other targets do it when needed)
+
+diagnose: $(READY) ## diagnose this host [HOST=dgx BUDGET=quick|standard|thorough PYTHON=/path/to/venv/bin/python]
+	@.venv/bin/hwdiag diagnose $${CHOSEN_HOST:+--host="$$CHOSEN_HOST"} \
+	    $${CHOSEN_BUDGET:+--budget="$$CHOSEN_BUDGET"} $${CHOSEN_PYTHON:+--python="$$CHOSEN_PYTHON"}
+
+lab: $(READY) ## open the workbook in JupyterLab [LAB_ARGS="--no-browser --port=8890"]
+	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(LAB_ARGS)
+
+test: lint pytest nbval ## every test: lint, pytest and nbval
+
+lint: $(READY) ## ruff and mypy
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+pytest: $(READY) ## the tests under tests/
+	$(RUN) pytest
+
+# The notebook twice: replayed from the recorded example with its outputs compared, and live, where nothing may fail.
+nbval: $(READY) ## run the notebook, replayed and live
+	HWDIAG_REPLAY="$$PWD/outputs/example/record.json" \
+	    $(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOK)
+	HWDIAG_BUDGET=quick $(RUN) pytest --nbval-lax --nbval-current-env $(NOTEBOOK)
+
+bench: $(READY) ## hwdiag's own costs and ceilings, as a table
+	.venv/bin/python benchmarks/bench.py
+
+constraints: ## pin the newest versions in constraints.txt (needs uv)
+	tools/constraints.sh
+
+packages: ## apt-get install what the tests use where it is there (Debian and Ubuntu)
+	tools/debian-packages.sh
+
+clean: ## remove .venv and everything that was built (never outputs/)
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .ruff_cache .mypy_cache .coverage
+	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml constraints.txt
+	@tools/make-venv.sh "$$CHOSEN_PYTHON3"

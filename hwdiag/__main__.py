@@ -1,0 +1,7 @@
+"""``python -m hwdiag``."""
+
+import sys
+
+from hwdiag.cli import main
+
+sys.exit(main())

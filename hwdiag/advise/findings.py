@@ -1,0 +1,226 @@
+"""Rules that look at the evidence and say what is wrong, what is fine, and what could not be looked at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from statistics import median
+
+from hwdiag.advise.environment import about_environment
+from hwdiag.advise.evidence import Evidence
+from hwdiag.advise.model import Check, Finding
+from hwdiag.measure.model import Measurement
+
+Said = Finding | Check
+
+STEAL_SHARE = 0.02
+"""Steal time above which the hypervisor's other guests show in the figures."""
+OTHER_CPU = 0.25
+"""CPUs kept busy by other processes above which they show in the figures."""
+
+
+def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
+    """What all rules say: findings with the worst first, and checks."""
+    said = [s for rule in RULES for s in rule(evidence)]
+    order = ("problem", "warning", "note")
+    findings = sorted((s for s in said if isinstance(s, Finding)), key=lambda f: order.index(f.severity))
+    return tuple(findings), tuple(s for s in said if isinstance(s, Check))
+
+
+def expected_hardware(e: Evidence) -> Iterator[Said]:
+    """Is this the kind of host that the profile is for?"""
+    expect, cpu, memory = e.profile.expect, e.host.cpu, e.host.memory.total_bytes
+    isa = set(cpu.isa.features) if cpu.isa else set()
+    gpus = [g.name for g in e.host.gpus]
+    mismatches = {
+        "arch": (expect.arch and expect.arch != e.host.system.arch, f"architecture {expect.arch}", e.host.system.arch),
+        "cpu": (expect.cpu and expect.cpu.lower() not in (cpu.model or "").lower(), f"a CPU {expect.cpu!r}", cpu.model),
+        "min_cores": (expect.min_cores and (cpu.cores or 0) < expect.min_cores, f"{expect.min_cores} cores", cpu.cores),
+        "min_sockets": (
+            expect.min_sockets and (cpu.sockets or 0) < expect.min_sockets,
+            f"{expect.min_sockets} sockets",
+            cpu.sockets,
+        ),
+        "min_memory_gib": (
+            expect.min_memory_gib and (memory or 0) / 2**30 < expect.min_memory_gib,
+            f"{expect.min_memory_gib} GiB of memory",
+            None if memory is None else f"{memory / 2**30:.1f} GiB",
+        ),
+        "gpu": (
+            expect.gpu and not any(expect.gpu.lower() in name.lower() for name in gpus),
+            f"a GPU {expect.gpu!r}",
+            ", ".join(gpus) or "none",
+        ),
+        "isa": (not set(expect.isa) <= isa, f"the features {', '.join(expect.isa)}", ", ".join(sorted(isa))),
+        "no_isa": (set(expect.no_isa) & isa, f"no {', '.join(expect.no_isa)}", ", ".join(sorted(isa))),
+    }
+    wrong = {name: (wanted, seen) for name, (bad, wanted, seen) in mismatches.items() if bad}
+    for name, (wanted, seen) in wrong.items():
+        yield Finding(
+            id=f"unexpected-{name.replace('_', '-')}",
+            severity="warning",
+            title=f"The profile {e.profile.host!r} expects {wanted}; this host has {seen or 'none that could be read'}",
+            detail="The run went on with what is here. Choose another profile, or host=auto, if this is another machine.",
+            evidence=("host",),
+        )
+    if not wrong and expect != type(expect)():
+        yield Check(
+            id="expected-hardware", state="fine", title=f"The hardware is what profile {e.profile.host!r} expects"
+        )
+
+
+def environment(e: Evidence) -> Iterator[Said]:
+    """Do inherited variables mislead the libraries?"""
+    said = list(about_environment(e.software.environment))
+    yield from said
+    if not any(f.severity != "note" for f in said) and e.software.outcome.ok:
+        yield Check(id="environment", state="fine", title="No inherited variable misleads the numeric libraries")
+
+
+def torch_runs(e: Evidence) -> Iterator[Said]:
+    """Does torch come up at all?"""
+    if e.software.outcome.ok:
+        yield Check(id="torch", state="fine", title=f"PyTorch {e.software.torch_version} imports and runs")
+    else:
+        yield Finding(
+            id="torch-does-not-run",
+            severity="problem",
+            title=f"PyTorch does not run in {e.software.python}",
+            detail=f"{e.software.outcome.detail}. Nothing could be measured.",
+            evidence=("software.outcome",),
+        )
+
+
+def failures(e: Evidence) -> Iterator[Said]:
+    """Did a child die, hang, miscalculate, or not run as it was told to?"""
+    failed: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
+    for m in e.measurements:
+        if not m.outcome.ok:
+            failed[m.launch, m.outcome.kind, m.outcome.detail].append(m)
+    for (launch, kind, detail), group in failed.items():
+        workloads = ", ".join(dict.fromkeys(m.workload for m in group))
+        yield Finding(
+            id=f"failed-{launch}-{kind}-{group[0].id}",
+            severity="problem",
+            title=f"{workloads} under {launch!r}: {kind.replace('-', ' ')}",
+            detail=f"{detail}. This Launch is not recommended for it.",
+            evidence=tuple(m.id for m in group),
+        )
+    checked = [m for m in e.measurements if m.max_error is not None]
+    if checked and not failed:
+        yield Check(
+            id="results",
+            state="fine",
+            title="Every Launch took effect and computed the same results as the reference",
+            detail=f"{len(checked)} results checked; the largest relative error is {max(m.max_error or 0 for m in checked):.1e}",
+        )
+
+
+def quiet_machine(e: Evidence) -> Iterator[Said]:
+    """Was the machine quiet enough for the figures to mean something?"""
+    ok = [m for m in e.measurements if m.outcome.ok]
+    if not ok:
+        return
+    steal = median(m.disturbance.steal or 0 for m in ok)
+    others = median(m.disturbance.other_cpu or 0 for m in ok)
+    throttled = sum({m.process: m.disturbance.throttled_s or 0 for m in ok}.values())
+    swapped = sum({m.process: m.disturbance.swapped_bytes or 0 for m in ok}.values())
+    noise = [
+        *([f"the hypervisor took {steal:.0%} of the CPU time"] if steal > STEAL_SHARE else []),
+        *([f"other processes kept {others:.1f} CPUs busy"] if others > OTHER_CPU else []),
+        *([f"the CPU quota stopped the children for {throttled:.1f} s"] if throttled > 0.1 else []),
+        *([f"{swapped / 2**20:.0f} MiB were swapped"] if swapped > 2**20 else []),
+    ]
+    if noise:
+        yield Finding(
+            id="noisy-machine",
+            severity="warning",
+            title=f"While measuring, {' and '.join(noise)}",
+            detail="The intervals include this. Small gains cannot be seen on a busy machine: repeat the run when it is quiet.",
+            evidence=tuple(m.id for m in ok[:3]),
+        )
+    else:
+        yield Check(
+            id="quiet",
+            state="fine",
+            title="The machine was quiet while measuring",
+            detail=f"steal {steal:.1%}, other processes {others:.2f} CPUs (medians over children)",
+        )
+
+
+def thread_default(e: Evidence) -> Iterator[Said]:
+    """Does torch start more threads than this process may use CPUs?"""
+    threads, usable, quota = e.software.threads, len(e.host.usable_cpus), e.host.limits.cpu_quota
+    may_use = min(usable or 10**6, quota or 10**6)
+    if threads is None or may_use == 10**6:
+        return
+    if threads > may_use + 0.5:
+        yield Finding(
+            id="more-threads-than-cpus",
+            severity="warning",
+            title=f"torch starts {threads} threads, but this process may use {may_use:g} CPUs",
+            detail="A cgroup's CPU quota is not seen by thread defaults: threads beyond it are stopped for a part of every period.",
+            evidence=("host.limits", "software.threads"),
+        )
+    else:
+        yield Check(id="threads", state="fine", title=f"torch's {threads} threads fit the {may_use:g} CPUs it may use")
+
+
+def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
+    """Can torch use the GPU that is there?"""
+    if not e.host.gpus:
+        yield Check(id="gpu", state="unchecked", title="No GPU was measured", detail=e.host.gpu_note or "none found")
+    elif e.software.outcome.ok and not e.software.cuda_devices:
+        build = f"built for CUDA {e.software.cuda}" if e.software.cuda else "a CPU-only build"
+        yield Finding(
+            id="gpu-not-used",
+            severity="warning",
+            title=f"{e.host.gpus[0].name} is here, but torch {e.software.torch_version} ({build}) sees no GPU",
+            detail=e.software.cuda_note or "Install a CUDA build of torch to use it.",
+            evidence=("host.gpus", "software.cuda"),
+        )
+
+
+def bindings(e: Evidence) -> Iterator[Said]:
+    """Could NUMA bindings be measured?"""
+    nodes = [n for n in e.host.numa if n.memory_bytes != 0]
+    if len(nodes) > 1 and not e.numactl:
+        yield Check(
+            id="numa",
+            state="unchecked",
+            title=f"NUMA binding was not measured, although there are {len(nodes)} nodes",
+            detail="numactl is not installed: install it and run again.",
+        )
+    elif len(nodes) == 1:
+        yield Check(id="numa", state="fine", title="One NUMA node: there is nothing to bind")
+
+
+def allocators(e: Evidence) -> Iterator[Said]:
+    """Were other allocators there to be measured?"""
+    if e.software.outcome.ok and not any(launch.allocator for launch in e.launches):
+        yield Check(
+            id="allocators",
+            state="unchecked",
+            title="Only the C library's allocator was measured",
+            detail="Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2).",
+        )
+
+
+def unknown_facts(e: Evidence) -> Iterator[Said]:
+    """Which facts could not be read?"""
+    for gap in e.host.gaps:
+        yield Check(id=f"gap-{gap.what}", state="unchecked", title=gap.what, detail=gap.why)
+
+
+RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
+    torch_runs,
+    failures,
+    environment,
+    thread_default,
+    gpu_seen_by_torch,
+    expected_hardware,
+    quiet_machine,
+    bindings,
+    allocators,
+    unknown_facts,
+)

@@ -1,0 +1,114 @@
+"""Recommendations: a Launch for each workload and one for all, or "keep what you have"."""
+
+from __future__ import annotations
+
+from hwdiag.advise.evidence import Evidence
+from hwdiag.advise.model import Recommendation
+from hwdiag.measure.compare import OVERALL
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Comparison, Interval
+
+
+def recommend(e: Evidence) -> tuple[Recommendation, ...]:
+    """The overall recommendation first, then those for single workloads in order of their gain."""
+    if not any(m.outcome.ok for m in e.measurements):
+        return ()
+    single = [for_scope(e, w.name) for w in e.workloads]
+    single.sort(key=lambda r: r.speedup.median if r.launch and r.speedup else 0, reverse=True)
+    return (for_scope(e, OVERALL), *single)
+
+
+def for_scope(e: Evidence, scope: str) -> Recommendation:
+    """What to do for one workload, or overall."""
+    of_scope = [c for c in e.comparisons if c.workload == scope]
+    confirmed = [c for c in of_scope if c.phase == "confirm"]
+    better = [c for c in confirmed if c.verdict == "better" and not harms(e, c)]
+    if not better:
+        return keep(e, scope, confirmed or of_scope)
+    # The gain that is surest, not the one that happened to look largest.
+    best = max(better, key=lambda c: c.speedup.low)
+    launch = next(launch for launch in e.launches if launch.name == best.candidate)
+    return Recommendation(
+        id=f"launch-{scope}",
+        scope=scope,
+        launch=launch.name,
+        title=f"{subject(e, scope)}: {launch.describe()} is {best.speedup.median:.2f}x as fast as today's default",
+        why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}.",
+        speedup=best.speedup,
+        risk=risk_of(launch),
+        undo="Start the program without the launch script: nothing on the host is changed.",
+        evidence=best.measurements,
+    )
+
+
+def harms(e: Evidence, winner: Comparison) -> bool:
+    """Whether the overall winner makes one of its workloads slower."""
+    return winner.workload == OVERALL and any(
+        c.verdict == "worse" and c.candidate == winner.candidate and c.workload in e.overall_of
+        for c in e.comparisons
+        if c.phase == "confirm"
+    )
+
+
+def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation:
+    """Nothing measured here beats what the person has."""
+    best = max(looked_at, key=lambda c: c.speedup.median, default=None)
+    if best is None:
+        why = "No other way to start it could be compared."
+    else:
+        why = f"The nearest, {best.candidate!r}, gave {interval_text(best.speedup)}: {best.why}."
+    open_question = best is not None and is_open(best)
+    return Recommendation(
+        id=f"launch-{scope}",
+        scope=scope,
+        launch=None,
+        title=f"{subject(e, scope)}: keep what you have{', undecided' if open_question else ''}",
+        why=why,
+        evidence=best.measurements if best else (),
+    )
+
+
+def is_open(best: Comparison) -> bool:
+    """Whether the best candidate looked faster, but was not shown to be."""
+    return best.verdict == "undecided" and best.speedup.median > 1 and best.phase == "confirm"
+
+
+def subject(e: Evidence, scope: str) -> str:
+    """What a recommendation is about, as the start of a sentence."""
+    return f"Overall ({', '.join(e.overall_of)})" if scope == OVERALL else scope
+
+
+def interval_text(speedup: Interval) -> str:
+    return (
+        f"{speedup.median:.2f}x (95 % interval {speedup.low:.2f} to {speedup.high:.2f}, "
+        f"{speedup.processes} pairs of processes)"
+    )
+
+
+def risk_of(launch: Launch) -> str:
+    """What may go wrong with it, in a sentence."""
+    risks = []
+    if launch.allocator is not None:
+        risks.append("The preloaded allocator reaches every program that the command starts.")
+    if launch.memory is not None:
+        risks.append("A memory policy ties the process to nodes: other processes there compete with it.")
+    if launch.cpus is not None:
+        risks.append("DataLoader workers inherit the CPU binding.")
+    if launch.threads is not None:
+        risks.append("Every process that the command starts takes the same thread count.")
+    return " ".join(risks) or "None known."
+
+
+def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
+    """The run in one sentence."""
+    if not recommendations:
+        return f"Nothing could be measured: {e.software.outcome.detail or 'no workload ended well'}."
+    overall, *single = recommendations
+    if overall.launch is not None:
+        return f"{overall.title} ({interval_text(overall.speedup)})." if overall.speedup else overall.title
+    best = next((r for r in single if r.launch is not None), None)
+    if best is not None:
+        return f"Keep what you have overall; {best.title}."
+    if overall.title.endswith("undecided"):
+        return f"Undecided, so keep what you have for now. {overall.why}"
+    return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

@@ -1,0 +1,171 @@
+"""The command line: the workbook's steps for a terminal. Imports what a verb needs only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hwdiag import __version__
+from hwdiag.errors import HwdiagError
+
+EPILOG = """examples:
+  hwdiag host                          what is this machine?
+  hwdiag run --budget quick            measure, recommend, write a report (about a minute)
+  hwdiag run --python ~/ComfyUI/venv/bin/python
+  hwdiag report outputs/dgx/20261120T101500Z
+Nothing here changes the host, and nothing needs root."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; gives the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130 interrupted."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.verb(args) or 0)
+    except HwdiagError as error:
+        print(f"hwdiag: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
+        return 0
+    except KeyboardInterrupt:
+        print("hwdiag: interrupted; nothing is left running", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs with their help."""
+    top = argparse.ArgumentParser(
+        prog="hwdiag",
+        description="Guided diagnostics for Linux hosts that run PyTorch: measures what is fastest on this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
+    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    host = add(verbs, "host", show_host, "show what this machine is: CPU, NUMA, memory, GPUs, disks, limits")
+    host.add_argument("--json", action="store_true", help="print all facts as JSON")
+
+    for name, verb, text in (
+        ("run", run, "measure this host and write record, report and launch script"),
+        ("diagnose", diagnose, "the same, told by the notebook: runs notebooks/diagnose.ipynb with papermill"),
+    ):
+        sub = add(verbs, name, verb, text)
+        sub.add_argument("--host", metavar="NAME", help="profile in params/ and folder in outputs/ (default: auto)")
+        sub.add_argument("--budget", metavar="B", help="quick, standard or thorough (default: standard)")
+        sub.add_argument(
+            "--python", metavar="PATH", help="interpreter whose torch is measured; hwdiag need not be in it"
+        )
+        sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="any other parameter")
+        sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
+
+    report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
+    report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
+    report.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to write the HTML (default: beside the record)"
+    )
+    report.add_argument("--json", action="store_true", help="print findings and recommendations as JSON, write nothing")
+
+    init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
+    init.add_argument("name", help="name of the new profile")
+    return top
+
+
+def add(verbs: Any, name: str, verb: Any, text: str) -> argparse.ArgumentParser:
+    """One verb."""
+    sub: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    sub.set_defaults(verb=verb)
+    return sub
+
+
+def show_host(args: argparse.Namespace) -> None:
+    """hwdiag host"""
+    from hwdiag.host.read import read_host
+    from hwdiag.host.root import Root
+
+    host = read_host(Root.live())
+    if args.json:
+        print(host.model_dump_json(indent=1))
+        return
+    from hwdiag.show.tables import host_table
+
+    print(host_table(host).to_text())
+
+
+def run(args: argparse.Namespace) -> int:
+    """hwdiag run"""
+    from hwdiag.params import load
+    from hwdiag.pipeline import run_all
+    from hwdiag.show.progress import terminal_progress
+    from hwdiag.show.summary import Summary
+
+    done = run_all(load(given(args)), progress=terminal_progress(sys.stderr))
+    return say(Summary(done.record, done.folder).as_dict(), args.json)
+
+
+def diagnose(args: argparse.Namespace) -> int:
+    """hwdiag diagnose"""
+    from hwdiag.papermill_run import run_notebook
+    from hwdiag.params import interpreter, load
+
+    interpreter(load(given(args)))  # a wrong parameter stops here, before a kernel starts
+    return say(run_notebook(given(args)), args.json)
+
+
+def say(summary: dict[str, Any], as_json: bool) -> int:
+    """Print where everything is and the verdict; the exit status."""
+    if as_json:
+        print(json.dumps(summary, indent=1))
+    else:
+        paths = {k: v for k, v in summary.items() if k not in ("verdict", "measured") and v}
+        print("\n".join([*(f"{name + ':':<10} {path}" for name, path in paths.items()), summary["verdict"]]))
+    return 0 if summary["measured"] else 1
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The parameters that were given on the command line."""
+    from hwdiag.errors import UsageError
+
+    values: dict[str, Any] = {name: getattr(args, name) for name in ("host", "budget", "python")}
+    for pair in args.set:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
+        values[name] = value
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def write_report(args: argparse.Namespace) -> None:
+    """hwdiag report"""
+    from hwdiag.record import store
+
+    record = store.load(args.record)
+    if args.json:
+        print(record.model_dump_json(indent=1, include={"verdict", "findings", "recommendations", "checks"}))
+        return
+    from hwdiag.show.report import render_report
+    from hwdiag.show.tables import findings_table, recommendations_table
+
+    beside = args.record if args.record.is_dir() else args.record.parent
+    path = args.output or beside / "report.html"
+    try:
+        path.write_text(render_report(record), encoding="utf-8")
+    except OSError as error:
+        raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
+    print(f"{recommendations_table(record).to_text()}\n\n{findings_table(record).to_text()}\n")
+    print(f"report: {path}\n{record.verdict}")
+
+
+def init_host(args: argparse.Namespace) -> None:
+    """hwdiag init-host"""
+    from hwdiag.init_host import write_profile
+
+    print(f"wrote {write_profile(args.name)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Errors that a person is meant to read: one line, without a traceback."""
+
+from __future__ import annotations
+
+
+class HwdiagError(Exception):
+    """Something that ends the run, told in one line that says what is wrong and what is allowed."""
+
+    exit_status = 1
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython prints instead of a traceback."""
+        return [f"hwdiag: {self}"]
+
+
+class UsageError(HwdiagError):
+    """A wrong parameter, file or host name."""
+
+    exit_status = 2
+
+
+class NothingMeasuredError(HwdiagError):
+    """The run recorded facts, but not one measurement."""

@@ -1,0 +1,101 @@
+"""The processors: everything about them put together."""
+
+from __future__ import annotations
+
+from hwdiag.host.arm import vendor_name
+from hwdiag.host.caches import read_caches
+from hwdiag.host.cpuinfo import CpuInfo
+from hwdiag.host.isa import isa_of
+from hwdiag.host.kinds import capacities, family, max_mhz, read_kinds
+from hwdiag.host.model import CoreKind, Cpu, LogicalCpu, NumaNode
+from hwdiag.host.numa import nodes_of_cpus
+from hwdiag.host.root import Root
+from hwdiag.host.topology import CPU, Topology
+
+
+def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNode, ...], arch: str) -> Cpu:
+    """Names, topology, kinds, caches, flags and frequency settings of all online CPUs."""
+    online = topology.online
+    mhz, capacity = max_mhz(root, online), capacities(root, online)
+    name = _model_name(info)
+    kinds = read_kinds(root, info, topology, mhz, capacity, name)
+    flags = info.flags()
+    return Cpu(
+        vendor=_vendor(info, online),
+        model=name or _joined(kinds),
+        family=family(root, info, topology),
+        sockets=len(set(topology.socket.values())) if topology.known else None,
+        cores=len(set(topology.core.values())) if topology.known else None,
+        online=online,
+        offline=topology.offline,
+        smt=len(set(topology.core.values())) < len(online) if topology.known else None,
+        logical=_logical(topology, nodes, kinds, mhz, capacity),
+        kinds=kinds,
+        caches=read_caches(root, online),
+        flags=flags,
+        isa=isa_of(arch, flags),
+        governor=_settings(root, online, "scaling_governor"),
+        driver=_settings(root, online[:1], "scaling_driver"),  # the kernel has one for all
+        boost=_boost(root, online),
+    )
+
+
+def _model_name(info: CpuInfo) -> str | None:
+    """The marketing name. Arm kernels only print a placeholder ("ARMv8 Processor rev 1"): the part number is better."""
+    name = info.first("model name", "cpu", "cpu model", "uarch")
+    if name is None or info.first("CPU implementer"):
+        return None
+    return " ".join(name.split()) or None
+
+
+def _joined(kinds: tuple[CoreKind, ...]) -> str | None:
+    return " + ".join(k.name for k in kinds if k.name != "unknown") or None
+
+
+def _vendor(info: CpuInfo, online: tuple[int, ...]) -> str | None:
+    implementer = next((n for c in online if (n := info.number(c, "CPU implementer")) is not None), None)
+    return vendor_name(implementer) if implementer is not None else info.first("vendor_id")
+
+
+def _logical(
+    topology: Topology,
+    nodes: tuple[NumaNode, ...],
+    kinds: tuple[CoreKind, ...],
+    mhz: dict[int, float],
+    capacity: dict[int, int],
+) -> tuple[LogicalCpu, ...]:
+    node_of = nodes_of_cpus(nodes)
+    kind_of = {cpu: index for index, kind in enumerate(kinds) for cpu in kind.cpus}
+    return tuple(
+        LogicalCpu(
+            id=cpu,
+            core=topology.core[cpu],
+            socket=topology.socket[cpu],
+            node=node_of.get(cpu),
+            max_mhz=mhz.get(cpu),
+            capacity=capacity.get(cpu),
+            kind=kind_of[cpu],
+        )
+        for cpu in topology.online
+    )
+
+
+def _settings(root: Root, online: tuple[int, ...], name: str) -> str | None:
+    """A cpufreq setting; the values joined by commas where CPUs differ."""
+    words = (root.word(f"{CPU}/cpu{c}/cpufreq/{name}") for c in online)
+    return ",".join(sorted({w for w in words if w})) or None
+
+
+def _boost(root: Root, online: tuple[int, ...]) -> bool | None:
+    """Whether frequencies above the base one are allowed: the switch of intel_pstate, of cpufreq, or of each policy.
+
+    Source: Documentation/admin-guide/pm/intel_pstate.rst and cpufreq.rst of Linux.
+    """
+    if (off := root.integer(f"{CPU}/intel_pstate/no_turbo")) is not None:
+        return off == 0
+    if (on := root.integer(f"{CPU}/cpufreq/boost")) is not None:
+        return on == 1
+    if not online or not root.exists(f"{CPU}/cpu{online[0]}/cpufreq/boost"):
+        return None
+    each = [v for c in online if (v := root.integer(f"{CPU}/cpu{c}/cpufreq/boost")) is not None]
+    return any(v == 1 for v in each) if each else None

@@ -1,0 +1,108 @@
+"""Instruction set: levels and the features that matter for numeric libraries, from the flags of /proc/cpuinfo.
+
+Sources: the x86-64 psABI, "Micro-architecture levels"; the Arm architecture's mandatory features per version (Arm ARM,
+"Armv8-A architecture extensions") as far as the kernel shows them (Documentation/arch/arm64/elf_hwcaps.rst).
+"""
+
+from __future__ import annotations
+
+from hwdiag.host.model import Isa
+
+# A level includes those before it.
+X86_LEVELS = (
+    ("x86-64-v1", "lm cmov cx8 fpu fxsr mmx sse sse2 syscall"),
+    ("x86-64-v2", "cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3"),
+    ("x86-64-v3", "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"),
+    ("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
+)
+
+ARM_LEVELS = (
+    ("armv8-a", "fp asimd"),
+    ("armv8.1-a", "atomics asimdrdm crc32"),
+    ("armv8.2-a", "dcpop"),
+    ("armv8.3-a", "fcma jscvt lrcpc"),
+    ("armv8.4-a", "asimddp dit flagm ilrcpc uscat"),
+    ("armv8.5-a", "flagm2 frint sb"),
+    ("armv8.6-a", "bf16 ecv i8mm"),
+    ("armv8.7-a", "afp wfxt"),
+)
+
+ARMV9 = {
+    "armv8.5-a": "armv9-a",
+    "armv8.6-a": "armv9.1-a",
+    "armv8.7-a": "armv9.2-a",
+}
+"""Armv9.x is Armv8.(x+5) with SVE2."""
+
+X86_FEATURES = {
+    "SSE4.2": "sse4_2",
+    "AVX": "avx",
+    "F16C": "f16c",
+    "FMA": "fma",
+    "AVX2": "avx2",
+    "BMI2": "bmi2",
+    "AVX-VNNI": "avx_vnni",
+    "AVX512F": "avx512f",
+    "AVX512BW": "avx512bw",
+    "AVX512CD": "avx512cd",
+    "AVX512DQ": "avx512dq",
+    "AVX512VL": "avx512vl",
+    "AVX512-IFMA": "avx512ifma",
+    "AVX512-VBMI": "avx512vbmi",
+    "AVX512-VBMI2": "avx512_vbmi2",
+    "AVX512-VNNI": "avx512_vnni",
+    "AVX512-BF16": "avx512_bf16",
+    "AVX512-FP16": "avx512_fp16",
+    "AMX-TILE": "amx_tile",
+    "AMX-INT8": "amx_int8",
+    "AMX-BF16": "amx_bf16",
+    "AMX-FP16": "amx_fp16",
+}
+
+ARM_FEATURES = {
+    "NEON": "asimd",
+    "LSE": "atomics",
+    "FP16": "asimdhp",
+    "FHM": "asimdfhm",
+    "DotProd": "asimddp",
+    "I8MM": "i8mm",
+    "BF16": "bf16",
+    "SVE": "sve",
+    "SVE2": "sve2",
+    "SVE-I8MM": "svei8mm",
+    "SVE-BF16": "svebf16",
+    "SME": "sme",
+    "SME2": "sme2",
+}
+
+
+def isa_of(arch: str, flags: tuple[str, ...]) -> Isa | None:
+    """Level and features that these flags mean on this architecture (``uname -m``); None without flags.
+
+    The level of an architecture other than x86-64 and 64-bit Arm is ``unknown``.
+    """
+    if not flags:
+        return None
+    have = set(flags)
+    names: dict[str, str] = {}
+    level = "unknown"
+    if arch == "x86_64":
+        names, level = X86_FEATURES, _highest(X86_LEVELS, have)
+    elif arch == "aarch64":
+        names, level = ARM_FEATURES, _highest(ARM_LEVELS, have)
+        if "sve2" in have:
+            level = ARMV9.get(level, level)
+    return Isa(
+        level=level,
+        features=tuple(name for name, flag in names.items() if flag in have),
+        missing=tuple(name for name, flag in names.items() if flag not in have),
+    )
+
+
+def _highest(levels: tuple[tuple[str, str], ...], have: set[str]) -> str:
+    highest = "unknown"
+    for name, needed in levels:
+        if not set(needed.split()) <= have:
+            break
+        highest = name
+    return highest

@@ -1,0 +1,283 @@
+"""Root: the only door to /proc, /sys, /etc and the kernel's answers about this process.
+
+Bare system calls instead of Path objects: large machines have thousands of files to read in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Literal
+
+from hwdiag.host.cpulist import parse_cpulist
+from hwdiag.host.model import Gap
+
+MAX_BYTES = 1 << 20
+"""Most bytes read of an ordinary file. Kernel attributes are one page, tables a few hundred kB."""
+
+MAX_NAMES = 65536
+"""Most entries believed of one directory."""
+
+MAX_GAPS = 200
+"""Most gaps remembered: a damaged tree of 4,096 CPUs must not make a report of 100,000 lines."""
+
+MAX_LINKS = 40
+"""Links followed on the way to one file, as Linux does (path_resolution(7))."""
+
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, errno.EINVAL, errno.EOPNOTSUPP})
+"""Errors that only say "this machine does not have that": absent files, and attributes without a device behind."""
+
+
+def parse_integer(text: str, base: int = 10) -> int:
+    """A number that fits 64 bits, as all of the kernel's do; base 0 takes ``0x`` as hexadecimal.
+
+    Raises:
+        ValueError: it is no such number.
+    """
+    word = text.strip()
+    try:
+        value = int(word, base) if len(word) <= 24 else None
+    except ValueError:
+        value = None
+    if value is None or abs(value) >= 1 << 64:
+        raise ValueError(f"not a number: {word[:40]!r}")
+    return value
+
+
+class _Outside(Exception):
+    """A link of a dump leaves the dump, or turns in circles."""
+
+
+class Root:
+    """Reads one machine: the live one, or another one's unpacked dump.
+
+    Paths are absolute and as the machine knows them, such as ``/proc/cpuinfo``. No method raises for what it finds:
+    a file that is missing is None and normal; one that is there but cannot be read or understood is None too, and
+    ``gaps`` remembers why. In a dump, absolute links start at the dump's top, and one that leads out of it is refused.
+    """
+
+    def __init__(self, folder: str | None) -> None:
+        """Use ``Root.live()`` or ``Root.directory()``."""
+        self.source: Literal["live", "directory"] = "live" if folder is None else "directory"
+        self._folder = "" if folder is None else folder.rstrip("/")
+        self._resolved: dict[str, str] = {"": "", "/": ""}
+        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._unlisted = 0
+
+    @classmethod
+    def live(cls) -> Root:
+        """The machine that this process runs on."""
+        return cls(None)
+
+    @classmethod
+    def directory(cls, path: str | os.PathLike[str]) -> Root:
+        """An unpacked dump: a folder with ``proc``, ``sys`` ... in it.
+
+        Raises:
+            NotADirectoryError: there is no such folder.
+        """
+        folder = os.path.realpath(path)
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(f"no such folder: {os.fspath(path)}")
+        return cls(folder)
+
+    # What could not be read
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What could not be read so far, each thing once, in the order of discovery."""
+        more = (Gap(what="further gaps", why=f"{self._unlisted} not listed"),) if self._unlisted else ()
+        return (*self._gaps.values(), *more)
+
+    def note(self, what: str, why: str) -> None:
+        """Remember that ``what`` could not be read, because of ``why``."""
+        if (what, why) in self._gaps:
+            return
+        if len(self._gaps) < MAX_GAPS:
+            self._gaps[what, why] = Gap(what=what, why=why)
+        else:
+            self._unlisted += 1
+
+    def forget_gaps(self) -> None:
+        """Start a new list of gaps."""
+        self._gaps.clear()
+        self._unlisted = 0
+
+    # Files
+
+    def text(self, path: str, limit: int = MAX_BYTES) -> str | None:
+        """Content of a text file of at most ``limit`` bytes, without trailing NULs (device-tree strings end in one)."""
+        try:
+            data = self._read(path, limit)
+        except OSError as error:
+            self._note_error(path, error)
+            return None
+        except _Outside as error:
+            self.note(path, str(error))
+            return None
+        if len(data) > limit:
+            self.note(path, f"larger than {limit} bytes")
+            return None
+        data = data.rstrip(b"\0")
+        if b"\0" in data:
+            self.note(path, "binary data where text was expected")
+            return None
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.note(path, "not UTF-8 text")
+            return None
+
+    def word(self, path: str) -> str | None:
+        """Content of a one-line attribute without surrounding blanks; None if empty."""
+        text = self.text(path)
+        return (text.strip() or None) if text is not None else None
+
+    def integer(self, path: str) -> int | None:
+        """A decimal number."""
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            return parse_integer(text)
+        except ValueError as error:
+            self.note(path, str(error))
+            return None
+
+    def cpulist(self, path: str) -> tuple[int, ...] | None:
+        """A kernel list of CPUs or nodes; an empty file is the empty list."""
+        text = self.text(path)
+        if text is None:
+            return None
+        try:
+            return parse_cpulist(text)
+        except ValueError as error:
+            self.note(path, str(error))
+            return None
+
+    def cpumask(self, path: str) -> tuple[int, ...] | None:
+        """A kernel mask of CPUs in hexadecimal, ``00000000,000000ff``."""
+        text = self.text(path)
+        if text is None:
+            return None
+        digits = text.strip().replace(",", "")
+        try:
+            mask = int(digits, 16) if len(digits) <= 16384 else -1
+        except ValueError:
+            mask = -1
+        if mask < 0:
+            self.note(path, f"not a CPU mask: {text.strip()[:40]!r}")
+            return None
+        return tuple(i for i, bit in enumerate(f"{mask:b}"[::-1]) if bit == "1")
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Sorted names in a directory; empty if it is missing."""
+        try:
+            names = sorted(os.listdir(self._folder + self._resolve(path) if self._folder else path))
+        except OSError as error:
+            self._note_error(path, error)
+            return ()
+        except _Outside as error:
+            self.note(path, str(error))
+            return ()
+        if len(names) > MAX_NAMES:
+            self.note(path, f"{len(names)} entries, the first {MAX_NAMES} read")
+        return tuple(names[:MAX_NAMES])
+
+    def ids(self, path: str, prefix: str) -> tuple[int, ...]:
+        """Numbers of the entries of a directory that are called ``prefix`` and a number, ascending."""
+        digits = (n[len(prefix) :] for n in self.names(path) if n.startswith(prefix))
+        return tuple(sorted(int(d) for d in digits if d.isdecimal() and d.isascii() and len(d) < 7))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is something under this path."""
+        try:
+            return os.path.lexists(self._folder + self._resolve(path) if self._folder else path)
+        except (OSError, _Outside):
+            return False
+
+    def link(self, path: str) -> str | None:
+        """Target of a symbolic link as it is written; None if it is not one."""
+        try:
+            parent, name = os.path.split(path)
+            return os.readlink(f"{self._folder}{self._resolve(parent)}/{name}" if self._folder else path)
+        except (OSError, _Outside):
+            return None
+
+    # What the kernel says of the live machine and this process
+
+    @property
+    def uname(self) -> os.uname_result | None:
+        """uname(2); None for a dump."""
+        return os.uname() if self.source == "live" else None
+
+    @property
+    def affinity(self) -> tuple[int, ...] | None:
+        """CPUs that this process may run on (sched_getaffinity(2)); None for a dump."""
+        return tuple(sorted(os.sched_getaffinity(0))) if self.source == "live" else None
+
+    @property
+    def page_bytes(self) -> int | None:
+        """Size of a memory page; None for a dump."""
+        return os.sysconf("SC_PAGE_SIZE") if self.source == "live" else None
+
+    # Inside
+
+    def _note_error(self, path: str, error: OSError) -> None:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            self.note(path, "permission denied")
+        elif error.errno not in _MISSING:
+            self.note(path, (error.strerror or str(error)).lower())
+
+    def _read(self, path: str, limit: int) -> bytes:
+        """At most ``limit`` + 1 bytes. Kernel files have no size beforehand and come in pieces."""
+        # Not blocking, so that a FIFO in a dump cannot hold the run; not following, as _resolve has done that.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+        place = path
+        if self._folder:
+            flags |= os.O_NOFOLLOW
+            place = self._folder + self._resolve(path)
+        handle = os.open(place, flags)
+        try:
+            if self._folder and not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(errno.ENODEV, "not a file")
+            pieces, left = [], limit + 1
+            while left > 0 and (piece := os.read(handle, min(left, 65536))):
+                pieces.append(piece)
+                left -= len(piece)
+            return b"".join(pieces)
+        finally:
+            os.close(handle)
+
+    def _resolve(self, path: str) -> str:
+        """The path below the dump's top with every link followed. Folders on the way are remembered."""
+        parent, name = os.path.split(path.rstrip("/"))
+        if parent not in self._resolved:
+            self._resolved[parent] = self._resolve(parent)
+        return self._walk(self._resolved[parent], name)
+
+    def _walk(self, here: str, rest: str) -> str:
+        """Follow ``rest`` from the folder ``here``, which has no links in it."""
+        todo, links = [rest], 0
+        while todo:
+            name, _, after = todo.pop().partition("/")
+            if after:
+                todo.append(after)
+            if name == "..":
+                if not here:
+                    raise _Outside("leads out of the dump")
+                here = here.rpartition("/")[0]
+            elif name not in ("", "."):
+                try:
+                    target = os.readlink(f"{self._folder}{here}/{name}")
+                except OSError:
+                    # No link, or nothing at all, which the caller finds out.
+                    here = f"{here}/{name}"
+                    continue
+                links += 1
+                if links > MAX_LINKS:
+                    raise _Outside("too many links")
+                here = "" if target.startswith("/") else here
+                todo.append(target)
+        return here

@@ -1,0 +1,72 @@
+"""Statistics over processes: the process is the unit of evidence, its median iteration time the datum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from hwdiag.measure.model import Interval, Verdict
+
+CONFIDENCE = 0.95
+RESAMPLES = 4999
+MIN_PAIRS = 6
+"""Pairs of processes without which nothing is decided: the extremes of n values enclose their median with
+probability 1 - 2^(1-n), which reaches 95 % at n = 6 (sign test)."""
+
+
+def median_interval(values: Sequence[float], *, samples: int = 0) -> Interval:
+    """Median of per-process values with its percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
+
+    Of one value the interval is that value. Raises ``ValueError`` for none.
+    """
+    if not values:
+        raise ValueError("no values")
+    if len(values) == 1 or min(values) == max(values):
+        return Interval(median=values[0], low=min(values), high=max(values), processes=len(values), samples=samples)
+    result = stats.bootstrap(
+        (np.asarray(values),),
+        np.median,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(0),  # the same data give the same interval
+    )
+    low, high = result.confidence_interval
+    return Interval(
+        median=float(np.median(values)), low=float(low), high=float(high), processes=len(values), samples=samples
+    )
+
+
+def speedup_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
+    """Median of the pairwise ratios baseline/candidate: 1.1 is 10 % faster.
+
+    The two come from the same interleaved blocks, so that drift of the machine cancels in each ratio.
+    Raises ``ValueError`` if their lengths differ.
+    """
+    return median_interval([b / c for b, c in zip(baseline, candidate, strict=True)])
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Geometric mean of positive values."""
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def judge(speedup: Interval, min_effect: float) -> tuple[Verdict, str]:
+    """Verdict and its reason in words, for a smallest effect worth a change (0.03 is 3 %).
+
+    ``better`` and ``worse`` need an interval that excludes 1 *and* a median at least ``min_effect`` away from it;
+    ``same`` needs the whole interval within ``min_effect``; all else is ``undecided``.
+    """
+    if speedup.processes < MIN_PAIRS:
+        return "undecided", f"pairs of processes: {speedup.processes}, but {MIN_PAIRS} are needed to decide"
+    worth, loss = 1 + min_effect, 1 / (1 + min_effect)
+    if speedup.low > 1 and speedup.median >= worth:
+        return "better", f"the interval excludes 1 and the gain is at least {min_effect:.0%}"
+    if speedup.high < 1 and speedup.median <= loss:
+        return "worse", f"the interval excludes 1 and the loss is at least {min_effect:.0%}"
+    if loss <= speedup.low and speedup.high <= worth:
+        return "same", f"the whole interval lies within {min_effect:.0%}"
+    return "undecided", f"the interval holds both a change worth making (over {min_effect:.0%}) and none"

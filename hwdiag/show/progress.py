@@ -1,0 +1,57 @@
+"""Progress of long work: a bar where somebody watches, a line now and then where nobody does."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from hwdiag.show.widgets import is_interactive
+
+Progress = Callable[[str, float], None]
+
+LINE_EVERY_S = 10.0
+"""Seconds between plain lines."""
+
+
+def notebook_progress() -> Progress:
+    """For a notebook: a widget bar in JupyterLab, plain lines when it runs headless."""
+    if not is_interactive():
+        return lines(sys.stdout)
+    from tqdm.notebook import tqdm
+
+    return bar(tqdm(total=100, unit="%", bar_format="{desc}{bar}{elapsed}"))
+
+
+def terminal_progress(stream: TextIO) -> Progress:
+    """For a terminal: a bar; plain lines where the stream is none."""
+    if not stream.isatty():
+        return lines(stream)
+    from tqdm import tqdm
+
+    return bar(tqdm(total=100, unit="%", file=stream, leave=False, bar_format="{l_bar}{bar}| {elapsed}"))
+
+
+def bar(meter: Any) -> Progress:
+    """Drive a tqdm bar of 100 steps by shares 0..1."""
+
+    def progress(text: str, share: float) -> None:
+        meter.set_description_str(text, refresh=False)
+        meter.n = round(100 * share)
+        meter.refresh()
+
+    return progress
+
+
+def lines(stream: TextIO) -> Progress:
+    """A plain line at most every ``LINE_EVERY_S`` seconds."""
+    last = -LINE_EVERY_S
+
+    def progress(text: str, share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            print(f"{share:4.0%} {text}", file=stream, flush=True)
+
+    return progress

@@ -1,0 +1,148 @@
+"""Advice claims no more than the evidence, and each rule speaks where it should and is silent where it should."""
+
+from __future__ import annotations
+
+import pytest
+
+from hwdiag.advise.evidence import Evidence
+from hwdiag.advise.findings import consult
+from hwdiag.advise.recommend import recommend, verdict
+from hwdiag.host.model import Gap, Gpu, Limits
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Comparison, Disturbance, Interval, Measurement, Outcome, Phase, Software, Verdict
+from hwdiag.measure.workloads import gpt2, resnet18
+from hwdiag.params import Expectation, Profile
+from tests.conftest import make_host, make_software
+
+LAUNCHES = (Launch(name="default"), Launch(name="threads=2", threads=2), Launch(name="node=0", cpus=(0, 1)))
+
+
+def measurement(number: int, **more: object) -> Measurement:
+    values = {"id": f"m{number:04d}", "launch": "default", "workload": "gpt2", "phase": "screen", "block": 0, "process": 1}
+    ok = {"outcome": Outcome(kind="ok"), "seconds": (0.1, 0.1, 0.1)}
+    return Measurement.model_validate({**values, **ok, **more})
+
+
+def compared(
+    candidate: str, workload: str, median: float, call: Verdict, phase: Phase = "confirm", width: float = 0.02
+) -> Comparison:
+    speedup = Interval(median=median, low=median - width, high=median + width, processes=10)
+    return Comparison(
+        workload=workload, baseline="default", candidate=candidate, phase=phase, speedup=speedup, verdict=call,
+        why="because", measurements=("m0001",),
+    )  # fmt: skip
+
+
+def evidence(*comparisons: Comparison, **more: object) -> Evidence:
+    values = {
+        "profile": Profile(),
+        "host": make_host(),
+        "software": make_software(),
+        "launches": LAUNCHES,
+        "workloads": (resnet18(), gpt2()),
+        "overall_of": ("resnet18", "gpt2"),
+        "measurements": (measurement(1),),
+        "comparisons": comparisons,
+    }
+    return Evidence.model_validate({**values, **more})
+
+
+def test_a_confirmed_gain_is_recommended_with_its_evidence() -> None:
+    e = evidence(compared("threads=2", "overall", 1.25, "better"), compared("threads=2", "gpt2", 1.4, "better"))
+    overall, first, *_ = recommend(e)
+    assert (overall.scope, overall.launch, overall.evidence) == ("overall", "threads=2", ("m0001",))
+    assert "1.25x" in overall.title
+    assert "1.23 to 1.27, 10 pairs" in overall.why
+    assert (first.scope, first.launch) == ("gpt2", "threads=2")
+    assert overall.risk
+    assert overall.undo
+    assert "1.25x" in verdict(e, recommend(e))
+
+
+def test_a_gain_of_the_screening_alone_is_not_recommended() -> None:
+    e = evidence(compared("threads=2", "overall", 1.5, "better", phase="screen"))
+    assert [r.launch for r in recommend(e)] == [None, None, None]
+    assert verdict(e, recommend(e)).startswith("Keep what you have")
+
+
+def test_an_undecided_race_says_so_and_keeps() -> None:
+    e = evidence(compared("threads=2", "overall", 1.05, "undecided", width=0.2))
+    assert recommend(e)[0].title.endswith("keep what you have, undecided")
+    assert verdict(e, recommend(e)).startswith("Undecided, so keep what you have")
+
+
+def test_an_overall_gain_that_harms_one_of_its_workloads_is_not_recommended() -> None:
+    e = evidence(compared("threads=2", "overall", 1.2, "better"), compared("threads=2", "resnet18", 0.8, "worse"))
+    assert recommend(e)[0].launch is None
+
+
+def test_of_two_gains_the_surer_one_is_taken() -> None:
+    e = evidence(
+        compared("threads=2", "overall", 1.20, "better", width=0.02),
+        compared("node=0", "overall", 1.25, "better", width=0.2),
+    )
+    assert recommend(e)[0].launch == "threads=2"
+
+
+def test_a_gain_on_one_workload_is_named_in_the_verdict() -> None:
+    e = evidence(compared("threads=2", "overall", 1.0, "same"), compared("threads=2", "gpt2", 1.4, "better"))
+    assert verdict(e, recommend(e)).startswith("Keep what you have overall; gpt2: 2 threads is 1.40x")
+
+
+def test_without_measurements_there_is_no_recommendation() -> None:
+    dead = Software(python="/usr/bin/python3", outcome=Outcome(kind="signal", detail="killed by SIGILL"))
+    e = evidence(software=dead, measurements=(), launches=())
+    assert recommend(e) == ()
+    assert verdict(e, ()) == "Nothing could be measured: killed by SIGILL."
+    assert consult(e)[0][0].id == "torch-does-not-run"
+
+
+BUSY = Disturbance(steal=0.3, other_cpu=1.5, throttled_s=2.0, swapped_bytes=1 << 30)
+GPU = Gpu(index=0, name="NVIDIA GeForce RTX 3060")
+EXPECT_XEON = Profile(host="xeon-e5v2", expect=Expectation(cpu="e5-2680", min_sockets=1, min_cores=4, arch="x86_64"))
+EXPECT_ARM = Profile(host="dgx", expect=Expectation(arch="aarch64", gpu="GB10", min_memory_gib=110, min_cores=20))
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({}, set()),
+        ({"software": make_software(environment={"OPENBLAS_CORETYPE": "Haswell"})}, {"inherited-openblas-coretype"}),
+        ({"software": make_software(environment={"TORCH_NUM_THREADS": "8"})}, {"inherited-torch-num-threads"}),
+        ({"software": make_software(environment={"MKL_VERBOSE": "1"})}, set()),
+        ({"software": make_software(threads=40)}, {"more-threads-than-cpus"}),
+        ({"host": make_host(limits=Limits(allowed=(0, 1, 2, 3), cpu_quota=1.5))}, {"more-threads-than-cpus"}),
+        ({"host": make_host().model_copy(update={"gpus": (GPU,)})}, {"gpu-not-used"}),
+        ({"measurements": (measurement(1, disturbance=BUSY),)}, {"noisy-machine"}),
+        ({"profile": EXPECT_XEON}, set()),
+        (
+            {"profile": EXPECT_ARM},
+            {"unexpected-arch", "unexpected-gpu", "unexpected-min-memory-gib", "unexpected-min-cores"},
+        ),
+    ],
+)
+def test_rules_speak_where_they_should(more: dict[str, object], found: set[str]) -> None:
+    assert {f.id for f in consult(evidence(**more))[0]} == found
+
+
+def test_a_dead_child_is_a_finding_that_names_its_measurements() -> None:
+    dead = Outcome(kind="signal", detail="killed by SIGILL in gpt2")
+    findings, checks = consult(evidence(measurements=(measurement(1), measurement(2, outcome=dead, seconds=()))))
+    assert [(f.severity, f.evidence) for f in findings] == [("problem", ("m0002",))]
+    assert "SIGILL" in findings[0].detail
+    assert "results" not in {c.id for c in checks}
+
+
+def test_what_could_not_be_looked_at_is_said() -> None:
+    two_nodes = make_host(nodes=2).model_copy(update={"gaps": (Gap(what="/sys/x", why="permission denied"),)})
+    unchecked = {c.id: c for c in consult(evidence(host=two_nodes))[1] if c.state == "unchecked"}
+    assert {"gpu", "numa", "allocators", "gap-/sys/x"} <= set(unchecked)
+    assert unchecked["gap-/sys/x"].detail == "permission denied"
+    assert "numactl is not installed" in unchecked["numa"].detail
+
+
+def test_the_worst_comes_first() -> None:
+    software = make_software(threads=40, environment={"TORCH_NUM_THREADS": "8"})
+    dead = measurement(2, outcome=Outcome(kind="timeout", detail="no end"), seconds=())
+    severities = [f.severity for f in consult(evidence(software=software, measurements=(dead,)))[0]]
+    assert severities == ["problem", "warning", "note"]

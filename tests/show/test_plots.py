@@ -1,0 +1,134 @@
+"""The plots draw what the record says, say it in words, and say nothing where there is nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from hwdiag.record.model import Record
+from hwdiag.show.figure import Figure
+from hwdiag.show.plots import gains, roofline, thread_scaling
+from tests.show.samples import make_record
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def draw(record: Record) -> list[Figure]:
+    figures = [gains(record), thread_scaling(record), roofline(record), roofline(record, "cuda:0")]
+    assert all(figures)
+    return [f for f in figures if f]
+
+
+def texts(figure: Figure) -> list[str]:
+    return ["".join(t.itertext()) for t in ET.fromstring(figure.svg).iter(f"{SVG}text")]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Figure]:
+    return draw(make_record())
+
+
+def test_valid_labelled_and_from_nowhere_else(drawn):
+    for figure in drawn:
+        root = ET.fromstring(figure.svg)
+        assert root.get("role") == "img"
+        assert root[0].tag == f"{SVG}title"
+        assert root[1].text == figure.alt
+        links = {m for m in re.findall(r"https?://[^\"' ]+", figure.svg) if not m.startswith("http://www.w3.org/")}
+        assert not links
+        assert "metadata" not in figure.svg
+
+
+def test_same_record_same_bytes(drawn):
+    assert [f.svg for f in draw(make_record())] == [f.svg for f in drawn]
+
+
+def test_same_bytes_whatever_the_matplotlibrc_says(drawn):
+    import matplotlib
+
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.hashsalt": None}):
+        assert [f.svg for f in draw(make_record())] == [f.svg for f in drawn]
+
+
+def test_evidence_is_in_the_record(drawn, record):
+    known = {m.id for m in record.measurements}
+    for figure in drawn:
+        assert figure.evidence
+        assert set(figure.evidence) <= known
+        assert len(set(figure.evidence)) == len(figure.evidence)
+
+
+def test_gains_tells_each_speedup(drawn):
+    figure = drawn[0]
+    assert "overall with node0+tcmalloc 1.12x (1.10 to 1.14), better" in figure.alt
+    assert "copy with node0+tcmalloc 0.92x (0.89 to 0.95), worse" in figure.alt
+    assert "1.31x (1.26 to 1.36) · better" in texts(figure)
+    assert "3 %" in figure.caption
+
+
+def test_gains_takes_the_minimum_effect_from_the_parameters():
+    figure = gains(make_record(params={"min_effect": 7.5}))
+    assert figure is not None
+    assert "7.5 %" in figure.caption
+
+
+def test_scaling_tells_the_best_of_each_workload(drawn, record):
+    figure = drawn[1]
+    assert "relative to 1 thread" in figure.alt
+    for w in record.workloads:
+        assert w.name in texts(figure)
+    assert "copy is fastest with 16 threads, 3.02x (3.00 to 3.03)" in figure.alt
+    assert not {"m022", "m025"} & set(figure.evidence), "bound and interleaved launches set more than threads"
+
+
+def test_scaling_starts_from_the_default_where_one_thread_was_not_measured(record):
+    some = tuple(e for e in record.estimates if e.launch != "threads-1")
+    figure = thread_scaling(record.model_copy(update={"estimates": some}))
+    assert figure is not None
+    assert "relative to today's default" in figure.alt
+
+
+def test_roofline_tells_ceilings_and_shares(drawn):
+    figure = drawn[2]
+    assert "memory 31.6 GB/s" in texts(figure)
+    assert any(t.startswith("float32 475 GFLOP/s") for t in texts(figure))
+    assert "matmul-fp32 at 341 FLOP/byte reaches 460 GFLOP/s, 97 % of its roof" in figure.alt
+    assert "copy" not in figure.alt, "copy has no operations"
+    assert figure.name == "roofline-cpu"
+    assert drawn[3].name == "roofline-cuda-0"
+
+
+def test_names_are_text_and_not_formulas():
+    record = make_record()
+    hostile = tuple(
+        w.model_copy(update={"name": r"$\frac{a}$<b>"}) if w.name == "gpt2" else w for w in record.workloads
+    )
+    renamed = tuple(
+        e.model_copy(update={"workload": r"$\frac{a}$<b>"}) if e.workload == "gpt2" else e for e in record.estimates
+    )
+    figure = roofline(record.model_copy(update={"workloads": hostile, "estimates": renamed}))
+    assert figure is not None
+    assert any(t.startswith(r"$\frac{a}$<b>") for t in texts(figure))
+
+
+@pytest.mark.parametrize("field", ["launches", "estimates", "workloads"])
+def test_nothing_to_draw_is_none(field):
+    record = make_record(**{field: ()})
+    assert thread_scaling(record) is None
+    assert roofline(record) is None
+
+
+def test_no_ceilings_no_roofline_and_no_comparisons_no_gains():
+    assert roofline(make_record(ceilings=())) is None
+    assert gains(make_record(comparisons=())) is None
+    assert roofline(make_record(), "cuda:7") is None
+
+
+def test_importing_is_cheap():
+    """The CLI starts without matplotlib, and hwdiag.show.report without drawing anything."""
+    code = "import sys, hwdiag.show.report, hwdiag.show.plots; print({'matplotlib', 'jinja2'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
