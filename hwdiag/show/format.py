@@ -63,6 +63,11 @@ def size(count: float | None) -> str:
     return UNKNOWN if count is None else _scaled(count, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"))
 
 
+def cache_size(count: int) -> str:
+    """A cache's size; 0 stands for one that the host does not tell."""
+    return size(count) if count else "of unknown size"
+
+
 def disk_size(count: float | None) -> str:
     """Bytes in decimal units, as disks are sold: ``1.92 TB``."""
     return UNKNOWN if count is None else _scaled(count, 1000, ("B", "kB", "MB", "GB", "TB", "PB"))

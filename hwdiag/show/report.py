@@ -106,7 +106,7 @@ def _evidence(ids: tuple[str, ...], linked: Iterable[str]) -> Any:
 def _facts(record: Record) -> list[tuple[str, str]]:
     """The few facts beside the picture; all of them are further down."""
     host = record.host
-    box = " in ".join(p for p in (host.system.container, host.system.hypervisor) if p)
+    box = " in ".join(p for p in (host.system.container, tables.hypervisor_words(host)) if p)
     gpus = ", ".join(dict.fromkeys(g.name for g in host.gpus))
     facts = [
         ("Processor", host.cpu.model or "unknown"),

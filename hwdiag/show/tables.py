@@ -9,7 +9,7 @@ from hwdiag.host.model import Cache, Disk, Gpu, Host, NumaNode
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.record.model import Record
-from hwdiag.show.format import UNKNOWN, count, disk_size, measured, percent, plural, seconds, size, speedup
+from hwdiag.show.format import UNKNOWN, cache_size, count, disk_size, measured, percent, plural, seconds, size, speedup
 from hwdiag.show.roof import Roof, default_estimates, roof_of
 from hwdiag.show.table import Cell, Ids, Share, join_few
 from hwdiag.show.table import Table as Table
@@ -42,9 +42,15 @@ def _system(host: Host) -> list[Fact]:
         ("Product", system.product),
         ("System", system.distribution),
         ("Kernel", kernel),
-        ("Hypervisor", system.hypervisor),
+        ("Hypervisor", hypervisor_words(host)),
         ("Container", system.container),
     ))  # fmt: skip
+
+
+def hypervisor_words(host: Host) -> str | None:
+    """Name of the hypervisor; one that only gives itself away by a CPU flag is still one."""
+    name = host.system.hypervisor
+    return "a hypervisor of unknown make" if name == UNKNOWN else name
 
 
 def _cpu(host: Host) -> list[Fact]:
@@ -82,7 +88,7 @@ def _caches(caches: Sequence[Cache]) -> str:
     tally: dict[str, int] = {}
     for cache in sorted(caches, key=lambda c: (c.level, c.type)):
         suffix = {"data": "d", "instruction": "i", "unified": ""}[cache.type]
-        name = f"L{cache.level}{suffix} {size(cache.size_bytes)}"
+        name = f"L{cache.level}{suffix} {cache_size(cache.size_bytes)}"
         tally[name] = tally.get(name, 0) + 1
     return join_few([f"{name} x {n}" for name, n in tally.items()])
 
@@ -126,7 +132,8 @@ def _gpu(gpu: Gpu) -> str:
 
 
 def _disk(disk: Disk) -> str:
-    spins = {True: "rotating", False: "solid state", None: None}[disk.rotational]
+    virtual = disk.kind in ("virtio", "xen")  # what a hypervisor says of its disks is not what they are made of
+    spins = None if virtual else {True: "rotating", False: "solid state", None: None}[disk.rotational]
     facts = (disk.model, disk.kind, disk_size(disk.size_bytes), spins, disk.scheduler and f"scheduler {disk.scheduler}")
     return join_few([f for f in facts if f])
 

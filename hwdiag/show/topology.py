@@ -11,7 +11,7 @@ from hwdiag.host.model import Cache, Disk, Gpu, Host, LogicalCpu, NumaNode
 from hwdiag.show import svg
 from hwdiag.show.boxes import Block, Layout, cells, columns, frame, line, stack
 from hwdiag.show.figure import Figure
-from hwdiag.show.format import UNKNOWN, clean, disk_size, plural, size
+from hwdiag.show.format import UNKNOWN, cache_size, clean, disk_size, plural, size
 
 WIDEST = 944
 NARROWEST = 480
@@ -164,12 +164,12 @@ def _cache_label(host: Host, index: int | None, members: Sequence[LogicalCpu]) -
         return "shared cache unknown"
     cache = host.cpu.llc[index]
     partly = not set(cache.cpus) <= {c.id for c in members}
-    return f"L{cache.level} {size(cache.size_bytes)}" + (", spans nodes" if partly else "")
+    return f"L{cache.level} {cache_size(cache.size_bytes)}" + (", spans nodes" if partly else "")
 
 
 def _private_label(caches: Sequence[Cache]) -> str:
     """Where the highest cache level belongs to a single core (server Arm, many virtual machines)."""
-    labels = sorted({f"L{c.level} {size(c.size_bytes)} per core" for c in caches})
+    labels = sorted({f"L{c.level} {cache_size(c.size_bytes)} per core" for c in caches})
     return ", ".join(labels) or "shared cache unknown"
 
 
@@ -346,7 +346,7 @@ def _alt(host: Host) -> str:
         sentences.append(f"Kinds of cores: {', '.join(kinds)}.")
     sentences += [_node_words(n) for n in host.numa]
     if host.cpu.llc:
-        sizes = sorted({f"L{c.level} of {size(c.size_bytes)}" for c in host.cpu.llc})
+        sizes = sorted({f"L{c.level} {cache_size(c.size_bytes)}" for c in host.cpu.llc})
         sentences.append(f"{plural(len(host.cpu.llc), 'last-level cache')}: {', '.join(sizes)}.")
     sentences += [f"GPU {g.index}: {clean(g.name)}, {_gpu_memory(g)}." for g in host.gpus]
     if host.disks:

@@ -85,6 +85,15 @@ def test_scaling_tells_the_best_of_each_workload(drawn, record):
     assert not {"m022", "m025"} & set(figure.evidence), "bound and interleaved launches set more than threads"
 
 
+def test_threads_named_twice_are_still_threads_only(drawn, record):
+    twice = tuple(
+        launch.model_copy(update={"env": {"MKL_NUM_THREADS": str(launch.threads)}}) if launch.threads else launch
+        for launch in record.launches
+    )
+    figure = thread_scaling(record.model_copy(update={"launches": twice}))
+    assert figure == drawn[1]
+
+
 def test_scaling_starts_from_the_default_where_one_thread_was_not_measured(record):
     some = tuple(e for e in record.estimates if e.launch != "threads-1")
     figure = thread_scaling(record.model_copy(update={"estimates": some}))

@@ -97,6 +97,12 @@ def test_share_is_unknown_without_a_ceiling():
     assert {row[3] for row in table.rows} == {"unknown"}
 
 
+def test_an_unnamed_hypervisor_is_still_one(record):
+    system = record.host.system.model_copy(update={"hypervisor": "unknown"})
+    facts = dict(tables.host_table(record.host.model_copy(update={"system": system})).rows)
+    assert facts["Hypervisor"] == "a hypervisor of unknown make"
+
+
 def test_findings_come_worst_first(record):
     shuffled = record.model_copy(update={"findings": record.findings[::-1]})
     assert [row[0] for row in tables.findings_table(shuffled).rows] == ["problem", "warning", "note"]

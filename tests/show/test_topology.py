@@ -86,6 +86,12 @@ def test_sockets_nodes_caches_gpus_and_disks_are_there():
     assert "GPU 0: NVIDIA GeForce RTX 3060" in shown
 
 
+def test_a_cache_of_unknown_size():
+    cpu = make_cpu(1, 2, 1)
+    caches = tuple(c.model_copy(update={"size_bytes": 0}) for c in cpu.caches)
+    assert "L3 of unknown size" in texts(parse(make_host("phone", cpu.model_copy(update={"caches": caches}), 8)))
+
+
 def test_nodes_without_cpus():
     shown = texts(parse(huge_host()))
     assert "NUMA node 8, memory only" in shown

@@ -100,7 +100,9 @@ def _curves(record: Record) -> list[Curve]:
 
 
 def _only_threads(launch: Launch) -> bool:
-    return launch.threads is not None and launch == Launch(name=launch.name, threads=launch.threads)
+    """A launch may name the threads again for one library (MKL_NUM_THREADS): that is still nothing but threads."""
+    plain = Launch(name=launch.name, threads=launch.threads, env=launch.env)
+    return launch.threads is not None and launch == plain and all(k.endswith("_NUM_THREADS") for k in launch.env)
 
 
 def _threads(record: Record, launch: Launch, estimate: Estimate) -> int | None:
