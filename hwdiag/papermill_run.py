@@ -37,11 +37,11 @@ def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
             kernel_name="python3",
             stdout_file=sys.stderr,
             progress_bar=sys.stderr.isatty(),
+            extra_arguments=["--log-level=ERROR"],  # or ipykernel warns of its loopback connection
         )
         summary = summary_of(notebook)
         executed = Path(summary["record"]).with_name("diagnose.ipynb")
-        os.replace(running, home() / executed)
-        os.chmod(home() / executed, 0o644)
+        running.replace(home() / executed).chmod(0o644)
     except papermill.PapermillExecutionError as error:
         failure = HwdiagError(f"{error.evalue}")
         failure.exit_status = 2 if error.ename == "UsageError" else 1

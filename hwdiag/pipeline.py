@@ -129,7 +129,7 @@ class Run:
         )
 
     def emit(self, chosen: Collection[str] | None = None) -> Record:
-        """Write a launch script for each recommendation with one of these ids; by default for all that change something.
+        """Write a launch script for each recommendation with these ids, by default for all that change something.
 
         The overall one is always written: where nothing helps, its script sets nothing and says so.
         """

@@ -10,7 +10,7 @@ from typing import Any
 
 from hwdiag.errors import NothingMeasuredError
 from hwdiag.home import home
-from hwdiag.params import Params, Profile, load, profile_names, refuse_unknown
+from hwdiag.params import Params, load, profile_names, refuse_unknown
 from hwdiag.pipeline import Replay, Run
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.summary import Summary

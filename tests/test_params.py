@@ -26,8 +26,8 @@ NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "diagnose.ipynb"
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"thraeds": 4}, 'unknown parameter \'thraeds\': did you mean "threads"?'),
-        ({"host": "dxg"}, 'no host profile \'dxg\' in .*: did you mean "dgx"?'),
+        ({"thraeds": 4}, "unknown parameter 'thraeds': did you mean \"threads\"?"),
+        ({"host": "dxg"}, "no host profile 'dxg' in .*: did you mean \"dgx\"?"),
         ({"host": 10}, "no host profile '10'"),
         ({"host": "../../etc/passwd"}, "no host profile"),
         ({"budget": "fast"}, "budget: .*'quick', 'standard' or 'thorough', not 'fast'"),
@@ -77,7 +77,11 @@ def test_the_first_profiles_are_there() -> None:
 def test_a_broken_profile_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params").mkdir()
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
-    for text, message in {"a: [": "cannot be read", "- 1": "must hold", "bugdet: quick": 'did you mean "budget"'}.items():
+    for text, message in {
+        "a: [": "cannot be read",
+        "- 1": "must hold",
+        "bugdet: quick": 'did you mean "budget"',
+    }.items():
         (tmp_path / "params" / "x.yaml").write_text(text)
         with pytest.raises(UsageError, match=message):
             load({"host": "x"})
@@ -103,7 +107,9 @@ def test_the_notebooks_parameters_are_the_schemas() -> None:
     seen = papermill.inspect_notebook(str(NOTEBOOK))
     assert {name: p["help"] for name, p in seen.items()} == {n: f.description for n, f in Params.model_fields.items()}
     assert list(seen) == list(Params.model_fields)
-    assert {name: p["default"] for name, p in seen.items()} == {n: "None" for n in Params.model_fields} | {"host": '"auto"'}
+    assert {name: p["default"] for name, p in seen.items()} == dict.fromkeys(Params.model_fields, "None") | {
+        "host": '"auto"'
+    }
 
 
 def test_the_readmes_table_is_the_schemas() -> None:

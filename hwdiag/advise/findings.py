@@ -60,7 +60,7 @@ def expected_hardware(e: Evidence) -> Iterator[Said]:
             id=f"unexpected-{name.replace('_', '-')}",
             severity="warning",
             title=f"The profile {e.profile.host!r} expects {wanted}; this host has {seen or 'none that could be read'}",
-            detail="The run went on with what is here. Choose another profile, or host=auto, if this is another machine.",
+            detail="The run went on with what is here. If this is another machine, choose its profile, or host=auto.",
             evidence=("host",),
         )
     if not wrong and expect != type(expect)():
@@ -106,13 +106,13 @@ def failures(e: Evidence) -> Iterator[Said]:
             detail=f"{detail}. This Launch is not recommended for it.",
             evidence=tuple(m.id for m in group),
         )
-    checked = [m for m in e.measurements if m.max_error is not None]
-    if checked and not failed:
+    errors = [m.max_error for m in e.measurements if m.max_error is not None]
+    if errors and not failed:
         yield Check(
             id="results",
             state="fine",
             title="Every Launch took effect and computed the same results as the reference",
-            detail=f"{len(checked)} results checked; the largest relative error is {max(m.max_error or 0 for m in checked):.1e}",
+            detail=f"{len(errors)} results checked; the largest relative error is {max(errors):.1e}",
         )
 
 
@@ -136,7 +136,7 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
             id="noisy-machine",
             severity="warning",
             title=f"While measuring, {' and '.join(noise)}",
-            detail="The intervals include this. Small gains cannot be seen on a busy machine: repeat the run when it is quiet.",
+            detail="The intervals include this, and small gains drown in it: repeat the run on a quiet machine.",
             evidence=tuple(m.id for m in ok[:3]),
         )
     else:
@@ -159,7 +159,7 @@ def thread_default(e: Evidence) -> Iterator[Said]:
             id="more-threads-than-cpus",
             severity="warning",
             title=f"torch starts {threads} threads, but this process may use {may_use:g} CPUs",
-            detail="A cgroup's CPU quota is not seen by thread defaults: threads beyond it are stopped for a part of every period.",
+            detail="Thread defaults do not see a cgroup's CPU quota: what exceeds it is stopped part of the time.",
             evidence=("host.limits", "software.threads"),
         )
     else:

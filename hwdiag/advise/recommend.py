@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Recommendation
 from hwdiag.measure.compare import OVERALL
@@ -32,7 +34,7 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         id=f"launch-{scope}",
         scope=scope,
         launch=launch.name,
-        title=f"{subject(e, scope)}: {launch.describe()} is {best.speedup.median:.2f}x as fast as today's default",
+        title=f"{subject(e, scope)}: {launch.describe()} is {ratio_text(best.speedup)} as fast as today's default",
         why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}.",
         speedup=best.speedup,
         risk=risk_of(launch),
@@ -52,7 +54,7 @@ def harms(e: Evidence, winner: Comparison) -> bool:
 
 def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation:
     """Nothing measured here beats what the person has."""
-    best = max(looked_at, key=lambda c: c.speedup.median, default=None)
+    best = best_of(looked_at)
     if best is None:
         why = "No other way to start it could be compared."
     else:
@@ -68,6 +70,11 @@ def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation
     )
 
 
+def best_of(comparisons: Iterable[Comparison]) -> Comparison | None:
+    """The candidate that looked fastest."""
+    return max(comparisons, key=lambda c: c.speedup.median, default=None)
+
+
 def is_open(best: Comparison) -> bool:
     """Whether the best candidate looked faster, but was not shown to be."""
     return best.verdict == "undecided" and best.speedup.median > 1 and best.phase == "confirm"
@@ -78,11 +85,15 @@ def subject(e: Evidence, scope: str) -> str:
     return f"Overall ({', '.join(e.overall_of)})" if scope == OVERALL else scope
 
 
+def ratio_text(speedup: Interval) -> str:
+    """``1.25x (1.23 to 1.27)``."""
+    return f"{speedup.median:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"
+
+
 def interval_text(speedup: Interval) -> str:
-    return (
-        f"{speedup.median:.2f}x (95 % interval {speedup.low:.2f} to {speedup.high:.2f}, "
-        f"{speedup.processes} pairs of processes)"
-    )
+    """The ratio with what its interval is and rests on."""
+    interval = f"95 % interval {speedup.low:.2f} to {speedup.high:.2f}"
+    return f"{speedup.median:.2f}x ({interval}, {speedup.processes} pairs of processes)"
 
 
 def risk_of(launch: Launch) -> str:
@@ -105,10 +116,12 @@ def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
         return f"Nothing could be measured: {e.software.outcome.detail or 'no workload ended well'}."
     overall, *single = recommendations
     if overall.launch is not None:
-        return f"{overall.title} ({interval_text(overall.speedup)})." if overall.speedup else overall.title
+        return f"{overall.title}."
     best = next((r for r in single if r.launch is not None), None)
     if best is not None:
         return f"Keep what you have overall; {best.title}."
-    if overall.title.endswith("undecided"):
-        return f"Undecided, so keep what you have for now. {overall.why}"
+    nearest = best_of(c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm")
+    if nearest is not None and is_open(nearest):
+        may = f"{nearest.candidate!r} may be faster, {ratio_text(nearest.speedup)}"
+        return f"Undecided: {may}; keep what you have for now."
     return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

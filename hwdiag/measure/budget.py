@@ -25,7 +25,7 @@ class Budget(Value):
 
 
 BUDGETS: dict[BudgetName, Budget] = {
-    "quick": Budget(total_s=60, screen_blocks=1, confirm_blocks=8, finalists=1, sample_s=0.1, min_samples=3),
+    "quick": Budget(total_s=74, screen_blocks=1, confirm_blocks=12, finalists=1, sample_s=0.1, min_samples=3),
     "standard": Budget(total_s=240, screen_blocks=4, confirm_blocks=10, finalists=3, sample_s=0.3, min_samples=5),
     "thorough": Budget(total_s=1500, screen_blocks=8, confirm_blocks=24, finalists=4, sample_s=0.6, min_samples=10),
 }

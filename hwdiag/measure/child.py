@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -44,7 +45,7 @@ class ChildReport:
 
 
 def run_child(launch: Launch, python: str, task: dict[str, Any], *, timeout_s: float) -> ChildReport:
-    """Run the worker under ``launch`` and wait at most ``timeout_s`` seconds. A child's death is a result, not an error.
+    """Run the worker under ``launch``, for at most ``timeout_s`` seconds. A child's death is a result, not an error.
 
     The child gets a process group of its own, which is killed whole when time is up, and on Ctrl-C.
     """
@@ -94,10 +95,8 @@ def wait(process: subprocess.Popen[str], task: str, timeout_s: float) -> tuple[s
 
 def kill_group(process: subprocess.Popen[str]) -> None:
     """Kill the child and all that it started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def parse_events(output: str) -> tuple[dict[str, Any], ...]:

@@ -64,7 +64,7 @@ class Launch(Value):
         return ", ".join(parts) or "nothing set: as it runs today"
 
     def environment(self) -> dict[str, str]:
-        """The variables that it sets, without the allocator's LD_PRELOAD (which is put in front of an inherited one)."""
+        """The variables that it sets, without LD_PRELOAD: the allocator goes in front of an inherited one."""
         threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
         return {**threads, **self.env}
 

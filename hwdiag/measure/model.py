@@ -150,7 +150,7 @@ class Measurement(Value):
     """Time of each iteration, after the warm-up."""
     warmup: int = 0
     max_error: float | None = None
-    """Largest deviation from the reference, relative to its largest magnitude; None where this process did not check."""
+    """Largest deviation from the reference, relative to its largest magnitude; None where it was not checked."""
     tolerance: float | None = None
     applied: Applied | None = None
     peak_rss_bytes: int | None = None
@@ -200,7 +200,7 @@ class Comparison(Value):
     speedup: Interval
     """Baseline's time over the candidate's: 1.10 is 10 % faster."""
     verdict: Verdict
-    """``same`` if the whole interval lies within the minimum effect; ``better``/``worse`` only if the interval excludes 1
-    and the median is at least the minimum effect away from it."""
+    """``same`` if the whole interval lies within the minimum effect; ``better`` or ``worse`` only if the interval
+    excludes 1 and the median is at least the minimum effect away from it."""
     why: str
     measurements: tuple[str, ...]

@@ -60,18 +60,18 @@ def save(record: Record, folder: Path) -> Path:
     """
     path = folder / FILE
     text = record.model_dump_json(indent=1, exclude_defaults=False)
-    temporary: str | None = None
+    temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".record-", delete=False, encoding="utf-8") as file:
-            temporary = file.name
+            temporary = Path(file.name)
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        temporary.chmod(0o644)
+        temporary.replace(path)
     except OSError as error:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise HwdiagError(f"the record could not be written to {path}: {error.strerror}") from None
     return path
 

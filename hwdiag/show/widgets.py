@@ -16,7 +16,7 @@ from hwdiag.show.table import Table
 
 
 def is_interactive() -> bool:
-    """Whether a person watches: Jupyter's server names the session for kernels it starts; papermill and nbval do not."""
+    """Whether a person watches: Jupyter's server names the session of its kernels, papermill and nbval do not."""
     return "JPY_SESSION_NAME" in os.environ
 
 
@@ -24,15 +24,13 @@ def show_now(thing: Any) -> None:
     """Display in the running notebook."""
     from IPython.display import display
 
-    display(thing)
+    display(thing)  # type: ignore[no-untyped-call]
 
 
 class ProfileChooser:
     """The parameters of the run; in JupyterLab, two menus change the host profile and the budget."""
 
-    def __init__(
-        self, profile: Profile, names: Iterable[str], load: Callable[[Mapping[str, Any]], Profile]
-    ) -> None:
+    def __init__(self, profile: Profile, names: Iterable[str], load: Callable[[Mapping[str, Any]], Profile]) -> None:
         self.profile = profile
         self._names = list(names)
         self._load = load
@@ -40,7 +38,9 @@ class ProfileChooser:
     def table(self) -> Table:
         """The parameters as a table."""
         rows = [(name, text_of(value)) for name, value in self.profile if name not in ("expect", "title")]
-        return Table(caption=f"Parameters: {self.profile.title or self.profile.host}", header=("parameter", "value"), rows=rows)
+        return Table(
+            caption=f"Parameters: {self.profile.title or self.profile.host}", header=("parameter", "value"), rows=rows
+        )
 
     def _ipython_display_(self) -> None:
         if is_interactive():
@@ -78,7 +78,11 @@ class EmitChooser:
     def table(self) -> Table:
         """What will be emitted, as a table."""
         rows = [("yes" if i in self.chosen else "no", title) for i, title in self._choices]
-        return Table(caption="Scripts to write", header=("written", "recommendation"), rows=rows or [("-", "none: keep what you have")])
+        return Table(
+            caption="Scripts to write",
+            header=("written", "recommendation"),
+            rows=rows or [("-", "none: keep what you have")],
+        )
 
     def _ipython_display_(self) -> None:
         if is_interactive() and self._choices:

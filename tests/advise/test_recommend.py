@@ -18,7 +18,14 @@ LAUNCHES = (Launch(name="default"), Launch(name="threads=2", threads=2), Launch(
 
 
 def measurement(number: int, **more: object) -> Measurement:
-    values = {"id": f"m{number:04d}", "launch": "default", "workload": "gpt2", "phase": "screen", "block": 0, "process": 1}
+    values = {
+        "id": f"m{number:04d}",
+        "launch": "default",
+        "workload": "gpt2",
+        "phase": "screen",
+        "block": 0,
+        "process": 1,
+    }
     ok = {"outcome": Outcome(kind="ok"), "seconds": (0.1, 0.1, 0.1)}
     return Measurement.model_validate({**values, **ok, **more})
 
@@ -68,7 +75,7 @@ def test_a_gain_of_the_screening_alone_is_not_recommended() -> None:
 def test_an_undecided_race_says_so_and_keeps() -> None:
     e = evidence(compared("threads=2", "overall", 1.05, "undecided", width=0.2))
     assert recommend(e)[0].title.endswith("keep what you have, undecided")
-    assert verdict(e, recommend(e)).startswith("Undecided, so keep what you have")
+    assert verdict(e, recommend(e)).startswith("Undecided: 'threads=2' may be faster, 1.05x (0.85 to 1.25)")
 
 
 def test_an_overall_gain_that_harms_one_of_its_workloads_is_not_recommended() -> None:
@@ -86,7 +93,7 @@ def test_of_two_gains_the_surer_one_is_taken() -> None:
 
 def test_a_gain_on_one_workload_is_named_in_the_verdict() -> None:
     e = evidence(compared("threads=2", "overall", 1.0, "same"), compared("threads=2", "gpt2", 1.4, "better"))
-    assert verdict(e, recommend(e)).startswith("Keep what you have overall; gpt2: 2 threads is 1.40x")
+    assert verdict(e, recommend(e)).startswith("Keep what you have overall; gpt2: 2 threads is 1.40x (1.38 to 1.42)")
 
 
 def test_without_measurements_there_is_no_recommendation() -> None:

@@ -16,7 +16,9 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.launch import Allocator, Launch, MemoryPolicy
 
-KEEP = Recommendation(id="launch-overall", scope="overall", launch=None, title="Keep what you have", why="It's fastest.")
+KEEP = Recommendation(
+    id="launch-overall", scope="overall", launch=None, title="Keep what you have", why="It's fastest."
+)
 EVIL = "$(touch pwned)`touch pwned`'\"\n touch pwned; \u2028#"
 
 

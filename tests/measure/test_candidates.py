@@ -25,7 +25,11 @@ def test_thread_counts_are_one_powers_of_two_cores_and_all_cpus() -> None:
 
 
 def test_a_quota_and_a_mask_bound_the_thread_counts() -> None:
-    assert thread_counts(make_host(cores_per_node=8, limits=Limits(allowed=tuple(range(8)), cpu_quota=2.5))) == (1, 2, 3)
+    assert thread_counts(make_host(cores_per_node=8, limits=Limits(allowed=tuple(range(8)), cpu_quota=2.5))) == (
+        1,
+        2,
+        3,
+    )
     assert thread_counts(make_host(cores_per_node=8, limits=Limits(allowed=(3, 5)))) == (1, 2)
 
 
@@ -74,7 +78,9 @@ def test_allocators_are_found_by_their_sonames(tmp_path: Path) -> None:
     assert find_allocators(str(tmp_path), [])[0].path == str(folder / "libjemalloc.so.2")
 
 
-SEEN = Applied(threads=4, interop_threads=4, cpus=(0, 1), memory_policy="interleave:0-1", preloaded=("/lib/libjemalloc.so.2",))
+SEEN = Applied(
+    threads=4, interop_threads=4, cpus=(0, 1), memory_policy="interleave:0-1", preloaded=("/lib/libjemalloc.so.2",)
+)
 
 
 @pytest.mark.parametrize(

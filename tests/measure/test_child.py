@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -65,7 +64,10 @@ def test_a_kill_that_the_kernel_counted_is_out_of_memory() -> None:
 
 def test_a_hanging_child_is_killed_with_its_children(fake_python: Callable[[str], str], tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    code = f"import subprocess, time; p = subprocess.Popen(['sleep', '600']); open({str(pid_file)!r}, 'w').write(str(p.pid)); time.sleep(600)"
+    code = (
+        "import subprocess, time; p = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(pid_file)!r}, 'w').write(str(p.pid)); time.sleep(600)"
+    )
     started = time.monotonic()
     kind, detail = outcome(fake_python(code), timeout_s=2)
     assert kind == "timeout"
@@ -94,7 +96,9 @@ def test_an_exit_without_results_is_an_error_with_its_last_line(fake_python: Cal
 
 
 def test_what_libraries_print_does_not_disturb_the_report(fake_python: Callable[[str], str]) -> None:
-    report = run_child(DEFAULT, fake_python("print('{\"event\": \"end\"}'); raise ImportError('no'*3)"), TASK, timeout_s=30)
+    report = run_child(
+        DEFAULT, fake_python("print('{\"event\": \"end\"}'); raise ImportError('no'*3)"), TASK, timeout_s=30
+    )
     assert [e["event"] for e in report.events] == ["begin", "failed"]
 
 
@@ -134,7 +138,7 @@ def test_the_real_software_is_described() -> None:
     assert (software.threads or 0) >= 1
     assert software.torch_version
     assert "openmp" in {p.api for p in software.pools}
-    assert os.path.isdir(software.torch_path or "")
+    assert Path(software.torch_path or "").is_dir()
 
 
 def is_running(pid: int) -> bool:

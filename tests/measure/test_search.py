@@ -46,7 +46,9 @@ def test_equal_launches_are_never_called_better(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_gain_on_one_workload_alone_is_confirmed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    simulate(monkeypatch, lambda launch, w: {("fast", "gpt2"): 0.08, ("fast", "resnet18"): 0.14}.get((launch.name, w), 0.1))
+    simulate(
+        monkeypatch, lambda launch, w: {("fast", "gpt2"): 0.08, ("fast", "resnet18"): 0.14}.get((launch.name, w), 0.1)
+    )
     _, found = searched((DEFAULT, FAST))
     assert found["fast", "gpt2", "confirm"].verdict == "better"
     assert found["fast", OVERALL, "confirm"].verdict == "worse"

@@ -66,7 +66,7 @@ def test_what_is_no_record_is_named(tmp_path: Path, text: str, message: str) -> 
 
 
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no record at .*: No such file"):
+    with pytest.raises(UsageError, match=r"no record at .*: No such file"):
         store.load(tmp_path / "none.json")
 
 
@@ -103,12 +103,13 @@ def test_run_folders_never_collide(tmp_path: Path) -> None:
 
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(HwdiagError, match="cannot write to .*file/box: Not a directory"):
+    with pytest.raises(HwdiagError, match=r"cannot write to .*file/box: Not a directory"):
         store.create_folder(tmp_path / "file", "box", "2026-11-20T10:00:00Z")
 
 
 @pytest.mark.parametrize(
-    ("hostname", "folder"), [("box.example.org", "box-example-org"), ("../../etc", "etc"), ("", "unnamed"), ("-", "unnamed")]
+    ("hostname", "folder"),
+    [("box.example.org", "box-example-org"), ("../../etc", "etc"), ("", "unnamed"), ("-", "unnamed")],
 )
 def test_host_names_are_made_safe_as_folders(hostname: str, folder: str) -> None:
     assert store.folder_name("auto", hostname) == folder
