@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,7 +94,7 @@ def show_host(args: argparse.Namespace) -> None:
         return
     from hwdiag.show.tables import host_table
 
-    print(host_table(host).to_text())
+    print(host_table(host).to_text(terminal_width()))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,6 +127,11 @@ def say(summary: dict[str, Any], as_json: bool) -> int:
     return 0 if summary["measured"] else 1
 
 
+def terminal_width() -> int | None:
+    """Columns to wrap tables to; None where the output goes to a file or a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def given(args: argparse.Namespace) -> dict[str, Any]:
     """The parameters that were given on the command line."""
     from hwdiag.errors import UsageError
@@ -156,7 +162,8 @@ def write_report(args: argparse.Namespace) -> None:
         path.write_text(render_report(record), encoding="utf-8")
     except OSError as error:
         raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
-    print(f"{recommendations_table(record).to_text()}\n\n{findings_table(record).to_text()}\n")
+    for table in (recommendations_table(record), findings_table(record)):
+        print(table.to_text(terminal_width()), end="\n\n")
     print(f"report: {path}\n{record.verdict}")
 
 

@@ -17,7 +17,7 @@ from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.findings import consult
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
-from hwdiag.emit.launch_script import render_launch_script, script_name
+from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.errors import HwdiagError
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.home import home
@@ -134,7 +134,7 @@ class Run:
         The overall one is always written: where nothing helps, its script sets nothing and says so.
         """
         wanted = [r for r in self.record.recommendations if is_emitted(r, chosen)]
-        files = [self._write(f"scripts/{script_name(r)}", self._script(r), r.title) for r in wanted]
+        files = [self._write(script_path(r), self._script(r), r.title) for r in wanted]
         for file in files:
             (self.folder / file.path).chmod(0o755)
         return self._learn(files=tuple(files))

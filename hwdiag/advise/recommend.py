@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Recommendation
-from hwdiag.measure.compare import OVERALL
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Interval
+from hwdiag.measure.model import OVERALL, Comparison, Interval
 
 
 def recommend(e: Evidence) -> tuple[Recommendation, ...]:
@@ -93,7 +92,8 @@ def ratio_text(speedup: Interval) -> str:
 def interval_text(speedup: Interval) -> str:
     """The ratio with what its interval is and rests on."""
     interval = f"95 % interval {speedup.low:.2f} to {speedup.high:.2f}"
-    return f"{speedup.median:.2f}x ({interval}, {speedup.processes} pairs of processes)"
+    pairs = "pair" if speedup.processes == 1 else "pairs"
+    return f"{speedup.median:.2f}x ({interval}, {speedup.processes} {pairs} of processes)"
 
 
 def risk_of(launch: Launch) -> str:

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import shlex
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from hwdiag import __version__
 from hwdiag.advise.model import Recommendation
 from hwdiag.host.model import Host
-from hwdiag.measure.compare import OVERALL
 from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import OVERALL
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render_launch_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
     """The script's text. It sets what ``launch`` sets, on the host that it was measured on, and nothing else."""
-    # nosec: the output is a shell script, where HTML escaping would be wrong; every value goes through a filter below
+    return (
+        _templates()
+        .get_template("launch.sh.j2")
+        .render(
+            launch=launch,
+            recommendation=recommendation,
+            host=host,
+            environment=launch.environment(),
+            binding=launch.binding(),
+            identity=identity(host),
+            version=__version__,
+            made_at=made_at,
+        )
+    )
+
+
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # A shell script is no place for HTML escaping: every value passes the filter "quote" or "comment" instead.
     templates = Environment(
         loader=PackageLoader("hwdiag.emit"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
     templates.filters["quote"] = lambda value: shlex.quote(str(value))
     templates.filters["comment"] = one_line
-    return templates.get_template("launch.sh.j2").render(
-        launch=launch,
-        recommendation=recommendation,
-        host=host,
-        environment=launch.environment(),
-        binding=launch.binding(),
-        identity=identity(host),
-        version=__version__,
-        made_at=made_at,
-    )
+    return templates
 
 
 def identity(host: Host) -> dict[str, str]:
@@ -47,6 +59,6 @@ def one_line(text: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
-def script_name(recommendation: Recommendation) -> str:
-    """``launch.sh`` for the overall recommendation, ``launch-gpt2.sh`` for one workload's."""
-    return "launch.sh" if recommendation.scope == OVERALL else f"launch-{recommendation.scope}.sh"
+def script_path(recommendation: Recommendation) -> str:
+    """Below the run's folder: ``scripts/launch.sh``; ``scripts/launch-gpt2.sh`` for one workload's recommendation."""
+    return "scripts/launch.sh" if recommendation.scope == OVERALL else f"scripts/launch-{recommendation.scope}.sh"

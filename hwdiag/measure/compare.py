@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from hwdiag.measure.model import Comparison, Estimate, Measurement, Phase
+from hwdiag.measure.model import OVERALL, Comparison, Estimate, Measurement, Phase
 from hwdiag.measure.stats import geometric_mean, judge, median_interval, speedup_interval
-
-OVERALL = "overall"
 
 
 def estimates(measurements: Iterable[Measurement]) -> tuple[Estimate, ...]:

@@ -8,6 +8,9 @@ from typing import Literal
 from hwdiag.host.cpulist import CpuList
 from hwdiag.model import Value
 
+OVERALL = "overall"
+"""The scope of a comparison over several workloads, where others have a workload's name."""
+
 OutcomeKind = Literal[
     "ok", "signal", "out-of-memory", "timeout", "import-error", "error", "not-started", "not-applied", "wrong-result"
 ]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.compare import OVERALL, compare_all
+from hwdiag.measure.compare import compare_all
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Workload
+from hwdiag.measure.model import OVERALL, Comparison, Workload
 
 CONFIRM_SHARE = 0.5
 """Share of the time that screening leaves to the confirmation."""

@@ -61,7 +61,7 @@ def judge(speedup: Interval, min_effect: float) -> tuple[Verdict, str]:
     ``same`` needs the whole interval within ``min_effect``; all else is ``undecided``.
     """
     if speedup.processes < MIN_PAIRS:
-        return "undecided", f"pairs of processes: {speedup.processes}, but {MIN_PAIRS} are needed to decide"
+        return "undecided", f"at least {MIN_PAIRS} pairs are needed to decide"
     worth, loss = 1 + min_effect, 1 / (1 + min_effect)
     if speedup.low > 1 and speedup.median >= worth:
         return "better", f"the interval excludes 1 and the gain is at least {min_effect:.0%}"

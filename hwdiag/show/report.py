@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from hwdiag.advise.model import Recommendation
+from hwdiag.emit.launch_script import script_path
 from hwdiag.measure.model import Software
 from hwdiag.record.model import Record
 from hwdiag.show import tables
@@ -147,8 +148,8 @@ def _meta(record: Record) -> str:
 def _opportunity(record: Record, r: Recommendation) -> dict[str, Any]:
     """A recommendation with what to do, taken from its launch."""
     launch = next((launch for launch in record.launches if launch.name == r.launch), None)
-    script = next((f.path for f in record.files if f.path.endswith("launch.sh")), None)
-    command = f"{script} -- python your_program.py" if script and r.scope == "overall" else None
+    script = next((f.path for f in record.files if f.path == script_path(r)), None)
+    command = f"{script} -- python your_program.py" if script else None
     interval = r.speedup
     return {
         "item": r,

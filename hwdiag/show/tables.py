@@ -280,7 +280,7 @@ def findings_table(record: Record) -> Table:
 def recommendations_table(record: Record) -> Table:
     """What to change, in the order of the measured gain, and what to keep."""
     rows = tuple(
-        (r.title, speedup(r.speedup) if r.speedup else "not measured", r.why, r.risk or "none known",
+        (r.title, speedup(r.speedup) if r.speedup else "none shown", r.why, r.risk or "none known",
          r.undo or ("nothing to undo" if r.launch is None else UNKNOWN), Ids(r.evidence))
         for r in record.recommendations
     )  # fmt: skip

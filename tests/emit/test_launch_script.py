@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hwdiag.advise.model import Recommendation
-from hwdiag.emit.launch_script import render_launch_script, script_name
+from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -146,5 +146,5 @@ def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> No
 
 
 def test_scripts_are_named_after_their_scope() -> None:
-    assert script_name(KEEP) == "launch.sh"
-    assert script_name(KEEP.model_copy(update={"scope": "gpt2"})) == "launch-gpt2.sh"
+    assert script_path(KEEP) == "scripts/launch.sh"
+    assert script_path(KEEP.model_copy(update={"scope": "gpt2"})) == "scripts/launch-gpt2.sh"

@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.compare import OVERALL, estimates
+from hwdiag.measure.compare import estimates
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison
+from hwdiag.measure.model import OVERALL, Comparison
 from hwdiag.measure.search import search
 from hwdiag.measure.workloads import gpt2, resnet18
 from tests.measure.simulated import BUDGET, simulate

@@ -1,0 +1,161 @@
+"""The command line as a person meets it: real processes, wrong input, interruptions, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hwdiag.home import home
+from hwdiag.record import store
+from tests.record.test_store import make_record
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+
+@pytest.fixture
+def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own: params as they are, nothing in outputs."""
+    shutil.copytree(home() / "params", tmp_path / "home" / "params")
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def hwdiag(*args: str, **more: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hwdiag", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **more)  # type: ignore[call-overload,no-any-return]
+
+
+def test_help_names_every_verb_and_an_example() -> None:
+    text = hwdiag("--help").stdout
+    for word in ("host", "run", "diagnose", "report", "init-host", "examples:", "Nothing here changes the host"):
+        assert word in text
+    for verb in ("host", "run", "diagnose", "report", "init-host"):
+        assert f"usage: hwdiag {verb}" in hwdiag(verb, "--help").stdout
+
+
+def test_host_as_table_and_as_json() -> None:
+    facts = json.loads(hwdiag("host", "--json").stdout)
+    assert facts["system"]["arch"] == os.uname().machine
+    table = hwdiag("host").stdout
+    assert facts["system"]["kernel"] in table
+    assert "Instruction set" in table
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    shell = f"{sys.executable} -m hwdiag host --json | head -n 1"
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("{\n", "")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["run", "--set", "thraeds=4"], "unknown parameter 'thraeds': did you mean \"threads\"?"),
+        (["run", "--set", "threads"], "--set takes NAME=VALUE"),
+        (["run", "--host", "dxg"], 'did you mean "dgx"?'),
+        (["run", "--budget", "fast"], "'quick', 'standard' or 'thorough'"),
+        (["run", "--python", "/no/where"], "there is no file /no/where"),
+        (["diagnose", "--python", "/no/where"], "there is no file /no/where"),
+        (["report", "/no/where"], "no record at /no/where"),
+        (["init-host", "../x"], "cannot name a profile"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_status_2(workshop: Path, args: list[str], message: str) -> None:
+    done = hwdiag(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (workshop / "outputs").exists()
+
+
+def test_an_interpreter_without_torch_leaves_the_facts_and_status_1(workshop: Path, python_without_torch: str) -> None:
+    done = hwdiag("run", "--python", python_without_torch, "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["measured"]) == (1, False)
+    assert "No module named 'torch'" in summary["verdict"]
+    record = store.load(workshop / summary["record"])
+    assert record.findings[0].id == "torch-does-not-run"
+    assert record.host.cpu.online
+    report = (workshop / summary["report"]).read_text()
+    assert "No module named &#39;torch&#39;" in report
+
+
+def test_a_torch_that_dies_is_a_row_in_the_report(workshop: Path, fake_python: Callable[[str], str]) -> None:
+    done = hwdiag("run", "--python", fake_python("import ctypes; ctypes.string_at(0)"), "--json")
+    assert done.returncode == 1
+    assert "SIGSEGV" in (workshop / json.loads(done.stdout)["report"]).read_text()
+
+
+def test_an_output_folder_that_cannot_be_written_stops_at_once(workshop: Path) -> None:
+    (workshop / "outputs").touch()
+    for verb in ("run", "diagnose"):
+        done = hwdiag(verb)
+        assert done.returncode == 1
+        assert "cannot write to" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_leaves_no_record(workshop: Path, python_without_torch: str) -> None:
+    def small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    done = hwdiag("run", "--python", python_without_torch, preexec_fn=small_files_only)
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(workshop.rglob("record.json"))
+
+
+@pytest.fixture
+def hanging(fake_python: Callable[[str], str], tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A run whose child hangs in ``import torch``: the process and the child's pid."""
+    pid_file = tmp_path / "pid"
+    python = fake_python(f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    command = [sys.executable, "-m", "hwdiag", "run", "--python", python]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 20
+    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield process, int(pid_file.read_text())
+    process.kill()
+
+
+def test_ctrl_c_leaves_no_child_and_no_folder(workshop: Path, hanging: tuple[subprocess.Popen[str], int]) -> None:
+    process, child = hanging
+    assert psutil.pid_exists(child)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors == "hwdiag: interrupted; nothing is left running\n"
+    assert not psutil.pid_exists(child)
+    assert not any(path.is_dir() for path in (workshop / "outputs").glob("*/*"))
+
+
+def test_report_draws_a_record_again(tmp_path: Path) -> None:
+    record = make_record(verdict="Keep <what> you have.")
+    store.save(record, tmp_path)
+    done = hwdiag("report", str(tmp_path), "--output", str(tmp_path / "again.html"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("Keep <what> you have.")
+    assert "Keep &lt;what&gt; you have." in (tmp_path / "again.html").read_text()
+    assert json.loads(hwdiag("report", str(tmp_path), "--json").stdout)["verdict"] == record.verdict
+
+
+def test_init_host_then_run_with_it(workshop: Path, python_without_torch: str) -> None:
+    assert hwdiag("init-host", "my-box").stdout == f"wrote {workshop}/params/my-box.yaml\n"
+    summary = json.loads(hwdiag("run", "--host", "my-box", "--python", python_without_torch, "--json").stdout)
+    record = store.load(workshop / summary["record"])
+    assert summary["record"].startswith("outputs/my-box/")
+    assert not [f for f in record.findings if f.id.startswith("unexpected-")]
+    assert "expected-hardware" in {c.id for c in record.checks}
