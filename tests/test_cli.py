@@ -124,11 +124,16 @@ def hanging(fake_python: Callable[[str], str], tmp_path: Path) -> Iterator[tuple
     python = fake_python(f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     command = [sys.executable, "-m", "hwdiag", "run", "--python", python]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 20
-    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    yield process, int(pid_file.read_text())
+    yield process, wait_for_pid(pid_file)
     process.kill()
+
+
+def wait_for_pid(file: Path) -> int:
+    """The process id that a child writes when it is there."""
+    deadline = time.monotonic() + 30
+    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return int(file.read_text())
 
 
 def test_ctrl_c_leaves_no_child_and_no_folder(workshop: Path, hanging: tuple[subprocess.Popen[str], int]) -> None:
@@ -159,3 +164,30 @@ def test_init_host_then_run_with_it(workshop: Path, python_without_torch: str) -
     assert summary["record"].startswith("outputs/my-box/")
     assert not [f for f in record.findings if f.id.startswith("unexpected-")]
     assert "expected-hardware" in {c.id for c in record.checks}
+
+
+def test_ctrl_c_takes_the_notebooks_kernel_and_its_child_too(
+    workshop: Path, fake_python: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A terminal's Ctrl-C reaches hwdiag and the kernel that papermill started; the measuring child is the kernel's."""
+    (workshop / "notebooks").mkdir()
+    shutil.copy(Path(__file__).parents[1] / "notebooks" / "diagnose.ipynb", workshop / "notebooks")
+    pid_file = tmp_path / "pid"
+    python = fake_python(f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    command = [sys.executable, "-m", "hwdiag", "diagnose", "--python", python]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        child = wait_for_pid(pid_file)
+        kernel = psutil.Process(child).ppid()
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "hwdiag: interrupted; nothing is left running"
+    psutil.wait_procs([psutil.Process(p) for p in (child, kernel) if psutil.pid_exists(p)], timeout=10)
+    assert not psutil.pid_exists(child)
+    assert not psutil.pid_exists(kernel)
+    assert not list((workshop / "outputs").rglob("*.ipynb"))

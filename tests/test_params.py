@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from hwdiag.errors import UsageError
-from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.init_host import profile_of, write_profile
@@ -20,7 +19,8 @@ from tests.conftest import make_host
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "diagnose.ipynb"
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "notebooks" / "diagnose.ipynb"
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,12 @@ def test_the_notebooks_parameters_are_the_schemas() -> None:
 
 
 def test_the_readmes_table_is_the_schemas() -> None:
-    readme = (home() / "README.md").read_text()
-    for name, field in Params.model_fields.items():
-        assert f"| `{name}` | {field.description} |" in readme
+    """On a difference, the message shows the lines to put there."""
+    defaults = {name: field.default for name, field in Params.model_fields.items()}
+    shown = {name: "all" if default == NAMES else f"`{default}`" for name, default in defaults.items()}
+    rows = [f"| `{name}` | {field.description} | {shown[name]} |" for name, field in Params.model_fields.items()]
+    table = "\n".join(["| Parameter | What it is | Default |", "| --- | --- | --- |", *rows, ""])
+    assert table in (ROOT / "README.md").read_text(), table
 
 
 def test_workload_names_are_the_catalogues() -> None:

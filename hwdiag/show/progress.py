@@ -19,24 +19,35 @@ def notebook_progress() -> Progress:
     """For a notebook: a widget bar in JupyterLab, plain lines when it runs headless."""
     if not is_interactive():
         return lines(sys.stdout)
-    from tqdm.notebook import tqdm
 
-    return bar(tqdm(total=100, unit="%", bar_format="{desc}{bar}{elapsed}"))
+    def meter() -> Any:
+        from tqdm.notebook import tqdm
+
+        return tqdm(total=100, bar_format="{desc} {bar} {elapsed}")
+
+    return bar(meter)
 
 
 def terminal_progress(stream: TextIO) -> Progress:
     """For a terminal: a bar; plain lines where the stream is none."""
     if not stream.isatty():
         return lines(stream)
-    from tqdm import tqdm
 
-    return bar(tqdm(total=100, unit="%", file=stream, leave=False, bar_format="{l_bar}{bar}| {elapsed}"))
+    def meter() -> Any:
+        from tqdm import tqdm
+
+        return tqdm(total=100, file=stream, leave=False, bar_format="{l_bar}{bar}| {elapsed}")
+
+    return bar(meter)
 
 
-def bar(meter: Any) -> Progress:
-    """Drive a tqdm bar of 100 steps by shares 0..1."""
+def bar(make_meter: Callable[[], Any]) -> Progress:
+    """Drive a tqdm bar of 100 steps by shares 0..1. It appears with the first report, in the cell that does the work."""
+    meter: Any = None
 
     def progress(text: str, share: float) -> None:
+        nonlocal meter
+        meter = meter if meter is not None else make_meter()
         meter.set_description_str(text, refresh=False)
         meter.n = round(100 * share)
         meter.refresh()

@@ -12,7 +12,7 @@ from hwdiag.show.format import clean, percent, plural, shorten
 
 _BORDER = "border-bottom:1px solid rgba(128,128,128,0.35)"
 _CELL = f"padding:0.35em 0.9em 0.35em 0;vertical-align:top;{_BORDER}"
-_TABLE = "border-collapse:collapse;font-size:0.95em;line-height:1.4;width:100%"
+_TABLE = "table-layout:auto;margin:0;border-collapse:collapse;font-size:0.95em;line-height:1.4;width:100%"
 _CAPTION = "caption-side:top;text-align:left;font-weight:600;padding:0.3em 0"
 _HIDDEN = ";position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
 _BOX = "overflow-x:auto;position:relative"

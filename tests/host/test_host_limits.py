@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hwdiag.host.cgroup import read_throttled_s
 from hwdiag.host.limits import read_limits
 
 from .conftest import MakeTree
@@ -186,3 +187,29 @@ def test_nothing_known(tree: MakeTree) -> None:
     assert limits.allowed == ()
     assert limits.nofile is None
     assert limits.cgroup_version is None
+
+
+@pytest.mark.parametrize(
+    ("files", "seconds"),
+    [
+        ({"/proc/self/mounts": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0", "/proc/self/cgroup": "0::/a"}, None),
+        (
+            {
+                "/proc/self/mounts": "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0",
+                "/proc/self/cgroup": "0::/a",
+                "/sys/fs/cgroup/a/cpu.stat": "usage_usec 5\nnr_throttled 3\nthrottled_usec 2500000",
+            },
+            2.5,
+        ),
+        (
+            {
+                "/proc/self/mounts": "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0",
+                "/proc/self/cgroup": "3:cpu:/a",
+                "/sys/fs/cgroup/cpu/a/cpu.stat": "nr_periods 9\nthrottled_time 1500000000\nbroken",
+            },
+            1.5,
+        ),
+    ],
+)
+def test_time_that_a_quota_took(tree: MakeTree, files: dict[str, str], seconds: float | None) -> None:
+    assert read_throttled_s(tree(files)) == seconds
