@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,13 @@ def test_the_report_of_the_example_is_the_records() -> None:
     """Whoever changes the report's looks draws the example again: hwdiag report outputs/example."""
     from hwdiag.show.report import render_report
 
-    assert EXAMPLE.with_name("report.html").read_text() == render_report(store.load(EXAMPLE))
+    drawn, stored = render_report(store.load(EXAMPLE)), EXAMPLE.with_name("report.html").read_text()
+    # As with the notebook's outputs: a figure's pixels depend on the libraries' versions, its words do not.
+    assert without_pixels(drawn) == without_pixels(stored)
+
+
+def without_pixels(page: str) -> str:
+    return re.sub(r"data:image/svg\+xml;base64,[A-Za-z0-9+/=]+", "FIGURE", page)
 
 
 def run_papermill(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -71,12 +71,10 @@ def read_throttled_s(root: Root) -> float | None:
     """Seconds for which a CPU quota has stopped this process's group so far; None where no group counts that."""
     for hierarchy in _hierarchies(root):
         for folder in hierarchy.folders:
-            stat = dict(
-                line.split(maxsplit=1) for line in (root.text(f"{folder}/cpu.stat") or "").splitlines() if " " in line
-            )
-            for key, per_second in (("throttled_usec", 1e6), ("throttled_time", 1e9)):  # version 2, version 1
-                if stat.get(key, "").isdecimal():
-                    return int(stat[key]) / per_second
+            text = root.text(f"{folder}/cpu.stat") or ""
+            match = re.search(r"^throttled_(usec|time) (\d+)$", text, re.MULTILINE)
+            if match:
+                return int(match[2]) / (1e6 if match[1] == "usec" else 1e9)  # version 2, version 1
     return None
 
 

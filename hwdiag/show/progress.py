@@ -42,7 +42,7 @@ def terminal_progress(stream: TextIO) -> Progress:
 
 
 def bar(make_meter: Callable[[], Any]) -> Progress:
-    """Drive a tqdm bar of 100 steps by shares 0..1. It appears with the first report, in the cell that does the work."""
+    """Drive a tqdm bar of 100 steps by shares 0..1. It appears with the first report, where the work is done."""
     meter: Any = None
 
     def progress(text: str, share: float) -> None:
