@@ -1,34 +1,32 @@
 """How does a person see it? Figures, tables, widgets and the report, all drawn from data and nothing else.
 
-What a notebook cell calls is here by name.
+What a notebook cell calls is here by name: the workbook's sections, each with its verdict, and the boxes that choose.
 """
 
-from hwdiag.show.plots import gains, roofline, thread_scaling
-from hwdiag.show.tables import (
-    checks_table,
-    comparisons_table,
-    findings_table,
-    host_table,
-    plan_table,
-    recommendations_table,
-    results_table,
-    software_table,
+from hwdiag.show.sections import (
+    ceilings,
+    comparisons,
+    findings,
+    machine,
+    plan,
+    recommendations,
+    software,
+    speeds,
+    threads,
+    topology,
 )
-from hwdiag.show.topology import draw_topology
 from hwdiag.show.widgets import EmitChooser
 
 __all__ = [
     "EmitChooser",
-    "checks_table",
-    "comparisons_table",
-    "draw_topology",
-    "findings_table",
-    "gains",
-    "host_table",
-    "plan_table",
-    "recommendations_table",
-    "results_table",
-    "roofline",
-    "software_table",
-    "thread_scaling",
+    "ceilings",
+    "comparisons",
+    "findings",
+    "machine",
+    "plan",
+    "recommendations",
+    "software",
+    "speeds",
+    "threads",
+    "topology",
 ]

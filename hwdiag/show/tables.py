@@ -252,10 +252,19 @@ def comparisons_table(record: Record) -> Table:
     """Every launch against today's default."""
     words = {launch.name: launch.describe() for launch in record.launches}
     rows = tuple(
-        (c.workload, c.device, c.candidate, words.get(c.candidate, ""), c.phase, speedup(c.speedup), c.verdict,
-         str(c.speedup.processes), Ids(c.measurements))
+        (
+            c.workload,
+            c.device,
+            c.candidate,
+            words.get(c.candidate, ""),
+            c.phase,
+            speedup(c.speedup),
+            c.verdict if c.phase == "confirm" else "not judged",
+            str(c.speedup.processes),
+            Ids(c.measurements),
+        )
         for c in record.comparisons
-    )  # fmt: skip
+    )
     header = (
         "Workload",
         "Device",

@@ -52,7 +52,7 @@ def thread_scaling(record: Record) -> Figure | None:
 
     Drawn are the launches that set threads and nothing else, and today's default. None if no workload has two.
     """
-    curves = _curves(record)
+    curves = curves_of(record)
     if not curves:
         return None
     across = min(_ACROSS, len(curves))
@@ -81,7 +81,7 @@ _CAPTION = (
 )
 
 
-def _curves(record: Record) -> list[Curve]:
+def curves_of(record: Record) -> list[Curve]:
     """A curve per workload that has at least two thread counts, all relative to the same kind of base."""
     if not record.launches:
         return []

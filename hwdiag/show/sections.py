@@ -1,0 +1,160 @@
+"""The sections of the workbook: each a verdict drawn from the data, with the tables and figures behind it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+
+from hwdiag.measure.model import OVERALL
+from hwdiag.record.model import Record
+from hwdiag.show import tables
+from hwdiag.show.figure import Figure
+from hwdiag.show.format import clean, count, percent, plural, size, speedup
+from hwdiag.show.plots import gains, roofline, thread_scaling
+from hwdiag.show.plots._scaling import curves_of
+from hwdiag.show.roof import default_estimates, roof_of
+from hwdiag.show.table import Table
+from hwdiag.show.topology import draw_topology
+
+NOTHING = "Nothing was measured."
+
+
+@dataclass(frozen=True, repr=False)
+class Section:
+    """What one notebook cell shows."""
+
+    verdict: str
+    parts: tuple[Table | Figure | None, ...]
+
+    def _repr_html_(self) -> str:
+        verdict = f'<p style="font-size:1.1em;margin:0.6em 0"><strong>{escape(clean(self.verdict))}</strong></p>'
+        return verdict + "\n".join(part.to_html() for part in self.parts if part is not None)
+
+    def __repr__(self) -> str:
+        return "\n\n".join([clean(self.verdict), *(str(part) for part in self.parts if part is not None)])
+
+
+def machine(record: Record) -> Section:
+    """What is this machine?"""
+    host = record.host
+    has, may = len(host.cpu.online), len(host.usable_cpus)
+    isa = host.cpu.isa.level if host.cpu.isa else "unknown instruction set"
+    use = "all of its CPUs" if has == may else f"{may} of its {plural(has, 'CPU')}"
+    quota = host.limits.cpu_quota
+    paid = "" if quota is None else f", for {plural(quota, 'CPU')} worth of time"
+    verdict = (
+        f"{host.cpu.model or 'A CPU of unknown model'}: {tables.core_words(host)}, {isa}, "
+        f"{size(host.memory.total_bytes)} of memory. This process may use {use}{paid}."
+    )
+    return Section(verdict, (tables.host_table(host),))
+
+
+def topology(record: Record) -> Figure:
+    """How its parts lie to each other."""
+    return draw_topology(record.host)
+
+
+def software(record: Record) -> Section:
+    """Which PyTorch runs here?"""
+    found = record.software
+    if not found.outcome.ok:
+        return Section(f"PyTorch does not run: {found.outcome.detail}.", (tables.software_table(found),))
+    gpus = ", ".join(found.cuda_devices) or "no GPU"
+    verdict = (
+        f"PyTorch {found.torch_version} runs with {found.cpu_capability} kernels, "
+        f"{plural(found.threads or 0, 'thread')} and {gpus}."
+    )
+    return Section(verdict, (tables.software_table(found),))
+
+
+def plan(record: Record) -> Section:
+    """What will be measured?"""
+    verdict = (
+        f"{plural(len(record.workloads), 'workload')} under {plural(len(record.launches), 'Launch', 'Launches')}, "
+        f"with the budget {record.params.get('budget')!r}."
+    )
+    return Section(verdict, (tables.plan_table(record.launches, record.workloads),))
+
+
+def speeds(record: Record) -> Section:
+    """How fast is it today?"""
+    shares = {}
+    for workload, estimate in default_estimates(record):
+        share = roof_of(record, estimate.device).share(workload, estimate.seconds.median)
+        if share is not None:
+            shares[f"{workload.name} on {estimate.device}"] = share
+    if not shares:
+        return Section(NOTHING, (tables.failures_table(record),))
+    best, worst = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+    verdict = (
+        f"Nearest to what this machine reached is {best} ({percent(shares[best])} of its ceiling), "
+        f"farthest {worst} ({percent(shares[worst])})."
+    )
+    failed = tables.failures_table(record)
+    return Section(verdict, (tables.results_table(record), failed if failed.rows else None))
+
+
+def ceilings(record: Record) -> Section:
+    """How far from the ceiling is that?"""
+    units = {"compute": "FLOP/s", "memory": "B/s"}
+    reached = [f"{count(c.value)}{units[c.kind]} ({c.kind}, {c.dtype}, {c.device})" for c in record.ceilings]
+    verdict = f"The most reached here: {', '.join(reached)}." if reached else NOTHING
+    devices = dict.fromkeys(c.device for c in record.ceilings)
+    return Section(verdict, tuple(roofline(record, device) for device in devices))
+
+
+def threads(record: Record) -> Section:
+    """How many threads does it want?"""
+    curves = curves_of(record)
+    if not curves:
+        return Section("Only one thread count was measured.", ())
+    wanted = {curve.best.threads for curve in curves}
+    today = sum(curve.best.default for curve in curves)
+    counts = listed(plural(n, "thread") for n in sorted(wanted))
+    verdict = f"Fastest with {counts}; for {today} of {plural(len(curves), 'workload')} that is how it runs today."
+    return Section(verdict, (thread_scaling(record),))
+
+
+def comparisons(record: Record) -> Section:
+    """Is another way to start it faster?"""
+    confirmed = [c for c in record.comparisons if c.phase == "confirm"]
+    better = [c for c in confirmed if c.verdict == "better"]
+    if not record.comparisons:
+        return Section("There was no other way to start it to compare with.", ())
+    if better:
+        verdict = (
+            f"Shown to be faster: {listed(f'{c.candidate} on {c.workload}, {speedup(c.speedup)}' for c in better)}."
+        )
+    elif confirmed:
+        best = max(confirmed, key=lambda c: (c.workload == OVERALL, c.speedup.median))
+        verdict = (
+            f"Nothing was shown to be faster; the nearest is {best.candidate}, {speedup(best.speedup)} {best.workload}."
+        )
+    else:
+        verdict = "No other way looked faster in the screening, so none was measured again."
+    return Section(verdict, (gains(record), tables.comparisons_table(record)))
+
+
+def findings(record: Record) -> Section:
+    """What else was found?"""
+    counts = Counter(f.severity for f in record.findings)
+    states = Counter(c.state for c in record.checks)
+    found = [plural(counts[s], s) for s in ("problem", "warning", "note") if counts[s]]
+    verdict = (
+        f"{(listed(found) or 'Nothing wrong').capitalize()}; {states['fine']} checks are fine, "
+        f"{states['unchecked']} could not be made."
+    )
+    return Section(verdict, (tables.findings_table(record) if record.findings else None, tables.checks_table(record)))
+
+
+def recommendations(record: Record) -> Section:
+    """What should change?"""
+    return Section(record.verdict, (tables.recommendations_table(record) if record.recommendations else None,))
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *most, last = [*words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
