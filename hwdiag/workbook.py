@@ -28,7 +28,10 @@ def parameters(namespace: Mapping[str, Any]) -> ProfileChooser:
     """
     if replayed() is not None:
         return ProfileChooser(Replay(replay_path()).profile, (), load)
-    return ProfileChooser(load(given_parameters(namespace)), profile_names(), load)
+    given = given_parameters(namespace)
+    chosen = next((v for v in namespace.values() if isinstance(v, ProfileChooser) and v.given == given), None)
+    # Who chooses in the menus and then runs the cell again, or all cells, means to keep the choice.
+    return chosen or ProfileChooser(load(given), profile_names(), load, given)
 
 
 def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ import pytest
 
 from hwdiag.errors import UsageError
 from hwdiag.home import home
+from hwdiag.params import load
 from hwdiag.record import store
 from hwdiag.show.summary import MIME
-from hwdiag.workbook import assigned_names, given_parameters
+from hwdiag.workbook import assigned_names, given_parameters, parameters
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -131,7 +132,6 @@ def test_injected_values_win_and_unknown_names_are_refused() -> None:
 
 
 def test_widgets_appear_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwdiag.params import load
     from hwdiag.show import widgets
 
     shown: list[object] = []
@@ -149,6 +149,14 @@ def test_widgets_appear_only_where_somebody_watches(monkeypatch: pytest.MonkeyPa
     budget.value = "quick"
     assert (chooser.profile.host, chooser.profile.budget) == ("dgx", "quick")
     assert "DGX Spark" in table.value
+
+
+def test_a_choice_in_the_menus_outlives_running_the_cell_again() -> None:
+    namespace: dict[str, object] = {"In": ['host: str = "auto"'], "host": "auto"}
+    namespace["choice"] = chooser = parameters(namespace)
+    chooser.profile = load({"budget": "quick"})
+    assert parameters(namespace) is chooser
+    assert parameters({**namespace, "host": "dgx"}).profile.host == "dgx"
 
 
 def test_recommendations_are_chosen_by_boxes(monkeypatch: pytest.MonkeyPatch) -> None:

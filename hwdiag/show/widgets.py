@@ -30,8 +30,16 @@ def show_now(thing: Any) -> None:
 class ProfileChooser:
     """The parameters of the run; in JupyterLab, two menus change the host profile and the budget."""
 
-    def __init__(self, profile: Profile, names: Iterable[str], load: Callable[[Mapping[str, Any]], Profile]) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        names: Iterable[str],
+        load: Callable[[Mapping[str, Any]], Profile],
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start with ``profile``, which ``load`` made of the parameters ``given``; ``names`` are the profiles there are."""
         self.profile = profile
+        self.given = dict(given or {})
         self._names = list(names)
         self._load = load
 
@@ -57,8 +65,7 @@ class ProfileChooser:
 
         def choose(_: Any) -> None:
             try:
-                kept = self.profile.model_dump(exclude_unset=True, exclude={"host", "budget", "expect", "title"})
-                self.profile = self._load({**kept, "host": host.value, "budget": budget.value})
+                self.profile = self._load({**self.given, "host": host.value, "budget": budget.value})
                 shown.value = self.table().to_html()
             except HwdiagError as error:  # an exception in a callback would vanish into the server's log
                 shown.value = Table(caption="Not possible", header=("why",), rows=[(str(error),)]).to_html()
