@@ -37,7 +37,7 @@ class ProfileChooser:
         load: Callable[[Mapping[str, Any]], Profile],
         given: Mapping[str, Any] | None = None,
     ) -> None:
-        """Start with ``profile``, which ``load`` made of the parameters ``given``; ``names`` are the profiles there are."""
+        """Start with ``profile``, which ``load`` made of the parameters ``given``; ``names`` are all profiles."""
         self.profile = profile
         self.given = dict(given or {})
         self._names = list(names)
