@@ -36,7 +36,7 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         title=f"{subject(e, scope)}: {launch.describe()} is {ratio_text(best.speedup)} as fast as today's default",
         why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}.",
         speedup=best.speedup,
-        risk=risk_of(launch),
+        risk=risk_of(launch, e),
         undo="Start the program without the launch script: nothing on the host is changed.",
         evidence=best.measurements,
     )
@@ -96,7 +96,7 @@ def interval_text(speedup: Interval) -> str:
     return f"{speedup.median:.2f}x ({interval}, {speedup.processes} {pairs} of processes)"
 
 
-def risk_of(launch: Launch) -> str:
+def risk_of(launch: Launch, e: Evidence) -> str:
     """What may go wrong with it, in a sentence."""
     risks = []
     if launch.allocator is not None:
@@ -107,6 +107,8 @@ def risk_of(launch: Launch) -> str:
         risks.append("DataLoader workers inherit the CPU binding.")
     if launch.threads is not None:
         risks.append("Every process that the command starts takes the same thread count.")
+        if e.profile.role != "headless" and launch.threads >= len(e.host.usable_cpus):
+            risks.append(f"It keeps every CPU busy, which is felt on a {e.profile.role} host.")
     return " ".join(risks) or "None known."
 
 

@@ -116,7 +116,9 @@ def ratio(value: float) -> str:
 
 
 def speedup(interval: Interval) -> str:
-    """``1.31x (1.27 to 1.36)``."""
+    """``1.31x (1.27 to 1.36)``; one pair of processes has no interval."""
+    if interval.processes < 2:
+        return f"{ratio(interval.median)} (one pair)"
     return f"{ratio(interval.median)} ({ratio(interval.low)[:-1]} to {ratio(interval.high)[:-1]})"
 
 

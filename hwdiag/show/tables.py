@@ -9,7 +9,19 @@ from hwdiag.host.model import Cache, Disk, Gpu, Host, NumaNode
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.record.model import Record
-from hwdiag.show.format import UNKNOWN, cache_size, count, disk_size, measured, percent, plural, seconds, size, speedup
+from hwdiag.show.format import (
+    UNKNOWN,
+    cache_size,
+    count,
+    disk_size,
+    measured,
+    percent,
+    plural,
+    seconds,
+    significant,
+    size,
+    speedup,
+)
 from hwdiag.show.roof import Roof, default_estimates, roof_of
 from hwdiag.show.table import Cell, Ids, Share, join_few
 from hwdiag.show.table import Table as Table
@@ -234,6 +246,8 @@ def _result(workload: Workload, estimate: Estimate, roof: Roof) -> tuple[Cell, .
 def value_words(workload: Workload, estimate: Estimate) -> str:
     """A workload's speed or time in its unit, with its interval."""
     interval = estimate.seconds
+    if interval.processes < 2:
+        return f"{significant(workload.value(interval.median))} {workload.unit} (one process)"
     low, high = sorted((workload.value(interval.low), workload.value(interval.high)))
     return measured(workload.value(interval.median), low, high, workload.unit)
 

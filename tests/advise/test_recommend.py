@@ -66,6 +66,18 @@ def test_a_confirmed_gain_is_recommended_with_its_evidence() -> None:
     assert "1.25x" in verdict(e, recommend(e))
 
 
+def test_taking_every_cpu_is_a_risk_where_others_work_too() -> None:
+    gain = compared("threads=4", "overall", 1.25, "better")
+    launches = (Launch(name="default"), Launch(name="threads=4", threads=4))
+    risks = {
+        role: recommend(evidence(gain, launches=launches, profile=Profile(role=role)))[0].risk
+        for role in ("headless", "desktop", "shared")
+    }
+    assert "keeps every CPU busy" not in risks["headless"]
+    assert "felt on a desktop host" in risks["desktop"]
+    assert "felt on a shared host" in risks["shared"]
+
+
 def test_a_gain_of_the_screening_alone_is_not_recommended() -> None:
     e = evidence(compared("threads=2", "overall", 1.5, "better", phase="screen"))
     assert [r.launch for r in recommend(e)] == [None, None, None]
