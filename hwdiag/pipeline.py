@@ -9,6 +9,7 @@ import contextlib
 import platform
 import shutil
 from collections.abc import Collection
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Run:
     """One diagnosis of this host, step by step. Every step gives the Record as far as it is known."""
 
     def __init__(self, profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> None:
-        """Check the interpreter and read the host, and make the run's folder.
+        """Check the interpreter and the output folder, and read the host.
 
         Raises:
             UsageError: the profile's interpreter does not exist.
@@ -56,7 +57,8 @@ class Run:
         self.started_at = store.now()
         host = read_host(Root.live())
         self.name = store.folder_name(profile.host, host.system.hostname)
-        self.folder = store.create_folder(outputs or home() / "outputs", self.name, self.started_at)
+        self.outputs = outputs or home() / "outputs"
+        store.require_writable(self.outputs / self.name)
         self.record = Record(
             name=self.name,
             started_at=self.started_at,
@@ -66,6 +68,11 @@ class Run:
             verdict="",
             host=host,
         )
+
+    @cached_property
+    def folder(self) -> Path:
+        """The run's own folder, made when the first file is written: a run that is cut off leaves none."""
+        return store.create_folder(self.outputs, self.name, self.started_at)
 
     def probe_software(self) -> Record:
         """Ask the target interpreter's torch what it is."""
@@ -157,11 +164,6 @@ class Run:
         store.save(self.record, self.folder)
         return self.record
 
-    def abandon(self) -> None:
-        """Remove the run's folder if it is still empty."""
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-
     def _learn(self, **facts: object) -> Record:
         self.record = self.record.model_copy(update=facts)
         return self.record
@@ -197,9 +199,6 @@ class Replay(Run):
     def emit(self, chosen: Collection[str] | None = None) -> Record:  # noqa: ARG002
         return self.record
 
-    def abandon(self) -> None:
-        """Nothing was made."""
-
 
 def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -> bool:
     """Whether a script is written for it."""
@@ -218,12 +217,8 @@ def versions() -> dict[str, str]:
 
 
 def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Run:
-    """All steps in order. On an error or Ctrl-C the run's folder goes again, unless something is in it."""
+    """All steps in order."""
     run = Run(profile, outputs=outputs, progress=progress)
-    try:
-        for step in (run.probe_software, run.plan, run.measure, run.advise, run.emit, run.finish):
-            step()
-    except BaseException:
-        run.abandon()
-        raise
+    for step in (run.probe_software, run.plan, run.measure, run.advise, run.emit, run.finish):
+        step()
     return run

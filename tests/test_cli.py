@@ -190,4 +190,4 @@ def test_ctrl_c_takes_the_notebooks_kernel_and_its_child_too(
     psutil.wait_procs([psutil.Process(p) for p in (child, kernel) if psutil.pid_exists(p)], timeout=10)
     assert not psutil.pid_exists(child)
     assert not psutil.pid_exists(kernel)
-    assert not list((workshop / "outputs").rglob("*.ipynb"))
+    assert not list((workshop / "outputs").glob("*/*"))

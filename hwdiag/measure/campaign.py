@@ -48,9 +48,9 @@ class Campaign:
         return self.budget.total_s - (time.monotonic() - self._started)
 
     def run_blocks(
-        self, launches: Sequence[Launch], workloads: Sequence[Workload], blocks: int, phase: Phase, until_s: float = 0
+        self, launches: Sequence[Launch], workloads: Sequence[Workload], blocks: int, phase: Phase, leave_s: float = 0
     ) -> int:
-        """Run up to ``blocks`` blocks while one more would leave ``until_s`` seconds of the budget; how many ran.
+        """Run up to ``blocks`` blocks while one more would leave ``leave_s`` seconds of the budget; how many ran.
 
         The first always runs: a budget that is too short gives few results, not none.
         """
@@ -59,7 +59,7 @@ class Campaign:
             for launch in self._random.sample(list(launches), len(launches)):
                 self.progress(f"{phase}, block {block + 1} of at most {blocks}: {launch.name}", self._used())
                 self.run(launch, workloads, phase, block)
-            if self.remaining_s - (time.monotonic() - started) < until_s:
+            if self.remaining_s - (time.monotonic() - started) < leave_s:
                 return block + 1
         return blocks
 

@@ -33,7 +33,7 @@ def search(
         campaign.run_blocks(launches, workloads, budget.screen_blocks + budget.confirm_blocks, "screen")
         return ()
     reserve = budget.total_s * CONFIRM_SHARE
-    campaign.run_blocks(launches, workloads, budget.screen_blocks, "screen", until_s=reserve)
+    campaign.run_blocks(launches, workloads, budget.screen_blocks, "screen", leave_s=reserve)
     screened = compare_all(campaign.measurements, "screen", overall_of, min_effect)
     names = finalists(screened, budget.finalists, min_effect)
     if not names:

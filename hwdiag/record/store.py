@@ -31,6 +31,16 @@ def folder_name(host: str, hostname: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", hostname).strip("-_")[:63] or "unnamed"
 
 
+def require_writable(folder: Path) -> None:
+    """Stop before anything is measured if nothing could be recorded. Raises ``HwdiagError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise HwdiagError(f"cannot write to {folder}: {error.strerror}") from None
+
+
 def create_folder(outputs: Path, name: str, started_at: str) -> Path:
     """Make the run's own folder, outputs/<name>/<time>.
 
@@ -39,11 +49,10 @@ def create_folder(outputs: Path, name: str, started_at: str) -> Path:
     """
     stamp = started_at.replace("-", "").replace(":", "")
     try:
-        (outputs / name).mkdir(parents=True, exist_ok=True)
         for suffix in ("", *(f"-{n}" for n in range(2, 100))):
             path = outputs / name / (stamp + suffix)
             try:
-                path.mkdir()
+                path.mkdir(parents=True)
             except FileExistsError:  # two runs in one second
                 continue
             return path

@@ -104,7 +104,11 @@ def test_run_folders_never_collide(tmp_path: Path) -> None:
 def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(HwdiagError, match=r"cannot write to .*file/box: Not a directory"):
+        store.require_writable(tmp_path / "file" / "box")
+    with pytest.raises(HwdiagError, match=r"cannot write to .*file/box: Not a directory"):
         store.create_folder(tmp_path / "file", "box", "2026-11-20T10:00:00Z")
+    store.require_writable(tmp_path / "box")
+    assert not list((tmp_path / "box").iterdir())
 
 
 @pytest.mark.parametrize(
