@@ -21,6 +21,9 @@ WORKER = Path(__file__).with_name("worker.py")
 STDERR_TAIL = 8192
 """Characters of standard error that are kept to tell why a child died."""
 
+GRACE_S = 2.0
+"""Seconds that a killed child's output is waited for."""
+
 SIGNAL_MEANING = {
     "SIGILL": "illegal instruction: code built for another CPU",
     "SIGSEGV": "segmentation fault",
@@ -87,7 +90,10 @@ def wait(process: subprocess.Popen[str], task: str, timeout_s: float) -> tuple[s
         return process.communicate(task, timeout=timeout_s)[0], False
     except subprocess.TimeoutExpired:
         kill_group(process)
-        return process.communicate()[0], True
+        # What left the process group may hold the pipe open: its words are not waited for.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=GRACE_S)[0], True
+        return "", True
     finally:
         kill_group(process)
         process.wait()

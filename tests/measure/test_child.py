@@ -76,6 +76,13 @@ def test_a_hanging_child_is_killed_with_its_children(fake_python: Callable[[str]
     assert not is_running(int(pid_file.read_text()))
 
 
+def test_a_grandchild_that_left_the_group_cannot_hold_the_run(fake_python: Callable[[str], str]) -> None:
+    code = "import os, time\nif os.fork() == 0:\n  os.setsid(); time.sleep(8); os._exit(0)\ntime.sleep(600)"
+    started = time.monotonic()
+    assert outcome(fake_python(code), timeout_s=1)[0] == "timeout"
+    assert time.monotonic() - started < 6
+
+
 def test_an_interpreter_without_torch_says_so(python_without_torch: str) -> None:
     kind, detail = outcome(python_without_torch)
     assert kind == "import-error"
