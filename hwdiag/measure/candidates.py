@@ -8,9 +8,9 @@ from pathlib import Path
 
 from hwdiag.host.model import Host, NumaNode
 from hwdiag.measure.launch import Allocator, Launch, MemoryPolicy
-from hwdiag.measure.model import Software
+from hwdiag.measure.model import BASELINE, Software
 
-DEFAULT = Launch(name="default")
+DEFAULT = Launch(name=BASELINE)
 
 LIBRARY_FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/local/lib64")
 """Where Debian, Fedora, Arch and hand-made installations put shared libraries."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from hwdiag.measure.model import OVERALL, Comparison, Estimate, Measurement, Phase
-from hwdiag.measure.stats import geometric_mean, judge, median_interval, speedup_interval
+from hwdiag.measure.model import BASELINE, OVERALL, Comparison, Estimate, Measurement, Phase
+from hwdiag.measure.stats import faster_p, geometric_mean, holm, judge, median_interval
 
 
 def estimates(measurements: Iterable[Measurement]) -> tuple[Estimate, ...]:
@@ -27,31 +28,46 @@ def estimates(measurements: Iterable[Measurement]) -> tuple[Estimate, ...]:
     )
 
 
-def compare(
-    measurements: Sequence[Measurement], baseline: str, candidate: str, phase: Phase, scope: str,
-    workloads: Sequence[str], min_effect: float,
-) -> Comparison | None:  # fmt: skip
-    """``candidate`` against ``baseline`` over the blocks of one phase in which both did all of ``workloads``.
+@dataclass(frozen=True)
+class Pairing:
+    """A candidate and the default, block by block, on one workload or on several together."""
+
+    scope: str
+    candidate: str
+    ratios: tuple[float, ...]
+    """The default's time over the candidate's, for each block that both completed."""
+    measurements: tuple[str, ...]
+
+
+def compare_all(
+    measurements: Sequence[Measurement], phase: Phase, overall_of: Sequence[str], min_effect: float
+) -> tuple[Comparison, ...]:
+    """Every Launch of a phase on the CPU against the default, overall and on each workload.
+
+    The more comparisons, the likelier one of them looks good by chance, so each gain must be significant among all.
+    """
+    seen = [m for m in measurements if m.phase == phase and m.device == "cpu"]
+    launches, workloads = (list(dict.fromkeys(getattr(m, what) for m in seen)) for what in ("launch", "workload"))
+    scopes = [(OVERALL, list(overall_of)), *((w, [w]) for w in workloads)]
+    pairings = [pair(seen, name, *scope) for name in launches if name != BASELINE for scope in scopes]
+    pairings = [p for p in pairings if p.ratios]
+    p_values = holm([faster_p(p.ratios) for p in pairings])
+    return tuple(compared(p, p_value, phase, min_effect) for p, p_value in zip(pairings, p_values, strict=True))
+
+
+def pair(seen: Sequence[Measurement], candidate: str, scope: str, workloads: Sequence[str]) -> Pairing:
+    """``candidate`` beside the default in the blocks in which both did all of ``workloads``.
 
     With several workloads, a block's time is the geometric mean of theirs, so that each counts alike.
-    None without a block that both completed.
     """
-    used = [m for m in measurements if m.phase == phase and m.device == "cpu" and m.workload in workloads]
-    times = {name: block_times(used, name, workloads) for name in (baseline, candidate)}
-    blocks = sorted(times[baseline].keys() & times[candidate].keys())
-    if not blocks:
-        return None
-    speedup = speedup_interval([times[baseline][b] for b in blocks], [times[candidate][b] for b in blocks])
-    verdict, why = judge(speedup, min_effect)
-    return Comparison(
-        workload=scope,
-        baseline=baseline,
+    used = [m for m in seen if m.workload in workloads and m.launch in (BASELINE, candidate)]
+    default, other = (block_times(used, name, workloads) for name in (BASELINE, candidate))
+    blocks = sorted(default.keys() & other.keys())
+    return Pairing(
+        scope=scope,
         candidate=candidate,
-        phase=phase,
-        speedup=speedup,
-        verdict=verdict,
-        why=why,
-        measurements=tuple(m.id for m in used if m.launch in (baseline, candidate) and m.block in blocks),
+        ratios=tuple(default[b] / other[b] for b in blocks),
+        measurements=tuple(m.id for m in used if m.block in blocks),
     )
 
 
@@ -64,17 +80,18 @@ def block_times(measurements: Iterable[Measurement], launch: str, workloads: Seq
     return {block: geometric_mean(times) for block, times in blocks.items() if len(times) == len(workloads)}
 
 
-def compare_all(
-    measurements: Sequence[Measurement], phase: Phase, overall_of: Sequence[str], min_effect: float
-) -> tuple[Comparison, ...]:
-    """Every Launch of a phase against the default (the first one measured), overall and on each workload."""
-    seen = [m for m in measurements if m.phase == phase and m.device == "cpu"]
-    launches, workloads = (list(dict.fromkeys(getattr(m, what) for m in seen)) for what in ("launch", "workload"))
-    scopes = [(OVERALL, list(overall_of)), *((w, [w]) for w in workloads)]
-    found = (
-        compare(measurements, "default", launch, phase, scope, members, min_effect)
-        for launch in launches
-        if launch != "default"
-        for scope, members in scopes
+def compared(pairing: Pairing, p_value: float, phase: Phase, min_effect: float) -> Comparison:
+    """The judged comparison."""
+    speedup = median_interval(pairing.ratios)
+    verdict, why = judge(speedup, p_value, min_effect)
+    return Comparison(
+        workload=pairing.scope,
+        baseline=BASELINE,
+        candidate=pairing.candidate,
+        phase=phase,
+        speedup=speedup,
+        p_value=p_value,
+        verdict=verdict,
+        why=why,
+        measurements=pairing.measurements,
     )
-    return tuple(c for c in found if c is not None)

@@ -8,6 +8,9 @@ from typing import Literal
 from hwdiag.host.cpulist import CpuList
 from hwdiag.model import Value
 
+BASELINE = "default"
+"""Name of the Launch that every other is compared with: the one that changes nothing, how it runs today."""
+
 OVERALL = "overall"
 """The scope of a comparison over several workloads, where others have a workload's name."""
 
@@ -202,8 +205,11 @@ class Comparison(Value):
     phase: Literal["screen", "confirm"]
     speedup: Interval
     """Baseline's time over the candidate's: 1.10 is 10 % faster."""
+    p_value: float | None = None
+    """Of "faster" by chance: one-sided Wilcoxon signed-rank test, corrected by Holm's method over its phase."""
     verdict: Verdict
     """``same`` if the whole interval lies within the minimum effect; ``better`` or ``worse`` only if the interval
-    excludes 1 and the median is at least the minimum effect away from it."""
+    excludes 1 and the median is at least the minimum effect away from it, ``better`` moreover only if ``p_value`` is
+    below 0.05."""
     why: str
     measurements: tuple[str, ...]

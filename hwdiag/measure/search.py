@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from hwdiag.measure.campaign import Campaign
 from hwdiag.measure.compare import compare_all
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import OVERALL, Comparison, Workload
+from hwdiag.measure.model import BASELINE, OVERALL, Comparison, Workload
 
 CONFIRM_SHARE = 0.5
 """Share of the time that screening leaves to the confirmation."""
@@ -38,7 +38,7 @@ def search(
     names = finalists(screened, budget.finalists, min_effect)
     if not names:
         return screened
-    chosen = [launch for launch in launches if launch.name in ("default", *names)]
+    chosen = [launch for launch in launches if launch.name in (BASELINE, *names)]
     deciding = {c.workload for c in screened if c.candidate in names and promising(c, min_effect)} | set(overall_of)
     campaign.run_blocks(chosen, [w for w in workloads if w.name in deciding], budget.confirm_blocks, "confirm")
     return (*screened, *compare_all(campaign.measurements, "confirm", overall_of, min_effect))

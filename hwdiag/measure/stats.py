@@ -11,6 +11,8 @@ from hwdiag.measure.model import Interval, Verdict
 
 CONFIDENCE = 0.95
 RESAMPLES = 4999
+ALPHA = 0.05
+"""Chance of one false "better" or more in a whole run of the search."""
 MIN_PAIRS = 6
 """Pairs of processes without which nothing is decided: the extremes of n values enclose their median with
 probability 1 - 2^(1-n), which reaches 95 % at n = 6 (sign test)."""
@@ -40,13 +42,24 @@ def median_interval(values: Sequence[float], *, samples: int = 0) -> Interval:
     )
 
 
-def speedup_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
-    """Median of the pairwise ratios baseline/candidate: 1.1 is 10 % faster.
+def faster_p(ratios: Sequence[float]) -> float:
+    """Probability of ratios that speak this much for "faster" (above 1) if there were no difference.
 
-    The two come from the same interleaved blocks, so that drift of the machine cancels in each ratio.
-    Raises ``ValueError`` if their lengths differ.
+    One-sided Wilcoxon signed-rank test on their logarithms (Wilcoxon 1945), exact for few of them without ties. Each
+    ratio pairs two processes of one block, so that drift of the machine cancels. 1 if all ratios are 1.
     """
-    return median_interval([b / c for b, c in zip(baseline, candidate, strict=True)])
+    logs = np.log(ratios)
+    return float(stats.wilcoxon(logs, alternative="greater").pvalue) if np.any(logs) else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for their number, so that all below a level hold together (Holm 1979)."""
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = highest
+    return corrected
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -54,17 +67,20 @@ def geometric_mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def judge(speedup: Interval, min_effect: float) -> tuple[Verdict, str]:
+def judge(speedup: Interval, p_value: float, min_effect: float) -> tuple[Verdict, str]:
     """Verdict and its reason in words, for a smallest effect worth a change (0.03 is 3 %).
 
     ``better`` and ``worse`` need an interval that excludes 1 *and* a median at least ``min_effect`` away from it;
+    ``better``, which makes somebody change something, needs a corrected ``p_value`` below ``ALPHA`` too.
     ``same`` needs the whole interval within ``min_effect``; all else is ``undecided``.
     """
     if speedup.processes < MIN_PAIRS:
         return "undecided", f"at least {MIN_PAIRS} pairs are needed to decide"
     worth, loss = 1 + min_effect, 1 / (1 + min_effect)
+    if speedup.low > 1 and speedup.median >= worth and p_value < ALPHA:
+        return "better", f"the interval excludes 1, and the gain is at least {min_effect:.0%} (p = {p_value:.2g})"
     if speedup.low > 1 and speedup.median >= worth:
-        return "better", f"the interval excludes 1 and the gain is at least {min_effect:.0%}"
+        return "undecided", f"among so many comparisons it may be chance (p = {p_value:.2g})"
     if speedup.high < 1 and speedup.median <= loss:
         return "worse", f"the interval excludes 1 and the loss is at least {min_effect:.0%}"
     if loss <= speedup.low and speedup.high <= worth:

@@ -23,11 +23,12 @@ def simulate(
     seconds: Callable[[Launch, str], float],
     *,
     noise: float = 0.01,
+    seed: int = 5,
     dies_in: Callable[[Launch, str], bool] = lambda launch, workload: False,
 ) -> list[tuple[Launch, dict[str, Any]]]:
     """Replace children by a simulation; gives the list of what was started, as it grows."""
     started: list[tuple[Launch, dict[str, Any]]] = []
-    random_ = random.Random(5)
+    random_ = random.Random(seed)
 
     def run_child(launch: Launch, python: str, task: dict[str, Any], *, timeout_s: float) -> ChildReport:  # noqa: ARG001
         started.append((launch, task))
