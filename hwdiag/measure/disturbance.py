@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import psutil
 
@@ -18,10 +21,47 @@ def oom_kills(root: Root) -> int:
     return int(match[1]) if match else 0
 
 
-def swapped_bytes() -> int:
-    """Bytes swapped in and out since boot."""
-    swap = psutil.swap_memory()
-    return int(swap.sin + swap.sout)
+T = TypeVar("T")
+
+
+def told(read: Callable[[], T]) -> T | None:
+    """What psutil reads, None where this kernel or container does not have it."""
+    try:
+        return read()
+    except (OSError, NotImplementedError, RuntimeError, ValueError):
+        return None
+
+
+def since(before: float | None, now: float | None) -> float | None:
+    """The difference of two counters, None if one is not told."""
+    return None if before is None or now is None else now - before
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the kernel has counted so far, in seconds and bytes."""
+
+    total: float | None
+    """CPU time of all CPUs, idle included."""
+    busy: float | None
+    steal: float | None
+    throttled: float | None
+    swapped: float | None
+    oom_kills: int
+
+
+def read_counters(root: Root) -> Counters:
+    """All counters now."""
+    cpu, swap = told(psutil.cpu_times), told(psutil.swap_memory)
+    total = None if cpu is None else sum(cpu[:8])  # the guest fields beyond are part of user and nice already
+    return Counters(
+        total=total,
+        busy=None if cpu is None or total is None else total - cpu.idle - getattr(cpu, "iowait", 0.0),
+        steal=getattr(cpu, "steal", None),
+        throttled=read_throttled_s(root),
+        swapped=None if swap is None else swap.sin + swap.sout,
+        oom_kills=oom_kills(root),
+    )
 
 
 class Watch:
@@ -30,30 +70,25 @@ class Watch:
     def __init__(self) -> None:
         self.root = Root.live()
         self.started = time.monotonic()
-        self.cpu = psutil.cpu_times()
-        self.load = psutil.getloadavg()[0]
-        self.throttled = read_throttled_s(self.root)
-        self.swapped = swapped_bytes()
-        self.oom_kills = oom_kills(self.root)
+        self.load = told(psutil.getloadavg)
+        self.before = read_counters(self.root)
 
     def ooms(self) -> int:
         """Processes killed for want of memory since the start."""
-        return oom_kills(self.root) - self.oom_kills
+        return oom_kills(self.root) - self.before.oom_kills
 
     def stop(self, child_cpu_s: float | None) -> Disturbance:
         """What happened since the start, given the CPU seconds that the child used itself."""
+        now, before = read_counters(self.root), self.before
         elapsed = time.monotonic() - self.started
-        now = psutil.cpu_times()
-        steal = getattr(now, "steal", 0.0) - getattr(self.cpu, "steal", 0.0)
-        total = sum(now[:8]) - sum(self.cpu[:8])  # the guest fields beyond are part of user and nice already
-        busy = total - (now.idle - self.cpu.idle) - (getattr(now, "iowait", 0.0) - getattr(self.cpu, "iowait", 0.0))
-        throttled = read_throttled_s(self.root)
-        frequency = psutil.cpu_freq()
+        total, busy = since(before.total, now.total), since(before.busy, now.busy)
+        steal, swapped = since(before.steal, now.steal), since(before.swapped, now.swapped)
+        frequency = told(psutil.cpu_freq)
         return Disturbance(
-            load=self.load,
-            other_cpu=max(0.0, (busy - child_cpu_s) / elapsed) if child_cpu_s is not None and elapsed > 0 else None,
-            steal=steal / total if total > 0 else None,
-            throttled_s=throttled - self.throttled if throttled is not None and self.throttled is not None else None,
-            swapped_bytes=swapped_bytes() - self.swapped,
+            load=self.load[0] if self.load else None,
+            other_cpu=None if busy is None or child_cpu_s is None else max(0.0, (busy - child_cpu_s) / elapsed),
+            steal=steal / total if steal is not None and total else None,
+            throttled_s=since(before.throttled, now.throttled),
+            swapped_bytes=None if swapped is None else int(swapped),
             mhz=frequency.current if frequency and frequency.current else None,
         )
