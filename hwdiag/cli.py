@@ -17,6 +17,8 @@ EPILOG = """examples:
   hwdiag host                          what is this machine?
   hwdiag run --budget quick            measure, recommend, write a report (about a minute)
   hwdiag run --python ~/ComfyUI/venv/bin/python
+  hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
+  hwdiag host --snapshot spark.tar.gz
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
 
@@ -50,6 +52,15 @@ def parser() -> argparse.ArgumentParser:
 
     host = add(verbs, "host", show_host, "show what this machine is: CPU, NUMA, memory, GPUs, disks, limits")
     host.add_argument("--json", action="store_true", help="print all facts as JSON")
+    host.add_argument(
+        "--snapshot", metavar="FILE", help="of another host: what hwdiag snapshot wrote there, or an unpacked dump"
+    )
+
+    snapshot = add(verbs, "snapshot", write_snapshot, "save what is needed to look at this host elsewhere")
+    snapshot.add_argument("file", nargs="?", default="host.tar.gz", help="where to write it (default: host.tar.gz)")
+    snapshot.add_argument(
+        "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
+    )
 
     for name, verb, text in (
         ("run", run, "measure this host and write record, report and launch script"),
@@ -61,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--python", metavar="PATH", help="interpreter whose torch is measured; hwdiag need not be in it"
         )
+        sub.add_argument("--snapshot", metavar="FILE", help="show another host's facts and advice; measure nothing")
         sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="any other parameter")
         sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
 
@@ -88,13 +100,22 @@ def show_host(args: argparse.Namespace) -> None:
     from hwdiag.host.read import read_host
     from hwdiag.host.root import Root
 
-    host = read_host(Root.live())
+    host = read_host(Root.open(args.snapshot))
     if args.json:
         print(host.model_dump_json(indent=1))
         return
     from hwdiag.show.tables import host_table
 
     print(host_table(host).to_text(terminal_width()))
+
+
+def write_snapshot(args: argparse.Namespace) -> None:
+    """hwdiag snapshot"""
+    from hwdiag.host.snapshot import make_snapshot
+
+    make_snapshot(args.file, with_names=args.with_names)
+    names = "with names and serial numbers" if args.with_names else "without names and serial numbers"
+    print(f"wrote {args.file}: {Path(args.file).stat().st_size / 1000:.0f} kB, {names}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,10 +131,13 @@ def run(args: argparse.Namespace) -> int:
 
 def diagnose(args: argparse.Namespace) -> int:
     """hwdiag diagnose"""
+    from hwdiag.host.root import Root
     from hwdiag.papermill_run import run_notebook
     from hwdiag.params import interpreter, load
 
-    interpreter(load(given(args)))  # a wrong parameter stops here, before a kernel starts
+    profile = load(given(args))
+    interpreter(profile)  # a wrong parameter stops here, before a kernel starts
+    Root.open(profile.snapshot)
     return say(run_notebook(given(args)), args.json)
 
 
@@ -122,9 +146,9 @@ def say(summary: dict[str, Any], as_json: bool) -> int:
     if as_json:
         print(json.dumps(summary, indent=1))
     else:
-        paths = {k: v for k, v in summary.items() if k not in ("verdict", "measured") and v}
+        paths = {k: v for k, v in summary.items() if k not in ("verdict", "source", "measured") and v}
         print("\n".join([*(f"{name + ':':<10} {path}" for name, path in paths.items()), summary["verdict"]]))
-    return 0 if summary["measured"] else 1
+    return 0 if summary["measured"] or summary["source"] != "live" else 1
 
 
 def terminal_width() -> int | None:
@@ -136,7 +160,7 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     """The parameters that were given on the command line."""
     from hwdiag.errors import UsageError
 
-    values: dict[str, Any] = {name: getattr(args, name) for name in ("host", "budget", "python")}
+    values: dict[str, Any] = {name: getattr(args, name) for name in ("host", "budget", "python", "snapshot")}
     for pair in args.set:
         name, equals, value = pair.partition("=")
         if not equals:

@@ -47,6 +47,9 @@ class Params(Value):
     host: str = Field("auto", description="profile in params/ and folder in outputs/; auto takes this machine's name")
     budget: BudgetName = Field("standard", description="how long to measure - quick, standard or thorough")
     python: str | None = Field(None, description="interpreter whose torch is measured; None takes the workbook's own")
+    snapshot: str | None = Field(
+        None, description="snapshot of another host to show instead of this one; nothing is measured then"
+    )
     role: Literal["desktop", "headless", "shared"] = Field(
         "headless", description="what else the host does - desktop, headless or shared"
     )

@@ -29,7 +29,7 @@ from hwdiag.measure.campaign import Campaign, Progress
 from hwdiag.measure.candidates import DEFAULT, candidates, find_allocators
 from hwdiag.measure.compare import estimates
 from hwdiag.measure.search import search
-from hwdiag.measure.software import probe_software
+from hwdiag.measure.software import NOT_HERE, probe_software
 from hwdiag.measure.workloads import catalogue
 from hwdiag.params import Profile, interpreter
 from hwdiag.record import store
@@ -42,21 +42,25 @@ DEVICE_BLOCKS = 3
 
 
 class Run:
-    """One diagnosis of this host, step by step. Every step gives the Record as far as it is known."""
+    """One diagnosis of this host, or a snapshot's facts of another, step by step.
+
+    Every step gives the Record as far as it is known.
+    """
 
     def __init__(self, profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> None:
         """Check the interpreter and the output folder, and read the host.
 
         Raises:
-            UsageError: the profile's interpreter does not exist.
+            UsageError: the profile's interpreter or snapshot does not exist, or the snapshot is refused.
             HwdiagError: the output folder cannot be written.
         """
         self.profile = profile
         self.progress = progress
         self.python = interpreter(profile)
         self.started_at = store.now()
-        host = read_host(Root.live())
-        self.name = store.folder_name(profile.host, host.system.hostname)
+        host = read_host(Root.open(profile.snapshot))
+        shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
+        self.name = store.folder_name(profile.host, shown or host.system.hostname)
         self.outputs = outputs or home() / "outputs"
         store.require_writable(self.outputs / self.name)
         self.record = Record(
@@ -75,7 +79,9 @@ class Run:
         return store.create_folder(self.outputs, self.name, self.started_at)
 
     def probe_software(self) -> Record:
-        """Ask the target interpreter's torch what it is."""
+        """Ask the target interpreter's torch what it is. On another host than this one, nobody can be asked."""
+        if not self.record.host.is_here:
+            return self._learn(software=NOT_HERE)
         return self._learn(software=probe_software(self.python, timeout_s=self.profile.child_timeout))
 
     def plan(self) -> Record:
@@ -87,15 +93,15 @@ class Run:
             host,
             software,
             threads=self.profile.threads,
-            allocators=find_allocators(software.prefix),
-            numactl=shutil.which("numactl") is not None,
+            allocators=find_allocators(software.prefix) if host.is_here else (),
+            numactl=shutil.which("numactl") is not None if host.is_here else True,
         )
         return self._learn(
             launches=launches, workloads=workloads, overall_of=models or tuple(w.name for w in workloads)
         )
 
     def measure(self) -> Record:
-        """Measure, on the CPU and on each GPU that torch sees. Without a torch that runs, nothing is measured."""
+        """Measure, on the CPU and on each GPU that torch sees. Without a torch that runs here, nothing is measured."""
         r = self.record
         if not r.software.outcome.ok:
             return r
@@ -138,7 +144,8 @@ class Run:
     def emit(self, chosen: Collection[str] | None = None) -> Record:
         """Write a launch script for each recommendation with these ids, by default for all that change something.
 
-        The overall one is always written: where nothing helps, its script sets nothing and says so.
+        The overall one is always written: where nothing helps, its script sets nothing and says so. Where nothing was
+        measured there is none to write.
         """
         wanted = [r for r in self.record.recommendations if is_emitted(r, chosen)]
         files = [self._write(script_path(r), self._script(r), r.title) for r in wanted]

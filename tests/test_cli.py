@@ -38,9 +38,18 @@ def hwdiag(*args: str, **more: object) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_verb_and_an_example() -> None:
     text = hwdiag("--help").stdout
-    for word in ("host", "run", "diagnose", "report", "init-host", "examples:", "Nothing here changes the host"):
+    for word in (
+        "host",
+        "snapshot",
+        "run",
+        "diagnose",
+        "report",
+        "init-host",
+        "examples:",
+        "Nothing here changes the host",
+    ):
         assert word in text
-    for verb in ("host", "run", "diagnose", "report", "init-host"):
+    for verb in ("host", "snapshot", "run", "diagnose", "report", "init-host"):
         assert f"usage: hwdiag {verb}" in hwdiag(verb, "--help").stdout
 
 
@@ -191,3 +200,34 @@ def test_ctrl_c_takes_the_notebooks_kernel_and_its_child_too(
     assert not psutil.pid_exists(child)
     assert not psutil.pid_exists(kernel)
     assert not list((workshop / "outputs").glob("*/*"))
+
+
+def test_a_snapshot_shows_elsewhere_what_needs_no_measurement(workshop: Path, tmp_path: Path) -> None:
+    file = tmp_path / "spark.tar.gz"
+    said = hwdiag("snapshot", str(file)).stdout
+    assert said == f"wrote {file}: {file.stat().st_size / 1000:.0f} kB, without names and serial numbers\n"
+    facts = json.loads(hwdiag("host", "--json", "--snapshot", str(file)).stdout)
+    assert (facts["source"], facts["system"]["kernel"]) == ("snapshot", os.uname().release)
+    assert os.uname().nodename != facts["system"]["hostname"]
+
+    done = hwdiag("run", "--snapshot", str(file), "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["measured"], summary["launch"]) == (0, False, None)
+    assert summary["verdict"].endswith("read from a snapshot: nothing was measured on this machine.")
+    assert summary["record"].startswith("outputs/spark/")
+    record = store.load(workshop / summary["record"])
+    assert (record.measurements, record.recommendations) == ((), ())
+    unchecked = {c.id for c in record.checks if (c.state, c.detail) == ("unchecked", "not measured on this machine")}
+    assert {"torch", "speeds", "launches", "ceilings"} <= unchecked
+    assert not list((workshop / "outputs").rglob("launch*.sh"))
+    assert "not measured on this machine" in (workshop / summary["report"]).read_text()
+
+
+@pytest.mark.parametrize("verb", ["host", "run", "diagnose"])
+def test_a_snapshot_that_is_none_stops_at_once(workshop: Path, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "x").write_text("no archive")
+    for name, message in (("x", "cannot be read"), ("nowhere", "there is no snapshot")):
+        done = hwdiag(verb, "--snapshot", str(tmp_path / name))
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+        assert message in done.stderr
+    assert not list(workshop.rglob("record.json"))

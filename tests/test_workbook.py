@@ -118,6 +118,27 @@ def test_nothing_measured_fails_the_notebook_but_keeps_the_facts(
     assert store.load(path).findings[0].id == "torch-does-not-run"
 
 
+def test_a_snapshot_goes_through_the_notebook_without_a_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hwdiag.host.snapshot import make_snapshot
+
+    shutil.copytree(ROOT / "params", tmp_path / "home" / "params")
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path / "home"))
+    make_snapshot(tmp_path / "elsewhere.tar.gz")
+    papermill.execute_notebook(
+        NOTEBOOK,
+        tmp_path / "out.ipynb",
+        parameters={"snapshot": str(tmp_path / "elsewhere.tar.gz")},
+        progress_bar=False,
+    )
+    (path,) = (tmp_path / "home" / "outputs" / "elsewhere").glob("*/record.json")
+    record = store.load(path)
+    assert (record.host.source, record.measurements, record.software.outcome.kind) == ("snapshot", (), "not-started")
+    text = (tmp_path / "out.ipynb").read_text()
+    assert "Which PyTorch runs there is not known: not measured on this machine." in text
+
+
 def test_only_cells_of_assignments_are_parameters() -> None:
     assert list(assigned_names('host: str = "auto"  # help\nbudget = None')) == ["host", "budget"]
     assert list(assigned_names("x = 1\nprint(x)")) == []

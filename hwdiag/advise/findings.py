@@ -10,6 +10,7 @@ from hwdiag.advise.environment import about_environment
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Check, Finding
 from hwdiag.measure.model import Measurement
+from hwdiag.measure.software import ELSEWHERE
 
 Said = Finding | Check
 
@@ -21,7 +22,8 @@ OTHER_CPU = 0.25
 
 def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
     """What all rules say: findings with the worst first, and checks."""
-    said = [s for rule in RULES for s in rule(evidence)]
+    rules = RULES if evidence.host.is_here else ELSEWHERE_RULES
+    said = [s for rule in rules for s in rule(evidence)]
     order = ("problem", "warning", "note")
     findings = sorted((s for s in said if isinstance(s, Finding)), key=lambda f: order.index(f.severity))
     return tuple(findings), tuple(s for s in said if isinstance(s, Check))
@@ -206,6 +208,23 @@ def allocators(e: Evidence) -> Iterator[Said]:
         )
 
 
+def measured_elsewhere(e: Evidence) -> Iterator[Said]:
+    """What would be looked at by measuring, on a host that is not here."""
+    launches = ", ".join(launch.name for launch in e.launches)
+    for id_, title in (
+        ("torch", "Whether PyTorch runs there, and with which kernels"),
+        ("environment", "Inherited variables that mislead the numeric libraries"),
+        ("results", "Whether every Launch computes the same results"),
+        ("speeds", f"The speed of {', '.join(w.name for w in e.workloads) or 'any workload'}"),
+        ("ceilings", "How much of its ceilings the machine reaches"),
+        ("launches", f"Which way to start PyTorch is fastest: {launches or 'none known'}"),
+        ("gpu-speed", "The speed of its GPUs"),
+        ("quiet", "What disturbs the machine"),
+    ):
+        if id_ != "gpu-speed" or e.host.gpus:
+            yield Check(id=id_, state="unchecked", title=title, detail=ELSEWHERE)
+
+
 def unknown_facts(e: Evidence) -> Iterator[Said]:
     """Which facts could not be read?"""
     for gap in e.host.gaps:
@@ -224,3 +243,10 @@ RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     allocators,
     unknown_facts,
 )
+
+ELSEWHERE_RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
+    expected_hardware,
+    measured_elsewhere,
+    unknown_facts,
+)
+"""Those that need facts only."""

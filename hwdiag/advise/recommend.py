@@ -114,6 +114,9 @@ def risk_of(launch: Launch, e: Evidence) -> str:
 
 def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
     """The run in one sentence."""
+    if not e.host.is_here:
+        what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
+        return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."
     if not recommendations:
         return f"Nothing could be measured: {e.software.outcome.detail or 'no workload ended well'}."
     overall, *single = recommendations

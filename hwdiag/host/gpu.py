@@ -94,9 +94,11 @@ class _Nvml:
 def read_gpus(root: Root, *, nvml: Any = None) -> tuple[tuple[Gpu, ...], str | None]:
     """The GPUs, and why there are none where there are none.
 
-    ``nvml`` stands in for the module ``pynvml``. A dump has no NVML.
+    ``nvml`` stands in for the module ``pynvml``. A dump has no NVML; a snapshot remembers what it said.
     """
     if nvml is None:
+        if root.gpus is not None:
+            return root.gpus
         if root.source != "live":
             return (), "a dump holds no GPU facts"
         try:

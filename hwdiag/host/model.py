@@ -216,7 +216,7 @@ class Limits(Value):
 class Host(Value):
     """The facts of one machine at one time."""
 
-    source: Literal["live", "directory"] = "live"
+    source: Literal["live", "directory", "snapshot"] = "live"
     read_at: str
     """UTC, ISO 8601."""
     system: System
@@ -229,6 +229,11 @@ class Host(Value):
     disks: tuple[Disk, ...] = ()
     limits: Limits = Limits()
     gaps: tuple[Gap, ...] = ()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether these are facts of the machine that read them: on any other nothing can be measured."""
+        return self.source == "live"
 
     @cached_property
     def usable_cpus(self) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from hwdiag.host.cpu import read_cpu
@@ -44,7 +43,7 @@ def read_host(root: Root, *, nvml: Any = None) -> Host:
     limits = _section(root, "limits", Limits(), lambda: read_limits(root, cpu.online, tuple(n.id for n in numa)))
     return Host(
         source=root.source,
-        read_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        read_at=root.read_at,
         system=system,
         cpu=cpu,
         memory=memory,

@@ -8,10 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from datetime import datetime, timezone
 from typing import Literal
 
+from hwdiag.errors import UsageError
 from hwdiag.host.cpulist import parse_cpulist
-from hwdiag.host.model import Gap
+from hwdiag.host.model import Gap, Gpu
 
 MAX_BYTES = 1 << 20
 """Most bytes read of an ordinary file. Kernel attributes are one page, tables a few hundred kB."""
@@ -21,6 +23,9 @@ MAX_NAMES = 65536
 
 MAX_GAPS = 200
 """Most gaps remembered: a damaged tree of 4,096 CPUs must not make a report of 100,000 lines."""
+
+COMMAND_TIMEOUT_S = 5
+"""Seconds after which a program that was only asked something is given up."""
 
 MAX_LINKS = 40
 """Links followed on the way to one file, as Linux does (path_resolution(7))."""
@@ -45,12 +50,12 @@ def parse_integer(text: str, base: int = 10) -> int:
     return value
 
 
-class _Outside(Exception):
+class Outside(Exception):
     """A link of a dump leaves the dump, or turns in circles."""
 
 
 class Root:
-    """Reads one machine: the live one, or another one's unpacked dump.
+    """Reads one machine: the live one, another one's unpacked dump, or a snapshot.
 
     Paths are absolute and as the machine knows them, such as ``/proc/cpuinfo``. No method raises for what it finds:
     a file that is missing is None and normal; one that is there but cannot be read or understood is None too, and
@@ -58,8 +63,8 @@ class Root:
     """
 
     def __init__(self, folder: str | None) -> None:
-        """Use ``Root.live()`` or ``Root.directory()``."""
-        self.source: Literal["live", "directory"] = "live" if folder is None else "directory"
+        """Use ``Root.live()``, ``Root.directory()``, ``Root.archive()`` or ``Root.open()``."""
+        self.source: Literal["live", "directory", "snapshot"] = "live" if folder is None else "directory"
         self._folder = "" if folder is None else folder.rstrip("/")
         self._resolved: dict[str, str] = {"": "", "/": ""}
         self._gaps: dict[tuple[str, str], Gap] = {}
@@ -81,6 +86,31 @@ class Root:
         if not os.path.isdir(folder):
             raise NotADirectoryError(f"no such folder: {os.fspath(path)}")
         return cls(folder)
+
+    @staticmethod
+    def archive(path: str | os.PathLike[str]) -> Root:
+        """A snapshot that ``hwdiag snapshot`` made, here or elsewhere. Nothing of it is unpacked to the disk.
+
+        Raises:
+            UsageError: it is no snapshot, or a hostile one.
+        """
+        from hwdiag.host.archive import open_archive  # which stands on this module
+
+        return open_archive(path)
+
+    @staticmethod
+    def open(path: str | os.PathLike[str] | None = None) -> Root:
+        """The live machine without a path, a dump for a folder, a snapshot for a file.
+
+        Raises:
+            UsageError: there is nothing under this path, or it is no snapshot.
+        """
+        if path is None:
+            return Root.live()
+        path = os.path.expanduser(path)
+        if not os.path.exists(path):
+            raise UsageError(f"there is no snapshot {os.fspath(path)}")
+        return Root.directory(path) if os.path.isdir(path) else Root.archive(path)
 
     # What could not be read
 
@@ -113,7 +143,7 @@ class Root:
         except OSError as error:
             self._note_error(path, error)
             return None
-        except _Outside as error:
+        except Outside as error:
             self.note(path, str(error))
             return None
         if len(data) > limit:
@@ -174,11 +204,11 @@ class Root:
     def names(self, path: str) -> tuple[str, ...]:
         """Sorted names in a directory; empty if it is missing."""
         try:
-            names = sorted(os.listdir(self._folder + self._resolve(path) if self._folder else path))
+            names = sorted(self._list(path))
         except OSError as error:
             self._note_error(path, error)
             return ()
-        except _Outside as error:
+        except Outside as error:
             self.note(path, str(error))
             return ()
         if len(names) > MAX_NAMES:
@@ -194,7 +224,7 @@ class Root:
         """Whether there is something under this path."""
         try:
             return os.path.lexists(self._folder + self._resolve(path) if self._folder else path)
-        except (OSError, _Outside):
+        except (OSError, Outside):
             return False
 
     def link(self, path: str) -> str | None:
@@ -202,8 +232,31 @@ class Root:
         try:
             parent, name = os.path.split(path)
             return os.readlink(f"{self._folder}{self._resolve(parent)}/{name}" if self._folder else path)
-        except (OSError, _Outside):
+        except (OSError, Outside):
             return None
+
+    def output(self, *command: str) -> str | None:
+        """What a program that only tells something printed; None for a dump, and where it is missing or failed."""
+        if self.source != "live":
+            return None
+        import subprocess  # rarely needed, and slow to import
+
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=COMMAND_TIMEOUT_S,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, subprocess.SubprocessError) as error:
+            self.note(command[0], f"did not run: {type(error).__name__}")
+            return None
+        return done.stdout if done.returncode == 0 else None
 
     # What the kernel says of the live machine and this process
 
@@ -222,7 +275,20 @@ class Root:
         """Size of a memory page; None for a dump."""
         return os.sysconf("SC_PAGE_SIZE") if self.source == "live" else None
 
+    @property
+    def gpus(self) -> tuple[tuple[Gpu, ...], str | None] | None:
+        """The GPUs that a snapshot remembers, and why there are none; None where NVML is to be asked or absent."""
+        return None
+
+    @property
+    def read_at(self) -> str:
+        """When the facts were true, as far as it is known: UTC, ISO 8601."""
+        return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
     # Inside
+
+    def _list(self, path: str) -> list[str]:
+        return os.listdir(self._folder + self._resolve(path) if self._folder else path)
 
     def _note_error(self, path: str, error: OSError) -> None:
         if error.errno in (errno.EACCES, errno.EPERM):
@@ -266,7 +332,7 @@ class Root:
                 todo.append(after)
             if name == "..":
                 if not here:
-                    raise _Outside("leads out of the dump")
+                    raise Outside("leads out of the dump")
                 here = here.rpartition("/")[0]
             elif name not in ("", "."):
                 try:
@@ -277,7 +343,7 @@ class Root:
                     continue
                 links += 1
                 if links > MAX_LINKS:
-                    raise _Outside("too many links")
+                    raise Outside("too many links")
                 here = "" if target.startswith("/") else here
                 todo.append(target)
         return here

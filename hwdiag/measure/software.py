@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from hwdiag.measure.child import ChildReport, run_child
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Software
+from hwdiag.measure.model import Outcome, Software
 
 TASK = {"device": "cpu", "describe": True, "workloads": []}
+
+
+ELSEWHERE = "not measured on this machine"
+"""Why there is no measurement of a host that was read from a snapshot."""
+NOT_HERE = Software(python="", outcome=Outcome(kind="not-started", detail=ELSEWHERE))
 
 
 def probe_software(python: str, *, timeout_s: float = 120.0) -> Software:

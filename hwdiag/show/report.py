@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hwdiag.advise.model import Recommendation
 from hwdiag.emit.launch_script import script_path
 from hwdiag.measure.model import Software
+from hwdiag.measure.software import ELSEWHERE
 from hwdiag.record.model import Record
 from hwdiag.show import tables
 from hwdiag.show.figure import Figure
@@ -126,6 +127,8 @@ def _facts(record: Record) -> list[tuple[str, str]]:
 
 
 def _torch(software: Software) -> str:
+    if software.outcome.detail == ELSEWHERE:
+        return ELSEWHERE
     if not software.outcome.ok:
         return tables.outcome_words(software.outcome.kind, software.outcome.detail)
     kernels = f", {software.cpu_capability} kernels" if software.cpu_capability else ""

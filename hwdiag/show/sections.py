@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from hwdiag.measure.model import OVERALL
+from hwdiag.measure.software import ELSEWHERE
 from hwdiag.record.model import Record
 from hwdiag.show import tables
 from hwdiag.show.figure import Figure
@@ -44,9 +45,10 @@ def machine(record: Record) -> Section:
     use = "all of its CPUs" if has == may else f"{may} of its {plural(has, 'CPU')}"
     quota = host.limits.cpu_quota
     paid = "" if quota is None else f", for {plural(quota, 'CPU')} worth of time"
+    who = "This process" if host.is_here else "The process that read it there"
     verdict = (
         f"{host.cpu.model or 'A CPU of unknown model'}: {tables.core_words(host)}, {isa}, "
-        f"{size(host.memory.total_bytes)} of memory. This process may use {use}{paid}."
+        f"{size(host.memory.total_bytes)} of memory. {who} may use {use}{paid}."
     )
     return Section(verdict, (tables.host_table(host),))
 
@@ -59,6 +61,8 @@ def topology(record: Record) -> Figure:
 def software(record: Record) -> Section:
     """Which PyTorch runs here?"""
     found = record.software
+    if not record.host.is_here:
+        return Section(f"Which PyTorch runs there is not known: {ELSEWHERE}.", ())
     if not found.outcome.ok:
         return Section(f"PyTorch does not run: {found.outcome.detail}.", (tables.software_table(found),))
     gpus = ", ".join(found.cuda_devices) or "no GPU"
@@ -71,8 +75,10 @@ def software(record: Record) -> Section:
 
 def plan(record: Record) -> Section:
     """What will be measured?"""
+    elsewhere = "" if record.host.is_here else "On that host, not on this machine: "
     verdict = (
-        f"{plural(len(record.workloads), 'workload')} under {plural(len(record.launches), 'Launch', 'Launches')}, "
+        f"{elsewhere}{plural(len(record.workloads), 'workload')} under "
+        f"{plural(len(record.launches), 'Launch', 'Launches')}, "
         f"with the budget {record.params.get('budget')!r}."
     )
     return Section(verdict, (tables.plan_table(record.launches, record.workloads),))
@@ -109,7 +115,7 @@ def threads(record: Record) -> Section:
     """How many threads does it want?"""
     curves = curves_of(record)
     if not curves:
-        return Section("Only one thread count was measured.", ())
+        return Section("Only one thread count was measured." if record.host.is_here else NOTHING, ())
     wanted = {curve.best.threads for curve in curves}
     today = sum(curve.best.default for curve in curves)
     counts = listed(plural(n, "thread") for n in sorted(wanted))
@@ -122,7 +128,7 @@ def comparisons(record: Record) -> Section:
     confirmed = [c for c in record.comparisons if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better"]
     if not record.comparisons:
-        return Section("There was no other way to start it to compare with.", ())
+        return Section("There was no other way to start it to compare with." if record.host.is_here else NOTHING, ())
     if better:
         verdict = (
             f"Shown to be faster: {listed(f'{c.candidate} on {c.workload}, {speedup(c.speedup)}' for c in better)}."

@@ -31,6 +31,7 @@ class Summary:
             "report": files.get("report.html"),
             "record": files.get(FILE),
             "launch": files.get("launch.sh"),
+            "source": self.record.host.source,
             "measured": any(m.outcome.ok for m in self.record.measurements),
         }
 

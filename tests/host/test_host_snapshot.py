@@ -1,0 +1,328 @@
+"""Snapshots: the same facts elsewhere, nobody's names in them, and no harm from a stranger's."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.host import Root, read_host
+from hwdiag.host import archive as archives
+from hwdiag.host.archive import MANIFEST, write_archive
+from hwdiag.host.model import Host
+from hwdiag.host.snapshot import Recorder, make_snapshot, package
+
+from .conftest import DUMPS, small_machine
+from .test_host_gpu import GB10, FakeNvml
+
+NAMES = sorted(p.name.removesuffix(".tar.gz") for p in DUMPS.glob("*.tar.gz"))
+ABSENT = pytest.param("", marks=pytest.mark.skip(f"no dumps of real machines in {DUMPS}"))
+VARIES = {"source", "read_at"}
+
+
+def facts(host: Host, *names: str) -> dict[str, Any]:
+    """Everything of a host but where it was read from and when."""
+    found = host.model_dump(exclude=VARIES)
+    for name in names:
+        del found["system"][name]
+    return found
+
+
+def packed(folder: Path, target: Path, *, with_names: bool = False) -> Host:
+    """Packs an unpacked dump as if it were this machine; gives the Host that was read for it."""
+    recorder = Recorder(str(folder))
+    host = read_host(recorder)
+    write_archive(target, *package(recorder, host, with_names=with_names))
+    return host
+
+
+@pytest.mark.parametrize("name", NAMES or [ABSENT])
+def test_every_dump_reads_the_same_from_a_snapshot(name: str, unpacked: Callable[[str], Path], tmp_path: Path) -> None:
+    target = tmp_path / "s.tar.gz"
+    host = packed(unpacked(name), target)
+    started = time.perf_counter()
+    again = read_host(Root.archive(target))
+    assert time.perf_counter() - started < 1.5, "the dump's 0.3 s and the unpacking, on a busy machine"
+    hidden = ("hostname", "machine_hash", "boot_id", "cmdline")
+    assert facts(again, *hidden) == facts(host, *hidden)
+    assert again.source == "snapshot"
+    assert again.read_at == host.read_at
+    assert target.stat().st_size < 300_000
+
+
+def test_this_machine_reads_the_same_from_a_snapshot(tmp_path: Path) -> None:
+    host = make_snapshot(tmp_path / "s.tar.gz", with_names=True)
+    again = read_host(Root.open(tmp_path / "s.tar.gz"))
+    assert facts(again) == facts(host)
+    assert host.source == "live"
+
+
+def test_gpus_are_remembered_without_their_serial_numbers(tmp_path: Path) -> None:
+    recorder = Recorder(str(tmp_path))
+    host = read_host(recorder, nvml=FakeNvml([GB10]))
+    for with_names in (True, False):
+        write_archive(tmp_path / "s.tar.gz", *package(recorder, host, with_names=with_names))
+        (gpu,) = read_host(Root.archive(tmp_path / "s.tar.gz")).gpus
+        assert gpu.name == "NVIDIA GB10"
+        assert (gpu.uuid is not None) == with_names
+
+
+SECRETS = (
+    "0123456789abcdef0123456789abcdef",  # machine id
+    "11111111-2222-3333-4444-555555555555",
+    "00:1a:2b:3c:4d:5e",
+    "192.168.7.8",
+    "fileserver.example.org",
+    "alice",
+    "marvin",
+    "00000000deadbeef",
+    "SN-4711",
+    "c0ffee" * 10,
+)
+
+
+@pytest.fixture
+def chatty(tmp_path: Path) -> Path:
+    """A machine that names its owner wherever the readers look."""
+    group = f"/user.slice/alice.slice/docker-{'c0ffee' * 10}.scope"
+    files = small_machine() | {
+        "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+        "/etc/hostname": "marvin\n",
+        "/proc/sys/kernel/hostname": "marvin\n",
+        "/proc/sys/kernel/random/boot_id": "11111111-2222-3333-4444-555555555555\n",
+        "/proc/version": "Linux version 6.1.0 (alice@marvin) (gcc 12) #1 SMP\n",
+        "/proc/cmdline": "BOOT_IMAGE=/marvin/vmlinuz root=UUID=11111111-2222-3333-4444-555555555555 quiet "
+        "ip=192.168.7.8::1 nfsroot=fileserver.example.org:/x BOOTIF=00:1a:2b:3c:4d:5e clearcpuid=avx2 x=ftp://alice@y\n",
+        "/proc/self/cgroup": f"0::{group}\n",
+        "/proc/self/status": "Name:\talice\nCpus_allowed_list:\t0-1\nMems_allowed_list:\t0\n",
+        "/proc/self/mountinfo": "1 2 0:1 / /home/alice rw - nfs fileserver.example.org:/x rw\n"
+        "2 2 0:2 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+        f"/sys/fs/cgroup{group}/cpu.max": "150000 100000\n",
+        "/sys/class/dmi/id/product_name": "Box\n",
+        "/sys/class/dmi/id/product_serial": "SN-4711\n",
+    }
+    files["/proc/cpuinfo"] += "Hardware\t: X\nSerial\t\t: 00000000deadbeef\n"
+    folder = tmp_path / "chatty"
+    for path, text in files.items():
+        place = folder / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+    return folder
+
+
+def everything(path: Path) -> str:
+    return gzip.decompress(path.read_bytes()).decode()
+
+
+def test_a_snapshot_names_nobody_unless_asked(chatty: Path, tmp_path: Path) -> None:
+    host = packed(chatty, tmp_path / "with.tar.gz", with_names=True)
+    packed(chatty, tmp_path / "without.tar.gz")
+    told = [s for s in SECRETS if s in everything(tmp_path / "with.tar.gz")]
+    assert set(told) == set(SECRETS) - {"SN-4711"}, "which no reader asks for"
+    assert [s for s in SECRETS if s in everything(tmp_path / "without.tar.gz")] == []
+    again = read_host(Root.archive(tmp_path / "without.tar.gz"))
+    assert again.limits == host.limits, "renamed groups are still found"
+    assert again.limits.cpu_quota == 1.5
+    assert again.system.container == host.system.container == "docker"
+    assert (again.system.kernel, again.system.machine_hash) == ("6.1.0", None)
+    assert "clearcpuid=avx2" in (again.system.cmdline or "")
+
+
+def test_a_file_that_could_not_be_read_is_still_a_gap(tmp_path: Path) -> None:
+    class Denied(Recorder):
+        def _read(self, path: str, limit: int) -> bytes:
+            if path == "/proc/meminfo":
+                error = PermissionError(13, "Permission denied")
+                self._fail(path, error)
+                raise error
+            return super()._read(path, limit)
+
+    recorder = Denied(str(tmp_path))
+    host = read_host(recorder)
+    write_archive(tmp_path / "s.tar.gz", *package(recorder, host))
+    assert [(g.what, g.why) for g in read_host(Root.archive(tmp_path / "s.tar.gz")).gaps] == [
+        ("/proc/meminfo", "permission denied")
+    ]
+
+
+def test_same_answers_same_bytes(chatty: Path, tmp_path: Path) -> None:
+    recorder = Recorder(str(chatty))
+    host = read_host(recorder)
+    for name in "ab":
+        write_archive(tmp_path / name, *package(recorder, host))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HwdiagError, match="cannot write"):
+        make_snapshot(tmp_path / "no" / "s.tar.gz")
+
+
+# From a stranger
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type = kind
+    for field, value in fields.items():
+        setattr(found, field, value)
+    return found
+
+
+def hostile(path: Path, *entries: tarfile.TarInfo, manifest: bytes | None = b'{"schema_version": 1}') -> Path:
+    """An archive with these entries, each of one byte if a file, and a manifest that is nearly whole."""
+    whole = {"schema_version": 1, "made_by": "x", "made_at": "2026-11-20T10:00:00Z"}
+    data = json.dumps(whole).encode() if manifest == b'{"schema_version": 1}' else manifest
+    with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as archive:
+        for e in entries:
+            e.size = 1 if e.isreg() else 0
+            archive.addfile(e, io.BytesIO(b"1"))
+        if data is not None:
+            info = tarfile.TarInfo(MANIFEST)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_what_is_plain_is_opened(tmp_path: Path) -> None:
+    root = Root.archive(hostile(tmp_path / "s", entry("sys/a"), entry("sys/b/c")))
+    assert (root.integer("/sys/a"), root.names("/sys"), root.names("/")) == (1, ("a", "b"), ("sys",))
+    assert root.exists("/sys/b")
+    assert not root.exists("/etc/passwd")
+    assert root.text("/etc/passwd") is None
+    assert root.output("true") is None
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (entry("../evil"), "no path below"),
+        (entry("a/../../evil"), "no path below"),
+        (entry("/etc/passwd"), "no path below"),
+        (entry("a//b"), "no path below"),
+        (entry("./a"), "no path below"),
+        (entry("a", tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link"),
+        (entry("a", tarfile.LNKTYPE, linkname="b"), "is a link"),
+        (entry("a", tarfile.CHRTYPE), "is a device"),
+        (entry("a", tarfile.BLKTYPE), "is a device"),
+        (entry("a", tarfile.FIFOTYPE), "is a device"),
+        (entry("a", tarfile.DIRTYPE), "is a folder"),
+        (entry("a", tarfile.CONTTYPE), "no plain file"),
+    ],
+)
+def test_what_is_no_plain_file_below_the_top_is_refused(tmp_path: Path, what: tarfile.TarInfo, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Root.archive(hostile(tmp_path / "s", what))
+    assert "\n" not in str(caught.value)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s"]
+
+
+def test_a_name_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'a' is in it twice"):
+        Root.archive(hostile(tmp_path / "s", entry("a"), entry("a")))
+
+
+def repeated(path: Path, block: bytes, times: int) -> Path:
+    """A gzip file of the same block again and again, made quickly: members may follow each other."""
+    member = gzip.compress(block * 1000, 1)
+    path.write_bytes(member * (times // 1000))
+    return path
+
+
+def test_a_million_entries_are_refused(tmp_path: Path) -> None:
+    numbered = b"".join(entry(f"f{i}").tobuf(tarfile.USTAR_FORMAT) for i in range(1000))
+    path = tmp_path / "s"
+    with gzip.open(path, "wb", 1) as file:
+        for _ in range(1000):
+            file.write(numbered)
+    started = time.perf_counter()
+    with pytest.raises(UsageError, match="in it twice"):
+        Root.archive(path)
+    assert time.perf_counter() - started < 2
+
+
+def test_more_entries_than_any_host_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 10)
+    assert Root.archive(hostile(tmp_path / "ok", *(entry(f"f{i}") for i in range(9)))).integer("/f8") == 1
+    with pytest.raises(UsageError, match="more than 10 entries"):
+        Root.archive(hostile(tmp_path / "s", *(entry(f"f{i}") for i in range(10))))
+
+
+def bomb(path: Path, header: bytes, claimed: int) -> Path:
+    """A header, and so many bytes of zeros after it, 1000 times smaller in the file."""
+    with gzip.open(path, "wb", 1) as file:
+        file.write(header)
+        for _ in range(claimed >> 20):
+            file.write(bytes(1 << 20))
+    return path
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE])
+def test_a_bomb_is_refused_before_it_fills_the_memory(tmp_path: Path, kind: bytes) -> None:
+    """In a file's content, or in a header that tarfile itself reads whole."""
+    claimed = 400 << 20
+    path = bomb(tmp_path / "s", entry("a", kind, size=claimed).tobuf(tarfile.GNU_FORMAT), claimed)
+    assert path.stat().st_size < 3 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=r"larger than|damaged"):
+            Root.archive(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * archives.MAX_TOTAL_BYTES
+
+
+def test_many_files_that_are_too_much_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 20_000)
+    with pytest.raises(UsageError, match="when uncompressed"):
+        Root.archive(hostile(tmp_path / "s", *(entry(f"f{i}") for i in range(100))))
+
+
+def test_sparse_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> None:
+    header = entry("a", tarfile.GNUTYPE_SPARSE, size=0).tobuf(tarfile.GNU_FORMAT)
+    with pytest.raises(UsageError, match=r"refused|damaged"):
+        Root.archive(bomb(tmp_path / "s", header, 1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (None, f"holds no {MANIFEST}"),
+        (b"", "not JSON"),
+        (b"\xff\x00", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[1]", "schema version None"),
+        (b'{"schema_version": 2}', "schema version 2; this hwdiag reads version 1"),
+        (b'{"schema_version": 1, "made_by": "x", "made_at": "y", "affinity": "5-1"}', "affinity"),
+        (b'{"schema_version": 1, "made_by": "x", "made_at": "y", "evil": 1}', "evil"),
+    ],
+)
+def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, manifest: bytes | None, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        Root.archive(hostile(tmp_path / "s", entry("proc/x"), manifest=manifest))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 1000, gzip.compress(b""), gzip.compress(b"x" * 2000), b"\x1f\x8b\x08"])
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "s").write_bytes(content)
+    with pytest.raises(UsageError, match=r"cannot be read|damaged|refused"):
+        Root.archive(tmp_path / "s")
+
+
+def test_open_chooses(tmp_path: Path) -> None:
+    assert Root.open().source == "live"
+    assert Root.open(tmp_path).source == "directory"
+    assert Root.open(hostile(tmp_path / "s")).source == "snapshot"
+    with pytest.raises(UsageError, match="there is no snapshot"):
+        Root.open(tmp_path / "nowhere")
