@@ -65,11 +65,16 @@ def survey(
     return Survey(
         started_at=started,
         seconds=time.monotonic() - clock,
-        interpreter=interpreter,
+        interpreter=interpreter.model_copy(update={"packages": tuple(slim(p) for p in interpreter.packages)}),
         cpu=cpu,
         environment={k: v for k, v in sorted(environment.items()) if is_read_by_libraries(k)},
         results=results,
     )
+
+
+def slim(package: Package) -> Package:
+    """The package without the lists of its files, which are long and the same for all who have it."""
+    return package.model_copy(update={"extensions": (), "shared_objects": ()})
 
 
 def chosen(interpreter: Interpreter, names: Sequence[str]) -> list[Package]:
@@ -221,9 +226,13 @@ class Check:
             single = [(i, (v,), self.without([v])) for i in crashed for v in forced] if len(forced) > 1 else []
             ran = self.again(results, packages, [*without, *single])
             for i in crashed:
-                helped = [names for j, names, ok in ran if j == i and ok]
-                if helped:  # one variable alone, where that is enough
-                    results[i] = blame(results[i], min(helped, key=len), self.env)
+                for passed in (lambda end: ended_well(end), lambda end, i=i: is_past(results[i], end)):
+                    helped = [names for j, names, end in ran if j == i and passed(end)]
+                    if helped:  # one variable alone, where that is enough
+                        first = min(helped, key=len)
+                        ran_on = next(end for j, names, end in ran if j == i and names == first)
+                        results[i] = blame(results[i], first, self.env, ended_well(ran_on))
+                        break
         caps = [
             (i, n, {**self.env, **remedy.env})
             for i in crashed
@@ -231,8 +240,8 @@ class Check:
             if remedy.kind == "cap"
         ]
         self.progress("what the crashes go away with", 0.96)
-        for i, n, ok in self.again(results, packages, caps):
-            results[i] = tried(results[i], n, ok)
+        for i, n, end in self.again(results, packages, caps):
+            results[i] = tried(results[i], n, ended_well(end))
         self.progress("done", 1.0)
         return results
 
@@ -244,16 +253,15 @@ class Check:
         results: Sequence[Compatibility],
         packages: Mapping[str, Package],
         runs: Sequence[tuple[int, Any, dict[str, str]]],
-    ) -> list[tuple[int, Any, bool]]:
-        """Run stages again in other environments: ``(index, what, environment)`` gives ``(index, what, it worked)``."""
-        said: list[tuple[int, Any, bool]] = []
+    ) -> list[tuple[int, Any, End]]:
+        """Run stages again in other environments: ``(index, what, environment)`` gives ``(index, what, end)``."""
+        said: list[tuple[int, Any, End]] = []
         tasks = [self.task_of(packages[results[i].package], [results[i].stage], env) for i, _, env in runs]
         what = {id(task): (i, key) for task, (i, key, _) in zip(tasks, runs, strict=True)}
 
         def finished(task: Task, end: End) -> Sequence[Task]:
             i, key = what[id(task)]
-            good = end.returncode == 0 and end.ended_for is None and bool(end.all("end")) and not end.all("failed")
-            said.append((i, key, good))
+            said.append((i, key, end))
             return ()
 
         run_tasks(tasks, timeout_s=self.timeout_s, at_once=AT_ONCE, done=finished)
@@ -271,16 +279,33 @@ def signal_words(name: str) -> str:
     return f"killed by {name} ({meaning})" if meaning else f"killed by {name}"
 
 
-def blame(result: Compatibility, names: Sequence[str], env: Mapping[str, str]) -> Compatibility:
+def ended_well(end: End) -> bool:
+    """Whether a child went through all its stages."""
+    return end.returncode == 0 and end.ended_for is None and bool(end.all("end")) and not end.all("failed")
+
+
+def is_past(result: Compatibility, end: End) -> bool:
+    """Whether a child got past the crash, though it died elsewhere or raised an exception."""
+    culprit = result.culprit
+    if culprit is None or culprit.object is None or end.returncode is None or end.ended_for or end.stuck:
+        return False
+    crash = next(iter(end.all("crash")), None)
+    if crash is None:
+        return end.returncode == 0 and bool(end.all("end"))
+    return (crash.get("object"), crash.get("offset")) != (culprit.object, culprit.offset)
+
+
+def blame(result: Compatibility, names: Sequence[str], env: Mapping[str, str], ended: bool) -> Compatibility:
     """The same with inherited variables as the cause, and unsetting them as the first remedy."""
     culprit = result.culprit or Culprit(signal="")
     setting = " ".join(f"{name}={env[name]}" for name in names)
     them = "it" if len(names) == 1 else "them"
     remedy = Remedy(
         kind="unset",
-        text=f"Unset {' and '.join(names)}: without {them} the same stage ran to its end.",
+        text=f"Unset {' and '.join(names)}: without {them} the same stage "
+        + ("ran to its end." if ended else "got past this crash, and ended elsewhere."),
         source="run again here without it",
-        works=True,
+        works=True if ended else None,
     )
     others = tuple(r for r in culprit.remedies if r.kind not in ("compile", "cap"))
     return result.model_copy(

@@ -24,6 +24,8 @@ def culprit_of(report: dict[str, Any], interpreter: Interpreter, package: str) -
     number = report["signal"]
     name = signal_name(number)
     code = report.get("code")
+    if not is_file(report.get("object")):
+        report = {**report, "object": None, "offset": None}
     instruction = None
     if code and name in ("SIGILL", "SIGFPE", "SIGSEGV", "SIGBUS"):
         instruction = decode(bytes.fromhex(code), interpreter.machine or "", report.get("pc") or 0)
@@ -51,6 +53,11 @@ def culprit_of(report: dict[str, Any], interpreter: Interpreter, package: str) -
     )
 
 
+def is_file(path: str | None) -> bool:
+    """Whether a mapping's name is a file's, and not that of memory that was made executable."""
+    return path is not None and not path.startswith(("/dev/zero", "/memfd:", "/dev/shm", "/SYSV"))
+
+
 def unseen(name: str, why: str, package: str) -> Culprit:
     """A crash that nothing could look inside."""
     remedies = tuple(known_remedies(package, None, None)) if name == "SIGILL" else ()
@@ -63,7 +70,14 @@ def remedies_of(package: str, report: dict[str, Any], name: str, deliberate: boo
         return ()
     path = report.get("object")
     known = tuple(known_remedies(package, path and PurePath(path).name, report.get("symbol")))
-    return known if known or deliberate else (compile_remedy(package),)
+    return known if known or deliberate else (compile_remedy(owner(path) or package),)
+
+
+def owner(path: str | None) -> str | None:
+    """The distribution that a shared object seems to belong to: the folder in site-packages that it lies in."""
+    parts = PurePath(path or "").parts
+    after = [i + 1 for i, part in enumerate(parts[:-2]) if part in ("site-packages", "dist-packages")]
+    return parts[after[-1]].removesuffix(".libs") if after else None
 
 
 def signal_name(number: int) -> str:

@@ -88,6 +88,32 @@ def python_stack(frame):
     return frames
 
 
+PAGES = []  # type: list
+"""Executable pages, kept alive."""
+
+
+def executable(code):
+    """The address of this machine code, made executable. Raises OSError where the system forbids that."""
+    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(code)
+    PAGES.append(page)
+    return ctypes.addressof(ctypes.c_char.from_buffer(page))
+
+
+def aligned(handler):
+    """An entry to a signal handler that aligns the stack first.
+
+    QEMU's user mode before 9.1 enters handlers on x86-64 with a stack that is off by 8 bytes, and compiled code dies
+    of that: push rbp; mov rbp,rsp; and rsp,-16; mov rax,handler; call rax; leave; ret.
+    """
+    if platform.machine() != "x86_64":
+        return handler
+    try:
+        return executable(bytes.fromhex("554889e54883e4f048b8") + handler.to_bytes(8, "little") + b"\xff\xd0\xc9\xc3")
+    except OSError:
+        return handler
+
+
 class Witness:
     """Handlers that report a fatal signal to ``fd`` and then let it end the process as if nobody had looked."""
 
@@ -97,12 +123,13 @@ class Witness:
         self.callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self.handle)
         self.main = threading.main_thread()
         self.pc_offset = PC_OFFSET.get(platform.machine())
+        self.entry = aligned(ctypes.cast(self.callback, ctypes.c_void_p).value)
 
     def install(self):
         """Why the look inside is not possible here, or None."""
         if self.pc_offset is None:
             return "no look inside on %s: the layout of its signal frames is not known here" % platform.machine()
-        action = Sigaction(ctypes.cast(self.callback, ctypes.c_void_p).value, flags=SA_SIGINFO)
+        action = Sigaction(self.entry, flags=SA_SIGINFO)
         if any(self.libc.sigaction(int(s), ctypes.byref(action), None) for s in SIGNALS):
             return "sigaction failed"
         return None
@@ -210,10 +237,7 @@ def cpu_features():
 
 
 def features_x86():
-    page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    page.write(CPUID_CODE)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    call = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)(address)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)(executable(CPUID_CODE))
 
     def cpuid(leaf, subleaf=0):
         out = (ctypes.c_uint32 * 4)()

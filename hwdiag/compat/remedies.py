@@ -32,6 +32,8 @@ class Known(Value):
 
     def fits(self, package: str, shared_object: str | None, symbol: str | None) -> bool:
         """Whether it is for this crash."""
+        if self.package is not None and shared_object is None:  # nothing could look inside: the package must do
+            return re.fullmatch(self.package, normalised(package)) is not None
         pairs = ((self.object, shared_object), (self.symbol, symbol))
         named = self.package is None or re.fullmatch(self.package, normalised(package)) is not None
         return named and all(wanted is None or re.search(wanted, seen or "") for wanted, seen in pairs)
@@ -48,18 +50,21 @@ OPENBLAS = r"openblas"
 KNOWN = (
     Known(
         package=POLARS,
+        object=r"polars",
         kind="build",
         text="Install the build for CPUs without AVX2: pip install 'polars[rtcompat]'.",
         source=f"polars user guide, installation: rtcompat; {TRIED} with polars 2.1",
     ),
     Known(
         package="duckdb",
+        object=r"duckdb",
         kind="version",
         text="Install an earlier one: pip install 'duckdb<2' (1.4.1, 1.5.1 and 1.5.6 run without AVX).",
-        source=f"{TRIED}",
+        source=TRIED,
     ),
     Known(
         package="bitsandbytes",
+        object=r"bitsandbytes",
         kind="version",
         text="Install 0.48.2, the last whose CPU library runs without AVX2: pip install bitsandbytes==0.48.2; "
         "operations on a GPU use another library and run with newer ones too.",
@@ -67,6 +72,7 @@ KNOWN = (
     ),
     Known(
         package="lancedb|pylance|lance",
+        object=r"lance",
         kind="compile",
         text="No released wheel runs without AVX2: build it from source on this host, or do without it.",
         source="lance-format/lance issue 2195, lancedb/lancedb issue 1437",
