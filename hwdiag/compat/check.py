@@ -226,13 +226,11 @@ class Check:
             single = [(i, (v,), self.without([v])) for i in crashed for v in forced] if len(forced) > 1 else []
             ran = self.again(results, packages, [*without, *single])
             for i in crashed:
-                for passed in (lambda end: ended_well(end), lambda end, i=i: is_past(results[i], end)):
-                    helped = [names for j, names, end in ran if j == i and passed(end)]
-                    if helped:  # one variable alone, where that is enough
-                        first = min(helped, key=len)
-                        ran_on = next(end for j, names, end in ran if j == i and names == first)
-                        results[i] = blame(results[i], first, self.env, ended_well(ran_on))
-                        break
+                mine = [(names, end) for j, names, end in ran if j == i]
+                helped = [m for m in mine if ended_well(m[1])] or [m for m in mine if is_past(results[i], m[1])]
+                if helped:
+                    names, end = min(helped, key=lambda m: len(m[0]))  # one alone, where that is enough
+                    results[i] = blame(results[i], names, self.env, ended_well(end))
         caps = [
             (i, n, {**self.env, **remedy.env})
             for i in crashed

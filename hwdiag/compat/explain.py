@@ -137,7 +137,7 @@ def explain(result: Compatibility) -> str:
         parts.append(f"in {place(culprit)}")
     sentence = ", ".join(parts)
     if culprit.variable:
-        sentence += f"; without the inherited {culprit.variable} it runs, so that variable is the cause"
+        sentence += f"; without the inherited {culprit.variable} it runs on, so that variable is the cause"
     if culprit.limited:
         sentence += f" ({culprit.limited})"
     return sentence + "."

@@ -76,7 +76,7 @@ class Culprit(Value):
     stack: tuple[str, ...] = ()
     """Innermost Python frames first: ``function, file:line``."""
     variable: str | None = None
-    """``OPENBLAS_CORETYPE=Haswell``: without this inherited variable the same stage ran to its end, or past this crash."""
+    """``OPENBLAS_CORETYPE=Haswell``: without this inherited one the stage ran to its end, or past this crash."""
     limited: str | None = None
     """Why there is no more to tell."""
     remedies: tuple[Remedy, ...] = ()

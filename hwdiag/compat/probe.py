@@ -88,7 +88,7 @@ def python_stack(frame):
     return frames
 
 
-PAGES = []  # type: list
+PAGES = []  # type: list[mmap.mmap]
 """Executable pages, kept alive."""
 
 
@@ -260,12 +260,15 @@ def native_packages():
     from importlib import metadata
 
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    found = {}
+    found, seen = {}, set()
     for distribution in metadata.distributions():
         try:
             name, files = distribution.metadata["Name"], [str(f) for f in distribution.files or ()]
             shared = [f for f in files if re.search(r"\.so(\.[\d.]+)?$", f)]
-            if not name or not shared or name in found:  # the first on the path is the one that is imported
+            if not name or name in seen:  # the first on the path is the one that is imported
+                continue
+            seen.add(name)
+            if not shared:
                 continue
             root = str(distribution.locate_file(""))
             found[name] = {
