@@ -19,6 +19,7 @@ EPILOG = """examples:
   hwdiag run --python ~/ComfyUI/venv/bin/python
   hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
   hwdiag host --snapshot spark.tar.gz
+  hwdiag check                         which packages die here, and of what?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
 
@@ -75,6 +76,14 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--snapshot", metavar="FILE", help="show another host's facts and advice; measure nothing")
         sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="any other parameter")
         sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
+
+    check = add(verbs, "check", check_packages, "will my stack run, and if it dies, what kills it?")
+    check.add_argument("--python", metavar="PATH", help="interpreter whose packages are checked (default: this one)")
+    check.add_argument(
+        "--package", metavar="NAME", action="append", default=[], help="check only this one (may be given again)"
+    )
+    check.add_argument("--timeout", metavar="S", help="seconds after which a hanging child is killed (default: 120)")
+    check.add_argument("--json", action="store_true", help="print all that was found as JSON")
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -167,6 +176,26 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"--set takes NAME=VALUE, not {pair!r}")
         values[name] = value
     return {name: value for name, value in values.items() if value is not None}
+
+
+def check_packages(args: argparse.Namespace) -> int:
+    """hwdiag check"""
+    from hwdiag.compatibility import Check, load
+    from hwdiag.show import compat
+    from hwdiag.show.progress import terminal_progress
+
+    asked = {"python": args.python, "packages": args.package or None, "child_timeout": args.timeout}
+    survey = Check(load({k: v for k, v in asked.items() if v is not None}), terminal_progress(sys.stderr)).checked()
+    if args.json:
+        print(survey.model_dump_json(indent=1))
+    else:
+        tables = [compat.packages_table(survey)] if survey.results else []
+        tables += [compat.culprit_table(r, r.culprit) for r in survey.crashed if r.culprit]
+        tables += [compat.failures_table(survey)] if survey.failed else []
+        for table in tables:
+            print(table.to_text(terminal_width()), end="\n\n")
+        print(compat.verdict(survey))
+    return 1 if survey.failed or not survey.interpreter.outcome.ok else 0
 
 
 def write_report(args: argparse.Namespace) -> None:

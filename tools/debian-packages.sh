@@ -10,13 +10,14 @@ required build-essential
 required shellcheck
 required numactl
 required util-linux
+required qemu-user
 required libjemalloc2
 required libtcmalloc-minimal4t64 libtcmalloc-minimal4
 optional chromium
 '
 
 command -v apt-get >/dev/null || {
-    echo 'error: no apt-get here; install by hand: gcc, shellcheck, numactl, jemalloc, tcmalloc, chromium' >&2
+    echo 'error: no apt-get here; install by hand: gcc, shellcheck, numactl, qemu-user, jemalloc, tcmalloc, chromium' >&2
     exit 1
 }
 

@@ -1,16 +1,24 @@
-"""Inherited environment variables that are worth a word, as data.
+"""The registry of environment variables that are worth a word when they are inherited, as data.
 
-Each entry was checked against the reader's own source or documentation; see ``source``.
+Each entry was checked against the reader's own source or documentation; see ``source``. Variables act at process start.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from hwdiag.advise.model import Finding
+from hwdiag.measure.model import Software
 from hwdiag.model import Value
+
+Reader = Literal[
+    "any OpenMP", "libgomp", "libiomp5 or libomp", "MKL", "oneDNN", "ATen", "OpenBLAS", "NumPy", "numexpr", "faiss",
+    "polars", "PyTorch's allocators", "glibc", "jemalloc", "the dynamic loader", "CUDA", "nothing",
+]  # fmt: skip
+
+Scope = Literal["threads", "binding", "instructions", "memory", "debugging", "loading"]
 
 
 class Variable(Value):
@@ -18,69 +26,311 @@ class Variable(Value):
 
     pattern: str
     """Regular expression that the whole name matches."""
+    reader: Reader
+    scope: Scope
     severity: Literal["problem", "warning", "note"]
     effect: str
     advice: str
     source: str
+    emit: Literal["per program", "diagnosis only", "never"]
+    """Whether a launch script may set it."""
+    forces: bool = False
+    """Whether it can make a library run what this CPU or this process cannot: a suspect after a crash."""
 
 
 VARIABLES = (
     Variable(
         pattern="OPENBLAS_CORETYPE",
+        reader="OpenBLAS",
+        scope="instructions",
         severity="warning",
         effect="It makes OpenBLAS, and so NumPy and SciPy, take the kernels of that CPU without asking this one: "
         "slower than need be on a newer CPU, an illegal instruction on an older one.",
         advice="Unset it, unless you set it on purpose.",
         source="OpenBLAS, driver/others/dynamic.c",
+        emit="never",
+        forces=True,
     ),
     Variable(
-        pattern="ATEN_CPU_CAPABILITY|ONEDNN_MAX_CPU_ISA|DNNL_MAX_CPU_ISA|NPY_DISABLE_CPU_FEATURES|MKL_ENABLE_INSTRUCTIONS",
+        pattern="ATEN_CPU_CAPABILITY",
+        reader="ATen",
+        scope="instructions",
         severity="warning",
-        effect="It caps the instruction set that a library uses: meant for finding faults, not for daily work.",
+        effect="It caps the kernels of ATen and Inductor, and only those; set above the CPU, it is an illegal "
+        "instruction. Values other than default, avx2 and avx512, in lower case, are ignored.",
         advice="Unset it, unless you are looking for a fault.",
-        source="PyTorch aten/src/ATen/native/DispatchStub.cpp; oneDNN, CPU dispatcher control; NumPy, runtime dispatch",
+        source="PyTorch, aten/src/ATen/native/DispatchStub.cpp and torch/_inductor/cpu_vec_isa.py",
+        emit="diagnosis only",
+        forces=True,
     ),
     Variable(
-        pattern="TORCH_NUM_THREADS|(TORCH|PYTORCH)_DISABLE_AVX(2|512)|PYTORCH_CHANNELS_LAST|MKL_DEBUG_CPU_TYPE|CUDA_AUTO_BOOST",
+        pattern="(ONEDNN|DNNL)_MAX_CPU_ISA",
+        reader="oneDNN",
+        scope="instructions",
+        severity="warning",
+        effect="It caps the instruction set of oneDNN's convolutions and matrix products; above the CPU it does "
+        "nothing.",
+        advice="Unset it, unless you are looking for a fault.",
+        source="oneDNN developer guide, CPU dispatcher control",
+        emit="diagnosis only",
+    ),
+    Variable(
+        pattern="MKL_ENABLE_INSTRUCTIONS",
+        reader="MKL",
+        scope="instructions",
+        severity="warning",
+        effect="It caps the instruction set of MKL on Intel CPUs; on AMD's it was seen to do nothing.",
+        advice="Unset it, unless you are looking for a fault.",
+        source="oneMKL developer guide, instruction set specific dispatching; measured with torch 2.13",
+        emit="diagnosis only",
+    ),
+    Variable(
+        pattern="MKL_CBWR",
+        reader="MKL",
+        scope="instructions",
+        severity="warning",
+        effect="It makes MKL's results reproducible bit for bit across CPUs, at up to half of its speed.",
+        advice="Unset it, unless you need that.",
+        source="oneMKL developer guide, conditional numerical reproducibility; measured with torch 2.13",
+        emit="diagnosis only",
+    ),
+    Variable(
+        pattern="NPY_DISABLE_CPU_FEATURES",
+        reader="NumPy",
+        scope="instructions",
+        severity="warning",
+        effect="It keeps NumPy's own kernels, not OpenBLAS's, from these features. NumPy 2.4 knows X86_V3 and X86_V4; "
+        "the older names are ignored with a warning.",
+        advice="Unset it, unless you are looking for a fault.",
+        source="NumPy, CPU build options: runtime dispatch",
+        emit="diagnosis only",
+    ),
+    Variable(
+        pattern="FAISS_OPT_LEVEL",
+        reader="faiss",
+        scope="instructions",
+        severity="warning",
+        effect="It chooses which of faiss's builds is loaded, in place of what the CPU tells.",
+        advice="Unset it.",
+        source="faiss, python/loader.py",
+        emit="never",
+        forces=True,
+    ),
+    Variable(
+        pattern="POLARS_SKIP_CPU_CHECK",
+        reader="polars",
+        scope="instructions",
+        severity="warning",
+        effect="It silences polars' warning of missing CPU features; the illegal instruction comes all the same.",
+        advice="Unset it, and install polars[rtcompat] where the warning is right.",
+        source="polars, _cpu_check.py",
+        emit="never",
+    ),
+    Variable(
+        pattern="TORCH_NUM_THREADS|(TORCH|PYTORCH)_DISABLE_AVX(2|512)|PYTORCH_CHANNELS_LAST|MKL_DEBUG_CPU_TYPE"
+        "|CUDA_AUTO_BOOST|L2_WRITER_QUEUE_MAX",
+        reader="nothing",
+        scope="debugging",
         severity="note",
         effect="Nothing reads it: it has no effect on PyTorch.",
         advice="Remove it, so that nobody relies on it.",
         source="absent from the libraries and sources of torch 2.13",
+        emit="never",
+    ),
+    Variable(
+        pattern="KMP_(AFFINITY|BLOCKTIME)",
+        reader="libiomp5 or libomp",
+        scope="binding",
+        severity="warning",
+        effect="It binds the threads of Intel's or LLVM's OpenMP, or says how long they spin after their work.",
+        advice="Set it for one program only, after a measured gain.",
+        source="LLVM/OpenMP runtime, environment variables",
+        emit="per program",
+    ),
+    Variable(
+        pattern="GOMP_SPINCOUNT",
+        reader="libgomp",
+        scope="threads",
+        severity="note",
+        effect="It says how long idle threads of GNU OpenMP spin before they sleep.",
+        advice="Rarely worth it: OMP_WAIT_POLICY is the portable form.",
+        source="libgomp manual, GOMP_SPINCOUNT",
+        emit="per program",
     ),
     Variable(
         pattern="OMP_PROC_BIND|OMP_PLACES|GOMP_CPU_AFFINITY",
+        reader="any OpenMP",
+        scope="binding",
         severity="warning",
         effect="It pins the main thread when torch is imported, and all that it starts inherits the mask: "
         "DataLoader workers then share one core.",
         advice="Set it for single-process CPU inference only.",
         source="libgomp manual, OMP_PROC_BIND",
+        emit="per program",
+    ),
+    Variable(
+        pattern="OMP_WAIT_POLICY",
+        reader="any OpenMP",
+        scope="threads",
+        severity="note",
+        effect="It was set before the workbook started, so it is part of what is measured here: active threads keep "
+        "their cores busy while idle.",
+        advice="Keep in mind that a shell without it may behave otherwise.",
+        source="OpenMP 5.2, OMP_WAIT_POLICY",
+        emit="per program",
     ),
     Variable(
         pattern="CUDA_LAUNCH_BLOCKING",
+        reader="CUDA",
+        scope="debugging",
         severity="warning",
         effect="With 1, every GPU kernel is waited for: a large slow-down, meant for debugging.",
         advice="Unset it.",
         source="CUDA C++ programming guide, environment variables",
+        emit="never",
     ),
     Variable(
-        pattern="(OMP|MKL|OPENBLAS)_NUM_THREADS|LD_PRELOAD|MALLOC_CONF|GLIBC_TUNABLES|THP_MEM_ALLOC_ENABLE",
+        pattern="MKL_VERBOSE",
+        reader="MKL",
+        scope="debugging",
+        severity="warning",
+        effect="It makes MKL print a line for each call, which takes time and fills logs.",
+        advice="Unset it, unless you are looking for a fault.",
+        source="oneMKL developer guide, MKL_VERBOSE",
+        emit="diagnosis only",
+    ),
+    Variable(
+        pattern="(ONEDNN|DNNL)_VERBOSE",
+        reader="oneDNN",
+        scope="debugging",
+        severity="warning",
+        effect="It makes oneDNN print a line for each call, which takes time and fills logs.",
+        advice="Unset it, unless you are looking for a fault.",
+        source="oneDNN developer guide, verbose mode",
+        emit="diagnosis only",
+    ),
+    Variable(
+        pattern="LD_PRELOAD",
+        reader="the dynamic loader",
+        scope="loading",
         severity="note",
         effect="It was set before the workbook started, so it is part of what is measured here as today's default.",
         advice="Keep in mind that a shell without it may behave otherwise.",
-        source="measured: part of every child's environment",
+        source="ld.so(8)",
+        emit="per program",
+        forces=True,
+    ),
+    Variable(
+        pattern="MALLOC_CONF",
+        reader="jemalloc",
+        scope="memory",
+        severity="note",
+        effect="It steers jemalloc, so it is part of what is measured here as today's default.",
+        advice="Keep in mind that a shell without it may behave otherwise.",
+        source="jemalloc manual, TUNING",
+        emit="per program",
+    ),
+    Variable(
+        pattern="(OMP|MKL|OPENBLAS)_NUM_THREADS",
+        reader="any OpenMP",
+        scope="threads",
+        severity="note",
+        effect="It was set before the workbook started, so it is part of what is measured here as today's default.",
+        advice="Keep in mind that a shell without it may behave otherwise.",
+        source="OpenMP 5.2, OMP_NUM_THREADS; measured: MKL_NUM_THREADS wins over it in torch 2.13 on x86",
+        emit="per program",
+    ),
+    Variable(
+        pattern="NUMEXPR_(NUM|MAX)_THREADS",
+        reader="numexpr",
+        scope="threads",
+        severity="note",
+        effect="It sets the threads of numexpr, which pandas' eval uses, and of nothing else.",
+        advice="Keep in mind that a shell without it may behave otherwise.",
+        source="numexpr, utils.py",
+        emit="per program",
+    ),
+    Variable(
+        pattern="PYTORCH_(CUDA_)?ALLOC_CONF|THP_MEM_ALLOC_ENABLE",
+        reader="PyTorch's allocators",
+        scope="memory",
+        severity="note",
+        effect="It was set before the workbook started, so it is part of what is measured here as today's default.",
+        advice="Keep in mind that a shell without it may behave otherwise.",
+        source="PyTorch, CUDA semantics: memory management; c10/core/alignment and CPUAllocator",
+        emit="per program",
+    ),
+    Variable(
+        pattern="GLIBC_TUNABLES",
+        reader="glibc",
+        scope="memory",
+        severity="note",
+        effect="It was set before the workbook started, so it is part of what is measured here as today's default.",
+        advice="Keep in mind that a shell without it may behave otherwise.",
+        source="glibc manual, tunables",
+        emit="per program",
     ),
 )
 
+PRESENT: dict[Reader, Callable[[Software], bool]] = {
+    "libgomp": lambda s: has_pool(s, "libgomp"),
+    "libiomp5 or libomp": lambda s: has_pool(s, "libiomp5", "libomp"),
+    "MKL": lambda s: has_pool(s, "MKL") or bool(s.mkl),
+    "oneDNN": lambda s: s.onednn is not False,
+}
+"""How the software tells whether a reader is in the process; the others are taken to be."""
 
-def about_environment(environment: dict[str, str]) -> Iterator[Finding]:
-    """A finding for each inherited variable that the table knows."""
-    for name, value in environment.items():
-        known = next((v for v in VARIABLES if re.fullmatch(v.pattern, name)), None)
-        if known is not None:
-            yield Finding(
-                id=f"inherited-{name.lower().replace('_', '-')}",
-                severity=known.severity,
-                title=f"{name}={value} is inherited",
-                detail=f"{known.effect} {known.advice} (Source: {known.source}.)",
-                evidence=(f"software.environment.{name}",),
-            )
+
+def has_pool(software: Software, *names: str) -> bool:
+    return any(pool.name in names for pool in software.pools)
+
+
+def known_variable(name: str) -> Variable | None:
+    """The registry's entry of a variable."""
+    return next((v for v in VARIABLES if re.fullmatch(v.pattern, name)), None)
+
+
+def can_force(name: str) -> bool:
+    """Whether this variable can make a library run what the CPU or the process cannot."""
+    known = known_variable(name)
+    return known is not None and known.forces
+
+
+def is_read_by_libraries(name: str) -> bool:
+    """Whether the registry knows this variable, as read or as wrongly believed to be."""
+    return known_variable(name) is not None
+
+
+def about_environment(software: Software) -> Iterator[Finding]:
+    """A finding for each inherited variable that the registry knows, as far as its reader is in the process."""
+    for name, value in software.environment.items():
+        known = known_variable(name)
+        if known is None:
+            continue
+        present = PRESENT.get(known.reader)
+        if present is not None and software.outcome.ok and not present(software):
+            yield unread(name, value, known)
+            continue
+        yield Finding(
+            id=f"inherited-{slug(name)}",
+            severity=known.severity,
+            title=f"{name}={value} is inherited",
+            detail=f"{known.effect} {known.advice} (Source: {known.source}.)",
+            evidence=(f"software.environment.{name}",),
+        )
+
+
+def unread(name: str, value: str, known: Variable) -> Finding:
+    """The finding about a variable whose reader is not in the process."""
+    return Finding(
+        id=f"inherited-{slug(name)}",
+        severity="note",
+        title=f"{name}={value} is inherited, and nothing here reads it",
+        detail=f"Only {known.reader} reads it, which this torch does not load: it has no effect. "
+        f"Remove it, so that nobody relies on it. (Source: {known.source}.)",
+        evidence=(f"software.environment.{name}", "software.pools"),
+    )
+
+
+def slug(name: str) -> str:
+    return name.lower().replace("_", "-")

@@ -73,7 +73,7 @@ def expected_hardware(e: Evidence) -> Iterator[Said]:
 
 def environment(e: Evidence) -> Iterator[Said]:
     """Do inherited variables mislead the libraries?"""
-    said = list(about_environment(e.software.environment))
+    said = list(about_environment(e.software))
     yield from said
     if not any(f.severity != "note" for f in said) and e.software.outcome.ok:
         yield Check(id="environment", state="fine", title="No inherited variable misleads the numeric libraries")

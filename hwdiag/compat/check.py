@@ -1,0 +1,320 @@
+"""The check: every native package in children of its own, each end classified, each crash confirmed and explained."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from hwdiag.advise.environment import can_force, is_read_by_libraries
+from hwdiag.compat.children import End, Task, run_tasks
+from hwdiag.compat.explain import NO_REPORT, STUCK, culprit_of, signal_name, unseen
+from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Package, Remedy, Survey
+from hwdiag.compat.packages import list_packages
+from hwdiag.compat.remedies import normalised
+from hwdiag.errors import UsageError
+from hwdiag.measure.child import SIGNAL_MEANING, last_line
+from hwdiag.measure.model import Outcome
+from hwdiag.record.store import now
+
+Progress = Callable[[str, float], None]
+
+AT_ONCE = 2
+TIMEOUT_S = 120.0
+"""Seconds after which a child is killed: importing torch takes 2 s, under user-mode emulation half a minute."""
+MAX_EXTENSIONS = 300
+"""Extension modules of one package that are loaded by name: mypy, compiled with mypyc, has over 200."""
+FIRST_OF_ALL = "torch"
+
+
+def survey(
+    python: str,
+    *,
+    packages: Sequence[str] = (),
+    timeout_s: float = TIMEOUT_S,
+    env: Mapping[str, str] | None = None,
+    cpu: str | None = None,
+    progress: Progress = lambda text, share: None,
+) -> Survey:
+    """Import each native package of an interpreter in a child, try its known operations, and explain what died.
+
+    A package can crash, hang, exit or print without end: it becomes a row. Children run ``AT_ONCE`` at a time.
+
+    Args:
+        python: path of the interpreter; a script that puts an emulator in front of one serves as well.
+        packages: names of distributions or modules; none takes all that have native code.
+        timeout_s: seconds after which one child is killed.
+        env: the environment of the children; None inherits ours.
+        cpu: model name of the host's CPU, for the record.
+        progress: called with what is being checked and the share done, 0..1.
+
+    Raises:
+        UsageError: a name that cannot be a package's.
+    """
+    for name in packages:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|_\w+", name):
+            raise UsageError(f"package {name!r} is not a name of a package")
+    started, clock = now(), time.monotonic()
+    environment = dict(os.environ if env is None else env)
+    progress("installed packages", 0.0)
+    interpreter = list_packages(python, env=environment, timeout_s=timeout_s)
+    check = Check(interpreter, environment, timeout_s, progress)
+    results = check.run(chosen(interpreter, packages)) if interpreter.outcome.ok else ()
+    return Survey(
+        started_at=started,
+        seconds=time.monotonic() - clock,
+        interpreter=interpreter.model_copy(update={"packages": tuple(slim(p) for p in interpreter.packages)}),
+        cpu=cpu,
+        environment={k: v for k, v in sorted(environment.items()) if is_read_by_libraries(k)},
+        results=results,
+    )
+
+
+def slim(package: Package) -> Package:
+    """The package without the lists of its files, which are long and the same for all who have it."""
+    return package.model_copy(update={"extensions": (), "shared_objects": ()})
+
+
+def chosen(interpreter: Interpreter, names: Sequence[str]) -> list[Package]:
+    """The packages to check, torch first: it takes longest, and is what people ask about."""
+    if not names:
+        known = {normalised(p.name) for p in interpreter.packages}
+        missing = () if FIRST_OF_ALL in known else (Package(name=FIRST_OF_ALL, imports=(FIRST_OF_ALL,)),)
+        return sorted((*missing, *interpreter.packages), key=lambda p: normalised(p.name) != FIRST_OF_ALL)
+    found = []
+    for name in dict.fromkeys(names):
+        of_that_name = [p for p in interpreter.packages if normalised(p.name) == normalised(name) or name in p.imports]
+        found += of_that_name or [Package(name=name, imports=(name.replace("-", "_"),))]
+    return found
+
+
+class Check:
+    """One run over packages: what is left to do, and what came out."""
+
+    def __init__(self, interpreter: Interpreter, env: Mapping[str, str], timeout_s: float, progress: Progress) -> None:
+        self.interpreter = interpreter
+        self.env = env
+        self.timeout_s = timeout_s
+        self.progress = progress
+        self.results: dict[str, list[Compatibility]] = {}
+        self.done = 0
+
+    def run(self, packages: Sequence[Package]) -> tuple[Compatibility, ...]:
+        """All stages of all packages, then what the crashes go away with."""
+        self.results = {p.name: [] for p in packages}
+
+        def finished(task: Task, end: End) -> Sequence[Task]:
+            package = next(p for p in packages if p.name == task.name)
+            rows, rest = self.rows_of(package, task, end)
+            self.results[package.name] += rows
+            self.done += not rest
+            self.progress(package.name, 0.9 * self.done / len(packages))
+            return rest
+
+        run_tasks(
+            [self.task_of(p, self.stages(p)) for p in packages],
+            timeout_s=self.timeout_s,
+            at_once=AT_ONCE,
+            done=finished,
+        )
+        results = [r for p in packages for r in self.results[p.name]]
+        return tuple(self.confirmed(results, {p.name: p for p in packages}))
+
+    # --- one package
+
+    def stages(self, package: Package) -> list[str]:
+        """What is tried, in this order."""
+        extensions = ["extensions"] if package.extensions else []
+        return [
+            "import",
+            *extensions,
+            *(n for n, needs in self.interpreter.operations.items() if needs in package.imports),
+        ]
+
+    def task_of(self, package: Package, stages: Sequence[str], env: Mapping[str, str] | None = None) -> Task:
+        """A child that imports the package and goes through these stages."""
+        return Task(
+            package.name,
+            self.interpreter.python,
+            {
+                "imports": list(package.imports),
+                "extensions": list(package.extensions[:MAX_EXTENSIONS]) if "extensions" in stages else [],
+                "operations": [s for s in stages if s not in ("import", "extensions")],
+            },
+            self.env if env is None else env,
+        )
+
+    def rows_of(self, package: Package, task: Task, end: End) -> tuple[list[Compatibility], list[Task]]:
+        """A row for each stage that the child went through, and a child for those that its death left out."""
+        imported = any(r.stage == "import" for r in self.results.get(package.name, ()))
+        wanted = [s for s in self.stages(package) if s in ("import",) or self.wants(task, s)]
+        rows, seen = [], []
+        for event in end.all("done") + end.all("failed"):
+            seen.append(event["stage"])
+            if not (imported and event["stage"] == "import"):
+                rows.append(self.row(package, event))
+        died = self.death(end, package)
+        if died is not None:
+            stage = stage_of(end)
+            seen.append(stage)
+            outcome, culprit = died
+            rows.append(
+                Compatibility(
+                    package=package.name, version=package.version, stage=stage, outcome=outcome, culprit=culprit
+                )
+            )
+        failed_import = "import" not in [e["stage"] for e in end.all("done")]
+        left = [] if failed_import or died is None else [s for s in wanted if s not in seen]
+        return rows, [self.task_of(package, left)] if left else []
+
+    @staticmethod
+    def wants(task: Task, stage: str) -> bool:
+        return bool(task.task["extensions"]) if stage == "extensions" else stage in task.task["operations"]
+
+    @staticmethod
+    def row(package: Package, event: dict[str, Any]) -> Compatibility:
+        """The row of a stage that ended by itself."""
+        kind = event.get("kind")
+        outcome = Outcome(kind="ok")
+        if kind is not None:
+            missing = kind in ("ImportError", "ModuleNotFoundError") and event["stage"] == "import"
+            outcome = Outcome(kind="import-error" if missing else "error", detail=event["detail"])
+        return Compatibility(
+            package=package.name,
+            version=package.version,
+            stage=event["stage"],
+            outcome=outcome,
+            seconds=event.get("seconds"),
+            skipped=tuple(event.get("skipped") or ()),
+        )
+
+    def death(self, end: End, package: Package) -> tuple[Outcome, Culprit | None] | None:
+        """How the child died; None if it came to its end."""
+        if end.returncode is None:
+            return Outcome(kind="not-started", detail=end.ended_for or ""), None
+        if end.stuck is not None:
+            return Outcome(kind="signal", detail=signal_words(end.stuck)), unseen(end.stuck, STUCK, package.name)
+        if end.ended_for is not None:
+            return Outcome(kind="timeout", detail=f"{end.ended_for}: killed"), None
+        report = next(iter(end.all("crash")), None)
+        if end.returncode < 0 or report is not None:
+            name = signal_name(report["signal"] if report else -end.returncode)
+            note = next((e["note"] for e in end.all("ready") if e.get("note")), None)
+            sent = f"{name} was not raised by an instruction that the probe watches for{last_line(end.stderr)}"
+            why = note or (NO_REPORT if name in ("SIGILL", "SIGSEGV", "SIGBUS", "SIGFPE") else sent)
+            culprit = culprit_of(report, self.interpreter, package.name) if report else unseen(name, why, package.name)
+            return Outcome(kind="signal", detail=signal_words(name)), culprit
+        if not end.all("end"):
+            return Outcome(
+                kind="error", detail=f"it ended the process, exit status {end.returncode}{last_line(end.stderr)}"
+            ), None
+        return None
+
+    # --- what a crash goes away with
+
+    def confirmed(self, results: list[Compatibility], packages: Mapping[str, Package]) -> list[Compatibility]:
+        """Run each crashed stage again without suspicious variables, or with a cap, and note what helped."""
+        crashed = [i for i, r in enumerate(results) if r.outcome.kind == "signal"]
+        forced = [name for name in self.env if can_force(name)]
+        if not crashed:
+            return results
+        self.progress("what the crashes go away with", 0.92)
+        if forced:
+            without = [(i, tuple(forced), self.without(forced)) for i in crashed]
+            single = [(i, (v,), self.without([v])) for i in crashed for v in forced] if len(forced) > 1 else []
+            ran = self.again(results, packages, [*without, *single])
+            for i in crashed:
+                mine = [(names, end) for j, names, end in ran if j == i]
+                helped = [m for m in mine if ended_well(m[1])] or [m for m in mine if is_past(results[i], m[1])]
+                if helped:
+                    names, end = min(helped, key=lambda m: len(m[0]))  # one alone, where that is enough
+                    results[i] = blame(results[i], names, self.env, ended_well(end))
+        caps = [
+            (i, n, {**self.env, **remedy.env})
+            for i in crashed
+            for n, remedy in enumerate(getattr(results[i].culprit, "remedies", ()))
+            if remedy.kind == "cap"
+        ]
+        self.progress("what the crashes go away with", 0.96)
+        for i, n, end in self.again(results, packages, caps):
+            results[i] = tried(results[i], n, ended_well(end))
+        self.progress("done", 1.0)
+        return results
+
+    def without(self, names: Iterable[str]) -> dict[str, str]:
+        return {k: v for k, v in self.env.items() if k not in set(names)}
+
+    def again(
+        self,
+        results: Sequence[Compatibility],
+        packages: Mapping[str, Package],
+        runs: Sequence[tuple[int, Any, dict[str, str]]],
+    ) -> list[tuple[int, Any, End]]:
+        """Run stages again in other environments: ``(index, what, environment)`` gives ``(index, what, end)``."""
+        said: list[tuple[int, Any, End]] = []
+        tasks = [self.task_of(packages[results[i].package], [results[i].stage], env) for i, _, env in runs]
+        what = {id(task): (i, key) for task, (i, key, _) in zip(tasks, runs, strict=True)}
+
+        def finished(task: Task, end: End) -> Sequence[Task]:
+            i, key = what[id(task)]
+            said.append((i, key, end))
+            return ()
+
+        run_tasks(tasks, timeout_s=self.timeout_s, at_once=AT_ONCE, done=finished)
+        return said
+
+
+def stage_of(end: End) -> str:
+    """The stage that a child was in when it died."""
+    begun = [e["stage"] for e in end.all("begin")]
+    return begun[-1] if begun else "import"
+
+
+def signal_words(name: str) -> str:
+    meaning = SIGNAL_MEANING.get(name)
+    return f"killed by {name} ({meaning})" if meaning else f"killed by {name}"
+
+
+def ended_well(end: End) -> bool:
+    """Whether a child went through all its stages."""
+    return end.returncode == 0 and end.ended_for is None and bool(end.all("end")) and not end.all("failed")
+
+
+def is_past(result: Compatibility, end: End) -> bool:
+    """Whether a child got past the crash, though it died elsewhere or raised an exception."""
+    culprit = result.culprit
+    if culprit is None or culprit.object is None or end.returncode is None or end.ended_for or end.stuck:
+        return False
+    crash = next(iter(end.all("crash")), None)
+    if crash is None:
+        return end.returncode == 0 and bool(end.all("end"))
+    return (crash.get("object"), crash.get("offset")) != (culprit.object, culprit.offset)
+
+
+def blame(result: Compatibility, names: Sequence[str], env: Mapping[str, str], ended: bool) -> Compatibility:
+    """The same with inherited variables as the cause, and unsetting them as the first remedy."""
+    culprit = result.culprit or Culprit(signal="")
+    setting = " ".join(f"{name}={env[name]}" for name in names)
+    them = "it" if len(names) == 1 else "them"
+    remedy = Remedy(
+        kind="unset",
+        text=f"Unset {' and '.join(names)}: without {them} the same stage "
+        + ("ran to its end." if ended else "got past this crash, and ended elsewhere."),
+        source="run again here without it",
+        works=True if ended else None,
+    )
+    others = tuple(r for r in culprit.remedies if r.kind not in ("compile", "cap"))
+    return result.model_copy(
+        update={"culprit": culprit.model_copy(update={"variable": setting, "remedies": (remedy, *others)})}
+    )
+
+
+def tried(result: Compatibility, index: int, works: bool) -> Compatibility:
+    """The same with a remedy marked as tried."""
+    culprit = result.culprit
+    if culprit is None or index >= len(culprit.remedies) or culprit.remedies[index].kind != "cap":
+        return result
+    remedies = tuple(r.model_copy(update={"works": works}) if n == index else r for n, r in enumerate(culprit.remedies))
+    return result.model_copy(update={"culprit": culprit.model_copy(update={"remedies": remedies})})

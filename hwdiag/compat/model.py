@@ -1,0 +1,123 @@
+"""What the compatibility check gives. Times in seconds, offsets in bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hwdiag.measure.model import Outcome
+from hwdiag.model import Value
+
+
+class Package(Value):
+    """An installed distribution with native code."""
+
+    name: str
+    version: str | None = None
+    imports: tuple[str, ...] = ()
+    """Top-level modules that it lets one import: ``cv2`` of ``opencv-python``."""
+    extensions: tuple[str, ...] = ()
+    """Dotted names of its extension modules; importing the package alone seldom loads all of them."""
+    shared_objects: tuple[str, ...] = ()
+
+
+class Interpreter(Value):
+    """The interpreter whose packages are checked, as a child of it saw itself."""
+
+    python: str
+    outcome: Outcome
+    version: str | None = None
+    prefix: str | None = None
+    machine: str | None = None
+    """``x86_64`` or ``aarch64``."""
+    features: tuple[str, ...] | None = None
+    """What CPUID (AT_HWCAP on Arm) tells *that process*, in /proc/cpuinfo's words; None if it could not be asked."""
+    packages: tuple[Package, ...] = ()
+    operations: dict[str, str] = {}
+    """Operations that the probe knows, with the module that each needs."""
+
+
+class Remedy(Value):
+    """One way out."""
+
+    kind: Literal["unset", "cap", "version", "build", "compile"]
+    """``unset``: an inherited variable; ``cap``: a variable that keeps a library from those instructions;
+    ``version``, ``build``: another one of the package; ``compile``: from source, for this CPU."""
+    text: str
+    source: str
+    env: dict[str, str] = {}
+    """What a cap sets."""
+    works: bool | None = None
+    """Whether the stage ran to its end with it, in a child of its own; None where that was not tried."""
+
+
+class Culprit(Value):
+    """What raised the signal, as a handler in the dying process saw it. Fields that it could not see are None."""
+
+    signal: str
+    """``SIGILL``."""
+    object: str | None = None
+    """File whose mapping holds the instruction; None for code made at run time."""
+    offset: int | None = None
+    """Of the instruction in that file."""
+    symbol: str | None = None
+    """Exported function that holds it, as dladdr(3) says; most wheels are stripped of the others."""
+    symbol_offset: int | None = None
+    code: str | None = None
+    """Up to 16 bytes at the instruction, in hexadecimal."""
+    instruction: str | None = None
+    """``shlx eax, eax, edx``."""
+    needs: str | None = None
+    """CPU feature of the instruction, in /proc/cpuinfo's words: ``bmi2``."""
+    cpu_has: bool | None = None
+    """Whether the CPU tells the process that it has that feature."""
+    deliberate: bool = False
+    """The instruction is there to end the program (``ud2``, ``udf``): an abort, not a wrong build."""
+    thread: str | None = None
+    stack: tuple[str, ...] = ()
+    """Innermost Python frames first: ``function, file:line``."""
+    variable: str | None = None
+    """``OPENBLAS_CORETYPE=Haswell``: without this inherited one the stage ran to its end, or past this crash."""
+    limited: str | None = None
+    """Why there is no more to tell."""
+    remedies: tuple[Remedy, ...] = ()
+
+
+class Compatibility(Value):
+    """How one stage of one package ended."""
+
+    package: str
+    version: str | None = None
+    stage: str
+    """``import``, ``extensions`` (those that the import left out), or the name of an operation."""
+    outcome: Outcome
+    seconds: float | None = None
+    """Of the stage alone."""
+    culprit: Culprit | None = None
+    skipped: tuple[str, ...] = ()
+    """Its further modules that raised an exception when imported by themselves: often optional ones."""
+
+
+class Survey(Value):
+    """One compatibility check of one interpreter."""
+
+    schema_version: Literal[1] = 1
+    started_at: str
+    """UTC, ISO 8601."""
+    seconds: float
+    """Wall time of the whole check."""
+    interpreter: Interpreter
+    cpu: str | None = None
+    """Model name of the host's CPU."""
+    environment: dict[str, str] = {}
+    """Inherited variables that numeric libraries and loaders read."""
+    results: tuple[Compatibility, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Compatibility, ...]:
+        """The stages that did not end well."""
+        return tuple(r for r in self.results if not r.outcome.ok)
+
+    @property
+    def crashed(self) -> tuple[Compatibility, ...]:
+        """The stages that a signal ended."""
+        return tuple(r for r in self.results if r.outcome.kind == "signal")

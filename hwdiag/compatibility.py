@@ -1,0 +1,186 @@
+"""What the compatibility notebook and ``hwdiag check`` call: parameters in, a check to walk through, a file out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from hwdiag.compat.check import Progress, survey
+from hwdiag.compat.model import Interpreter, Survey
+from hwdiag.compat.packages import list_packages
+from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.home import home
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.model import Value
+from hwdiag.params import Params, interpreter, refuse_unknown
+from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
+from hwdiag.show import compat as show
+from hwdiag.show.progress import notebook_progress
+from hwdiag.show.sections import Section
+from hwdiag.show.table import Table
+from hwdiag.workbook import assigned_names, replay_path, replayed
+
+FILE = "compatibility.json"
+
+
+class CheckParams(Value):
+    """All parameters of a compatibility check. A field's text is its help everywhere."""
+
+    python: str | None = Field(
+        None, description="interpreter whose packages are checked; None takes the workbook's own"
+    )
+    packages: tuple[str, ...] = Field((), description="which packages to check; None takes all with native code")
+    child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
+
+    @field_validator("packages", mode="before")
+    @classmethod
+    def _packages_as_text(cls, value: Any) -> Any:
+        """``torch`` and ``[torch, numpy]``, as papermill's -p and variables give them."""
+        if isinstance(value, str):
+            value = yaml.safe_load(value)
+        return (value,) if isinstance(value, str) else value
+
+    def table(self) -> Table:
+        """The parameters as a table."""
+        rows = [(name, str(value) if value not in (None, ()) else "as described above") for name, value in self]
+        return Table("Parameters", ("parameter", "value"), rows)
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+
+def load(given: Mapping[str, Any]) -> CheckParams:
+    """Parameters given, then variables HWDIAG_PYTHON, HWDIAG_PACKAGES and HWDIAG_CHILD_TIMEOUT, then the defaults.
+
+    Raises:
+        UsageError: an unknown name or a wrong value.
+    """
+    refuse_unknown(given, CheckParams.model_fields)
+    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in CheckParams.model_fields}
+    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
+    try:
+        return CheckParams.model_validate(values)
+    except (ValidationError, yaml.YAMLError) as error:
+        if not isinstance(error, ValidationError):
+            raise UsageError("parameter packages: neither a name nor a list of names") from None
+        first = error.errors()[0]
+        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
+
+
+def parameters(namespace: Mapping[str, Any]) -> CheckParams:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return CheckParams()
+    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
+    return load({name: namespace[name] for name in names})
+
+
+class Check:
+    """One check, to be walked through: ``interpreter``, ``run``, ``crashes``, ``environment``, ``save``."""
+
+    def __init__(self, params: CheckParams, progress: Progress = lambda text, share: None) -> None:
+        """Raises ``UsageError`` where there is no such interpreter."""
+        self.params = params
+        self.python = interpreter(Params(python=params.python))
+        self.progress = progress
+        self.survey: Survey | None = None
+
+    def interpreter(self) -> Section:
+        """Which packages have native code?"""
+        return show.interpreter(self.found())
+
+    def found(self) -> Interpreter:
+        return list_packages(self.python, timeout_s=self.params.child_timeout)
+
+    def checked(self) -> Survey:
+        """The check's result; made now if it is not there."""
+        if self.survey is None:
+            self.survey = survey(
+                self.python,
+                packages=self.params.packages,
+                timeout_s=self.params.child_timeout,
+                cpu=read_host(Root.live()).cpu.model,
+                progress=self.progress,
+            )
+        return self.survey
+
+    def run(self) -> Section:
+        """Do they import and work?"""
+        return show.results(self.checked())
+
+    def crashes(self) -> Section:
+        """What kills the ones that die?"""
+        return show.crashes(self.checked())
+
+    def environment(self) -> Section:
+        """Does the environment mislead them?"""
+        return show.environment(self.checked())
+
+    def save(self) -> str:
+        """Write the result under outputs/; says where."""
+        done = self.checked()
+        path = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), done.started_at) / FILE
+        try:
+            path.write_text(done.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
+        return f"{show.verdict(done)}\n  record {path.relative_to(home())}"
+
+
+class Replayed(Check):
+    """A recorded check, shown in place of a run."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``UsageError`` where there is no record."""
+        self.params = CheckParams()
+        self.python = sys.executable
+        self.path = path
+        self.survey = read(path)
+
+    def found(self) -> Interpreter:
+        return self.checked().interpreter
+
+    def save(self) -> str:
+        return f"{show.verdict(self.checked())}\n  record {FILE}"
+
+
+def start(params: CheckParams) -> Check:
+    """Begin a check; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    if replayed() is not None:
+        path = replay_path()
+        return Replayed((path if path.is_dir() else path.parent) / FILE)
+    return Check(params, notebook_progress())
+
+
+def read(path: Path) -> Survey:
+    """A recorded check.
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not a compatibility check")
+        return Survey.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"no compatibility check at {path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path} is not a compatibility check") from None
