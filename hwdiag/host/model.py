@@ -79,6 +79,27 @@ class Cache(Value):
     """Online CPUs that share it."""
 
 
+class Hidden(Value):
+    """Features that the processor has, or should have, and that something keeps from programs."""
+
+    features: tuple[str, ...]
+    """By their usual names; empty where it is not known which."""
+    by: Literal["kernel", "hypervisor"]
+    why: str
+    """A clause: ``clearcpuid=avx2 on its command line``."""
+
+
+class Build(Value):
+    """How to compile for this host."""
+
+    flags: str
+    """For GCC and Clang: ``-march=native``, ``-march=x86-64-v3``."""
+    by: str
+    """Who says so: ``gcc on this host``, ``archspec``, ``what all kinds of its cores have``."""
+    target: str | None = None
+    """What the compiler or the catalogue calls this CPU: ``znver3``."""
+
+
 class Isa(Value):
     """What the instruction set offers, of all online CPUs together (intersection)."""
 
@@ -88,6 +109,10 @@ class Isa(Value):
     """Those that matter for numeric libraries, by their usual names: ``AVX2``, ``FMA``, ``AMX-BF16``, ``SVE2`` ..."""
     missing: tuple[str, ...]
     """Of the same list for this architecture, the ones that are absent."""
+    sve_bits: int | None = None
+    """Length of an SVE vector as the kernel gives it to programs by default, in bits."""
+    hidden: tuple[Hidden, ...] = ()
+    build: Build | None = None
 
 
 class Cpu(Value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hwdiag.host.cpulist import format_cpulist
-from hwdiag.host.model import Cache, Disk, Gpu, Host, NumaNode
+from hwdiag.host.model import Build, Cache, Disk, Gpu, Hidden, Host, NumaNode
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.record.model import Record
@@ -77,12 +77,25 @@ def _cpu(host: Host) -> list[Fact]:
         ("Instruction set", isa and isa.level),
         ("It has", isa and ", ".join(isa.features)),
         ("It lacks", isa and ", ".join(isa.missing)),
+        ("Hidden from programs", isa and join_few([hidden_words(h) for h in isa.hidden])),
+        ("SVE vectors", isa and isa.sve_bits and f"{isa.sve_bits} bits"),
+        ("Compile for it with", isa and isa.build and _build(isa.build)),
         ("Caches", _caches(cpu.caches)),
         ("CPU clock", join_few([p for p in (cpu.governor and f"governor {cpu.governor}",
                                             cpu.driver and f"driver {cpu.driver}",
                                             None if cpu.boost is None else f"boost {'on' if cpu.boost else 'off'}")
                                 if p])),
     ))  # fmt: skip
+
+
+def hidden_words(hidden: Hidden) -> str:
+    """``AVX2, FMA by the kernel (clearcpuid=avx2 on its command line)``."""
+    return f"{', '.join(hidden.features) or 'some features'} by the {hidden.by} ({hidden.why})"
+
+
+def _build(build: Build) -> str:
+    target = f" calls it {build.target}" if build.target else ""
+    return f"{build.flags} ({build.by}{target})"
 
 
 def core_words(host: Host) -> str:
