@@ -195,12 +195,24 @@ class Gpu(Value):
     """Shares its memory with the CPU (GB10, Jetson)."""
     sm_mhz: float | None = None
     sm_max_mhz: float | None = None
+    memory_mhz: float | None = None
+    memory_max_mhz: float | None = None
     power_w: float | None = None
     power_limit_w: float | None = None
     temperature_c: float | None = None
     persistence: bool | None = None
+    ecc: bool | None = None
+    """Whether its memory corrects errors; None where it cannot."""
+    mig: bool | None = None
+    """Whether it is cut into Multi-Instance GPUs; None where it cannot be."""
+    nvlinks: int | None = None
+    """NVLinks that are up; None where it has none."""
     pcie_generation: int | None = None
+    """Of the link as it is now: an idle GPU slows its link down."""
     pcie_width: int | None = None
+    pcie_max_generation: int | None = None
+    """The most that GPU and slot can do together."""
+    pcie_max_width: int | None = None
     throttle_reasons: tuple[str, ...] = ()
     node: int | None = None
     """NUMA node next to it."""

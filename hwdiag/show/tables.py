@@ -142,18 +142,49 @@ def _devices(host: Host) -> list[Fact]:
 
 
 def _gpu(gpu: Gpu) -> str:
-    pcie = None if gpu.pcie_generation is None else f"PCIe {gpu.pcie_generation} x{gpu.pcie_width or '?'}"
     throttled = f"throttled: {', '.join(gpu.throttle_reasons)}" if gpu.throttle_reasons else None
     facts = (
         gpu.name,
         "unified memory" if gpu.unified_memory else f"{size(gpu.memory_bytes)} memory",
         gpu.compute_capability and f"compute capability {gpu.compute_capability}",
-        pcie,
+        gpu.sm_mhz is not None and f"{_clock(gpu.sm_mhz, gpu.sm_max_mhz)} (SM)",
+        gpu.memory_mhz is not None and f"{_clock(gpu.memory_mhz, gpu.memory_max_mhz)} (memory)",
+        pcie_words(gpu),
+        gpu.nvlinks is not None and f"{gpu.nvlinks} NVLinks up",
+        gpu.ecc is not None and f"ECC {_on(gpu.ecc)}",
+        gpu.mig is not None and f"MIG {_on(gpu.mig)}",
+        gpu.persistence is not None and f"persistence {_on(gpu.persistence)}",
+        gpu.node is not None and f"next to NUMA node {gpu.node}",
         gpu.power_limit_w and f"power limit {gpu.power_limit_w:.0f} W",
         gpu.driver and f"driver {gpu.driver}",
         throttled,
     )
-    return join_few([f for f in facts if f])
+    return join_few([f for f in facts if f], limit=20)
+
+
+def _on(state: bool) -> str:
+    return "on" if state else "off"
+
+
+def _clock(now: float, most: float | None) -> str:
+    return f"{now:.0f} of {most:.0f} MHz" if most else f"{now:.0f} MHz"
+
+
+def pcie_words(gpu: Gpu) -> str | None:
+    """``PCIe 1 x16 now, up to 4 x16``; of an integrated GPU, that its link carries nothing.
+
+    A GB10 reports "generation 1, one lane": its PCIe function is only for its registers. Data goes over the chip's own
+    link between CPU and GPU, so nothing can be wrong there.
+    """
+    if gpu.pcie_generation is None:
+        return None
+    now = f"PCIe {gpu.pcie_generation} x{gpu.pcie_width or '?'}"
+    if gpu.unified_memory:
+        return f"{now} carries no data: the GPU shares the CPU's memory"
+    if gpu.pcie_max_generation is None:
+        return now
+    most = f"{gpu.pcie_max_generation} x{gpu.pcie_max_width or '?'}"
+    return now if now.endswith(f" {most}") else f"{now} now, up to {most}"
 
 
 def _disk(disk: Disk) -> str:

@@ -265,8 +265,8 @@ def _gpu(gpu: Gpu) -> Layout:
 
 
 def _pcie(gpu: Gpu) -> str:
-    if gpu.pcie_generation is None or gpu.pcie_width is None:
-        return ""
+    if gpu.pcie_generation is None or gpu.pcie_width is None or gpu.unified_memory:
+        return ""  # an integrated GPU's link carries no data
     return f"PCIe {gpu.pcie_generation} x{gpu.pcie_width}"
 
 
