@@ -268,6 +268,12 @@ class Host(Value):
     gaps: tuple[Gap, ...] = ()
 
     @property
+    def label(self) -> str:
+        """What to call it: its name, or what it is where a snapshot does not tell the name."""
+        known = self.system.hostname if self.system.hostname != "unknown" else None
+        return known or self.system.product or self.cpu.model or "an unnamed host"
+
+    @property
     def is_here(self) -> bool:
         """Whether these are facts of the machine that read them: on any other nothing can be measured."""
         return self.source == "live"

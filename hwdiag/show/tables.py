@@ -38,7 +38,7 @@ def host_table(host: Host) -> Table:
     """Every fact of a host in a row, the unknown ones with their reason."""
     rows = [*_system(host), *_cpu(host), *_memory(host), *_devices(host), *_limits(host)]
     rows += [("Not readable", f"{gap.what}: {gap.why}") for gap in host.gaps]
-    return Table(f"Facts of {host.system.hostname}", ("Fact", "Value"), tuple(rows))
+    return Table(f"Facts of {host.label}", ("Fact", "Value"), tuple(rows))
 
 
 def _known(facts: Iterable[tuple[str, object]]) -> list[Fact]:
@@ -50,7 +50,7 @@ def _system(host: Host) -> list[Fact]:
     system = host.system
     kernel = " ".join(p for p in (system.kernel or UNKNOWN, system.arch) if p)
     return _known((
-        ("Host", system.hostname),
+        ("Host", system.hostname if system.hostname != UNKNOWN else None),
         ("Product", system.product),
         ("System", system.distribution),
         ("Kernel", kernel),
