@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     host.add_argument(
         "--snapshot", metavar="FILE", help="of another host: what hwdiag snapshot wrote there, or an unpacked dump"
     )
+    host.add_argument("--drawing", type=Path, metavar="FILE", help="write the topology drawing there, as SVG")
 
     snapshot = add(verbs, "snapshot", write_snapshot, "save what is needed to look at this host elsewhere")
     snapshot.add_argument("file", nargs="?", default="host.tar.gz", help="where to write it (default: host.tar.gz)")
@@ -110,6 +111,10 @@ def show_host(args: argparse.Namespace) -> None:
     from hwdiag.host.root import Root
 
     host = read_host(Root.open(args.snapshot))
+    if args.drawing:
+        from hwdiag.show.topology import draw_topology
+
+        write(args.drawing, draw_topology(host).svg + "\n")
     if args.json:
         print(host.model_dump_json(indent=1))
         return
@@ -158,6 +163,14 @@ def say(summary: dict[str, Any], as_json: bool) -> int:
         paths = {k: v for k, v in summary.items() if k not in ("verdict", "source", "measured") and v}
         print("\n".join([*(f"{name + ':':<10} {path}" for name, path in paths.items()), summary["verdict"]]))
     return 0 if summary["measured"] or summary["source"] != "live" else 1
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that was asked for. Raises ``HwdiagError`` where that fails."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
 
 
 def terminal_width() -> int | None:
@@ -211,10 +224,7 @@ def write_report(args: argparse.Namespace) -> None:
 
     beside = args.record if args.record.is_dir() else args.record.parent
     path = args.output or beside / "report.html"
-    try:
-        path.write_text(render_report(record), encoding="utf-8")
-    except OSError as error:
-        raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
+    write(path, render_report(record))
     for table in (recommendations_table(record), findings_table(record)):
         print(table.to_text(terminal_width()), end="\n\n")
     print(f"report: {path}\n{record.verdict}")

@@ -9,6 +9,8 @@ from statistics import median
 from hwdiag.advise.environment import about_environment
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Check, Finding
+from hwdiag.host.cpulist import format_cpulist
+from hwdiag.measure.candidates import kind_launches
 from hwdiag.measure.model import Measurement
 from hwdiag.measure.software import ELSEWHERE
 
@@ -18,6 +20,11 @@ STEAL_SHARE = 0.02
 """Steal time above which the hypervisor's other guests show in the figures."""
 OTHER_CPU = 0.25
 """CPUs kept busy by other processes above which they show in the figures."""
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
@@ -208,6 +215,64 @@ def allocators(e: Evidence) -> Iterator[Said]:
         )
 
 
+def mixed_cores(e: Evidence) -> Iterator[Said]:
+    """How many threads suit which kind of core?"""
+    kinds = [launch for launch in kind_launches(e.host, e.software) if launch.cpus and launch.threads]
+    if not kinds:
+        return
+    first, *_ = kinds
+    each = "; ".join(
+        f"{plural(k.threads or 0, 'thread')} for {k.name.partition('=')[2]} (CPUs {format_cpulist(k.cpus or ())})"
+        for k in kinds
+    )
+    yield Finding(
+        id="mixed-cores",
+        severity="note",
+        title=f"The cores are of {len(kinds)} kinds: {each}",
+        detail="OpenMP gives each thread an equal share of the work, so that fast cores wait for slow ones. "
+        f"Before measuring, {plural(first.threads or 0, 'thread')} bound to the fastest kind is the one to try first: "
+        "a Launch on each kind is among the candidates.",
+        evidence=("host.cpu.kinds",),
+    )
+
+
+def hidden_isa(e: Evidence) -> Iterator[Said]:
+    """Does something hide instructions that the processor has?"""
+    isa = e.host.cpu.isa
+    if isa is None:
+        return
+    for hidden in isa.hidden:
+        features = ", ".join(hidden.features) or "some features"
+        advice = {
+            "hypervisor": "In the virtual machine's settings choose the CPU type 'host' (QEMU: -cpu host); "
+            "it can then only move to hosts whose CPU has them too.",
+            "kernel": "Whoever set that option may have had a reason, such as a defect of this CPU: ask first.",
+        }[hidden.by]
+        yield Finding(
+            id=f"hidden-by-{hidden.by}",
+            severity="warning",
+            title=f"The {hidden.by} hides {features}: {hidden.why}",
+            detail=f"Numeric libraries then take slower kernels. {advice}",
+            evidence=("host.cpu.isa.hidden", "host.system.cmdline"),
+        )
+    if not isa.hidden and e.host.system.arch in ("x86_64", "aarch64"):
+        yield Check(id="hidden-isa", state="fine", title="Nothing is seen to hide instructions from programs")
+
+
+def quota_on_threads(e: Evidence) -> Iterator[Said]:
+    """Would torch start more threads by default than a CPU quota pays for? Known without a torch."""
+    quota, usable = e.host.limits.cpu_quota, len(e.host.usable_cpus)
+    if quota is not None and usable > quota + 0.5:
+        yield Finding(
+            id="quota-below-cpus",
+            severity="warning",
+            title=f"A CPU quota pays for {quota:g} CPUs, but {usable} may be used",
+            detail=f"Libraries count the CPUs and not the quota: torch starts up to {usable} threads by default, "
+            "which are then stopped part of the time. Set OMP_NUM_THREADS to the quota.",
+            evidence=("host.limits.cpu_quota",),
+        )
+
+
 def measured_elsewhere(e: Evidence) -> Iterator[Said]:
     """What would be looked at by measuring, on a host that is not here."""
     launches = ", ".join(launch.name for launch in e.launches)
@@ -240,12 +305,17 @@ RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     expected_hardware,
     quiet_machine,
     bindings,
+    mixed_cores,
+    hidden_isa,
     allocators,
     unknown_facts,
 )
 
 ELSEWHERE_RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     expected_hardware,
+    mixed_cores,
+    hidden_isa,
+    quota_on_threads,
     measured_elsewhere,
     unknown_facts,
 )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from hwdiag.host.arm import vendor_name
 from hwdiag.host.caches import read_caches
+from hwdiag.host.compilers import read_build
 from hwdiag.host.cpuinfo import CpuInfo
-from hwdiag.host.isa import isa_of
+from hwdiag.host.hiding import hidden_features
+from hwdiag.host.isa import isa_of, sve_bits
 from hwdiag.host.kinds import capacities, family, max_mhz, read_kinds
-from hwdiag.host.model import CoreKind, Cpu, LogicalCpu, NumaNode
+from hwdiag.host.model import CoreKind, Cpu, Isa, LogicalCpu, NumaNode
 from hwdiag.host.numa import nodes_of_cpus
 from hwdiag.host.root import Root
-from hwdiag.host.topology import CPU, Topology
+from hwdiag.host.topology import CPU, Topology, core_parts
 
 
 def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNode, ...], arch: str) -> Cpu:
@@ -20,8 +22,9 @@ def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNod
     name = _model_name(info)
     kinds = read_kinds(root, info, topology, mhz, capacity, name)
     flags = info.flags()
+    vendor = _vendor(info, online)
     return Cpu(
-        vendor=_vendor(info, online),
+        vendor=vendor,
         model=name or _joined(kinds),
         family=family(root, info, topology),
         sockets=len(set(topology.socket.values())) if topology.known else None,
@@ -33,11 +36,32 @@ def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNod
         kinds=kinds,
         caches=read_caches(root, online),
         flags=flags,
-        isa=isa_of(arch, flags),
+        isa=_isa(root, info, topology, arch, vendor, name, len(kinds) > 1),
         governor=_settings(root, online, "scaling_governor"),
         driver=_settings(root, online[:1], "scaling_driver"),  # the kernel has one for all
         boost=_boost(root, online),
     )
+
+
+def _isa(
+    root: Root, info: CpuInfo, topology: Topology, arch: str, vendor: str | None, model: str | None, mixed: bool
+) -> Isa | None:
+    """Level and features, what hides some, and how to compile for what is left."""
+    flags = info.flags()
+    isa = isa_of(arch, flags)
+    if isa is None:
+        return None
+    hidden = hidden_features(
+        root.word("/proc/cmdline"),
+        hypervisor="hypervisor" in flags,
+        vendor=vendor,
+        model=model,
+        family=family(root, info, topology),
+        have=isa.features,
+    )
+    parts = (part for _, part in core_parts(root, info, topology.online).values())
+    build = read_build(root, arch, isa.level, flags, vendor, parts, mixed=mixed)
+    return isa.model_copy(update={"sve_bits": sve_bits(root), "hidden": hidden, "build": build})
 
 
 def _model_name(info: CpuInfo) -> str | None:

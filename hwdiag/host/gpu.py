@@ -17,8 +17,10 @@ FUNCTION_NOT_FOUND = 13
 NO_DRIVER = frozenset({9, 12})
 """Driver not loaded and library not found."""
 
-CLOCK_SM = 1
-"""NVML_CLOCK_SM."""
+CLOCK_SM, CLOCK_MEM = 1, 2
+"""NVML_CLOCK_SM and NVML_CLOCK_MEM."""
+MAX_NVLINKS = 36
+"""NVML_NVLINK_MAX_LINKS."""
 TEMPERATURE_GPU = 0
 """NVML_TEMPERATURE_GPU."""
 
@@ -154,15 +156,38 @@ def _read_one(nvml: _Nvml, index: int, handle: Any, driver: str | None, cuda: st
         unified_memory=unified,
         sm_mhz=nvml.number("nvmlDeviceGetClockInfo", handle, CLOCK_SM),
         sm_max_mhz=nvml.number("nvmlDeviceGetMaxClockInfo", handle, CLOCK_SM),
+        memory_mhz=nvml.number("nvmlDeviceGetClockInfo", handle, CLOCK_MEM),
+        memory_max_mhz=nvml.number("nvmlDeviceGetMaxClockInfo", handle, CLOCK_MEM),
         power_w=_watts(nvml.number("nvmlDeviceGetPowerUsage", handle)),
         power_limit_w=_watts(nvml.number("nvmlDeviceGetEnforcedPowerLimit", handle)),
         temperature_c=nvml.number("nvmlDeviceGetTemperature", handle, TEMPERATURE_GPU),
         persistence=_flag(nvml.number("nvmlDeviceGetPersistenceMode", handle)),
+        ecc=_now(nvml.ask("nvmlDeviceGetEccMode", handle)),
+        mig=_now(nvml.ask("nvmlDeviceGetMigMode", handle)),
+        nvlinks=_nvlinks(nvml, handle),
         pcie_generation=nvml.number("nvmlDeviceGetCurrPcieLinkGeneration", handle),
         pcie_width=nvml.number("nvmlDeviceGetCurrPcieLinkWidth", handle),
+        pcie_max_generation=nvml.number("nvmlDeviceGetMaxPcieLinkGeneration", handle),
+        pcie_max_width=nvml.number("nvmlDeviceGetMaxPcieLinkWidth", handle),
         throttle_reasons=_throttling(nvml, handle),
         node=_node(nvml.root, bus_id),
     )
+
+
+def _now(modes: Any) -> bool | None:
+    """The first of the modes now and after the next reset."""
+    return bool(modes[0]) if isinstance(modes, (list, tuple)) and modes else None
+
+
+def _nvlinks(nvml: _Nvml, handle: Any) -> int | None:
+    """How many links are up. NVML tells the end of the list by an error; without any link, the first is one."""
+    states = []
+    for link in range(MAX_NVLINKS):
+        try:
+            states.append(nvml.module.nvmlDeviceGetNvLinkState(handle, link))
+        except Exception:
+            break
+    return sum(1 for state in states if state == 1) if states else None
 
 
 def _throttling(nvml: _Nvml, handle: Any) -> tuple[str, ...]:

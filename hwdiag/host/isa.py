@@ -7,6 +7,7 @@ Sources: the x86-64 psABI, "Micro-architecture levels"; the Arm architecture's m
 from __future__ import annotations
 
 from hwdiag.host.model import Isa
+from hwdiag.host.root import Root
 
 # A level includes those before it.
 X86_LEVELS = (
@@ -97,6 +98,12 @@ def isa_of(arch: str, flags: tuple[str, ...]) -> Isa | None:
         features=tuple(name for name, flag in names.items() if flag in have),
         missing=tuple(name for name, flag in names.items() if flag not in have),
     )
+
+
+def sve_bits(root: Root) -> int | None:
+    """Default length of an SVE vector in bits; the kernel tells it in bytes (Documentation/arch/arm64/sve.rst)."""
+    length = root.integer("/proc/sys/abi/sve_default_vector_length")
+    return length * 8 if length is not None and 16 <= length <= 256 else None
 
 
 def _highest(levels: tuple[tuple[str, str], ...], have: set[str]) -> str:

@@ -79,6 +79,27 @@ class Cache(Value):
     """Online CPUs that share it."""
 
 
+class Hidden(Value):
+    """Features that the processor has, or should have, and that something keeps from programs."""
+
+    features: tuple[str, ...]
+    """By their usual names; empty where it is not known which."""
+    by: Literal["kernel", "hypervisor"]
+    why: str
+    """A clause: ``clearcpuid=avx2 on its command line``."""
+
+
+class Build(Value):
+    """How to compile for this host."""
+
+    flags: str
+    """For GCC and Clang: ``-march=native``, ``-march=x86-64-v3``."""
+    by: str
+    """Who says so: ``gcc on this host``, ``archspec``, ``what all kinds of its cores have``."""
+    target: str | None = None
+    """What the compiler or the catalogue calls this CPU: ``znver3``."""
+
+
 class Isa(Value):
     """What the instruction set offers, of all online CPUs together (intersection)."""
 
@@ -88,6 +109,10 @@ class Isa(Value):
     """Those that matter for numeric libraries, by their usual names: ``AVX2``, ``FMA``, ``AMX-BF16``, ``SVE2`` ..."""
     missing: tuple[str, ...]
     """Of the same list for this architecture, the ones that are absent."""
+    sve_bits: int | None = None
+    """Length of an SVE vector as the kernel gives it to programs by default, in bits."""
+    hidden: tuple[Hidden, ...] = ()
+    build: Build | None = None
 
 
 class Cpu(Value):
@@ -170,12 +195,24 @@ class Gpu(Value):
     """Shares its memory with the CPU (GB10, Jetson)."""
     sm_mhz: float | None = None
     sm_max_mhz: float | None = None
+    memory_mhz: float | None = None
+    memory_max_mhz: float | None = None
     power_w: float | None = None
     power_limit_w: float | None = None
     temperature_c: float | None = None
     persistence: bool | None = None
+    ecc: bool | None = None
+    """Whether its memory corrects errors; None where it cannot."""
+    mig: bool | None = None
+    """Whether it is cut into Multi-Instance GPUs; None where it cannot be."""
+    nvlinks: int | None = None
+    """NVLinks that are up; None where it has none."""
     pcie_generation: int | None = None
+    """Of the link as it is now: an idle GPU slows its link down."""
     pcie_width: int | None = None
+    pcie_max_generation: int | None = None
+    """The most that GPU and slot can do together."""
+    pcie_max_width: int | None = None
     throttle_reasons: tuple[str, ...] = ()
     node: int | None = None
     """NUMA node next to it."""
@@ -229,6 +266,12 @@ class Host(Value):
     disks: tuple[Disk, ...] = ()
     limits: Limits = Limits()
     gaps: tuple[Gap, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What to call it: its name, or what it is where a snapshot does not tell the name."""
+        known = self.system.hostname if self.system.hostname != "unknown" else None
+        return known or self.system.product or self.cpu.model or "an unnamed host"
 
     @property
     def is_here(self) -> bool:

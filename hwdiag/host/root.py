@@ -256,7 +256,7 @@ class Root:
         except (OSError, subprocess.SubprocessError) as error:
             self.note(command[0], f"did not run: {type(error).__name__}")
             return None
-        return done.stdout if done.returncode == 0 else None
+        return (done.stdout or done.stderr) if done.returncode == 0 else None
 
     # What the kernel says of the live machine and this process
 

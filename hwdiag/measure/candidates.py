@@ -33,6 +33,7 @@ def candidates(
     return (
         DEFAULT,
         *(with_threads(f"threads={n}", n, software) for n in counts if n != software.threads),
+        *kind_launches(host, software),
         *(numa_launches(host, software) if numactl else ()),
         *(Launch(name=allocator.name, allocator=allocator) for allocator in allocators),
     )
@@ -52,6 +53,24 @@ def with_threads(name: str, n: int, software: Software, **more: object) -> Launc
     """A Launch with ``n`` intra-op threads. MKL's own variable wins over OMP_NUM_THREADS, so it is set where MKL is."""
     env = {"MKL_NUM_THREADS": str(n)} if software.mkl else {}
     return Launch.model_validate({"name": name, "threads": n, "env": env, **more})
+
+
+def kind_launches(host: Host, software: Software) -> tuple[Launch, ...]:
+    """One Launch on the cores of each kind, one thread per core; none on a machine whose cores are all alike."""
+    usable = set(host.usable_cpus)
+    kinds = [(kind.name, tuple(c for c in kind.cpus if c in usable)) for kind in host.cpu.kinds]
+    there = [(name, cpus) for name, cpus in kinds if cpus]
+    if len(there) < 2:
+        return ()
+    return tuple(
+        with_threads(f"cores={name.replace(' ', '-')}", cores_of(cpus, host), software, cpus=cpus)
+        for name, cpus in there
+    )
+
+
+def cores_of(cpus: tuple[int, ...], host: Host) -> int:
+    """Usable physical cores behind these CPUs; as many as CPUs where the topology is unknown."""
+    return sum(1 for core in host.usable_cores if set(core) & set(cpus)) or len(cpus)
 
 
 def numa_launches(host: Host, software: Software) -> tuple[Launch, ...]:
@@ -78,9 +97,8 @@ def usable_nodes(host: Host) -> tuple[NumaNode, ...]:
 
 def bound_to(node: NumaNode, host: Host, software: Software) -> Launch:
     """One thread per core of the node, its memory first. Not strictly bound: a full node would kill the process."""
-    cores = sum(1 for core in host.usable_cores if set(core) & set(node.cpus)) or len(node.cpus)
     memory = MemoryPolicy(mode="preferred", nodes=(node.id,))
-    return with_threads(f"node={node.id}", cores, software, cpus=node.cpus, memory=memory)
+    return with_threads(f"node={node.id}", cores_of(node.cpus, host), software, cpus=node.cpus, memory=memory)
 
 
 def find_allocators(prefix: str | None, folders: Iterable[str] = LIBRARY_FOLDERS) -> tuple[Allocator, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hwdiag.host.cpulist import format_cpulist
-from hwdiag.host.model import Cache, Disk, Gpu, Host, NumaNode
+from hwdiag.host.model import Build, Cache, Disk, Gpu, Hidden, Host, NumaNode
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.record.model import Record
@@ -38,7 +38,7 @@ def host_table(host: Host) -> Table:
     """Every fact of a host in a row, the unknown ones with their reason."""
     rows = [*_system(host), *_cpu(host), *_memory(host), *_devices(host), *_limits(host)]
     rows += [("Not readable", f"{gap.what}: {gap.why}") for gap in host.gaps]
-    return Table(f"Facts of {host.system.hostname}", ("Fact", "Value"), tuple(rows))
+    return Table(f"Facts of {host.label}", ("Fact", "Value"), tuple(rows))
 
 
 def _known(facts: Iterable[tuple[str, object]]) -> list[Fact]:
@@ -50,7 +50,7 @@ def _system(host: Host) -> list[Fact]:
     system = host.system
     kernel = " ".join(p for p in (system.kernel or UNKNOWN, system.arch) if p)
     return _known((
-        ("Host", system.hostname),
+        ("Host", system.hostname if system.hostname != UNKNOWN else None),
         ("Product", system.product),
         ("System", system.distribution),
         ("Kernel", kernel),
@@ -77,12 +77,25 @@ def _cpu(host: Host) -> list[Fact]:
         ("Instruction set", isa and isa.level),
         ("It has", isa and ", ".join(isa.features)),
         ("It lacks", isa and ", ".join(isa.missing)),
+        ("Hidden from programs", isa and join_few([hidden_words(h) for h in isa.hidden])),
+        ("SVE vectors", isa and isa.sve_bits and f"{isa.sve_bits} bits"),
+        ("Compile for it with", isa and isa.build and _build(isa.build)),
         ("Caches", _caches(cpu.caches)),
         ("CPU clock", join_few([p for p in (cpu.governor and f"governor {cpu.governor}",
                                             cpu.driver and f"driver {cpu.driver}",
                                             None if cpu.boost is None else f"boost {'on' if cpu.boost else 'off'}")
                                 if p])),
     ))  # fmt: skip
+
+
+def hidden_words(hidden: Hidden) -> str:
+    """``AVX2, FMA by the kernel (clearcpuid=avx2 on its command line)``."""
+    return f"{', '.join(hidden.features) or 'some features'} by the {hidden.by} ({hidden.why})"
+
+
+def _build(build: Build) -> str:
+    target = f" calls it {build.target}" if build.target else ""
+    return f"{build.flags} ({build.by}{target})"
 
 
 def core_words(host: Host) -> str:
@@ -129,18 +142,49 @@ def _devices(host: Host) -> list[Fact]:
 
 
 def _gpu(gpu: Gpu) -> str:
-    pcie = None if gpu.pcie_generation is None else f"PCIe {gpu.pcie_generation} x{gpu.pcie_width or '?'}"
     throttled = f"throttled: {', '.join(gpu.throttle_reasons)}" if gpu.throttle_reasons else None
     facts = (
         gpu.name,
         "unified memory" if gpu.unified_memory else f"{size(gpu.memory_bytes)} memory",
         gpu.compute_capability and f"compute capability {gpu.compute_capability}",
-        pcie,
+        gpu.sm_mhz is not None and f"{_clock(gpu.sm_mhz, gpu.sm_max_mhz)} (SM)",
+        gpu.memory_mhz is not None and f"{_clock(gpu.memory_mhz, gpu.memory_max_mhz)} (memory)",
+        pcie_words(gpu),
+        gpu.nvlinks is not None and f"{gpu.nvlinks} NVLinks up",
+        gpu.ecc is not None and f"ECC {_on(gpu.ecc)}",
+        gpu.mig is not None and f"MIG {_on(gpu.mig)}",
+        gpu.persistence is not None and f"persistence {_on(gpu.persistence)}",
+        gpu.node is not None and f"next to NUMA node {gpu.node}",
         gpu.power_limit_w and f"power limit {gpu.power_limit_w:.0f} W",
         gpu.driver and f"driver {gpu.driver}",
         throttled,
     )
-    return join_few([f for f in facts if f])
+    return join_few([f for f in facts if f], limit=20)
+
+
+def _on(state: bool) -> str:
+    return "on" if state else "off"
+
+
+def _clock(now: float, most: float | None) -> str:
+    return f"{now:.0f} of {most:.0f} MHz" if most else f"{now:.0f} MHz"
+
+
+def pcie_words(gpu: Gpu) -> str | None:
+    """``PCIe 1 x16 now, up to 4 x16``; of an integrated GPU, that its link carries nothing.
+
+    A GB10 reports "generation 1, one lane": its PCIe function is only for its registers. Data goes over the chip's own
+    link between CPU and GPU, so nothing can be wrong there.
+    """
+    if gpu.pcie_generation is None:
+        return None
+    now = f"PCIe {gpu.pcie_generation} x{gpu.pcie_width or '?'}"
+    if gpu.unified_memory:
+        return f"{now} carries no data: the GPU shares the CPU's memory"
+    if gpu.pcie_max_generation is None:
+        return now
+    most = f"{gpu.pcie_max_generation} x{gpu.pcie_max_width or '?'}"
+    return now if now.endswith(f" {most}") else f"{now} now, up to {most}"
 
 
 def _disk(disk: Disk) -> str:

@@ -42,7 +42,7 @@ def draw_topology(host: Host) -> Figure:
     svg.add(root, "rect", x=0.5, y=0.5, width=width - 1, height=height - 1, rx=12, fill=svg.CARD, stroke=svg.LINE)
     block.draw(root, PAD, PAD, width - 2 * PAD, block.height)
     alt = _alt(host)
-    svg.describe(root, "topology", f"Topology of {host.system.hostname}", alt)
+    svg.describe(root, "topology", f"Topology of {host.label}", alt)
     return Figure("topology", alt, _caption(host), svg.serialise(root))
 
 
@@ -265,8 +265,8 @@ def _gpu(gpu: Gpu) -> Layout:
 
 
 def _pcie(gpu: Gpu) -> str:
-    if gpu.pcie_generation is None or gpu.pcie_width is None:
-        return ""
+    if gpu.pcie_generation is None or gpu.pcie_width is None or gpu.unified_memory:
+        return ""  # an integrated GPU's link carries no data
     return f"PCIe {gpu.pcie_generation} x{gpu.pcie_width}"
 
 
@@ -333,12 +333,12 @@ def _sample(words: str) -> Layout:
 def _caption(host: Host) -> str:
     blocked = set(host.cpu.online) - set(host.usable_cpus)
     hatched = " Hatched CPUs exist, but this process may not use them." if blocked else ""
-    return f"What {clean(host.system.hostname)} is made of: what is drawn close together is quick to reach.{hatched}"
+    return f"What {clean(host.label)} is made of: what is drawn close together is quick to reach.{hatched}"
 
 
 def _alt(host: Host) -> str:
     """The picture in sentences."""
-    sentences = [f"{clean(host.system.hostname)}: {clean(_name(host))}, {_summary(host).replace(' · ', ', ')}."]
+    sentences = [f"{clean(host.label)}: {clean(_name(host))}, {_summary(host).replace(' · ', ', ')}."]
     if len(host.usable_cpus) < len(host.cpu.online):
         sentences.append(f"This process may use {len(host.usable_cpus)} of them: {format_cpulist(host.usable_cpus)}.")
     if len(host.cpu.kinds) > 1:

@@ -7,9 +7,10 @@ import pytest
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.findings import consult
 from hwdiag.advise.recommend import recommend, verdict
-from hwdiag.host.model import Gap, Gpu, Limits
+from hwdiag.host.model import CoreKind, Gap, Gpu, Limits
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Comparison, Disturbance, Interval, Measurement, Outcome, Phase, Software, Verdict
+from hwdiag.measure.software import NOT_HERE
 from hwdiag.measure.workloads import gpt2, resnet18
 from hwdiag.params import Expectation, Profile
 from tests.conftest import make_host, make_software
@@ -166,3 +167,25 @@ def test_the_worst_comes_first() -> None:
     dead = measurement(2, outcome=Outcome(kind="timeout", detail="no end"), seconds=())
     severities = [f.severity for f in consult(evidence(software=software, measurements=(dead,)))[0]]
     assert severities == ["problem", "warning", "note"]
+
+
+def test_threads_are_told_for_each_kind_of_core_before_anything_is_measured() -> None:
+    host = make_host(cores_per_node=4)
+    kinds = (CoreKind(name="Cortex-X925", cpus=(2, 3), cores=2), CoreKind(name="Cortex-A725", cpus=(0, 1), cores=2))
+    mixed = host.model_copy(update={"cpu": host.cpu.model_copy(update={"kinds": kinds})})
+    for source in ("live", "snapshot"):
+        found, _ = consult(evidence(host=mixed.model_copy(update={"source": source})))
+        (said,) = [f for f in found if f.id == "mixed-cores"]
+        assert "2 threads for Cortex-X925 (CPUs 2-3); 2 threads for Cortex-A725 (CPUs 0-1)" in said.title
+    assert not [f for f in consult(evidence())[0] if f.id == "mixed-cores"]
+
+
+def test_of_a_host_that_is_not_here_only_facts_are_judged() -> None:
+    limits = Limits(allowed=(0, 1, 2, 3), cpu_quota=1.5)
+    there = make_host(limits=limits).model_copy(update={"source": "snapshot"})
+    e = evidence(host=there, software=NOT_HERE, measurements=())
+    findings, checks = consult(e)
+    assert {f.id for f in findings} == {"quota-below-cpus"}
+    assert "torch" in {c.id for c in checks if c.detail == "not measured on this machine"}
+    assert recommend(e) == ()
+    assert verdict(e, ()).endswith("read from a snapshot: nothing was measured on this machine.")

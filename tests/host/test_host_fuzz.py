@@ -271,21 +271,22 @@ def many(cpus: int) -> Files:
     }
     for i in range(cpus):
         cpu, first = f"sys/devices/system/cpu/cpu{i}", i // 256 * 256
+        last = min(first + 255, cpus - 1)
         files |= {
             f"{cpu}/topology/physical_package_id": f"{i // 256}\n",
             f"{cpu}/topology/core_id": f"{i // 2 % 128}\n",
             f"{cpu}/topology/thread_siblings_list": f"{i // 2 * 2}-{i // 2 * 2 + 1}\n",
-            f"{cpu}/topology/core_siblings_list": f"{first}-{first + 255}\n",
+            f"{cpu}/topology/core_siblings_list": f"{first}-{last}\n",
             f"{cpu}/cache/index3/level": "3\n",
             f"{cpu}/cache/index3/type": "Unified\n",
             f"{cpu}/cache/index3/size": "262144K\n",
-            f"{cpu}/cache/index3/shared_cpu_list": f"{first}-{first + 255}\n",
+            f"{cpu}/cache/index3/shared_cpu_list": f"{first}-{last}\n",
             f"{cpu}/cpufreq/scaling_governor": "performance\n",
         }
-    for node in range(cpus // 256):
+    for node in range(-(-cpus // 256)):
         place = f"sys/devices/system/node/node{node}"
         files |= {
-            f"{place}/cpulist": f"{node * 256}-{node * 256 + 255}\n",
+            f"{place}/cpulist": f"{node * 256}-{min(node * 256 + 255, cpus - 1)}\n",
             f"{place}/meminfo": f"Node {node} MemTotal:       1024 kB\n",
         }
     return {name: text.encode() for name, text in files.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 
 from hwdiag.host import Root, read_host
 from hwdiag.host.gpu import read_gpus
+from hwdiag.show.tables import host_table
+from hwdiag.show.topology import draw_topology
 
-from .conftest import MakeTree
+from .conftest import DUMPS, MakeTree
 
 
 class NVMLError(Exception):
@@ -49,6 +52,8 @@ class FakeNvml:
         def call(*args: Any) -> Any:
             self.calls.append(name)
             answer = self.system[name] if name in self.system else self.gpus[args[0]].get(name, NVMLError(3))
+            if callable(answer):
+                answer = answer(*args[1:])
             if isinstance(answer, Exception):
                 raise answer
             return answer
@@ -172,3 +177,105 @@ def test_a_driver_without_gpus(empty: Root) -> None:
 
 def test_a_dump_has_no_gpus(empty: Root) -> None:
     assert read_gpus(empty) == ((), "a dump holds no GPU facts")
+
+
+# Built from what nvidia-smi -q -x says of real GPUs
+
+
+def said(element: ET.Element, path: str) -> str | None:
+    """A field of the XML; None where it is not available."""
+    text = element.findtext(path)
+    return None if text is None or "N/A" in text or "Requested functionality" in text else text.strip()
+
+
+def numbered(element: ET.Element, path: str, factor: int = 1) -> Any:
+    """A field's number, ``12.50 W`` or ``16x``, or NVML's "not supported"."""
+    text = said(element, path)
+    return NVMLError(3) if text is None else round(float(text.split()[0].rstrip("x")) * factor)
+
+
+def enabled(element: ET.Element, path: str) -> Any:
+    text = said(element, path)
+    return NVMLError(3) if text is None else int(text == "Enabled")
+
+
+def pair(mode: Any) -> Any:
+    return mode if isinstance(mode, Exception) else [mode, mode]
+
+
+def fake(gpu: ET.Element) -> dict[str, Any]:
+    """What NVML answers of this GPU."""
+    by_kind = {1: ("clocks/sm_clock", "max_clocks/sm_clock"), 2: ("clocks/mem_clock", "max_clocks/mem_clock")}
+    total = said(gpu, "fb_memory_usage/total")
+    power = "gpu_power_readings" if gpu.find("gpu_power_readings") is not None else "power_readings"
+    link = "pci/pci_gpu_link_info"
+    limit = "current_power_limit" if gpu.find(f"{power}/current_power_limit") is not None else "enforced_power_limit"
+    return {
+        "nvmlDeviceGetName": gpu.findtext("product_name"),
+        "nvmlDeviceGetUUID": gpu.findtext("uuid"),
+        "nvmlDeviceGetPciInfo": SimpleNamespace(busId=gpu.findtext("pci/pci_bus_id")),
+        "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=int(total.split()[0]) << 20) if total else NVMLError(3),
+        "nvmlDeviceGetClockInfo": lambda kind: numbered(gpu, by_kind[kind][0]),
+        "nvmlDeviceGetMaxClockInfo": lambda kind: numbered(gpu, by_kind[kind][1]),
+        "nvmlDeviceGetPowerUsage": numbered(gpu, f"{power}/power_draw", 1000),
+        "nvmlDeviceGetEnforcedPowerLimit": numbered(gpu, f"{power}/{limit}", 1000),
+        "nvmlDeviceGetTemperature": numbered(gpu, "temperature/gpu_temp"),
+        "nvmlDeviceGetPersistenceMode": enabled(gpu, "persistence_mode"),
+        "nvmlDeviceGetEccMode": pair(enabled(gpu, "ecc_mode/current_ecc")),
+        "nvmlDeviceGetMigMode": pair(enabled(gpu, "mig_mode/current_mig")),
+        "nvmlDeviceGetCurrPcieLinkGeneration": numbered(gpu, f"{link}/pcie_gen/current_link_gen"),
+        "nvmlDeviceGetCurrPcieLinkWidth": numbered(gpu, f"{link}/link_widths/current_link_width"),
+        "nvmlDeviceGetMaxPcieLinkGeneration": numbered(gpu, f"{link}/pcie_gen/max_link_gen"),
+        "nvmlDeviceGetMaxPcieLinkWidth": numbered(gpu, f"{link}/link_widths/max_link_width"),
+    }
+
+
+XMLS = sorted((DUMPS / "text/nvidia-smi/xml").glob("*.xml"))
+
+
+@pytest.mark.parametrize("file", XMLS or [None], ids=lambda f: f and f.stem)
+def test_real_gpus(empty: Root, file: Path | None) -> None:
+    if file is None:
+        pytest.skip(f"no outputs of nvidia-smi in {DUMPS}")
+    elements = [e for e in ET.parse(file).getroot().findall("gpu") if e.find("fb_memory_usage") is not None]
+    if not elements:
+        pytest.skip(f"{file.name} is only an excerpt")
+    gpus, note = read_gpus(empty, nvml=FakeNvml([fake(e) for e in elements]))
+    assert (len(gpus), note) == (len(elements), None)
+    assert empty.gaps == (), "what a GPU does not support is no gap"
+    for gpu, element in zip(gpus, elements, strict=True):
+        assert gpu.name == element.findtext("product_name")
+        words = {True: "Enabled", False: "Disabled", None: "N/A"}
+        assert words[gpu.ecc] == (element.findtext("ecc_mode/current_ecc") or "N/A")
+        assert words[gpu.mig] == (element.findtext("mig_mode/current_mig") or "N/A")
+        assert not gpu.unified_memory
+        assert gpu.memory_bytes is not None
+        text = (
+            f"{gpu.memory_mhz:.0f} of {gpu.memory_max_mhz:.0f} MHz (memory)" if gpu.memory_max_mhz else "MHz (memory)"
+        )
+        assert text in host_table(read_host(empty, nvml=FakeNvml([fake(element)]))).to_text()
+
+
+@pytest.mark.parametrize(
+    ("state", "links"),
+    [
+        (lambda link: 1 if link < 12 else NVMLError(2), 12),  # an A100: INVALID_ARGUMENT after its last link
+        (lambda link: 0 if link % 2 else 1, 18),
+        (lambda link: NVMLError(3), None),
+        (lambda link: 0 if link < 4 else NVMLError(2), 0),
+    ],
+)
+def test_nvlinks(empty: Root, state: Any, links: int | None) -> None:
+    (gpu,), _ = read_gpus(empty, nvml=FakeNvml([{**RTX3060, "nvmlDeviceGetNvLinkState": state}]))
+    assert gpu.nvlinks == links
+    assert empty.gaps == ()
+
+
+def test_the_link_of_an_integrated_gpu_is_explained_and_that_of_a_sleeping_one_too(empty: Root) -> None:
+    text = host_table(read_host(empty, nvml=FakeNvml([GB10]))).to_text()
+    assert "PCIe 1 x1 carries no data: the GPU shares the CPU's memory" in text
+    assert "PCIe" not in draw_topology(read_host(empty, nvml=FakeNvml([GB10]))).svg
+    most = {"nvmlDeviceGetMaxPcieLinkGeneration": 4, "nvmlDeviceGetMaxPcieLinkWidth": 16}
+    assert "PCIe 1 x16 now, up to 4 x16" in host_table(read_host(empty, nvml=FakeNvml([RTX3060 | most]))).to_text()
+    awake = RTX3060 | most | {"nvmlDeviceGetCurrPcieLinkGeneration": 4}
+    assert "PCIe 4 x16," in host_table(read_host(empty, nvml=FakeNvml([awake]))).to_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hwdiag.host.model import Host, Limits
+from hwdiag.host.model import CoreKind, Host, Limits, LogicalCpu
 from hwdiag.measure.candidates import candidates, find_allocators, thread_counts
 from hwdiag.measure.launch import Allocator, Launch, MemoryPolicy
 from hwdiag.measure.model import Applied
@@ -101,3 +101,34 @@ SEEN = Applied(
 )
 def test_what_did_not_take_effect_is_named(launch: Launch, missing: str | None) -> None:
     assert not_applied(launch, SEEN) == missing
+
+
+def hybrid(**more: object) -> Host:
+    """Two P-cores with two threads each (CPUs 0-3) and four E-cores (4-7), as Intel numbers them."""
+    places = [*((cpu, cpu // 2, 0) for cpu in range(4)), *((cpu, cpu - 2, 1) for cpu in range(4, 8))]
+    logical = tuple(LogicalCpu(id=cpu, core=core, socket=0, node=0, kind=kind) for cpu, core, kind in places)
+    kinds = (
+        CoreKind(name="P-core", cpus=(0, 1, 2, 3), cores=2, max_mhz=5000),
+        CoreKind(name="LP E-core", cpus=(4, 5, 6, 7), cores=4, max_mhz=3000),
+    )
+    host = make_host(cores_per_node=8)
+    cpu = host.cpu.model_copy(update={"logical": logical, "kinds": kinds, "cores": 6, "smt": True})
+    return host.model_copy(update={"cpu": cpu, **more})
+
+
+def test_each_kind_of_core_gets_a_launch_with_a_thread_per_core() -> None:
+    found = candidates(hybrid(), make_software(), threads=(), allocators=(), numactl=False)
+    assert [(x.name, x.threads, x.cpus) for x in found[1:]] == [
+        ("cores=P-core", 2, (0, 1, 2, 3)),
+        ("cores=LP-E-core", 4, (4, 5, 6, 7)),
+    ]
+    assert found[1].binding() == ("taskset", "--cpu-list", "0-3")
+    assert not any(n.startswith("cores=") for n in names(make_host(cores_per_node=8)))
+
+
+def test_kinds_that_may_not_be_used_are_not_measured() -> None:
+    assert not any(n.startswith("cores=") for n in names(hybrid(limits=Limits(allowed=(0, 1, 2)))))
+    found = candidates(
+        hybrid(limits=Limits(allowed=(0, 4, 5))), make_software(), threads=(), allocators=(), numactl=False
+    )
+    assert [(x.threads, x.cpus) for x in found[1:]] == [(1, (0,)), (2, (4, 5))]
