@@ -46,10 +46,14 @@ def verdict(survey: Survey) -> str:
     if not crashed and not failed:
         return f"All of it runs: {took}, none died."
     said = []
-    if crashed:
-        variables = {r.culprit.variable for r in survey.crashed if r.culprit and r.culprit.variable}
-        blamed = f", because of the inherited {listed(sorted(variables))}" if variables else ""
-        said.append(f"{listed(crashed)} {'dies' if len(crashed) == 1 else 'die'}{blamed}")
+    causes: dict[str, list[str]] = {}
+    for r in survey.crashed:
+        cause = r.culprit.variable if r.culprit and r.culprit.variable else ""
+        if r.package not in causes.setdefault(cause, []):
+            causes[cause].append(r.package)
+    for cause, names in sorted(causes.items()):
+        because = f" because of the inherited {cause}" if cause else ""
+        said.append(f"{listed(names)} {'dies' if len(names) == 1 else 'die'}{because}")
     if failed:
         said.append(f"{listed(failed)} {'does' if len(failed) == 1 else 'do'} not work, without a crash")
     return f"{'; '.join(said)}; {took}."
