@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from hwdiag.advise.environment import known_variable
 from hwdiag.compat.explain import advice, explain, place
 from hwdiag.compat.instructions import title
 from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
+from hwdiag.compat.static import Content
 from hwdiag.show.format import UNKNOWN, plural, seconds
 from hwdiag.show.sections import Section, listed
 from hwdiag.show.table import Table, join_few
@@ -118,6 +120,14 @@ def environment(survey: Survey) -> Section:
     if rows:
         return Section(f"{plural(len(rows), 'inherited variable')} worth a look, and none was seen to kill.", (table,))
     return Section("No inherited variable forces or caps an instruction set.", ())
+
+
+def static_table(contents: Sequence[Content], level: str) -> Table:
+    """The shared objects with code above a level, and those that could not be looked at."""
+    rows = tuple((PurePath(c.path).name, c.words()) for c in contents if c.found or c.note)
+    quiet = len(contents) - len(rows)
+    caption = f"Shared objects with code above {level}; in {quiet} others none was seen"
+    return Table(caption, ("File", "What it contains"), rows)
 
 
 def failures_table(survey: Survey) -> Table:

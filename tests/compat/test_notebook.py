@@ -10,6 +10,7 @@ import papermill
 import pytest
 
 from hwdiag.cli import main
+from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Survey
 from hwdiag.compatibility import FILE, CheckParams, load, parameters, read, start
 from hwdiag.errors import UsageError
@@ -124,3 +125,24 @@ def test_the_command_line(site: Site, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["check", "--python", "/nonexistent/python"]) == 2
     assert main(["check", "--package", "../x"]) == 2
     assert "is not a name of a package" in capsys.readouterr().err
+
+
+def test_the_static_look_on_the_command_line(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "_core.abi3.so"
+    broken.write_bytes(b"rubbish")
+    site.add("native", "raise SystemExit('never imported')", broken)
+    assert main(["check", "--python", site.python, "--package", "native", "--static", "x86-64-v2"]) == 0
+    said = capsys.readouterr().out
+    assert "_core.abi3.so" in said
+    assert "not looked at: not a 64-bit little-endian ELF file" in said
+    assert main(["check", "--static", "x86-64-v9"]) == 2
+    assert "unknown level 'x86-64-v9' (known: x86-64-v2, " in capsys.readouterr().err
+
+
+def test_the_crashes_that_the_readme_tells_are_the_examples() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    for row in read(EXAMPLE).crashed:
+        if row.package in ("polars", "numpy"):
+            assert explain(row) in readme
+            assert row.culprit is not None
+            assert row.culprit.remedies[0].text in readme
