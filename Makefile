@@ -4,6 +4,7 @@
 
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
+NOTEBOOKS := $(NOTEBOOK) notebooks/compatibility.ipynb
 RUN := .venv/bin/python -m
 READY := .venv/ready
 
@@ -46,11 +47,11 @@ lint: $(READY) ## ruff and mypy
 pytest: $(READY) ## the tests under tests/
 	$(RUN) pytest
 
-# The notebook twice: replayed from the recorded example with its outputs compared, and live, where nothing may fail.
-nbval: $(READY) ## run the notebook, replayed and live
+# The notebooks twice: replayed from the recorded example with their outputs compared, and live, where nothing may fail.
+nbval: $(READY) ## run the notebooks, replayed and live
 	HWDIAG_REPLAY="$$PWD/outputs/example/record.json" \
-	    $(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOK)
-	HWDIAG_BUDGET=quick $(RUN) pytest --nbval-lax --nbval-current-env $(NOTEBOOK)
+	    $(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
+	HWDIAG_BUDGET=quick $(RUN) pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
 
 bench: $(READY) ## hwdiag's own costs and ceilings, as a table
 	.venv/bin/python benchmarks/bench.py

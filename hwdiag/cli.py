@@ -85,6 +85,11 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--timeout", metavar="S", help="seconds after which a hanging child is killed (default: 120)")
     check.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    check.add_argument(
+        "--static",
+        metavar="LEVEL",
+        help="run nothing: which files contain code above this level, such as x86-64-v2+avx (dispatch unknown)",
+    )
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -198,7 +203,15 @@ def check_packages(args: argparse.Namespace) -> int:
     from hwdiag.show.progress import terminal_progress
 
     asked = {"python": args.python, "packages": args.package or None, "child_timeout": args.timeout}
-    survey = Check(load({k: v for k, v in asked.items() if v is not None}), terminal_progress(sys.stderr)).checked()
+    check = Check(load({k: v for k, v in asked.items() if v is not None}), terminal_progress(sys.stderr))
+    if args.static is not None:
+        contents = check.contents(args.static)
+        if args.json:
+            print(json.dumps([c.model_dump() for c in contents], indent=1))
+        else:
+            print(compat.static_table(contents, args.static).to_text(terminal_width()))
+        return 0
+    survey = check.checked()
     if args.json:
         print(survey.model_dump_json(indent=1))
     else:

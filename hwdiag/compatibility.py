@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from hwdiag.compat.check import Progress, survey
+from hwdiag.compat.check import Progress, chosen, survey
 from hwdiag.compat.model import Interpreter, Survey
 from hwdiag.compat.packages import list_packages
+from hwdiag.compat.static import LEVELS, Content, contains
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.home import home
 from hwdiag.host.read import read_host
@@ -121,6 +122,25 @@ class Check:
                 progress=self.progress,
             )
         return self.survey
+
+    def contents(self, level: str) -> list[Content]:
+        """What the packages' shared objects contain above a level, half a second for each.
+
+        Raises:
+            UsageError: the level is not known.
+            HwdiagError: the packages could not be listed.
+        """
+        if level not in LEVELS:
+            raise UsageError(f"unknown level {level!r} (known: {', '.join(LEVELS)})")
+        found = self.found()
+        if not found.outcome.ok:
+            raise HwdiagError(f"the packages of {self.python} could not be listed: {found.outcome.detail}")
+        objects = [(p.name, o) for p in chosen(found, self.params.packages) for o in p.shared_objects]
+        contents = []
+        for n, (name, path) in enumerate(objects):
+            self.progress(name, n / len(objects))
+            contents.append(contains(Path(path), level, seconds=0.5))
+        return contents
 
     def run(self) -> Section:
         """Do they import and work?"""

@@ -10,8 +10,8 @@ else
   folder=$1
 fi
 if [ "$folder" != outputs/example ]; then
-  rm -rf outputs/example
   mkdir -p outputs/example
+  rm -rf outputs/example/figures outputs/example/scripts
   cp -r "$folder/record.json" "$folder/figures" "$folder/scripts" outputs/example/
 fi
 $python -m hwdiag report outputs/example >/dev/null

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from hwdiag.measure.child import kill_group, parse_events, tail
+from hwdiag.measure.child import STDERR_TAIL, kill_group, parse_events
 
 PROBE = Path(__file__).with_name("probe.py")
 POLL_S = 0.02
 LOOK_EVERY_S = 0.5
-"""Seconds between looks at a child's threads and at how much it printed."""
+"""Seconds between looks at a child's threads."""
 STUCK_S = 3.0
 """A thread that is in a signal handler for longer has no way out: a report takes milliseconds."""
 FEW_SIGNALS = 4
@@ -73,7 +73,7 @@ class Child:
         kill_group(self.process)
         code = self.process.wait()
         self.stdout.seek(0)
-        end = End(parse_events(self.stdout.read(MAX_PRINTED)), code, tail(self.stderr), **why)
+        end = End(parse_events(self.stdout.read(MAX_PRINTED)), code, end_of(self.stderr), **why)
         self.stdout.close()
         self.stderr.close()
         return end
@@ -85,17 +85,27 @@ class Child:
             return self.end()
         if now - self.started > timeout_s:
             return self.end(ended_for=f"no end after {timeout_s:.0f} s", stuck=self.in_handler and self.in_handler[0])
+        if size_of(self.stdout) + size_of(self.stderr) > MAX_PRINTED:
+            return self.end(ended_for=f"printed more than {MAX_PRINTED >> 20} MiB")
         if now - self.looked < LOOK_EVERY_S:
             return None
         self.looked = now
-        if sum(os.fstat(f.fileno()).st_size for f in (self.stdout, self.stderr)) > MAX_PRINTED:
-            return self.end(ended_for=f"printed more than {MAX_PRINTED >> 20} MiB")
         handler = handler_of(self.process.pid)
         if handler is None or self.in_handler is None or self.in_handler[0] != handler:
             self.in_handler = None if handler is None else (handler, now)
         elif now - self.in_handler[1] > STUCK_S:
             return self.end(stuck=handler)
         return None
+
+
+def size_of(file: TextIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(file.fileno()).st_size
+
+
+def end_of(file: TextIO) -> str:
+    """The end of what a child printed, however long it is."""
+    return os.pread(file.fileno(), STDERR_TAIL, max(0, size_of(file) - STDERR_TAIL)).decode(errors="replace")
 
 
 def handler_of(pid: int) -> str | None:

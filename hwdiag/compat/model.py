@@ -9,7 +9,7 @@ from hwdiag.model import Value
 
 
 class Package(Value):
-    """An installed distribution with native code."""
+    """An installed distribution with native code, its own or that of another one which it is made for."""
 
     name: str
     version: str | None = None

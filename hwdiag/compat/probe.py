@@ -119,6 +119,7 @@ class Witness:
 
     def __init__(self, fd):
         self.fd = fd
+        self.reporter = None
         self.libc = ctypes.CDLL(None)
         self.callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self.handle)
         self.main = threading.main_thread()
@@ -135,16 +136,22 @@ class Witness:
         return None
 
     def handle(self, number, info, context):
-        for s in SIGNALS:  # first of all: whatever goes wrong below ends the process and cannot come back here
-            self.libc.sigaction(int(s), ctypes.byref(Sigaction()), None)
+        me = threading.get_ident()
+        if self.reporter not in (None, me):  # several threads died at once: the first one tells, and ends all
+            while True:
+                self.libc.pause()
         self.libc.alarm(5)
-        report = {"event": "crash", "signal": number}
-        try:
-            report.update(self.look(info, context))
-        except BaseException as error:
-            report["note"] = one_line(error)
-        os.write(self.fd, (json.dumps(report) + "\n").encode())
-        if "pc" not in report:  # sent by kill(2), or not understood: going back might not raise it again
+        again, self.reporter = self.reporter == me, me
+        if not again:  # or the report itself died, of another signal
+            report = {"event": "crash", "signal": number}
+            try:
+                report.update(self.look(info, context))
+            except BaseException as error:
+                report["note"] = one_line(error)
+            os.write(self.fd, (json.dumps(report) + "\n").encode())
+        for s in SIGNALS:
+            self.libc.sigaction(int(s), ctypes.byref(Sigaction()), None)
+        if again or "pc" not in report:  # sent by kill(2), or not understood: going back might not raise it again
             os.kill(os.getpid(), number)  # stays pending until the handler has returned
 
     def look(self, info, context):
@@ -256,11 +263,14 @@ def features_x86():
 
 
 def native_packages():
-    """Installed distributions whose RECORD has shared objects, with what they let one import."""
+    """Installed distributions whose RECORD has shared objects, or that an operation is known for, and their imports.
+
+    The latter may keep their native code in another distribution, as polars does.
+    """
     from importlib import metadata
 
     suffixes = tuple(importlib.machinery.EXTENSION_SUFFIXES)
-    found, seen = {}, set()
+    found, seen, operated = {}, set(), {module for module, _ in OPERATIONS.values()}
     for distribution in metadata.distributions():
         try:
             name, files = distribution.metadata["Name"], [str(f) for f in distribution.files or ()]
@@ -268,13 +278,14 @@ def native_packages():
             if not name or name in seen:  # the first on the path is the one that is imported
                 continue
             seen.add(name)
-            if not shared:
+            imports = import_names(name, files, suffixes)
+            if not shared and not operated.intersection(imports):
                 continue
             root = str(distribution.locate_file(""))
             found[name] = {
                 "name": name,
                 "version": str(distribution.version),
-                "imports": import_names(name, files, suffixes),
+                "imports": imports,
                 "extensions": extension_names(shared, suffixes),
                 "shared_objects": [os.path.join(root, f) for f in shared],
             }

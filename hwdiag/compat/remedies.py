@@ -92,6 +92,14 @@ KNOWN = (
     ),
     Known(
         object=r"libtorch_cpu",
+        symbol=r"fbgemm",
+        kind="build",
+        text="Only quantised operations through FBGEMM need this: use fp32, or an engine of "
+        "torch.backends.quantized.supported_engines other than fbgemm and x86, such as qnnpack.",
+        source=f"{TRIED} with torch 2.13 and 2.15",
+    ),
+    Known(
+        object=r"libtorch_cpu",
         symbol=r"dnnl",
         kind="cap",
         text="ONEDNN_MAX_CPU_ISA=SSE41 keeps oneDNN to its SSE4.1 kernels, at a large loss of speed.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 
 from hwdiag.advise.environment import known_variable
 from hwdiag.compat.explain import advice, explain, place
 from hwdiag.compat.instructions import title
 from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
+from hwdiag.compat.static import Content
 from hwdiag.show.format import UNKNOWN, plural, seconds
 from hwdiag.show.sections import Section, listed
 from hwdiag.show.table import Table, join_few
@@ -46,10 +48,14 @@ def verdict(survey: Survey) -> str:
     if not crashed and not failed:
         return f"All of it runs: {took}, none died."
     said = []
-    if crashed:
-        variables = {r.culprit.variable for r in survey.crashed if r.culprit and r.culprit.variable}
-        blamed = f", because of the inherited {listed(sorted(variables))}" if variables else ""
-        said.append(f"{listed(crashed)} {'dies' if len(crashed) == 1 else 'die'}{blamed}")
+    causes: dict[str, list[str]] = {}
+    for r in survey.crashed:
+        cause = r.culprit.variable if r.culprit and r.culprit.variable else ""
+        if r.package not in causes.setdefault(cause, []):
+            causes[cause].append(r.package)
+    for cause, names in sorted(causes.items()):
+        because = f" because of the inherited {cause}" if cause else ""
+        said.append(f"{listed(names)} {'dies' if len(names) == 1 else 'die'}{because}")
     if failed:
         said.append(f"{listed(failed)} {'does' if len(failed) == 1 else 'do'} not work, without a crash")
     return f"{'; '.join(said)}; {took}."
@@ -114,6 +120,14 @@ def environment(survey: Survey) -> Section:
     if rows:
         return Section(f"{plural(len(rows), 'inherited variable')} worth a look, and none was seen to kill.", (table,))
     return Section("No inherited variable forces or caps an instruction set.", ())
+
+
+def static_table(contents: Sequence[Content], level: str) -> Table:
+    """The shared objects with code above a level, and those that could not be looked at."""
+    rows = tuple((PurePath(c.path).name, c.words()) for c in contents if c.found or c.note)
+    quiet = len(contents) - len(rows)
+    caption = f"Shared objects with code above {level}; in {quiet} others none was seen"
+    return Table(caption, ("File", "What it contains"), rows)
 
 
 def failures_table(survey: Survey) -> Table:

@@ -177,3 +177,24 @@ def test_under_emulation_the_emulated_cpu_counts(
         assert (row.culprit.signal, row.culprit.needs, row.culprit.cpu_has) == ("SIGILL", needs, False)
         assert (row.culprit.instruction, row.culprit.symbol) == ("vpaddd ymm0, ymm0, ymm1", "multiply")
         assert Path(row.culprit.object or "") == site.folder / "new" / "libnew.so"
+
+
+MANY_C = r"""
+#include <pthread.h>
+static void *die(void *x) { for (;;) __asm__ volatile ("ud2"); return x; }
+void multiply(void) {
+    pthread_t t[8];
+    for (int i = 0; i < 8; i++) pthread_create(t + i, 0, die, 0);
+    pthread_join(*t, 0);
+}
+"""
+
+
+def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Callable[[str, str], Path]) -> None:
+    """The first one's report must be out before the others' end the process: OpenBLAS's threads all die together."""
+    file = shared_object("libmany", MANY_C)
+    site.add("many", CALL.format(file=file.name).replace("PyDLL", "CDLL"), file)
+    for _ in range(5):
+        culprit = only(site.python, "many").culprit
+        assert culprit is not None
+        assert (culprit.signal, culprit.instruction) == ("SIGILL", "ud2"), culprit.limited

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Store the replayed outputs of outputs/example/compatibility.json in the compatibility notebook. With FILE, take that
+# check as the example first: one made by "hwdiag check --json", whose paths are its own. Usage: tools/example-compat.sh [FILE]
+set -eu
+cd "$(dirname "$0")/.."
+if [ $# -gt 0 ]; then
+    cp "$1" outputs/example/compatibility.json
+fi
+HWDIAG_REPLAY="$PWD/outputs/example/record.json" .venv/bin/python -m nbconvert --to notebook --execute --inplace \
+    notebooks/compatibility.ipynb
