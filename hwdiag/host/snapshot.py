@@ -111,7 +111,7 @@ def package(recorder: Recorder, host: Host, *, with_names: bool = False) -> tupl
         links={rename(k): v if with_names else _scrub(v.encode(), secrets).decode() for k, v in recorder.links.items()},
         present=tuple(sorted(rename(p) for p in recorder.present)),
         failures={rename(k): v for k, v in recorder.failures.items()},
-        outputs=recorder.outputs,
+        outputs={k: "\n".join(m[0] for m in KEPT_OUTPUT.finditer(v)) for k, v in recorder.outputs.items()},
     )
     return manifest, files
 
@@ -141,6 +141,9 @@ KEPT_LINES = {
     "/proc/cpuinfo": re.compile(r"(?!(Serial|serial)\b).*"),  # a Raspberry Pi tells its serial number
 }
 """Of files that hold more than the readers need, the lines that are kept."""
+
+KEPT_OUTPUT = re.compile(r'^\s*-m(?:arch|cpu)=[ \t]+\S+$|"-target-cpu" "[^"]+"', re.MULTILINE)
+"""Of what compilers print, what is read: the rest names folders, and so users."""
 
 CMDLINE_SECRETS = re.compile(
     r"(root|resume|ip|nfsroot|rd\.[\w.]+|cryptdevice|luks[\w.]*|systemd\.hostname|hostname|BOOT_IMAGE|netroot|ds"

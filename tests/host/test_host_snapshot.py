@@ -137,6 +137,15 @@ def test_a_snapshot_names_nobody_unless_asked(chatty: Path, tmp_path: Path) -> N
     assert "clearcpuid=avx2" in (again.system.cmdline or "")
 
 
+def test_a_compilers_folders_are_left_out(tmp_path: Path) -> None:
+    recorder = Recorder(str(tmp_path))
+    host = read_host(recorder)
+    clang = '"clang" "-target-cpu" "znver4" "-fdebug-compilation-dir=/home/alice"\n'
+    recorder.outputs |= {"gcc": "  -march=         \tznver3\n  -mtune=  x\n", "clang": clang}
+    manifest, _ = package(recorder, host)
+    assert manifest.outputs == {"gcc": "  -march=         \tznver3", "clang": '"-target-cpu" "znver4"'}
+
+
 def test_a_file_that_could_not_be_read_is_still_a_gap(tmp_path: Path) -> None:
     class Denied(Recorder):
         def _read(self, path: str, limit: int) -> bytes:
