@@ -311,8 +311,15 @@ def import_names(distribution, files, suffixes):
     return sorted(public, key=lambda n: n.lower() != re.sub(r"[-.]+", "_", distribution).lower())
 
 
+VARIANT = re.compile(r"(^|[_\d])(avx|sse|fma|bmi|neon|sve|amx|x86_64_v)\w*$", re.IGNORECASE)
+
+
 def extension_names(shared, suffixes):
-    """Dotted names of extension modules; tests of their own are nobody's stack."""
+    """Dotted names of extension modules; tests of their own are nobody's stack.
+
+    Variants for one instruction set are the package's to choose among: loaded by name, ``metrics_cpp_avx2`` of
+    RapidFuzz dies on a CPU where RapidFuzz itself runs.
+    """
     names = []
     for path in shared:
         suffix = next((s for s in suffixes if path.endswith(s)), None)
@@ -320,7 +327,7 @@ def extension_names(shared, suffixes):
             continue
         name = path[: -len(suffix)].replace("/", ".")
         parts = name.split(".")
-        if all(p.isidentifier() for p in parts) and not any("test" in p for p in parts):
+        if all(p.isidentifier() for p in parts) and not any("test" in p or VARIANT.search(p) for p in parts):
             names.append(name[: -len(".__init__")] if parts[-1] == "__init__" else name)
     return names
 

@@ -14,10 +14,11 @@ from tests.conftest import make_software
 READERS = {
     "OMP_NUM_THREADS": "any OpenMP", "OMP_WAIT_POLICY": "any OpenMP", "OMP_PROC_BIND": "any OpenMP",
     "OMP_PLACES": "any OpenMP", "GOMP_CPU_AFFINITY": "any OpenMP", "GOMP_SPINCOUNT": "libgomp",
-    "KMP_AFFINITY": "libiomp5 or libomp", "KMP_BLOCKTIME": "libiomp5 or libomp", "MKL_NUM_THREADS": "any OpenMP",
+    "KMP_AFFINITY": "libiomp5 or libomp", "KMP_BLOCKTIME": "libiomp5 or libomp", "KMP_SETTINGS": "libiomp5 or libomp",
+    "MKL_NUM_THREADS": "MKL",
     "MKL_ENABLE_INSTRUCTIONS": "MKL", "MKL_CBWR": "MKL", "MKL_VERBOSE": "MKL", "ONEDNN_MAX_CPU_ISA": "oneDNN",
     "DNNL_MAX_CPU_ISA": "oneDNN", "ONEDNN_VERBOSE": "oneDNN", "ATEN_CPU_CAPABILITY": "ATen",
-    "OPENBLAS_NUM_THREADS": "any OpenMP", "OPENBLAS_CORETYPE": "OpenBLAS", "NPY_DISABLE_CPU_FEATURES": "NumPy",
+    "OPENBLAS_NUM_THREADS": "OpenBLAS", "OPENBLAS_CORETYPE": "OpenBLAS", "NPY_DISABLE_CPU_FEATURES": "NumPy",
     "NUMEXPR_NUM_THREADS": "numexpr", "NUMEXPR_MAX_THREADS": "numexpr", "FAISS_OPT_LEVEL": "faiss",
     "POLARS_SKIP_CPU_CHECK": "polars", "PYTORCH_ALLOC_CONF": "PyTorch's allocators",
     "PYTORCH_CUDA_ALLOC_CONF": "PyTorch's allocators", "THP_MEM_ALLOC_ENABLE": "PyTorch's allocators",

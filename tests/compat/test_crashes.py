@@ -198,3 +198,16 @@ def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Cal
         culprit = only(site.python, "many").culprit
         assert culprit is not None
         assert (culprit.signal, culprit.instruction) == ("SIGILL", "ud2"), culprit.limited
+
+
+def test_a_variable_is_named_where_it_only_hides_the_next_failure(
+    site: Site, shared_object: Callable[[str, str], Path]
+) -> None:
+    file = shared_object("libforced", c_source("0f0b"))
+    call = CALL.format(file=file.name).replace("ctypes.PyDLL", "os.environ.get('OPENBLAS_CORETYPE') and ctypes.PyDLL")
+    site.add("forced", call + "raise RuntimeError('another fault')", file)
+    row = only(site.python, "forced", env={"PATH": "/usr/bin:/bin", "OPENBLAS_CORETYPE": "Zen9"})
+    assert row.culprit is not None
+    assert row.culprit.variable == "OPENBLAS_CORETYPE=Zen9"
+    assert "got past this crash, and ended elsewhere" in row.culprit.remedies[0].text
+    assert row.culprit.remedies[0].works is None

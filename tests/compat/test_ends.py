@@ -84,14 +84,16 @@ def test_torch_is_asked_for_where_it_is_missing() -> None:
 def test_packages_with_native_code_are_listed_with_their_import_names(site: Site, tmp_path: Path) -> None:
     native = tmp_path / "_core.abi3.so"
     native.write_bytes(b"\x7fELF")
-    site.add("opencv_like", "", native, version="5.0")
+    variant = tmp_path / "_core_avx2.abi3.so"
+    variant.write_bytes(b"\x7fELF")
+    site.add("opencv_like", "", native, variant, version="5.0")
     site.add("pure", "")
     found = list_packages(site.python)
     assert found.outcome.ok
     (package,) = [p for p in found.packages if p.name in ("opencv_like", "pure")]
     assert (package.version, package.imports) == ("5.0", ("opencv_like",))
     assert package.extensions == ("opencv_like._core",)
-    assert package.shared_objects == (str(site.folder / "opencv_like" / "_core.abi3.so"),)
+    assert package.shared_objects[0] == str(site.folder / "opencv_like" / "_core.abi3.so")
     numpy = next(p for p in found.packages if p.name == "numpy")
     assert numpy.imports == ("numpy",)
     assert "numpy._core._multiarray_umath" in numpy.extensions
