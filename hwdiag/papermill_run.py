@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
@@ -48,6 +49,10 @@ def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
         raise failure from None
     except OSError as error:
         raise HwdiagError(f"the notebook could not be run: {error}") from None
+    except KeyboardInterrupt:
+        # Tasks that wait for the dead kernel would each print a traceback while Python shuts down.
+        logging.getLogger("asyncio").disabled = True
+        raise
     finally:
         running.unlink(missing_ok=True)
     return {**summary, "notebook": str(executed)}
