@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hwdiag.measure.model import BASELINE, OVERALL, Comparison, Estimate, Measurement, Phase
@@ -39,20 +39,32 @@ class Pairing:
     measurements: tuple[str, ...]
 
 
+Hope = tuple[str, str]
+"""A candidate and the scope on which the screening gave hope for it."""
+
+
 def compare_all(
-    measurements: Sequence[Measurement], phase: Phase, overall_of: Sequence[str], min_effect: float
+    measurements: Sequence[Measurement],
+    phase: Phase,
+    overall_of: Sequence[str],
+    min_effect: float,
+    hopes: Collection[Hope] = (),
 ) -> tuple[Comparison, ...]:
     """Every Launch of a phase on the CPU against the default, overall and on each workload.
 
-    The more comparisons, the likelier one of them looks good by chance, so each gain must be significant among all.
+    The more comparisons, the likelier one of them looks good by chance. So only the ``hopes``, which were chosen before
+    these measurements were made, can be shown to be better, and each of them must be significant among all.
     """
     seen = [m for m in measurements if m.phase == phase and m.device == "cpu"]
     launches, workloads = (list(dict.fromkeys(getattr(m, what) for m in seen)) for what in ("launch", "workload"))
     scopes = [(OVERALL, list(overall_of)), *((w, [w]) for w in workloads)]
     pairings = [pair(seen, name, *scope) for name in launches if name != BASELINE for scope in scopes]
     pairings = [p for p in pairings if p.ratios]
-    p_values = holm([faster_p(p.ratios) for p in pairings])
-    return tuple(compared(p, p_value, phase, min_effect) for p, p_value in zip(pairings, p_values, strict=True))
+    tested = [p for p in pairings if (p.candidate, p.scope) in hopes]
+    p_values = dict(
+        zip(((p.candidate, p.scope) for p in tested), holm([faster_p(p.ratios) for p in tested]), strict=True)
+    )
+    return tuple(compared(p, p_values.get((p.candidate, p.scope)), phase, min_effect) for p in pairings)
 
 
 def pair(seen: Sequence[Measurement], candidate: str, scope: str, workloads: Sequence[str]) -> Pairing:
@@ -80,7 +92,7 @@ def block_times(measurements: Iterable[Measurement], launch: str, workloads: Seq
     return {block: geometric_mean(times) for block, times in blocks.items() if len(times) == len(workloads)}
 
 
-def compared(pairing: Pairing, p_value: float, phase: Phase, min_effect: float) -> Comparison:
+def compared(pairing: Pairing, p_value: float | None, phase: Phase, min_effect: float) -> Comparison:
     """The judged comparison."""
     speedup = median_interval(pairing.ratios)
     verdict, why = judge(speedup, p_value, min_effect)

@@ -206,7 +206,8 @@ class Comparison(Value):
     speedup: Interval
     """Baseline's time over the candidate's: 1.10 is 10 % faster."""
     p_value: float | None = None
-    """Of "faster" by chance: one-sided Wilcoxon signed-rank test, corrected by Holm's method over its phase."""
+    """Of "faster" by chance: one-sided Wilcoxon signed-rank test, corrected by Holm's method over all that were
+    planned; None where none was."""
     verdict: Verdict
     """``same`` if the whole interval lies within the minimum effect; ``better`` or ``worse`` only if the interval
     excludes 1 and the median is at least the minimum effect away from it, ``better`` moreover only if ``p_value`` is

@@ -39,9 +39,10 @@ def search(
     if not names:
         return screened
     chosen = [launch for launch in launches if launch.name in (BASELINE, *names)]
-    deciding = {c.workload for c in screened if c.candidate in names and promising(c, min_effect)} | set(overall_of)
+    hopes = {(c.candidate, c.workload) for c in screened if c.candidate in names and promising(c, min_effect)}
+    deciding = {scope for _, scope in hopes} | set(overall_of)
     campaign.run_blocks(chosen, [w for w in workloads if w.name in deciding], budget.confirm_blocks, "confirm")
-    return (*screened, *compare_all(campaign.measurements, "confirm", overall_of, min_effect))
+    return (*screened, *compare_all(campaign.measurements, "confirm", overall_of, min_effect, hopes))
 
 
 def finalists(screened: Sequence[Comparison], most: int, min_effect: float) -> tuple[str, ...]:

@@ -67,17 +67,20 @@ def geometric_mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def judge(speedup: Interval, p_value: float, min_effect: float) -> tuple[Verdict, str]:
+def judge(speedup: Interval, p_value: float | None, min_effect: float) -> tuple[Verdict, str]:
     """Verdict and its reason in words, for a smallest effect worth a change (0.03 is 3 %).
 
     ``better`` and ``worse`` need an interval that excludes 1 *and* a median at least ``min_effect`` away from it;
-    ``better``, which makes somebody change something, needs a corrected ``p_value`` below ``ALPHA`` too.
+    ``better``, which makes somebody change something, needs a corrected ``p_value`` below ``ALPHA`` too, and so a test
+    that was planned.
     ``same`` needs the whole interval within ``min_effect``; all else is ``undecided``.
     """
     if speedup.processes < MIN_PAIRS:
         return "undecided", f"at least {MIN_PAIRS} pairs are needed to decide"
     worth, loss = 1 + min_effect, 1 / (1 + min_effect)
-    if speedup.low > 1 and speedup.median >= worth and p_value < ALPHA:
+    if p_value is None and speedup.low > 1 and speedup.median >= worth:
+        return "undecided", "the screening gave no hope for it, so it was not tested"
+    if p_value is not None and speedup.low > 1 and speedup.median >= worth and p_value < ALPHA:
         return "better", f"the interval excludes 1, and the gain is at least {min_effect:.0%} (p = {p_value:.2g})"
     if speedup.low > 1 and speedup.median >= worth:
         return "undecided", f"among so many comparisons it may be chance (p = {p_value:.2g})"

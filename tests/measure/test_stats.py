@@ -57,6 +57,7 @@ def test_holms_correction() -> None:
 def test_verdicts(speedup: Interval, verdict: str) -> None:
     assert judge(speedup, 0.001, 0.03)[0] == verdict
     if verdict == "better":
+        assert judge(speedup, None, 0.03)[0] == "undecided"
         assert judge(speedup, 0.2, 0.03) == ("undecided", "among so many comparisons it may be chance (p = 0.2)")
 
 
