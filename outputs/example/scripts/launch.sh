@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command the way that was fastest on vm when hwdiag 0.1.0 measured it (2026-11-20T14:11:14Z).
+# Runs a command the way that was fastest on vm when hwdiag 0.1.0 measured it (2026-11-20T15:24:06Z).
 # Overall (resnet18, gpt2): keep what you have, undecided
 # It sets this for the one command only and changes nothing on the host: to take it back, start the command without it.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
@@ -7,7 +7,7 @@
 set -euo pipefail
 
 WHAT='nothing set: as it runs today'
-WHY='The nearest, '"'"'tcmalloc_minimal'"'"', gave 1.02x (95 % interval 0.98 to 1.09, 10 pairs of processes): the interval holds both a change worth making (over 3%) and none.'
+WHY='The nearest, '"'"'tcmalloc_minimal'"'"', gave 1.05x (95 % interval 0.93 to 1.21, 9 pairs of processes): the interval holds both a change worth making (over 3%) and none.'
 HOST=vm
 ARCH=x86_64
 CPUS=2
