@@ -35,6 +35,7 @@ from hwdiag.params import Profile, interpreter
 from hwdiag.record import store
 from hwdiag.record.model import EmittedFile, Record
 from hwdiag.show.report import figures, render_report
+from hwdiag.words import now
 
 LIBRARIES = ("pydantic", "numpy", "scipy", "matplotlib", "psutil", "nvidia-ml-py", "papermill")
 DEVICE_BLOCKS = 3
@@ -57,7 +58,7 @@ class Run:
         self.profile = profile
         self.progress = progress
         self.python = interpreter(profile)
-        self.started_at = store.now()
+        self.started_at = now()
         host = read_host(Root.open(profile.snapshot))
         shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
         self.name = store.folder_name(profile.host, shown or host.system.hostname)
@@ -166,7 +167,7 @@ class Run:
             EmittedFile(path="report.html", what="The report, one file, readable offline"),
             EmittedFile(path=store.FILE, what="The record: all of it, for machines"),
         ]
-        self._learn(files=tuple(files), finished_at=store.now(), complete=True)
+        self._learn(files=tuple(files), finished_at=now(), complete=True)
         self._write("report.html", render_report(self.record), "")
         store.save(self.record, self.folder)
         return self.record

@@ -13,6 +13,7 @@ from hwdiag.host.cpulist import format_cpulist
 from hwdiag.measure.candidates import kind_launches
 from hwdiag.measure.model import Measurement
 from hwdiag.measure.software import ELSEWHERE
+from hwdiag.words import plural
 
 Said = Finding | Check
 
@@ -20,11 +21,6 @@ STEAL_SHARE = 0.02
 """Steal time above which the hypervisor's other guests show in the figures."""
 OTHER_CPU = 0.25
 """CPUs kept busy by other processes above which they show in the figures."""
-
-
-def plural(number: int, noun: str) -> str:
-    """``1 thread``, ``2 threads``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:

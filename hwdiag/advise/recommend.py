@@ -8,6 +8,7 @@ from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Recommendation
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import OVERALL, Comparison, Interval
+from hwdiag.words import plural
 
 
 def recommend(e: Evidence) -> tuple[Recommendation, ...]:
@@ -92,8 +93,7 @@ def ratio_text(speedup: Interval) -> str:
 def interval_text(speedup: Interval) -> str:
     """The ratio with what its interval is and rests on."""
     interval = f"95 % interval {speedup.low:.2f} to {speedup.high:.2f}"
-    pairs = "pair" if speedup.processes == 1 else "pairs"
-    return f"{speedup.median:.2f}x ({interval}, {speedup.processes} {pairs} of processes)"
+    return f"{speedup.median:.2f}x ({interval}, {plural(speedup.processes, 'pair')} of processes)"
 
 
 def risk_of(launch: Launch, e: Evidence) -> str:

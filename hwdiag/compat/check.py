@@ -17,7 +17,7 @@ from hwdiag.compat.remedies import normalised
 from hwdiag.errors import UsageError
 from hwdiag.measure.child import SIGNAL_MEANING, last_line
 from hwdiag.measure.model import Outcome
-from hwdiag.record.store import now
+from hwdiag.words import now
 
 Progress = Callable[[str, float], None]
 

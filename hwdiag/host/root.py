@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from datetime import datetime, timezone
 from typing import Literal
 
 from hwdiag.errors import UsageError
 from hwdiag.host.cpulist import parse_cpulist
 from hwdiag.host.model import Gap, Gpu
+from hwdiag.words import now
 
 MAX_BYTES = 1 << 20
 """Most bytes read of an ordinary file. Kernel attributes are one page, tables a few hundred kB."""
@@ -283,7 +283,7 @@ class Root:
     @property
     def read_at(self) -> str:
         """When the facts were true, as far as it is known: UTC, ISO 8601."""
-        return datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return now()
 
     # Inside
 

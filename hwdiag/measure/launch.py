@@ -10,6 +10,7 @@ from typing import Literal
 
 from hwdiag.host.cpulist import CpuList, format_cpulist
 from hwdiag.model import Value
+from hwdiag.words import plural
 
 
 class Allocator(Value):
@@ -48,7 +49,7 @@ class Launch(Value):
         """What it sets, in words: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""
         parts = []
         if self.threads is not None:
-            parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
+            parts.append(plural(self.threads, "thread"))
         if self.cpus is not None:
             parts.append(f"on CPUs {format_cpulist(self.cpus)}")
         if self.memory is not None:

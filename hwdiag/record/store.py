@@ -6,7 +6,6 @@ import json
 import os
 import re
 import tempfile
-from datetime import datetime, timezone
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,11 +16,6 @@ from hwdiag.record.model import SCHEMA_VERSION, Record
 FILE = "record.json"
 MAX_BYTES = 64 * 2**20
 """A larger file is not a record of ours: thorough runs on large hosts stay below 5 MiB."""
-
-
-def now() -> str:
-    """The present time, UTC, ISO 8601 to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def folder_name(host: str, hostname: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from hwdiag.measure.model import Interval
+from hwdiag.words import plural as plural
 
 UNKNOWN = "unknown"
 
@@ -134,12 +135,6 @@ def measured(value: float, low: float, high: float, unit: str) -> str:
 def percent(share: float) -> str:
     """A share of 1: ``83 %``, ``2.1 %``."""
     return f"{_exact(share * 100)} %" if abs(share) < 0.1 else f"{share * 100:.0f} %"
-
-
-def plural(number: float, noun: str, nouns: str | None = None) -> str:
-    """``1 core``, ``2 cores``."""
-    text = f"{number:g}" if isinstance(number, float) else str(number)
-    return f"{text} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def shorten(text: str, limit: int) -> str:

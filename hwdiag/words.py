@@ -1,0 +1,16 @@
+"""Words that every room writes: counts with their noun, and moments."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def plural(number: float, noun: str, nouns: str | None = None) -> str:
+    """``1 core``, ``2 cores``."""
+    text = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{text} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def now() -> str:
+    """The present time, UTC, ISO 8601 to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
