@@ -10,7 +10,7 @@ from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Estimate, Measurement, Outcome, Software, Workload
+from hwdiag.measure.model import Comparison, Estimate, Measurement, Noise, Outcome, Software, Step, Workload
 from hwdiag.model import Value
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -48,6 +48,9 @@ class Record(Value):
     """Workloads whose geometric mean is "overall"."""
     measurements: tuple[Measurement, ...] = ()
     estimates: tuple[Estimate, ...] = ()
+    noise: Noise | None = None
+    steps: tuple[Step, ...] = ()
+    """The search for a Launch, question by question."""
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     findings: tuple[Finding, ...] = ()

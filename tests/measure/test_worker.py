@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hwdiag.measure.candidates import find_allocators, with_threads
 
 from hwdiag.host.model import Host
 from hwdiag.measure import worker
 from hwdiag.measure.budget import Budget
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.candidates import find_allocators, with_threads
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Workload
 from hwdiag.measure.workloads import catalogue, conv2d, gpt2, matmul, memory_workloads, resnet18
