@@ -51,6 +51,8 @@ def tune(
     begun = campaign.remaining_s
     for _ in range(campaign.budget.noise_blocks):
         campaign.run([DEFAULT, TWIN], workloads, "noise")
+    if not any(m.outcome.ok for m in campaign.measurements if m.launch == BASELINE and m.workload in overall_of):
+        questions = ()  # there is nothing to compare with
     tried = Tried(campaign, deciding)
     deadline = campaign.clock() + campaign.remaining_s - CONFIRM_SHARE * begun
     exploration = Exploration(tried.measure, DEFAULT, deadline, campaign.budget.rounds, campaign.clock)
