@@ -119,7 +119,7 @@ class Campaign:
         return fresh
 
     def _used(self) -> float:
-        return min(1.0, 1 - self.remaining_s / self.budget.total_s)
+        return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0
 
     def _read(
         self, players: Sequence[Player], disturbance: Disturbance, block: int, phase: Phase, device: str

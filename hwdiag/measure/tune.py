@@ -49,7 +49,7 @@ def tune(
     """
     deciding = [w for w in workloads if w.name in overall_of]
     begun = campaign.remaining_s
-    for _ in range(campaign.budget.noise_blocks):
+    for _ in range(campaign.budget.noise_blocks if begun > 0 else 0):
         campaign.run([DEFAULT, TWIN], workloads, "noise")
     if not any(m.outcome.ok for m in campaign.measurements if m.launch == BASELINE and m.workload in overall_of):
         questions = ()  # there is nothing to compare with
