@@ -191,9 +191,13 @@ def test_a_launch_that_cannot_be(
 
 
 def test_an_interruption_leaves_nothing_running(nap: Callable[[], str]) -> None:
-    with pytest.raises(KeyboardInterrupt), Running(Command(argv=("sh", "-c", f"setsid {nap()} & {nap()}")), DEFAULT):
-        time.sleep(0.5)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with Running(Command(argv=("sh", "-c", f"setsid {nap()} & {nap()}")), DEFAULT):
+            time.sleep(0.5)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
 
 
 def test_a_parent_that_is_killed_leaves_nothing_running(nap: Callable[[], str], tmp_path: Path) -> None:
