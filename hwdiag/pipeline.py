@@ -147,10 +147,11 @@ class Run:
         host, software, here = self.record.host, self.record.software, self.record.host.is_here
         vendor_check = build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None
         return (
-            dispatch(host, software, vendor_check),
+            # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
             placement(host, software, threads=self.profile.threads),
             runtime(host, software),
             heap(host, software, find_allocators(software.prefix) if here else ()),
+            dispatch(host, software, vendor_check),
         )
 
     @cached_property

@@ -91,7 +91,7 @@ def test_a_missing_allocator_is_warned_of_and_not_preloaded(tmp_path: Path, here
     launch = Launch(name="jemalloc", allocator=Allocator(name="jemalloc", path="/nonexistent/libjemalloc.so.2"))
     done = run(write(tmp_path, launch, here), "sh", "-c", "echo [$LD_PRELOAD]", LD_PRELOAD="")
     assert done.stdout == "[]\n"
-    assert "libjemalloc.so.2 is not installed any more" in done.stderr
+    assert "libjemalloc.so.2 is not there any more" in done.stderr
 
 
 def test_an_inherited_preload_is_kept_behind_the_allocator(tmp_path: Path, here: Host) -> None:
