@@ -78,9 +78,10 @@ def run_child(launch: Launch, python: str, task: dict[str, Any], *, timeout_s: f
 
 def child_environment(launch: Launch) -> dict[str, str]:
     """The inherited environment with the Launch's variables, the allocator in front of what is preloaded already."""
-    env = {**os.environ, **launch.environment()}
+    inherited = {name: value for name, value in os.environ.items() if name not in launch.unset}
+    env = {**inherited, **launch.environment()}
     if launch.allocator is not None:
-        env["LD_PRELOAD"] = ":".join(filter(None, (launch.allocator.path, os.environ.get("LD_PRELOAD"))))
+        env["LD_PRELOAD"] = ":".join(filter(None, (launch.allocator.path, inherited.get("LD_PRELOAD"))))
     return env
 
 

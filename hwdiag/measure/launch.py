@@ -39,6 +39,8 @@ class Launch(Value):
     allocator: Allocator | None = None
     env: dict[str, str] = {}
     """Further environment variables, such as ``MKL_NUM_THREADS`` where MKL is what torch uses."""
+    unset: tuple[str, ...] = ()
+    """Inherited variables that it takes away."""
 
     @property
     def is_default(self) -> bool:
@@ -62,6 +64,7 @@ class Launch(Value):
         if self.allocator is not None:
             parts.append(self.allocator.name)
         parts += [f"{k}={v}" for k, v in sorted(self.env.items()) if not k.endswith("_NUM_THREADS")]
+        parts += [f"without {name}" for name in self.unset]
         return ", ".join(parts) or "nothing set: as it runs today"
 
     def environment(self) -> dict[str, str]:
