@@ -16,9 +16,11 @@ from pathlib import Path
 
 from hwdiag import __version__
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult
+from hwdiag.advise.findings import consult, sorted_out
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
+from hwdiag.compat import advice as compat
+from hwdiag.compat.check import survey
 from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.errors import HwdiagError
 from hwdiag.estimate.ceilings import ceilings
@@ -89,7 +91,12 @@ class Run:
         """Ask the target interpreter's torch what it is. On another host than this one, nobody can be asked."""
         if not self.record.host.is_here:
             return self._learn(software=NOT_HERE)
-        return self._learn(software=probe_software(self.python, timeout_s=self.profile.child_timeout))
+        timeout_s = self.profile.child_timeout
+        software = probe_software(self.python, timeout_s=timeout_s)
+        if software.outcome.kind == "not-started":
+            return self._learn(software=software)
+        found = survey(self.python, packages=compat.NEEDED, timeout_s=timeout_s, cpu=self.record.host.cpu.model)
+        return self._learn(software=software, compatibility=found)
 
     def plan(self) -> Record:
         """Decide which workloads are measured, and which questions are asked about the way to start them."""
@@ -168,7 +175,13 @@ class Run:
             **{name: getattr(r, name) for name in Evidence.model_fields if name in Record.model_fields},
         )
         findings, checks = consult(evidence)
+        if r.compatibility is not None:
+            findings, checks = sorted_out((*findings, *checks, *compat.consult(r.compatibility)))
         recommendations = recommend(evidence)
+        if r.compatibility is not None and r.compatibility.cure is not None and not recommendations:
+            launch, needed = compat.needed_launch(r.compatibility.cure)
+            recommendations = (needed,)
+            self._learn(launches=(*r.launches, launch))
         return self._learn(
             findings=findings,
             checks=checks,
@@ -214,6 +227,8 @@ class Run:
 
     def _script(self, recommendation: Recommendation) -> str:
         launch = self._launch(recommendation)
+        if self.record.compatibility is not None:
+            launch = compat.with_cure(launch, self.record.compatibility.cure)
         return render_launch_script(launch, recommendation, self.record.host, made_at=self.started_at)
 
     def _launch(self, recommendation: Recommendation) -> Launch:

@@ -14,6 +14,7 @@ from hwdiag.measure.model import Software
 from hwdiag.measure.software import ELSEWHERE
 from hwdiag.record.model import Record
 from hwdiag.show import tables
+from hwdiag.show.compat import packages_table
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, duration, plural, ratio, size, utc
 from hwdiag.show.table import Ids, Table, is_anchor
@@ -58,6 +59,7 @@ def render_report(record: Record) -> str:
         failed=[m for m in record.measurements if not m.outcome.ok],
         tables=tables,
         engines=tables.engines_table(record),
+        compatibility=packages_table(record.compatibility) if record.compatibility else None,
         linked=linked,
         style=templates.get_template("report.css").render(),
         script=script,

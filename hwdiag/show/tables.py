@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hwdiag.advise.environment import IMAGINED_CAPS, caps_of
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.model import Build, Cache, Disk, Gpu, Hidden, Host, NumaNode
 from hwdiag.measure.launch import Launch
@@ -228,6 +229,8 @@ def software_table(software: Software) -> Table:
         ("CUDA of torch", software.cuda or ("none: a CPU build" if software.torch_version else None)),
         ("CUDA devices", ", ".join(software.cuda_devices) or software.cuda_note),
         ("CPU kernels", software.cpu_capability),
+        ("Can be capped by", "; ".join(caps_of(software)) if software.outcome.ok else None),
+        ("Caps nothing", ", ".join(IMAGINED_CAPS) if software.outcome.ok else None),
         ("MKL", yes[software.mkl]),
         ("oneDNN", yes[software.onednn]),
         ("Threads", software.threads and f"{software.threads} intra-op, {software.interop_threads or '?'} inter-op"),

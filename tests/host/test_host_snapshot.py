@@ -101,7 +101,8 @@ def chatty(tmp_path: Path) -> Path:
         "/proc/sys/kernel/random/boot_id": "11111111-2222-3333-4444-555555555555\n",
         "/proc/version": "Linux version 6.1.0 (alice@marvin) (gcc 12) #1 SMP\n",
         "/proc/cmdline": "BOOT_IMAGE=/marvin/vmlinuz root=UUID=11111111-2222-3333-4444-555555555555 quiet "
-        "ip=192.168.7.8::1 nfsroot=fileserver.example.org:/x BOOTIF=00:1a:2b:3c:4d:5e clearcpuid=avx2 x=ftp://alice@y\n",
+        "ip=192.168.7.8::1 nfsroot=fileserver.example.org:/x BOOTIF=00:1a:2b:3c:4d:5e clearcpuid=avx2 x=ftp://alice@y "
+        "init=/home/alice/init -- --owner alice\n",
         "/proc/self/cgroup": f"0::{group}\n",
         "/proc/self/status": "Name:\talice\nCpus_allowed_list:\t0-1\nMems_allowed_list:\t0\n",
         "/proc/self/mountinfo": "1 2 0:1 / /home/alice rw - nfs fileserver.example.org:/x rw\n"

@@ -48,8 +48,8 @@ def search_steps(record: Record) -> Figure | None:
 
 _CAPTION = (
     "The search, question by question: speed over today's default in the races. Filled dots were taken on, and the "
-    "next question started from them; crosses were dropped early. These figures chose what to measure afresh; they are no "
-    "evidence by themselves, since the luckiest of many looks best."
+    "next question started from them; crosses were dropped early. These figures chose what to measure afresh; they are "
+    "no evidence by themselves, since the luckiest of many looks best."
 )
 
 
