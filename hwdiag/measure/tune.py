@@ -59,7 +59,7 @@ def tune(
     exploration = Exploration(tried.measure, DEFAULT, deadline, campaign.budget.rounds, campaign.clock)
     for question in questions:
         exploration.ask(question if risky else without_risk(question))
-    offers = [] if risky else [exploration.best.plus(o) for q in questions for o in q.options if o.risk]
+    offers = [] if risky else [o for q in questions for o in q.options if o.risk]
     finalists = choose(exploration, tried, min_effect, offers)[: campaign.budget.finalists]
     noise = noise_of(campaign.measurements, overall_of)
     if finalists:

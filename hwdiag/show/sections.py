@@ -10,6 +10,7 @@ from html import escape
 from hwdiag.measure.model import OVERALL
 from hwdiag.measure.software import ELSEWHERE
 from hwdiag.measure.stats import pairs_needed
+from hwdiag.measure.workloads import ENGINES
 from hwdiag.record.model import Record
 from hwdiag.show import tables
 from hwdiag.show.figure import Figure
@@ -155,12 +156,14 @@ def search(record: Record) -> Section:
 
 def engines(record: Record) -> Section:
     """Do the libraries take the kernels that this CPU has?"""
-    table = tables.engines_table(record)
-    if not table.rows:
+    measured = [(w, e) for w, e in default_estimates(record) if w.name in ENGINES and e.device == "cpu"]
+    rates = {ENGINES[w.name]: w.value(e.seconds.median) for w, e in measured}
+    if not rates:
         return Section(NOTHING, ())
-    gap = next((f for f in record.findings if f.id == "engine-gap"), None)
-    fine = next((c for c in record.checks if c.id == "engines"), None)
-    return Section(f"{(gap or fine).title}." if gap or fine else "Measured, not judged yet.", (table,))  # type: ignore[union-attr]
+    best = max(rates, key=rates.__getitem__)
+    others = listed(f"{name} {rate:.0f}" for name, rate in rates.items() if name != best)
+    verdict = f"Of today's libraries {best} multiplies fastest, {rates[best]:.0f} GFLOP/s"
+    return Section(f"{verdict}; {others}." if others else f"{verdict}.", (tables.engines_table(record),))
 
 
 def comparisons(record: Record) -> Section:
