@@ -242,7 +242,7 @@ def test_a_name_twice_is_refused(tmp_path: Path) -> None:
 
 
 def numbered(first: int) -> bytes:
-    """A thousand headers of empty files with names of their own, from one header whose name and checksum are changed."""
+    """A thousand headers of empty files: one header, whose name and checksum are changed."""
     whole = bytearray(entry("f0000000").tobuf(tarfile.USTAR_FORMAT))
     # The checksum is the sum of all bytes, and only the seven digits change.
     without_digits = int(whole[148:154], 8) - 7 * ord("0")
