@@ -17,9 +17,11 @@ from pathlib import Path
 
 from hwdiag import __version__
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult
+from hwdiag.advise.findings import consult, sorted_out
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
+from hwdiag.compat import advice as compat
+from hwdiag.compat.check import survey
 from hwdiag.emit.instances import render_instances_script, render_unit, unit_path
 from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.errors import HwdiagError, UsageError
@@ -96,7 +98,12 @@ class Run:
         """Ask the target interpreter's torch what it is. On another host than this one, nobody can be asked."""
         if not self.record.host.is_here:
             return self._learn(software=NOT_HERE)
-        return self._learn(software=probe_software(self.python, timeout_s=self.profile.child_timeout))
+        timeout_s = self.profile.child_timeout
+        software = probe_software(self.python, timeout_s=timeout_s)
+        if software.outcome.kind == "not-started":
+            return self._learn(software=software)
+        found = survey(self.python, packages=compat.NEEDED, timeout_s=timeout_s, cpu=self.record.host.cpu.model)
+        return self._learn(software=software, compatibility=found)
 
     def plan(self) -> Record:
         """Decide which workloads are measured, and which questions are asked about the way to start them."""
@@ -186,10 +193,11 @@ class Run:
             placed = placement(host, software, threads=self.profile.threads)
         vendor_check = build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None
         return (
-            dispatch(host, software, vendor_check),
+            # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
             placed,
             runtime(host, software),
             heap(host, software, find_allocators(software.prefix) if here else ()),
+            dispatch(host, software, vendor_check),
         )
 
     @cached_property
@@ -206,7 +214,13 @@ class Run:
             **{name: getattr(r, name) for name in Evidence.model_fields if name in Record.model_fields},
         )
         findings, checks = consult(evidence)
+        if r.compatibility is not None:
+            findings, checks = sorted_out((*findings, *checks, *compat.consult(r.compatibility)))
         recommendations = recommend(evidence)
+        if r.compatibility is not None and r.compatibility.cure is not None and not recommendations:
+            launch, needed = compat.needed_launch(r.compatibility.cure)
+            recommendations = (needed,)
+            self._learn(launches=(*r.launches, launch))
         return self._learn(
             findings=findings,
             checks=checks,
@@ -253,6 +267,8 @@ class Run:
 
     def _script(self, recommendation: Recommendation) -> str:
         launch = self._launch(recommendation)
+        if self.record.compatibility is not None:
+            launch = compat.with_cure(launch, self.record.compatibility.cure)
         render = render_instances_script if recommendation.instances > 1 else render_launch_script
         return render(launch, recommendation, self.record.host, made_at=self.started_at)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
 from hwdiag.advise.environment import about_environment
@@ -29,7 +29,12 @@ OTHER_CPU = 0.25
 def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
     """What all rules say: findings with the worst first, and checks."""
     rules = RULES if evidence.host.is_here else ELSEWHERE_RULES
-    said = [s for rule in rules for s in rule(evidence)]
+    return sorted_out(s for rule in rules for s in rule(evidence))
+
+
+def sorted_out(said: Iterable[Said]) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
+    """Findings with the worst first, and checks."""
+    said = tuple(said)
     order = ("problem", "warning", "note")
     findings = sorted((s for s in said if isinstance(s, Finding)), key=lambda f: order.index(f.severity))
     return tuple(findings), tuple(s for s in said if isinstance(s, Check))
@@ -231,13 +236,16 @@ def bindings(e: Evidence) -> Iterator[Said]:
 
 def allocators(e: Evidence) -> Iterator[Said]:
     """Were other allocators there to be measured?"""
-    if e.software.outcome.ok and not any(launch.allocator for launch in e.launches):
-        yield Check(
-            id="allocators",
-            state="unchecked",
-            title="Only the C library's allocator was measured",
-            detail="Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2).",
-        )
+    if not e.software.outcome.ok or any(launch.allocator for launch in e.launches):
+        return
+    asked = not e.steps or any(step.question == "heap" and step.options for step in e.steps)
+    missing = "Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2)."
+    yield Check(
+        id="allocators",
+        state="unchecked",
+        title="Only the C library's allocator was measured",
+        detail=missing if asked else "The time was used up before their turn came: take a longer budget.",
+    )
 
 
 def mixed_cores(e: Evidence) -> Iterator[Said]:

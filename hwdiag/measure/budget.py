@@ -51,18 +51,18 @@ BUDGETS: dict[BudgetName, Budget] = {
     ),
     "standard": Budget(
         total_s=170,
-        noise_blocks=3,
+        noise_blocks=2,
         rounds=4,
         most_pairs=16,
         finalists=3,
-        turn=Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1),
+        turn=Turn(warmup_s=0.1, window_s=0.04, windows=8, min_samples=1),
     ),
     "thorough": Budget(
         total_s=1200,
-        noise_blocks=8,
+        noise_blocks=6,
         rounds=10,
         most_pairs=40,
         finalists=4,
-        turn=Turn(warmup_s=0.2, window_s=0.1, windows=8, min_samples=2),
+        turn=Turn(warmup_s=0.2, window_s=0.06, windows=16, min_samples=1),
     ),
 }

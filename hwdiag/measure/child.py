@@ -81,6 +81,11 @@ class Child:
         self._stderr.close()
 
     @property
+    def pid(self) -> int | None:
+        """Of the process, and of its group; None if it could not be started."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come from it."""
         return self._outcome is not None
@@ -140,6 +145,7 @@ class Child:
             for pipe in (self._process.stdin, self._process.stdout):
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
+            self._outcome = self._outcome or Outcome(kind="signal", detail="ended by hwdiag")
 
     def _next_event(self, deadline: float) -> Event | None:
         """The next whole line that is an event; None at the end of output or of the time."""

@@ -12,7 +12,7 @@ from hwdiag.measure.compare import Hope, compare_all, pair
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import BASELINE, OVERALL, Comparison, Measurement, Noise, Phase, Step, Workload
 from hwdiag.measure.search import CONFIRM_SHARE, Exploration, Question, pairs_to_confirm
-from hwdiag.measure.stats import MIN_PAIRS, autocorrelation, drift_p, geometric_mean, spread
+from hwdiag.measure.stats import ALPHA, MIN_PAIRS, autocorrelation, drift_p, geometric_mean, spread
 
 DEFAULT = Launch(name=BASELINE)
 TWIN = Launch(name="default, a second time")
@@ -49,22 +49,27 @@ def tune(
     """
     deciding = [w for w in workloads if w.name in overall_of]
     begun = campaign.remaining_s
+    others = [w for w in workloads if w.name not in overall_of]
     for _ in range(campaign.budget.noise_blocks if begun > 0 else 0):
-        campaign.run([DEFAULT, TWIN], workloads, "noise")
+        campaign.run([DEFAULT, TWIN], deciding, "noise")
+        if others:
+            campaign.run([DEFAULT], others, "noise")
     if not any(m.outcome.ok for m in campaign.measurements if m.launch == BASELINE and m.workload in overall_of):
         questions = ()  # there is nothing to compare with
     tried = Tried(campaign, deciding)
     deadline = campaign.clock() + campaign.remaining_s - CONFIRM_SHARE * begun
     exploration = Exploration(tried.measure, DEFAULT, deadline, campaign.budget.rounds, campaign.clock)
-    for question in questions:
+    for asked, question in enumerate(questions):
+        # Each question gets its share of what time is left, so that the first ones cannot use it up.
+        left = deadline - campaign.clock()
+        exploration.deadline = campaign.clock() + left / (len(questions) - asked)
         exploration.ask(question if risky else without_risk(question))
-    offers = [] if risky else [exploration.best.plus(o) for q in questions for o in q.options if o.risk]
+    offers = [] if risky else [o for q in questions for o in q.options if o.risk]
     finalists = choose(exploration, tried, min_effect, offers)[: campaign.budget.finalists]
     noise = noise_of(campaign.measurements, overall_of)
     if finalists:
         seen = max(exploration.noise, noise.spread if noise else 0)
         confirm(campaign, finalists, deciding, pairs_to_confirm(seen, min_effect, campaign.budget.most_pairs))
-    others = [w for w in workloads if w.name not in overall_of]
     if finalists and others:
         campaign.run([DEFAULT, *finalists], others, "screen")
     hopes = {(launch.name, scope) for launch in finalists for scope in (OVERALL, *overall_of)}
@@ -113,7 +118,7 @@ def choose(exploration: Exploration, tried: Tried, min_effect: float, offers: Se
     chosen = [*([] if best.name == BASELINE else [best]), *offers]
     for workload in tried.workloads if len(tried.workloads) > 1 else ():
         gains = {name: tried.on(name, workload.name) for name in exploration.seen}
-        gains = {name: ratios for name, ratios in gains.items() if ratios}
+        gains = {name: ratios for name, ratios in gains.items() if len(ratios) > 1}
         if not gains:
             continue
         leader = max(gains, key=lambda name: geometric_mean(gains[name]))
@@ -129,12 +134,13 @@ def confirm(campaign: Campaign, finalists: Sequence[Launch], workloads: Sequence
 
     Too few to decide would be wasted, so a slow host gets a little more time for those.
     """
+    least = max(MIN_PAIRS, math.ceil(math.log2(len(finalists) / ALPHA)))  # so many, all faster, pass Holm's correction
     grace = GRACE_SHARE * campaign.budget.total_s
-    for done in range(1, pairs + 1):
+    for done in range(1, max(pairs, least) + 1):
         before = campaign.remaining_s
         campaign.run([DEFAULT, *finalists], workloads, "confirm")
         took = before - campaign.remaining_s
-        if campaign.remaining_s + (grace if done < MIN_PAIRS else 0) < took:
+        if campaign.remaining_s + (grace if done < least else 0) < took:
             break
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hwdiag.advise.model import Check, Finding, Recommendation
+from hwdiag.compat.model import Survey
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
@@ -41,6 +42,8 @@ class Record(Value):
     """The one sentence."""
     host: Host
     software: Software = NOT_PROBED
+    compatibility: Survey | None = None
+    """Whether torch and numpy run here, step by step; None where they could not be asked."""
     launches: tuple[Launch, ...] = ()
     """The first is today's default."""
     workloads: tuple[Workload, ...] = ()
