@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.model import Host
-from hwdiag.measure.launch import Launch, MemoryPolicy, Place
+from hwdiag.measure.launch import Launch, MemoryPolicy, Place, places_words
 from hwdiag.measure.model import Software
 from hwdiag.measure.placement import Core, distinct, nodes_of, usable_nodes, with_threads
 from hwdiag.measure.search import Question
@@ -80,8 +79,7 @@ def as_launch(groups: Sequence[Group], host: Host, software: Software, memory: b
         return None
     threads = len(groups[0])
     places = tuple(place(group, host, memory) for group in groups)
-    cpus = "; ".join(format_cpulist(p.cpus) for p in places)
-    return with_threads(f"{len(groups)} instances on CPUs {cpus}", threads, software, instances=places)
+    return with_threads(f"{len(groups)} instances on CPUs {places_words(places)}", threads, software, instances=places)
 
 
 def place(group: Group, host: Host, memory: bool) -> Place:

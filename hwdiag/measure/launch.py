@@ -6,12 +6,17 @@ so that what was measured is what is handed over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Literal
 
 from hwdiag.host.cpulist import CpuList, format_cpulist
 from hwdiag.model import Value
 from hwdiag.words import plural
+
+
+FEW_PLACES = 4
+"""Places that are all named."""
 
 
 class Allocator(Value):
@@ -95,7 +100,7 @@ class Launch(Value):
         if self.threads is not None:
             parts.append(plural(self.threads, "thread") + (" each" if self.instances else ""))
         if self.instances:
-            parts.append(f"on CPUs {'; '.join(format_cpulist(p.cpus) for p in self.instances)}")
+            parts.append(f"on CPUs {places_words(self.instances)}")
         if any(p.memory for p in self.instances):
             parts.append("each with the memory of its node")
         if self.cpus is not None:
@@ -128,3 +133,9 @@ class Launch(Value):
         if self.cpus is not None:
             return ("taskset", "--cpu-list", format_cpulist(self.cpus))
         return ()
+
+
+def places_words(places: Sequence[Place]) -> str:
+    """The CPUs of each; of many only the first two and the last: ``0-3; 4-7; ... 124-127``."""
+    *most, last = (format_cpulist(place.cpus) for place in places)
+    return "; ".join([*most, last]) if len(places) <= FEW_PLACES else f"{most[0]}; {most[1]}; ... {last}"

@@ -32,6 +32,7 @@ def cpus(team: Launch) -> list[tuple[int, ...]]:
 def test_one_per_node_per_group_of_cores_and_per_core() -> None:
     found = {len(t.instances): t for t in teams(make_host(nodes=2, cores_per_node=4))}
     assert sorted(found) == [2, 4, 8]
+    assert found[8].name == "8 instances on CPUs 0; 1; ... 7"
     assert cpus(found[2]) == [(0, 1, 2, 3), (4, 5, 6, 7)]
     assert cpus(found[4]) == [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert (found[2].threads, found[4].threads, found[8].threads) == (4, 2, 1)
@@ -41,6 +42,7 @@ def test_one_per_node_per_group_of_cores_and_per_core() -> None:
 
 def test_siblings_are_instances_of_their_own_last() -> None:
     *_, per_cpu = teams(make_host(cores_per_node=2, smt=2))
+    assert per_cpu.name == "4 instances on CPUs 0; 1; 2; 3"
     assert (cpus(per_cpu), per_cpu.threads) == ([(0,), (1,), (2,), (3,)], 1)
 
 
