@@ -33,9 +33,9 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def tune(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def tune(*args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hwdiag", "tune", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 # Parameters
@@ -110,7 +110,8 @@ def test_a_command_that_fails_is_the_verdict_and_status_1(workshop: Path) -> Non
     assert "no such model" in (workshop / summary["report"]).read_text()
 
 
-def test_an_interrupted_command_leaves_nothing_running(workshop: Path) -> None:
+@pytest.mark.usefixtures("workshop")
+def test_an_interrupted_command_leaves_nothing_running() -> None:
     seconds = f"{700 + time.time() % 60:.6f}"
     command = [sys.executable, "-m", "hwdiag", "tune", "--", "sh", "-c", f"setsid sleep {seconds} & sleep {seconds}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -156,7 +157,8 @@ def measured(launch: str, seconds: float, latency: float | None, i: int) -> Meas
     )  # fmt: skip
 
 
-def test_throughput_is_planned_recommended_and_emitted(workshop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("workshop")
+def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.MonkeyPatch) -> None:
     host = make_host(nodes=2)
     monkeypatch.setattr("hwdiag.pipeline.read_host", lambda root: host)
     run = Run(load({"command": ["python3", "serve it.py"], "goal": "throughput"}))

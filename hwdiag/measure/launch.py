@@ -14,7 +14,6 @@ from hwdiag.host.cpulist import CpuList, format_cpulist
 from hwdiag.model import Value
 from hwdiag.words import plural
 
-
 FEW_PLACES = 4
 """Places that are all named."""
 
