@@ -17,11 +17,27 @@ EPILOG = """examples:
   hwdiag host                          what is this machine?
   hwdiag run --budget quick            measure, recommend, write a report (about a minute)
   hwdiag run --python ~/ComfyUI/venv/bin/python
+  hwdiag tune -- python train.py       what makes this command faster?
+  hwdiag tune --metric 'speed: ([0-9.]+) it/s' --higher-is-better -- python train.py
+  hwdiag tune --file my_model.py --goal throughput
   hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
   hwdiag host --snapshot spark.tar.gz
   hwdiag check                         which packages die here, and of what?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
+TUNE_EPILOG = """the file:
+  import torch
+  def build():
+      net = torch.nn.Linear(512, 512)
+      x = torch.randn(64, 512)
+      return lambda: net(x)
+build() may also give a pair, (callable, check): check() is called once after the first call of the callable, and the
+result is wrong if it gives False or an assertion in it fails. One call of the callable is one iteration.
+
+the command:
+  is started afresh for every measurement, in the present folder, with nothing on its standard input and no terminal.
+  Its wall time counts, or the last number that the metric finds in its output. All that it leaves running is killed.
+  One that starts with a python is taken to run that one's torch; for another program give --python."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,19 +80,28 @@ def parser() -> argparse.ArgumentParser:
         "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
     )
 
+    tune = add(verbs, "tune", run, "find the best way to start a command, or a Python file, of your own")
+    tune.epilog = TUNE_EPILOG
+    tune.formatter_class = argparse.RawDescriptionHelpFormatter
+    tune.add_argument("command", nargs="*", metavar="COMMAND", help="the command with its arguments, behind --")
+    tune.add_argument("--file", dest="workload_file", metavar="FILE", help="Python file with a build(), see below")
+    tune.add_argument("--metric", metavar="REGEX", help="expression with one group: the number that counts")
+    tune.add_argument("--metric-json", metavar="FIELD", help="field of the JSON that it prints, such as result.fps")
+    tune.add_argument(
+        "--higher-is-better", action="store_true", default=None, help="a higher metric is better (default: a lower one)"
+    )
+    tune.add_argument("--command-timeout", metavar="S", help="seconds after which it is killed (default: 600)")
+    tune.add_argument("--goal", metavar="G", help="latency, or throughput of many at the same time (default: latency)")
+    tune.add_argument("--minutes", metavar="M", help="time for all measurements (default: as the budget says)")
+    common_options(tune)
+
     for name, verb, text in (
         ("run", run, "measure this host and write record, report and launch script"),
         ("diagnose", diagnose, "the same, told by the notebook: runs notebooks/diagnose.ipynb with papermill"),
     ):
         sub = add(verbs, name, verb, text)
-        sub.add_argument("--host", metavar="NAME", help="profile in params/ and folder in outputs/ (default: auto)")
-        sub.add_argument("--budget", metavar="B", help="quick, standard or thorough (default: standard)")
-        sub.add_argument(
-            "--python", metavar="PATH", help="interpreter whose torch is measured; hwdiag need not be in it"
-        )
         sub.add_argument("--snapshot", metavar="FILE", help="show another host's facts and advice; measure nothing")
-        sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="any other parameter")
-        sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
+        common_options(sub)
 
     check = add(verbs, "check", check_packages, "will my stack run, and if it dies, what kills it?")
     check.add_argument("--python", metavar="PATH", help="interpreter whose packages are checked (default: this one)")
@@ -101,6 +126,15 @@ def parser() -> argparse.ArgumentParser:
     init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
     init.add_argument("name", help="name of the new profile")
     return top
+
+
+def common_options(sub: argparse.ArgumentParser) -> None:
+    """What every verb takes that measures."""
+    sub.add_argument("--host", metavar="NAME", help="profile in params/ and folder in outputs/ (default: auto)")
+    sub.add_argument("--budget", metavar="B", help="quick, standard or thorough (default: standard)")
+    sub.add_argument("--python", metavar="PATH", help="interpreter whose torch is measured; hwdiag need not be in it")
+    sub.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="any other parameter")
+    sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
 
 
 def add(verbs: Any, name: str, verb: Any, text: str) -> argparse.ArgumentParser:
@@ -138,13 +172,17 @@ def write_snapshot(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """hwdiag run"""
+    """hwdiag run, hwdiag tune"""
+    from hwdiag.errors import UsageError
     from hwdiag.params import load
     from hwdiag.pipeline import run_all
     from hwdiag.show.progress import terminal_progress
     from hwdiag.show.summary import Summary
 
-    done = run_all(load(given(args)), progress=terminal_progress(sys.stderr))
+    profile = load(given(args))
+    if "command" in args and not (profile.command or profile.workload_file):
+        raise UsageError("tune what? Give a command behind --, or --file FILE")
+    done = run_all(profile, progress=terminal_progress(sys.stderr))
     return say(Summary(done.record, done.folder).as_dict(), args.json)
 
 
@@ -186,8 +224,10 @@ def terminal_width() -> int | None:
 def given(args: argparse.Namespace) -> dict[str, Any]:
     """The parameters that were given on the command line."""
     from hwdiag.errors import UsageError
+    from hwdiag.params import Params
 
-    values: dict[str, Any] = {name: getattr(args, name) for name in ("host", "budget", "python", "snapshot")}
+    values: dict[str, Any] = {name: getattr(args, name, None) for name in Params.model_fields}
+    values["command"] = values["command"] or None  # argparse gives an empty list for none
     for pair in args.set:
         name, equals, value = pair.partition("=")
         if not equals:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hwdiag.errors import UsageError
 from hwdiag.home import home
@@ -54,12 +56,32 @@ class Params(Value):
         "headless", description="what else the host does - desktop, headless or shared"
     )
     workloads: tuple[str, ...] = Field(NAMES, min_length=1, description="which workloads to measure")
+    workload_file: str | None = Field(
+        None, description="Python file of your own whose build() gives what is measured, in place of the workloads"
+    )
+    command: tuple[str, ...] | None = Field(
+        None, min_length=1, description="command of your own that is measured, in place of the workloads"
+    )
+    metric: str | None = Field(
+        None, description="regular expression with one group for the command's metric; None takes its wall time"
+    )
+    metric_json: str | None = Field(
+        None, min_length=1, description="field of the JSON that the command prints, such as result.images_per_s"
+    )
+    higher_is_better: bool = Field(False, description="whether a higher metric is better")
+    command_timeout: float = Field(600.0, gt=0, description="seconds after which the command is killed")
+    goal: Literal["latency", "throughput"] = Field(
+        "latency", description="one process as fast as can be, or the most from many at the same time"
+    )
     threads: tuple[int, ...] | None = Field(
         None, description="thread counts to try; None derives them from the topology"
     )
     min_effect: float = Field(3.0, gt=0, le=100, description="least gain worth a change, in percent")
     unsupported: bool = Field(
         False, description="recommend settings that a vendor does not support, too; they are measured either way"
+    )
+    minutes: float | None = Field(
+        None, gt=0, description="time for all measurements; None takes what the budget gives, about 1, 3 or 20"
     )
     child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
     seed: int = Field(1, ge=0, description="seed of the order of measurements")
@@ -78,6 +100,30 @@ class Params(Value):
         if unknown is not None:
             raise ValueError(f"there is no workload {unknown!r}{suggestion(unknown, NAMES)}")
         return value
+
+    @field_validator("metric")
+    @classmethod
+    def _metric_has_one_group(cls, value: str | None) -> str | None:
+        try:
+            groups = 1 if value is None else re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f"is no regular expression, {error}") from None
+        if groups != 1:
+            raise ValueError(f"must have one group in parentheses, round the number, and has {groups}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_thing_of_its_own_is_measured(self) -> Params:
+        if self.command and self.workload_file:
+            raise ValueError("give command or workload_file, and not both of them")
+        measured = [name for name in ("metric", "metric_json") if getattr(self, name)]
+        if len(measured) > 1:
+            raise ValueError("give metric or metric_json, and not both of them")
+        if measured and not self.command:
+            raise ValueError(f"{measured[0]} is of a command, and there is none")
+        if self.higher_is_better and not measured:
+            raise ValueError("higher_is_better needs metric or metric_json: less time is always better")
+        return self
 
     @field_validator("threads")
     @classmethod
@@ -118,6 +164,8 @@ def validate(values: Mapping[str, Any], what: str) -> Profile:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
+        if not name:  # of several together
+            raise UsageError(f"{what}s: {message}") from None
         raise UsageError(f"{what} {name}: {message}, not {first['input']!r}") from None
 
 
@@ -126,9 +174,19 @@ def from_text(name: str, value: Any) -> Any:
     if name in ("workloads", "threads") and isinstance(value, str):
         parsed = yaml.safe_load(value) if value.lstrip().startswith("[") else value.split(",")
         return [part.strip() if isinstance(part, str) else part for part in parsed]
+    if name == "command" and isinstance(value, str):
+        return words(value)
     if name in ("threads",) and isinstance(value, int):
         return [value]
     return value
+
+
+def words(command: str) -> Any:
+    """The words of a command that was given as text: a list in brackets, or as a shell would split it."""
+    try:
+        return yaml.safe_load(command) if command.lstrip().startswith("[") else shlex.split(command)
+    except (ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"parameter command: {' '.join(str(error).split())}, not {command!r}") from None
 
 
 def read_profile(host: str) -> dict[str, Any]:
@@ -173,7 +231,7 @@ def interpreter(params: Params) -> str:
         UsageError: the file does not exist or cannot be executed.
     """
     if params.python is None:
-        return sys.executable
+        return python_of(params.command or ()) or sys.executable
     path = Path(params.python).expanduser()
     if not path.is_file():
         raise UsageError(f"parameter python: there is no file {path}")
@@ -181,3 +239,22 @@ def interpreter(params: Params) -> str:
         raise UsageError(f"parameter python: {path} is not executable")
     # Not resolved: a venv's python is a link, and only its own path brings its packages.
     return str(path.absolute())
+
+
+def python_of(command: Sequence[str]) -> str | None:
+    """The interpreter that a command starts with, whose torch it then runs; None where it starts with another program.
+
+    Not resolved, as above.
+    """
+    found = shutil.which(command[0]) if command and re.fullmatch(r"python[\d.]*", Path(command[0]).name) else None
+    return None if found is None else str(Path(found).absolute())
+
+
+def own_file_path(params: Params) -> Path | None:
+    """The user's Python file. Raises ``UsageError`` where there is none."""
+    if params.workload_file is None:
+        return None
+    path = Path(params.workload_file).expanduser().absolute()
+    if path.suffix != ".py" or not path.is_file():
+        raise UsageError(f"parameter workload_file: there is no Python file {path}")
+    return path

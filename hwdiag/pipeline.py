@@ -6,10 +6,11 @@ A Run carries a Record that grows with each step; a Replay has the same steps ov
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,29 +22,34 @@ from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.compat import advice as compat
 from hwdiag.compat.check import survey
+from hwdiag.emit.instances import render_instances_script, render_unit, unit_path
 from hwdiag.emit.launch_script import render_launch_script, script_path
-from hwdiag.errors import HwdiagError
+from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.measure.budget import BUDGETS
-from hwdiag.measure.campaign import Campaign, Progress, at_once
+from hwdiag.measure.budget import BUDGETS, Budget
+from hwdiag.measure.campaign import MOST_AT_ONCE, Campaign, Progress, at_once, room
+from hwdiag.measure.command import Commands
 from hwdiag.measure.compare import estimates
 from hwdiag.measure.dispatch import build_vendor_check, dispatch, has_foreign_mkl
+from hwdiag.measure.instances import instances
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Workload
+from hwdiag.measure.model import Command, Workload
+from hwdiag.measure.own import own_command, own_file
 from hwdiag.measure.placement import placement
 from hwdiag.measure.runtime import find_allocators, heap, runtime
 from hwdiag.measure.search import Question
 from hwdiag.measure.software import NOT_HERE, probe_software
+from hwdiag.measure.stats import MIN_PAIRS
 from hwdiag.measure.tune import DEFAULT, tune
 from hwdiag.measure.workloads import catalogue
-from hwdiag.params import Profile, interpreter
+from hwdiag.params import Profile, interpreter, own_file_path
 from hwdiag.record import store
 from hwdiag.record.model import EmittedFile, Record
 from hwdiag.show.report import figures, render_report
-from hwdiag.words import now
+from hwdiag.words import now, plural
 
 LIBRARIES = ("pydantic", "numpy", "scipy", "matplotlib", "psutil", "nvidia-ml-py", "papermill")
 DEVICE_BLOCKS = 3
@@ -60,12 +66,13 @@ class Run:
         """Check the interpreter and the output folder, and read the host.
 
         Raises:
-            UsageError: the profile's interpreter or snapshot does not exist, or the snapshot is refused.
+            UsageError: the profile's interpreter, workload file or snapshot does not exist, or the snapshot is refused.
             HwdiagError: the output folder cannot be written.
         """
         self.profile = profile
         self.progress = progress
         self.python = interpreter(profile)
+        self.own = own_workloads(profile)
         self.started_at = now()
         host = read_host(Root.open(profile.snapshot))
         shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
@@ -101,9 +108,10 @@ class Run:
     def plan(self) -> Record:
         """Decide which workloads are measured, and which questions are asked about the way to start them."""
         host = self.record.host
-        workloads = tuple(w for w in catalogue(host) if w.name in self.profile.workloads and self._has(w))
+        listed = tuple(w for w in catalogue(host) if w.name in self.profile.workloads and self._has(w))
+        workloads = self.own or listed
         models = tuple(w.name for w in workloads if w.family == "model")
-        self.questions = self._questions()
+        self.questions = self._questions(workloads)
         return self._learn(
             launches=(DEFAULT, *(o for q in self.questions for o in q.options)),
             workloads=workloads,
@@ -111,21 +119,32 @@ class Run:
         )
 
     def measure(self) -> Record:
-        """Measure, on the CPU and on each GPU that torch sees. Without a torch that runs here, nothing is measured."""
+        """Measure, on the CPU and on each GPU that torch sees. Without a torch that runs here, only a command can be.
+
+        Raises:
+            UsageError: one run of the command takes too long for the time that there is.
+        """
         r = self.record
-        if not r.software.outcome.ok:
+        is_command = self.profile.command is not None
+        if not (r.software.outcome.ok or is_command) or not r.host.is_here:
             return r
+        budget = BUDGETS[self.profile.budget].lasting(self.profile.minutes)
+        teams_of = max((len(o.members) for q in self.questions for o in q.options), default=1)
         campaign = Campaign(
             self.python,
-            BUDGETS[self.profile.budget],
+            budget if self.profile.goal == "latency" else budget.for_teams(),
             seed=self.profile.seed,
             child_timeout_s=self.profile.child_timeout,
             progress=self.progress,
-            most=at_once(r.host, r.workloads),
+            most=at_once(r.host, r.workloads, teams_of),
+            turns=Commands() if is_command else None,
         )
-        for i, _ in enumerate(r.software.cuda_devices):
+        if is_command and not self._command_runs(campaign):
+            return self._learn(measurements=tuple(campaign.measurements))
+        on_gpu = [w for w in r.workloads if w.kind != "numpy" and w.family != "own"]
+        for i, _ in enumerate(r.software.cuda_devices if on_gpu else ()):
             for _ in range(DEVICE_BLOCKS):
-                campaign.run([DEFAULT], [w for w in r.workloads if w.kind != "numpy"], "device", device=f"cuda:{i}")
+                campaign.run([DEFAULT], on_gpu, "device", device=f"cuda:{i}")
         tuned = tune(
             campaign,
             self.questions,
@@ -150,12 +169,32 @@ class Run:
         needed = {"numpy": self.record.software.numpy_version, "onednn": self.record.software.onednn}
         return workload.kind not in needed or bool(needed[workload.kind])
 
-    def _questions(self) -> tuple[Question, ...]:
+    def _command_runs(self, campaign: Campaign) -> bool:
+        """Run it once, which is not counted: caches are cold still. Raises ``UsageError`` where it takes too long."""
+        before = campaign.remaining_s
+        (first,) = campaign.run([DEFAULT], self.record.workloads, "noise")
+        if not first.outcome.ok:
+            return False
+        took, runs = before - campaign.remaining_s, least_runs(campaign.budget, self.questions)
+        if took * runs > campaign.budget.total_s:
+            need = math.ceil(took * runs / 60)
+            raise UsageError(
+                f"parameter minutes: one run of the command takes {took:.3g} s and the search needs some {runs} of "
+                f"them, so give it {plural(need, 'minute')} or more, not {campaign.budget.total_s / 60:.3g}"
+            )
+        campaign.measurements.clear()
+        return True
+
+    def _questions(self, workloads: Sequence[Workload]) -> tuple[Question, ...]:
         host, software, here = self.record.host, self.record.software, self.record.host.is_here
+        if self.profile.goal == "throughput":
+            placed = instances(host, software, most=room(host, workloads))
+        else:
+            placed = placement(host, software, threads=self.profile.threads)
         vendor_check = build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None
         return (
             # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
-            placement(host, software, threads=self.profile.threads),
+            placed,
             runtime(host, software),
             heap(host, software, find_allocators(software.prefix) if here else ()),
             dispatch(host, software, vendor_check),
@@ -201,6 +240,7 @@ class Run:
             (self.folder / file.path).chmod(0o755)
         libraries = {path for r in wanted for path in self._launch(r).preload}
         files += [self._copy(Path(path), "A library that a launch script preloads") for path in sorted(libraries)]
+        files += [self._unit(r) for r in wanted if r.instances > 1]
         return self._learn(files=tuple(files))
 
     def finish(self) -> Record:
@@ -229,7 +269,19 @@ class Run:
         launch = self._launch(recommendation)
         if self.record.compatibility is not None:
             launch = compat.with_cure(launch, self.record.compatibility.cure)
-        return render_launch_script(launch, recommendation, self.record.host, made_at=self.started_at)
+        render = render_instances_script if recommendation.instances > 1 else render_launch_script
+        return render(launch, recommendation, self.record.host, made_at=self.started_at)
+
+    def _unit(self, recommendation: Recommendation) -> EmittedFile:
+        text = render_unit(
+            self._launch(recommendation),
+            recommendation,
+            self.record.host,
+            script=(self.folder / script_path(recommendation)).resolve(),
+            command=self.profile.command,
+            made_at=self.started_at,
+        )
+        return self._write(unit_path(recommendation), text, "A systemd unit that starts the instances as services")
 
     def _launch(self, recommendation: Recommendation) -> Launch:
         return next((x for x in self.record.launches if x.name == recommendation.launch), DEFAULT)
@@ -268,6 +320,28 @@ class Replay(Run):
 
     def emit(self, chosen: Collection[str] | None = None) -> Record:  # noqa: ARG002
         return self.record
+
+
+def own_workloads(profile: Profile) -> tuple[Workload, ...]:
+    """What the user wants measured in place of the catalogue. Raises ``UsageError`` where its file is not there."""
+    if profile.command is not None:
+        command = Command(
+            argv=profile.command,
+            metric=profile.metric,
+            metric_json=profile.metric_json,
+            higher_is_better=profile.higher_is_better,
+            timeout_s=profile.command_timeout,
+        )
+        return (own_command(command),)
+    path = own_file_path(profile)
+    return () if path is None else (own_file(path),)
+
+
+def least_runs(budget: Budget, questions: Sequence[Question]) -> int:
+    """Processes one after the other that a whole search needs: the noise, each option once, and the confirmation."""
+    options = sum(len(q.options) for q in questions)
+    beside = math.ceil(options / (MOST_AT_ONCE - 1))  # today's default in each block
+    return 2 * budget.noise_blocks + options + beside + 2 * MIN_PAIRS
 
 
 def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -> bool:

@@ -34,6 +34,8 @@ class Recommendation(Value):
     """One sentence with the figure: ``Run gpt2 with 4 threads: 1.31x as fast (1.27 to 1.36)``."""
     why: str
     speedup: Interval | None = None
+    instances: int = 1
+    """Processes at the same time, whose total throughput the speed-up is about."""
     risk: str = ""
     offered: bool = False
     """Left to the person to choose: it was shown to be faster, but carries a risk that nobody takes unasked."""

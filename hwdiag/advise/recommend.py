@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from statistics import median
 
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Recommendation
@@ -35,9 +36,10 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
                 id=f"offer-{OVERALL}",
                 scope=OVERALL,
                 launch=launch.name,
-                title=f"At a risk: {launch.describe()} is {ratio_text(c.speedup)} as fast as today's default",
-                why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, launch)}",
+                title=f"At a risk: {gain_text(launch, c.speedup)}",
+                why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, launch)}{latency_text(e, launch, OVERALL)}",
                 speedup=c.speedup,
+                instances=len(launch.members),
                 risk=f"{launch.risk} {risk_of(launch, e)}",
                 offered=True,
                 undo=UNDO,
@@ -76,13 +78,36 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         id=f"launch-{scope}",
         scope=scope,
         launch=launch.name,
-        title=f"{subject(e, scope)}: {launch.describe()} is {ratio_text(best.speedup)} as fast as today's default",
-        why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}.",
+        title=f"{subject(e, scope)}: {gain_text(launch, best.speedup)}",
+        why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}."
+        f"{latency_text(e, launch, scope)}",
         speedup=best.speedup,
+        instances=len(launch.members),
         risk=" ".join(filter(None, (launch.risk, risk_of(launch, e)))),
         undo=UNDO,
         evidence=best.measurements,
     )
+
+
+def gain_text(launch: Launch, speedup: Interval) -> str:
+    """What it brings, as a clause."""
+    if launch.instances:
+        return f"{launch.describe()}, give {ratio_text(speedup)} the throughput of one process as it runs today"
+    return f"{launch.describe()} is {ratio_text(speedup)} as fast as today's default"
+
+
+def latency_text(e: Evidence, launch: Launch, scope: str) -> str:
+    """What many instances cost: how long one iteration takes in each. Empty for one process."""
+    names = e.overall_of if scope == OVERALL else (scope,)
+    parts = []
+    for workload in (w for w in e.workloads if w.name in names and launch.instances):
+        seen = [m for m in e.measurements if m.workload == workload.name and m.phase == "confirm" and m.outcome.ok]
+        each = [m.latency_s for m in seen if m.launch == launch.name and m.latency_s is not None]
+        today = [m.median_s for m in seen if m.launch == BASELINE]
+        if each and today:
+            values = (f"{workload.value(median(times)):.3g} {workload.unit}" for times in (each, today))
+            parts.append("{}: {} in each instance, {} in one process today".format(workload.name, *values))
+    return f" One iteration of {'; of '.join(parts)}." if parts else ""
 
 
 def harms(e: Evidence, winner: Comparison) -> bool:
@@ -141,6 +166,8 @@ def interval_text(speedup: Interval) -> str:
 def risk_of(launch: Launch, e: Evidence) -> str:
     """What may go wrong with it, in a sentence."""
     risks = []
+    if launch.instances:
+        risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
     if launch.allocator is not None:
         risks.append("The preloaded allocator reaches every program that the command starts.")
     if launch.memory is not None:
@@ -160,7 +187,9 @@ def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
         what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
         return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."
     if not recommendations:
-        return f"Nothing could be measured: {e.software.outcome.detail or 'no workload ended well'}."
+        failures = (f"{m.workload}: {m.outcome.detail}" for m in e.measurements if not m.outcome.ok)
+        why = next(failures, e.software.outcome.detail or "no workload was there to measure")
+        return f"Nothing could be measured: {why}."
     overall, *single = recommendations
     if overall.launch is not None:
         return f"{overall.title}."

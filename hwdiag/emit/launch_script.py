@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 
 def render_launch_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
     """The script's text. It sets what ``launch`` sets, on the host that it was measured on, and nothing else."""
-    return (
-        _templates()
-        .get_template("launch.sh.j2")
-        .render(
-            launch=launch,
-            recommendation=recommendation,
-            host=host,
-            environment=launch.environment(),
-            binding=launch.binding(),
-            without_numactl=launch.model_copy(update={"memory": None}).binding() if launch.memory else (),
-            libraries=[PurePath(path).name for path in launch.preload],
-            identity=identity(host),
-            version=__version__,
-            made_at=made_at,
-        )
+    return render(
+        "launch.sh.j2",
+        launch=launch,
+        recommendation=recommendation,
+        host=host,
+        environment=launch.environment(),
+        binding=launch.binding(),
+        without_numactl=launch.model_copy(update={"memory": None}).binding() if launch.memory else (),
+        libraries=library_names(launch),
+        made_at=made_at,
     )
+
+
+def render(template: str, *, host: Host, **values: object) -> str:
+    """A template's text, for the host that it is meant for."""
+    return _templates().get_template(template).render(host=host, identity=identity(host), version=__version__, **values)
+
+
+def library_names(launch: Launch) -> list[str]:
+    """Files that lie beside the script and are preloaded."""
+    return [PurePath(path).name for path in launch.preload]
 
 
 def _templates() -> Environment:
@@ -45,6 +50,7 @@ def _templates() -> Environment:
     )
     templates.filters["quote"] = lambda value: shlex.quote(str(value))
     templates.filters["comment"] = one_line
+    templates.filters["systemd"] = systemd_word
     return templates
 
 
@@ -62,8 +68,23 @@ def one_line(text: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
+def systemd_word(text: object) -> str:
+    """One word of a unit's command line (systemd.service(5), "Command lines"): nothing in it is expanded."""
+    special = {"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"}
+    return f'"{"".join(special.get(c) or (c if c.isprintable() else hex_bytes(c)) for c in str(text))}"'
+
+
+def hex_bytes(character: str) -> str:
+    """``\\x0a`` for a line end."""
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
 def script_path(recommendation: Recommendation) -> str:
-    """Below the run's folder: ``scripts/launch.sh``; ``scripts/launch-gpt2.sh`` for one workload's recommendation."""
+    """Below the run's folder: ``scripts/launch.sh``; ``scripts/launch-gpt2.sh`` for one workload's recommendation.
+
+    Those for several instances are named ``launch-instances...``.
+    """
+    stem = "scripts/launch-instances" if recommendation.instances > 1 else "scripts/launch"
     if recommendation.offered:
-        return "scripts/launch-unsupported.sh"
-    return "scripts/launch.sh" if recommendation.scope == OVERALL else f"scripts/launch-{recommendation.scope}.sh"
+        return f"{stem}-unsupported.sh"
+    return f"{stem}.sh" if recommendation.scope == OVERALL else f"{stem}-{recommendation.scope}.sh"

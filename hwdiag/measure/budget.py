@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from hwdiag.measure.turns import Turn
 from hwdiag.model import Value
+
+TEAM_WINDOW_S = 0.25
+"""Long beside the time slices of the scheduler (some ms), and beside the millisecond in which all have started."""
 
 BudgetName = Literal["quick", "standard", "thorough"]
 
@@ -23,6 +27,17 @@ class Budget(Value):
     """Pairs of processes, at most, by which a finalist is confirmed. The noise decides how many are needed."""
     finalists: int
     turn: Turn
+
+    def lasting(self, minutes: float | None) -> Budget:
+        """The same with other time for all."""
+        return self if minutes is None else self.model_copy(update={"total_s": minutes * 60})
+
+    def for_teams(self) -> Budget:
+        """The same with windows in which processes that run together reach a steady state."""
+        turn = replace(
+            self.turn, window_s=max(TEAM_WINDOW_S, self.turn.window_s), windows=max(2, self.turn.windows // 2)
+        )
+        return self.model_copy(update={"turn": turn})
 
 
 BUDGETS: dict[BudgetName, Budget] = {

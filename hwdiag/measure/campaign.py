@@ -6,6 +6,8 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Protocol
 
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import Budget
@@ -22,12 +24,24 @@ PROCESS_BYTES = 700 * 2**20
 """What a process with torch holds beside a workload's operands, roughly."""
 
 
-def at_once(host: Host, workloads: Sequence[Workload]) -> int:
-    """How many processes may be alive together: half of the usable memory holds them, whatever they measure."""
+def at_once(host: Host, workloads: Sequence[Workload], teams_of: int = 1) -> int:
+    """How many teams of so many processes take turns: half of the usable memory holds them, whatever they measure."""
+    return max(1, min(MOST_AT_ONCE, room(host, workloads) // teams_of))
+
+
+def room(host: Host, workloads: Sequence[Workload]) -> int:
+    """How many processes half of the usable memory holds; 2 where that is not known."""
     if host.usable_memory_bytes is None:
         return 2
     each = PROCESS_BYTES + max((w.bytes for w in workloads), default=0)
-    return max(1, min(MOST_AT_ONCE, int(host.usable_memory_bytes / 2 / each)))
+    return int(host.usable_memory_bytes / 2 / each)
+
+
+class Turns(Protocol):
+    """Runs one block of players."""
+
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:
+        """Fill the players' results. Gives what else the machine did meanwhile."""
 
 
 class Campaign:
@@ -43,8 +57,12 @@ class Campaign:
         progress: Progress | None = None,
         most: int = MOST_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
+        turns: Turns | None = None,
     ) -> None:
-        """``most`` processes are alive at once; ``child_timeout_s`` bounds each of their answers."""
+        """``most`` Launches are alive at once; ``child_timeout_s`` bounds each answer of theirs.
+
+        ``turns`` plays the blocks in place of workers.
+        """
         self.python = python
         self.budget = budget
         self.progress: Progress = progress or (lambda text, share: None)
@@ -53,7 +71,7 @@ class Campaign:
         self._random = random.Random(seed)
         self.clock, self._started = clock, clock()
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
-        self._turns = Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
+        self._turns = turns or Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
         self._checked: set[tuple[str, str]] = set()
         self._failed: set[tuple[str, str, str]] = set()
 
@@ -101,7 +119,7 @@ class Campaign:
         return fresh
 
     def _used(self) -> float:
-        return min(1.0, 1 - self.remaining_s / self.budget.total_s)
+        return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0
 
     def _read(
         self, players: Sequence[Player], disturbance: Disturbance, block: int, phase: Phase, device: str
@@ -118,6 +136,7 @@ class Campaign:
                     process=result.process,
                     outcome=result.outcome,
                     seconds=tuple(result.seconds),
+                    latency_s=median(result.latencies) if result.latencies else None,
                     warmup=result.warmup,
                     max_error=result.max_error,
                     tolerance=result.tolerance,

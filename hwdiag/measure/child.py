@@ -232,11 +232,16 @@ def parse_events(output: str) -> tuple[Event, ...]:
 
 def parse_event(line: str | bytes) -> Event | None:
     """The event of one line; None for any other text, such as a line that a killed child did not finish."""
+    event = parse_any(line)
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def parse_any(text: str | bytes) -> Any:
+    """What this JSON says; None if it is none."""
     try:
-        event = json.loads(line)
+        return json.loads(text)
     except ValueError:
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
 def during(events: Collection[Event]) -> str:
@@ -269,5 +274,7 @@ def died_of(number: int, doing: str, stderr: str) -> Outcome:
 
 
 def last_line(stderr: str) -> str:
+    """The line that says why, as the end of a sentence: the last one, or that before a usage text."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return f": {lines[-1][:300]}" if lines else ""
+    usage = next((i for i, line in enumerate(lines) if line.lower().startswith("usage:")), len(lines))
+    return f": {lines[max(0, usage - 1)][:300]}" if lines else ""

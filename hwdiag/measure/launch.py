@@ -28,6 +28,13 @@ class MemoryPolicy(Value):
     nodes: CpuList
 
 
+class Place(Value):
+    """Where one of several instances runs."""
+
+    cpus: CpuList
+    memory: MemoryPolicy | None = None
+
+
 class Launch(Value):
     """How a process is started; every field that is None or empty is left as the caller has it."""
 
@@ -44,6 +51,8 @@ class Launch(Value):
     """Further environment variables, such as ``MKL_NUM_THREADS`` where MKL is what torch uses."""
     unset: tuple[str, ...] = ()
     """Inherited variables that it takes away."""
+    instances: tuple[Place, ...] = ()
+    """Places of several processes that run at the same time, each of them with all else that is set here."""
     risk: str = ""
     """What speaks against it, in a sentence. A Launch with a risk is recommended only to who chose to take it."""
 
@@ -51,6 +60,14 @@ class Launch(Value):
     def is_default(self) -> bool:
         """Whether it changes nothing: today's default."""
         return self == Launch(name=self.name)
+
+    @property
+    def members(self) -> tuple[Launch, ...]:
+        """The Launch of each process: itself, if it is one process alone."""
+        alone = self.model_copy(update={"instances": ()})
+        return tuple(
+            alone.model_copy(update={"cpus": place.cpus, "memory": place.memory}) for place in self.instances
+        ) or (self,)
 
     @property
     def preloaded(self) -> tuple[str, ...]:
@@ -73,8 +90,14 @@ class Launch(Value):
     def describe(self) -> str:
         """What it sets, in words: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""
         parts = []
+        if self.instances:
+            parts.append(f"{plural(len(self.instances), 'instance')} at the same time")
         if self.threads is not None:
-            parts.append(plural(self.threads, "thread"))
+            parts.append(plural(self.threads, "thread") + (" each" if self.instances else ""))
+        if self.instances:
+            parts.append(f"on CPUs {'; '.join(format_cpulist(p.cpus) for p in self.instances)}")
+        if any(p.memory for p in self.instances):
+            parts.append("each with the memory of its node")
         if self.cpus is not None:
             parts.append(f"on CPUs {format_cpulist(self.cpus)}")
         if self.memory is not None:

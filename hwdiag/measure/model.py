@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from statistics import median
 from typing import Literal
 
@@ -75,6 +76,31 @@ class Software(Value):
     """Inherited variables that numeric libraries and loaders read (OMP_*, MKL_*, LD_PRELOAD ...)."""
 
 
+class Command(Value):
+    """A command of the user's own, and what of it is measured."""
+
+    argv: tuple[str, ...]
+    metric: str | None = None
+    """Regular expression with one group; the last match in what it prints counts."""
+    metric_json: str | None = None
+    """Dotted path to a field of the JSON that it prints: ``result.images_per_s``. Neither: its wall time."""
+    higher_is_better: bool = False
+    timeout_s: float = 600
+
+    @property
+    def unit(self) -> str:
+        """``s`` for the wall time, else what the metric calls itself: its field, or the name of its group."""
+        if self.metric_json is not None:
+            return self.metric_json.rpartition(".")[2]
+        if self.metric is not None:
+            return next(iter(re.compile(self.metric).groupindex), "(its metric)")
+        return "s"
+
+    def cost(self, value: float) -> float:
+        """What is compared: the value, or its inverse where a higher one is better."""
+        return 1 / value if self.higher_is_better else value
+
+
 class Workload(Value):
     """A named piece of work with its known operations and bytes."""
 
@@ -82,11 +108,16 @@ class Workload(Value):
     """``matmul-fp32``."""
     title: str
     """``Matrix product, fp32, 2048 x 2048``."""
-    kind: Literal["matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2"]
-    family: Literal["compute", "memory", "model"]
+    kind: Literal["matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2", "file", "command"]
+    family: Literal["compute", "memory", "model", "own"]
+    """``own`` is the user's: its operations and bytes are not known, and given as 0."""
     dtype: Literal["float32", "bfloat16", "float64"]
     size: dict[str, int]
     """What its builder in the worker is called with."""
+    path: str | None = None
+    """Of a ``file``: the Python file whose ``build()`` gives what is called."""
+    command: Command | None = None
+    """Of a ``command``."""
     flops: float
     """Floating-point operations of one iteration, a multiply-add counted as two."""
     bytes: float
@@ -96,8 +127,10 @@ class Workload(Value):
 
     @property
     def unit(self) -> str:
-        """``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, or ``ms`` for the nets."""
-        return {"memory": "GB/s", "compute": "GFLOP/s", "model": "ms"}[self.family]
+        """``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, ``ms`` for nets and files, or a command's own."""
+        if self.command is not None:
+            return self.command.unit
+        return {"own": "ms", "memory": "GB/s", "compute": "GFLOP/s", "model": "ms"}[self.family]
 
     @property
     def intensity(self) -> float:
@@ -106,7 +139,9 @@ class Workload(Value):
 
     def value(self, seconds: float) -> float:
         """The time of one iteration in this workload's unit."""
-        if self.family == "model":
+        if self.command is not None:
+            return self.command.cost(seconds)  # which is its own inverse
+        if self.family in ("model", "own"):
             return seconds * 1e3
         return (self.flops if self.family == "compute" else self.bytes) / seconds / 1e9
 
@@ -114,8 +149,9 @@ class Workload(Value):
 class Applied(Value):
     """What the child saw of its own Launch."""
 
-    threads: int
-    interop_threads: int
+    threads: int | None = None
+    """None of a command: only torch could tell."""
+    interop_threads: int | None = None
     cpus: CpuList
     memory_policy: str | None = None
     """First word of numa_maps' policy: ``default``, ``bind:0``, ``interleave:0-1``."""
@@ -154,7 +190,10 @@ class Measurement(Value):
     """Workloads measured by the same child share this number."""
     outcome: Outcome
     seconds: tuple[float, ...] = ()
-    """Time of each iteration, after the warm-up."""
+    """Time of each iteration, after the warm-up. Of several instances together: the time in which they did one, that
+    is, one over their total throughput. Of a command: its metric, or one over it where a higher one is better."""
+    latency_s: float | None = None
+    """Of several instances together: the median time of one iteration in one of them."""
     warmup: int = 0
     max_error: float | None = None
     """Largest deviation from the reference, relative to its largest magnitude; None where it was not checked."""

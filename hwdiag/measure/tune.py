@@ -50,10 +50,12 @@ def tune(
     deciding = [w for w in workloads if w.name in overall_of]
     begun = campaign.remaining_s
     others = [w for w in workloads if w.name not in overall_of]
-    for _ in range(campaign.budget.noise_blocks):
+    for _ in range(campaign.budget.noise_blocks if begun > 0 else 0):
         campaign.run([DEFAULT, TWIN], deciding, "noise")
         if others:
             campaign.run([DEFAULT], others, "noise")
+    if not any(m.outcome.ok for m in campaign.measurements if m.launch == BASELINE and m.workload in overall_of):
+        questions = ()  # there is nothing to compare with
     tried = Tried(campaign, deciding)
     deadline = campaign.clock() + campaign.remaining_s - CONFIRM_SHARE * begun
     exploration = Exploration(tried.measure, DEFAULT, deadline, campaign.budget.rounds, campaign.clock)

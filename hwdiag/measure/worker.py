@@ -6,12 +6,14 @@ then one command a line, each when the one before it was answered; the end of in
 
     {"parent": 4711, "device": "cpu", "seed": 1, "describe": false}
     {"do": "prepare", "check": true, "warmup_s": 0.1,
-     "workload": {"name": "matmul-fp32", "kind": "matmul", "dtype": "float32", "size": {"n": 2048}}}
-    {"do": "sample", "seconds": 0.05, "min_samples": 1}
+     "workload": {"name": "matmul-fp32", "kind": "matmul", "dtype": "float32", "size": {"n": 2048}, "path": null}}
+    {"do": "sample", "seconds": 0.05, "min_samples": 1, "go_on": false}
 
 and reads one JSON object a line, each with an ``event``: ``begin`` and ``applied`` after the first line (between
 them ``software``, if that is asked for), ``begin`` and ``ready`` for a preparation, ``window`` for a sampling, with
-the seconds of each iteration; ``failed`` in place of either, and ``end`` at last. The parent may stop the whole
+the seconds of each iteration; ``failed`` in place of either, and ``end`` at last. With ``go_on`` the work goes on
+after the window, uncounted, until ``{"do": "rest"}`` comes and is answered by ``rested``: so that of several workers
+that are measured together, none is alone at the end. The parent may stop the whole
 process with SIGSTOP between two commands, so that several workers take turns without disturbing each other. What
 libraries print goes to standard error, so that the lines stay clean.
 """
@@ -19,12 +21,14 @@ libraries print goes to standard error, so that the lines stay clean.
 import ctypes
 import faulthandler
 import gc
+import importlib.util
 import json
 import math
 import os
 import platform
 import re
 import resource
+import select
 import signal
 import sys
 import time
@@ -346,7 +350,39 @@ def build_gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabu
     return build_net(torch, net, torch.randint(vocabulary, (batch, tokens), device=device))
 
 
+def build_file(torch, device, dtype, path):
+    """The user's own: ``build()`` of a Python file gives a callable, or a pair of it and one that checks its result.
+
+    ``check()`` is called once after the first call; the result is wrong if it gives False or an assertion fails.
+    """
+    sys.path.insert(0, os.path.dirname(path))  # as ``python FILE`` has it, so that it finds what lies beside it
+    spec = importlib.util.spec_from_file_location("hwdiag_workload", path)
+    if spec is None:
+        raise ValueError("%s is no Python file" % path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "build", None)):
+        raise ValueError("%s has no function build()" % path)
+    built = module.build()
+    step, own_check = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
+    if not callable(step) or not (own_check is None or callable(own_check)):
+        raise ValueError("build() of %s gives %s, not a callable or a pair of them" % (path, type(built).__name__))
+
+    def check():
+        try:
+            right = own_check() is not False
+        except AssertionError as error:
+            raise WrongResult("check() of %s: %s" % (path, one_line(error))) from None
+        if not right:
+            raise WrongResult("check() of %s gives False" % path)
+        return None, None
+
+    return step, check if own_check else lambda: (None, None)
+
+
 BUILDERS = {
+    "file": build_file,
     "matmul": build_matmul,
     "onednn": build_onednn,
     "numpy": build_numpy,
@@ -389,12 +425,13 @@ class Prepared:
         spec = command["workload"]
         self.synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
         build = BUILDERS[spec["kind"]]
-        self.step, check = build(torch, torch.device(device), getattr(torch, spec["dtype"]), **spec["size"])
+        more = {"path": spec["path"]} if spec["kind"] == "file" else {}
+        self.step, check = build(torch, torch.device(device), getattr(torch, spec["dtype"]), **spec["size"], **more)
         self.max_error = self.tolerance = None
         if command["check"]:
             self.step()
             self.max_error, self.tolerance = check()
-            if not self.max_error <= self.tolerance:  # also true for NaN
+            if self.max_error is not None and not self.max_error <= self.tolerance:  # also true for NaN
                 raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
         self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, command["warmup_s"])
 
@@ -411,6 +448,12 @@ class Prepared:
             samples.append(time_loop(self.step, self.synchronize, self.loops))
         return samples
 
+    def go_on_until(self, commands):
+        """Keep working until another line waits to be read."""
+        while not select.select([commands], [], [], 0)[0]:
+            self.step()
+        self.synchronize()
+
 
 def one_line(error):
     text = str(error).strip().splitlines()
@@ -422,6 +465,8 @@ def failure(error):
     message = str(error)
     if isinstance(error, WrongResult):
         return "wrong-result", message
+    if isinstance(error, EOFError):
+        return "error", one_line(error) + " (nobody is there to type: standard input is /dev/null)"
     if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
         return "out-of-memory", one_line(error)
     return "error", one_line(error)
@@ -439,11 +484,14 @@ def main():
     faulthandler.enable()
     lines = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    # The user's code may read standard input: it must find nothing there, and above all no commands.
+    commands = os.fdopen(os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
     def tell(event, **values):
         lines.write(json.dumps({"event": event, **values}) + "\n")
 
-    task = json.loads(sys.stdin.readline())
+    task = json.loads(commands.readline())
     follow_parent(task["parent"])
     tell("begin", workload="import torch")
     try:
@@ -455,16 +503,16 @@ def main():
         tell("software", **describe_software(torch))
     tell("applied", **applied_launch(torch))
     torch.manual_seed(task["seed"])
-    answer_commands(torch, task["device"], tell)
+    answer_commands(torch, task["device"], commands, tell)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     tell("end", cpu_s=usage.ru_utime + usage.ru_stime)
 
 
-def answer_commands(torch, device, tell):
+def answer_commands(torch, device, commands, tell):
     """Do what the parent asks for, a line each, until its end of the pipe is closed."""
     prepared, name = None, None
     gc.disable()  # a collection costs some 30 ms, in the middle of a sample
-    for line in sys.stdin:
+    for line in commands:
         command = json.loads(line)
         try:
             if command["do"] == "prepare":
@@ -472,13 +520,17 @@ def answer_commands(torch, device, tell):
                 gc.collect()
                 tell("begin", workload=name)
                 prepared = Prepared(torch, device, command)
-                about = {"max_error": prepared.max_error, "tolerance": prepared.tolerance, "warmup": prepared.warmup}
-                tell("ready", workload=name, **about)
-            else:
+                about = {key: getattr(prepared, key) for key in ("max_error", "tolerance", "warmup")}
+                tell("ready", workload=name, threads=torch.get_num_threads(), **about)
+            elif command["do"] == "sample":
                 seconds = prepared.sample(command["seconds"], command["min_samples"])
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
                 tell("window", workload=name, seconds=seconds, peak_rss_bytes=peak)
-        except Exception as error:
+                if command["go_on"]:
+                    prepared.go_on_until(commands)
+            else:
+                tell("rested")
+        except (Exception, SystemExit) as error:  # a user's file may call sys.exit()
             kind, detail = failure(error)
             tell("failed", workload=name, kind=kind, detail=detail)
 

@@ -21,7 +21,7 @@ NOT_PROBED = Software(python="", outcome=Outcome(kind="not-started", detail="not
 class EmittedFile(Value):
     """A file beside the record."""
 
-    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
+    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)*$")
     """Relative to the record's folder."""
     what: str
 

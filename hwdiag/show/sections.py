@@ -97,7 +97,10 @@ def speeds(record: Record) -> Section:
         if share is not None:
             shares[f"{workload.name} on {estimate.device}"] = share
     if not shares:
-        return Section(NOTHING, (tables.failures_table(record),))
+        today = [f"{w.name} {tables.value_words(w, e)}" for w, e in default_estimates(record)]
+        verdict = f"Today: {listed(today)}." if today else NOTHING
+        failed = tables.failures_table(record)
+        return Section(verdict, (tables.results_table(record) if today else None, failed if failed.rows else None))
     best, worst = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
     verdict = (
         f"Nearest to what this machine reached is {best} ({percent(shares[best])} of its ceiling), "

@@ -30,7 +30,7 @@ class Summary:
             "verdict": self.record.verdict,
             "report": files.get("report.html"),
             "record": files.get(FILE),
-            "launch": files.get("launch.sh"),
+            "launch": files.get("launch.sh") or files.get("launch-instances.sh"),
             "source": self.record.host.source,
             "measured": any(m.outcome.ok for m in self.record.measurements),
         }

@@ -265,6 +265,8 @@ def plan_table(launches: Sequence[Launch], workloads: Sequence[Workload]) -> Tab
 
 def _work(workload: Workload) -> str:
     """``17.2 GFLOP, 50.3 MB``: operations, and bytes read plus written."""
+    if workload.family == "own":
+        return UNKNOWN
     return f"{count(workload.flops)}FLOP, {disk_size(workload.bytes)}"
 
 

@@ -1,0 +1,219 @@
+"""A command of the user's own as workload: every run is a fresh process under its Launch, and nothing outlives it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hwdiag.measure.child import binding, child_environment, died_of, last_line, parse_any
+from hwdiag.measure.disturbance import Watch
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Applied, Command, Disturbance, Outcome, Workload
+from hwdiag.measure.turns import Player, Result, out_of_memory
+from hwdiag.measure.verify import not_applied
+
+KEEPER = Path(__file__).with_name("keeper.py")
+GRACE_S = 15.0
+"""Seconds, beyond its time-out, for the keeper to kill what is left and to say so."""
+WANTS_TERMINAL = re.compile(
+    r"not a (?:tty|terminal)|inappropriate ioctl|/dev/tty|EOF when reading|EOFError|input is not from a terminal"
+    r"|terminal (?:is )?required|cbreak\(\)|setupterm|error opening terminal",
+    re.IGNORECASE,
+)
+"""What programs say that find no terminal: Python's input(), getpass, sudo, ssh, curses, stty, vi."""
+
+
+class MetricError(Exception):
+    """The command ended well, but its metric is not there, or is no number above 0."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of a command."""
+
+    outcome: Outcome
+    value: float | None = None
+    """Of its metric, or its wall time in seconds."""
+    began: float = 0.0
+    ended: float = 0.0
+    """On the monotonic clock."""
+    applied: Applied | None = None
+    cpu_s: float | None = None
+    peak_rss_bytes: int | None = None
+
+
+class Running:
+    """A command at work. Use it in a ``with`` statement: nothing of it outlives that."""
+
+    def __init__(self, command: Command, launch: Launch) -> None:
+        """Start it. Start several from one thread: they are killed when that ends."""
+        self.command, self.launch = command, launch
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-IS", str(KEEPER), "keep"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+            env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"},
+        )
+        task = {"parent": os.getpid(), "bind": binding(launch), "argv": command.argv, "env": child_environment(launch)}
+        assert self._keeper.stdin is not None
+        with contextlib.suppress(OSError):
+            self._keeper.stdin.write(json.dumps({**task, "timeout_s": command.timeout_s}) + "\n")
+            self._keeper.stdin.flush()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._keeper.poll() is None:
+            self._keeper.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._keeper.communicate(timeout=GRACE_S)
+            self._keeper.kill()
+        self._keeper.wait()
+
+    def wait(self) -> Ran:
+        """Its end, at the latest that of its time-out."""
+        try:
+            said, _ = self._keeper.communicate(timeout=self.command.timeout_s + GRACE_S)
+        except subprocess.TimeoutExpired:
+            return Ran(Outcome(kind="timeout", detail="the command cannot be killed: the kernel holds it"))
+        told = parse_any(said)
+        if told is None:
+            return Ran(Outcome(kind="error", detail="what watches over the command was killed"))
+        return read(told, self.command, self.launch)
+
+
+def read(told: dict[str, Any], command: Command, launch: Launch) -> Ran:
+    """What the keeper's words mean."""
+    start = [parse_any(line) or {} for line in told.get("start", "").splitlines()]
+    seen = next((s for s in start if "applied" in s), None)
+    applied = None if seen is None else Applied.model_validate(seen["applied"])
+    outcome = outcome_of(told, start, applied, command, launch)
+    value, began, ended = None, 0.0, 0.0
+    if outcome.ok and seen is not None:
+        began, ended = seen["at"], told["ended_at"]
+        try:
+            value = metric(command, told["stdout"], told["stderr"], ended - began)
+        except MetricError as error:
+            outcome = Outcome(kind="error", detail=str(error))
+    return Ran(outcome, value, began, ended, applied, told.get("cpu_s"), told.get("peak_rss_bytes"))
+
+
+def outcome_of(
+    told: dict[str, Any], start: Sequence[dict[str, Any]], applied: Applied | None, command: Command, launch: Launch
+) -> Outcome:
+    """How it ended, in one line."""
+    error = told.get("error") or next((s["error"] for s in start if "error" in s), None)
+    if error:
+        return Outcome(kind="not-started", detail=f"the command cannot be started: {error}")
+    if told["timed_out"]:
+        return Outcome(kind="timeout", detail=f"no end after {command.timeout_s:.0f} s: killed, with all it started")
+    stdout, stderr, status = told["stdout"], told["stderr"], told["returncode"]
+    if applied is None:
+        return Outcome(kind="not-applied", detail=f"the binding failed with exit status {status}{last_line(stderr)}")
+    refused = not_applied(launch.model_copy(update={"threads": None}), applied)  # only torch could tell of threads
+    if refused:
+        return Outcome(kind="not-applied", detail=refused)
+    if status < 0:
+        return died_of(-status, " in the command", stderr)
+    if status:
+        hint = " (it wants a terminal, and has none here)" if WANTS_TERMINAL.search(stderr or stdout) else ""
+        return Outcome(kind="error", detail=f"exit status {status}{last_line(stderr or stdout)}{hint}")
+    return Outcome(kind="ok")
+
+
+def metric(command: Command, stdout: str, stderr: str, wall_s: float) -> float:
+    """The number that counts. Raises ``MetricError`` where there is none above 0."""
+    if command.metric is not None:
+        matches = re.findall(command.metric, stdout) or re.findall(command.metric, stderr)
+        if not matches:
+            raise MetricError(f"it prints nothing that matches {command.metric!r}{last_line(stdout or stderr)}")
+        found: Any = matches[-1]
+    elif command.metric_json is not None:
+        found = field(stdout, command.metric_json)
+    else:
+        found = wall_s
+    try:
+        value = float("no" if isinstance(found, bool) else found)
+    except (TypeError, ValueError):
+        raise MetricError(f"its metric is no number: {str(found)[:100]!r}") from None
+    if not (math.isfinite(value) and value > 0):
+        raise MetricError(f"its metric is {value:g}: comparing needs a number above 0")
+    return value
+
+
+def field(stdout: str, path: str) -> Any:
+    """A field of the JSON that is printed: all of the output, or the last line that has it."""
+    for text in (stdout, *reversed(stdout.splitlines())):
+        found: Any = parse_any(text)
+        for name in path.split("."):
+            if isinstance(found, list) and name.isdigit() and int(name) < len(found):
+                found = found[int(name)]
+            else:
+                found = found.get(name) if isinstance(found, dict) else None
+        if found is not None:
+            return found
+    raise MetricError(f"it prints no JSON with a field {path!r}{last_line(stdout)}")
+
+
+class Commands:
+    """Blocks of commands: each Launch runs them in turn, in shuffled order, one after the other."""
+
+    def __init__(self, processes: Iterator[int] | None = None) -> None:
+        """``processes`` numbers the processes over several blocks."""
+        self._processes = processes or itertools.count(1)
+
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        """Fill the players' results. Gives what else the machine did meanwhile."""
+        watch, cpu_s = Watch(), 0.0
+        for player in random.Random(seed).sample([*players], len(players)):
+            for workload in player.todo.values():
+                ran = run_team(player.launch.members, workload)
+                cpu_s += sum(r.cpu_s or 0 for r in ran)
+                player.results[workload.name] = together(ran, workload, next(self._processes))
+        out_of_memory(watch, players)
+        return watch.stop(cpu_s)
+
+
+def run_team(members: Sequence[Launch], workload: Workload) -> list[Ran]:
+    """The command once under each of these Launches, all at the same time."""
+    assert workload.command is not None
+    with ExitStack() as stack:
+        team = [stack.enter_context(Running(workload.command, launch)) for launch in members]
+        return [running.wait() for running in team]
+
+
+def together(ran: Sequence[Ran], workload: Workload, process: int) -> Result:
+    """One result: of several commands at the same time, 1 over their total throughput."""
+    command = workload.command
+    assert command is not None
+    result = Result(process, applied=ran[0].applied)
+    result.outcome = next((r.outcome for r in ran if not r.outcome.ok), result.outcome)
+    costs = [command.cost(r.value) for r in ran if r.value is not None]
+    if result.outcome.ok and len(costs) == 1:
+        result.seconds = costs
+    elif result.outcome.ok:
+        by_time = command.metric is None and command.metric_json is None
+        # By the clock, the throughput lasts until the last one ends; what each says of itself adds up.
+        all_of_them = max(r.ended for r in ran) - min(r.began for r in ran)
+        result.seconds = [all_of_them / len(ran) if by_time else 1 / sum(1 / c for c in costs)]
+        result.latencies = [median(costs)]
+    peaks = [r.peak_rss_bytes for r in ran if r.peak_rss_bytes is not None]
+    result.peak_rss_bytes = sum(peaks) if peaks else None
+    return result
