@@ -20,7 +20,6 @@ from tests.conftest import make_host
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOK = ROOT / "notebooks" / "diagnose.ipynb"
 
 
 @pytest.mark.parametrize(
@@ -102,9 +101,10 @@ def test_interpreters_are_checked_before_anything_runs(tmp_path: Path) -> None:
         interpreter(load({"python": str(tmp_path / "python")}))
 
 
-def test_the_notebooks_parameters_are_the_schemas() -> None:
+@pytest.mark.parametrize("name", ["diagnose", "launch"])
+def test_the_notebooks_parameters_are_the_schemas(name: str) -> None:
     """Names, order, defaults and help; None stands for what the profile says."""
-    seen = papermill.inspect_notebook(str(NOTEBOOK))
+    seen = papermill.inspect_notebook(str(ROOT / "notebooks" / f"{name}.ipynb"))
     assert {name: p["help"] for name, p in seen.items()} == {n: f.description for n, f in Params.model_fields.items()}
     assert list(seen) == list(Params.model_fields)
     assert {name: p["default"] for name, p in seen.items()} == dict.fromkeys(Params.model_fields, "None") | {

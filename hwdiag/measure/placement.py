@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.model import Host, NumaNode
@@ -48,16 +49,23 @@ def placement(host: Host, software: Software, *, threads: Iterable[int] | None =
 
 
 def thread_counts(host: Host) -> list[int]:
-    """One per core, one per CPU, and fewer in steps of 2 or 4, within what this process may use.
+    """One per core, fewer in steps of 2 or 4, and with SMT one per CPU but one, within what this process may use.
 
-    More threads than a CPU quota pays for are only stopped more often, so it bounds them.
+    Threads on every last CPU wait for each other as soon as anything else runs, so one is left to it. More threads
+    than a CPU quota pays for are only stopped more often, so it bounds them.
     """
     cpus = len(host.usable_cpus) or 1
     cores = len(host.usable_cores) or cpus
-    most = cpus if host.limits.cpu_quota is None else min(cpus, max(1, math.ceil(host.limits.cpu_quota)))
+    most = most_threads(host)
     step = 2 if cpus <= FEW_CPUS else 4
     fewer = (cores // step**i for i in range(cores.bit_length()))
-    return sorted({min(n, most) for n in (*fewer, cores, cpus, 1) if n > 0})
+    return sorted({min(n, most) for n in (*fewer, cores, max(cores, cpus - 1), 1) if n > 0})
+
+
+def most_threads(host: Host) -> int:
+    """One per CPU, or as many as a quota pays for."""
+    cpus, quota = len(host.usable_cpus) or 1, host.limits.cpu_quota
+    return cpus if quota is None else min(cpus, max(1, math.ceil(quota)))
 
 
 def domains(host: Host) -> tuple[Domain, ...]:
@@ -120,7 +128,6 @@ class Places:
     def __init__(self, host: Host, software: Software, *, memory: bool) -> None:
         self.host, self.software, self.memory = host, software, memory
         self.domains = domains(host)
-        self.cpus = len(host.usable_cpus) or 1
 
     def options(self, counts: Sequence[int]) -> Iterator[Launch]:
         """Free counts, counts bound to cores, whole domains, and memory spread over all nodes."""
@@ -134,7 +141,7 @@ class Places:
         for domain in self.domains:
             if 1 < len(domain.cores) <= most:
                 yield from self.bound_in(domain, len(domain.cores))
-        yield from self.siblings(max(counts))
+        yield from self.siblings(min(max(counts) + 1, most_threads(self.host)))
         yield from self.interleaved(counts)
 
     def free(self, n: int) -> Launch:
@@ -164,32 +171,45 @@ class Places:
 
     def interleaved(self, counts: Sequence[int]) -> Iterator[Launch]:
         """Memory in turn from all nodes, for what is bound by their bandwidth; threads as today, or one a core."""
-        whole = self.domains[-1]
-        if len(whole.nodes) < 2 or not self.memory:
+        if self._all_nodes is None:
             return
-        policy = MemoryPolicy(mode="interleave", nodes=whole.nodes)
-        yield Launch(name="interleave", memory=policy)
-        n = len(whole.cores)
+        yield Launch(name="interleave", memory=self._all_nodes)
+        n = len(self.domains[-1].cores)
         if n in counts:
-            cpus = tuple(sorted(core[0] for core in whole.cores))
-            yield with_threads(f"cpus={format_cpulist(cpus)}, interleave", n, self.software, cpus=cpus, memory=policy)
+            yield from self.bound_interleaved(n)
+
+    def bound_interleaved(self, n: int) -> Iterator[Launch]:
+        """One thread on each of the first ``n`` cores, memory in turn from all nodes."""
+        cpus = tuple(sorted(core[0] for core in self.domains[-1].cores[:n]))
+        name = f"cpus={format_cpulist(cpus)}, interleave"
+        yield with_threads(name, n, self.software, cpus=cpus, memory=self._all_nodes)
 
     def around(self, best: Launch) -> list[Launch]:
-        """Counts near the best one, and other nodes where it is bound to one."""
-        n = best.threads or self.software.threads or 1
-        near = sorted({round(n * factor) for factor in NEAR} - {n, self.software.threads})
+        """Counts near the best one, one core left free, and other memory and other nodes where it is bound to one.
+
+        Where anything else runs, threads on all cores wait for the one that is interrupted.
+        """
+        n, cores = best.threads or self.software.threads or 1, len(self.domains[-1].cores)
+        one_less = (cores - 1,) if 2 * n >= cores else ()
+        near = sorted({round(n * factor) for factor in NEAR}.union(one_less) - {n, self.software.threads})
         if best.cpus is None:
             kept = {"memory": best.memory} if best.memory else {}
             prefix = "interleave, " if best.memory else ""
-            return [
-                with_threads(f"{prefix}threads={m}", m, self.software, **kept) for m in near if 0 < m <= self._most()
-            ]
-        bound = (launch for m in near if 1 < m <= len(self.domains[-1].cores) for launch in self.bound(m))
-        return [*bound, *self._elsewhere(best)]
+            most = most_threads(self.host)
+            free = [with_threads(f"{prefix}threads={m}", m, self.software, **kept) for m in near if 0 < m <= most]
+            return [*free, *((self.bound_interleaved if best.memory else self.bound)(n) if 1 < n <= cores else ())]
+        is_interleaved = best.memory is not None and best.memory.mode == "interleave"
+        bound = self.bound_interleaved if is_interleaved else self.bound
+        found = [launch for m in near if 1 < m <= cores for launch in bound(m)]
+        if self._all_nodes is not None and not is_interleaved and n < cores:
+            found += self.bound_interleaved(n)
+        return [*found, *self._elsewhere(best)]
 
-    def _most(self) -> int:
-        quota = self.host.limits.cpu_quota
-        return self.cpus if quota is None else min(self.cpus, max(1, math.ceil(quota)))
+    @cached_property
+    def _all_nodes(self) -> MemoryPolicy | None:
+        """Memory in turn from all nodes; None where there is but one, or none may be chosen."""
+        nodes = self.domains[-1].nodes
+        return MemoryPolicy(mode="interleave", nodes=nodes) if self.memory and len(nodes) > 1 else None
 
     def _elsewhere(self, best: Launch) -> Iterator[Launch]:
         """The same on the cores of other nodes."""

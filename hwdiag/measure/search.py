@@ -9,6 +9,7 @@ Nothing here knows how a Launch is measured: the same search runs on a machine a
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Interval, Option, Phase, Step, Verdict
-from hwdiag.measure.stats import MIN_PAIRS, faster_p, judge, median_interval, pairs_needed, spread
+from hwdiag.measure.stats import MIN_PAIRS, faster_p, geometric_mean, judge, median_interval, pairs_needed, spread
 
 Speedups = Mapping[str, Sequence[float]]
 """For each Launch by name, its speed-ups over today's default: one a block, from a pair of processes in turns."""
@@ -25,18 +26,22 @@ Speedups = Mapping[str, Sequence[float]]
 Measure = Callable[[Sequence[Launch], int, Phase], Speedups]
 """Measures these Launches beside today's default in so many blocks. One that fails is left out of the answer."""
 
-CONFIRM_SHARE = 0.5
+CONFIRM_SHARE = 0.45
 """Share of the time that is kept for the confirmation."""
 DROP_SIGMA = 2.5
 """Standard errors by which an option must lie behind the best to leave the race."""
 LEAST_STEP = 0.01
 """Least gain for which another setting is taken on: half of what any user could feel, a third of the least effect."""
-STEP_SIGMA = 1.5
+STEP_SIGMA = 1.0
 """Standard errors that such a gain must have. A wrong step is harmless: the whole is confirmed afresh, or dropped."""
 LEAST_ROUNDS = 2
 """Blocks, if there is time, before one option alone ends a race: one block's luck is no answer."""
-LEAST_NOISE = 0.005
-"""Spread of a pair's ratio that is assumed at least: a few equal values don't prove that there is no noise."""
+REFINEMENTS = 2
+"""How often the options around the best so far are asked for."""
+USUAL_NOISE = 0.02
+"""Spread of a pair's ratio that is assumed until it was seen."""
+USUAL_WEIGHT = 4
+"""Values seen that weigh as much: a few equal ones don't prove that there is no noise."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Decision:
     """What the search found."""
 
     launch: Launch
-    """The fastest found, today's default where nothing was."""
+    """The fastest found; today's default where nothing was, or it failed when it was measured again."""
     verdict: Verdict
     """``better`` only if the fresh measurement shows it."""
     why: str
@@ -89,27 +94,33 @@ def find_best(
         clock: seconds; a simulated machine brings its own.
     """
     exploration = Exploration(measure, default, clock() + budget_s * (1 - CONFIRM_SHARE), rounds, clock)
-    for question in questions:
-        exploration.ask(question)
+    exploration.explore(questions)
     best, steps = exploration.best, tuple(exploration.steps)
     if best.name == default.name:
-        return Decision(default, "undecided" if budget_s <= 0 else "same", nothing_found(steps), steps=steps)
+        return Decision(default, *kept(exploration, questions, min_effect), steps=steps)
     pairs = pairs_to_confirm(exploration.noise, min_effect, most_pairs)
     ratios = measure([best], pairs, "confirm").get(best.name, ())
     if not ratios:
-        return Decision(best, "undecided", "it could not be measured again", steps=steps)
+        why = f"{best.name!r} looked best, but failed when it was measured again"
+        return Decision(default, "undecided", why, steps=steps)
     speedup, p_value = median_interval(ratios), faster_p(ratios)
     verdict, why = judge(speedup, p_value, min_effect)
     return Decision(best, verdict, why, speedup, p_value, steps)
 
 
-def nothing_found(steps: Sequence[Step]) -> str:
+def kept(exploration: Exploration, questions: Sequence[Question], min_effect: float) -> tuple[Verdict, str]:
     """Why the default stays, without a confirmation."""
-    seen = [o for s in steps for o in s.options]
-    if not seen:
-        return "nothing else could be measured"
-    nearest = max(seen, key=lambda o: o.speedup.median)
-    return f"of {len(seen)} others the nearest, {nearest.launch!r}, gave {nearest.speedup.median:.2f}x in the screening"
+    if not any(q.options for q in questions):
+        return "same", "there is nothing else to choose here"
+    if not exploration.tried:
+        return "undecided", "there was no time to measure anything"
+    if not exploration.seen:
+        return "undecided", f"none of the {len(exploration.tried)} others could be measured"
+    nearest = max(exploration.seen, key=lambda name: geometric_mean(exploration.seen[name]))
+    gain, blocks = geometric_mean(exploration.seen[nearest]), len(exploration.seen[nearest])
+    why = f"of {len(exploration.seen)} others the nearest, {nearest!r}, gave {gain:.2f}x in the screening"
+    is_clear = gain * (1 + 2 * exploration.noise / math.sqrt(blocks)) < 1 + min_effect
+    return "same" if is_clear else "undecided", why
 
 
 def pairs_to_confirm(noise: float, min_effect: float, most: int) -> int:
@@ -126,34 +137,51 @@ class Exploration:
     deadline: float
     rounds: int
     clock: Callable[[], float]
+    usual_noise: float = USUAL_NOISE
+    """Spread of a pair's ratio that is assumed at first."""
     steps: list[Step] = field(default_factory=list)
     seen: dict[str, list[float]] = field(default_factory=dict)
     """Speed-ups over today's default by name of Launch; of the default itself none, as they are 1."""
+    tried: set[str] = field(default_factory=set)
+    """Names of all that were started, whether they could be measured or not."""
+    pace: float = 0.0
+    """Seconds that one Launch took in the last block."""
 
     @property
     def noise(self) -> float:
         """Spread of one pair's ratio, over all options that were measured more than once."""
         within = [r / float(np.median(ratios)) for ratios in self.seen.values() if len(ratios) > 1 for r in ratios]
         # Deviations from the medians of few values are too small: n values leave n - 1 of them free.
-        groups = sum(len(ratios) > 1 for ratios in self.seen.values())
-        freed = np.sqrt(len(within) / max(1, len(within) - groups))
-        return max(LEAST_NOISE, spread(within) * float(freed))
+        free = len(within) - sum(len(ratios) > 1 for ratios in self.seen.values())
+        seen = spread(within) ** 2 * len(within) / max(1, free)
+        return float(np.sqrt((USUAL_WEIGHT * self.usual_noise**2 + free * seen) / (USUAL_WEIGHT + free)))
 
-    def ask(self, question: Question) -> None:
+    def explore(self, questions: Sequence[Question]) -> None:
+        """Ask them all; each has a share of the time that is left by the number of its options."""
+        for i, question in enumerate(questions):
+            left = sum(len(q.options) for q in questions[i:])
+            now = self.clock()
+            self.ask(question, now + (self.deadline - now) * len(question.options) / max(1, left))
+
+    def ask(self, question: Question, until: float = math.inf) -> None:
         """Race the options, and those that come of the best of them, against the best Launch so far."""
         start = self.best
         options = [start.plus(change) for change in question.options]
         if start.name in self.seen:
             options.insert(0, start)
-        alive = self._race(options)
-        refined = [start.plus(change) for change in question.refine(self._fastest(alive))] if alive else []
-        fresh = [o for o in refined if o.name not in self.seen and o.name not in {x.name for x in options}]
-        if fresh:
-            alive = self._race([self._fastest(alive), *fresh])
+        alive = self._race(options, until)
+        asked = [*options]
+        for _ in range(REFINEMENTS):
+            best = self._fastest([*alive, start])
+            known = {*self.seen, *(o.name for o in asked)}
+            fresh = [o for o in map(start.plus, question.refine(best)) if o.name not in known]
+            if not fresh or not alive:
+                break
+            asked += fresh
+            alive = self._race([*alive[:1], *fresh], until)
         winner = self._fastest([*alive, start])
         if winner.name != start.name and self._is_worth_it(winner, start):
             self.best = winner
-        asked = [o for o in (*options, *fresh) if o.name in self.seen and o.name != start.name]
         self.steps.append(
             Step(
                 question=question.name,
@@ -164,25 +192,32 @@ class Exploration:
                         dropped=o.name not in {x.name for x in alive},
                     )
                     for o in asked
+                    if o.name in self.seen and o.name != start.name
                 ),
                 adopted=self.best.name if self.best.name != start.name else None,
             )
         )
 
-    def _race(self, options: Sequence[Launch]) -> list[Launch]:
-        """Measure block by block; what is surely behind drops out. Gives those that are left."""
+    def _race(self, options: Sequence[Launch], until: float) -> list[Launch]:
+        """Measure block by block; what is surely behind drops out, and at most half goes on. Gives those left."""
         alive = list(options)
         for done in range(self.rounds):
             started = self.clock()
-            if not alive or started >= self.deadline or (done >= LEAST_ROUNDS and len(alive) == 1):
+            is_last = started + len(alive) * self.pace > min(until, self.deadline)
+            if (
+                not alive
+                or started >= self.deadline
+                or (done and is_last)
+                or (done >= LEAST_ROUNDS and len(alive) == 1)
+            ):
                 break
+            self.tried |= {o.name for o in alive}
             fresh = self.measure(alive, 1, "screen")
+            self.pace = (self.clock() - started) / len(alive)
             for name, ratios in fresh.items():
                 self.seen.setdefault(name, []).extend(ratios)
-            alive = [o for o in alive if fresh.get(o.name)]
-            if alive:
-                leader = self._fastest(alive)
-                alive = [o for o in alive if not self._is_surely_behind(o, leader)]
+            alive = sorted((o for o in alive if fresh.get(o.name)), key=self._gain, reverse=True)
+            alive = [o for o in alive if not self._is_surely_behind(o, alive[0])][: max(2, math.ceil(len(alive) / 2))]
         return [o for o in alive if o.name in self.seen]
 
     def _fastest(self, options: Sequence[Launch]) -> Launch:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -21,6 +22,8 @@ ALPHA = 0.01
 MIN_PAIRS = 8
 """Pairs of processes without which nothing is decided: the signed-rank test of n pairs cannot give less than 2^-n, and
 so passes ALPHA from n = 7 on, or n = 8 where two finalists share it."""
+WARMING_ALPHA = 0.001
+"""Chance of calling one process warming that is not; smaller than ALPHA, as there are many processes."""
 MEDIAN_COST = math.sqrt(math.pi / 2)
 """The standard error of a median over that of a mean, for normal values."""
 
@@ -34,14 +37,20 @@ def median_interval(values: Sequence[float], *, samples: int = 0) -> Interval:
         raise ValueError("no values")
     if len(values) == 1 or min(values) == max(values):
         return Interval(median=values[0], low=min(values), high=max(values), processes=len(values), samples=samples)
-    data = np.asarray(values)
-    # The same data give the same interval.
-    chosen = np.random.default_rng(0).integers(0, len(data), size=(RESAMPLES, len(data)))
+    data = np.sort(values)
+    lower, upper = _middles(len(data))
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.median(data[chosen], axis=1), [tail, 1 - tail])
+    low, high = np.quantile((data[lower] + data[upper]) / 2, [tail, 1 - tail])
     return Interval(
         median=float(np.median(data)), low=float(low), high=float(high), processes=len(values), samples=samples
     )
+
+
+@cache
+def _middles(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each resample of ``n`` values the ranks of the two in the middle. The same data give the same interval."""
+    ranks = np.sort(np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n)), axis=1)
+    return ranks[:, (n - 1) // 2], ranks[:, n // 2]
 
 
 def faster_p(ratios: Sequence[float]) -> float:
@@ -94,8 +103,22 @@ def warm_after(samples: Sequence[float]) -> int:
     White 1997, "An effective truncation heuristic for bias reduction in simulation output". At most half are cut.
     """
     data = np.asarray(samples)
-    cuts = range(len(data) // 2 + 1)
+    cuts = range(len(data) // 2 + 1) if len(data) else ()
     return min(cuts, key=lambda d: float(np.var(data[d:]) / (len(data) - d)), default=0)
+
+
+def warming(samples: Sequence[float], min_effect: float = 0.03) -> int:
+    """How many samples of one process, in their order, are warm-up that costs ``min_effect`` or more; mostly none.
+
+    ``warm_after`` cuts noise somewhere too. So the first quarter must be slower than the second half by that much, and
+    by more than chance gives in one process of a thousand (Mann & Whitney 1947).
+    """
+    data = np.asarray(samples)
+    first, settled = data[: len(data) // 4], data[len(data) // 2 :]
+    if len(first) == 0 or np.median(first) <= np.median(settled) * (1 + min_effect):
+        return 0
+    is_sure = stats.mannwhitneyu(first, settled, alternative="greater").pvalue < WARMING_ALPHA
+    return warm_after(samples) if is_sure else 0
 
 
 def drift_p(values: Sequence[float]) -> float:

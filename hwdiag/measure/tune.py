@@ -59,11 +59,7 @@ def tune(
     tried = Tried(campaign, deciding)
     deadline = campaign.clock() + campaign.remaining_s - CONFIRM_SHARE * begun
     exploration = Exploration(tried.measure, DEFAULT, deadline, campaign.budget.rounds, campaign.clock)
-    for asked, question in enumerate(questions):
-        # Each question gets its share of what time is left, so that the first ones cannot use it up.
-        left = deadline - campaign.clock()
-        exploration.deadline = campaign.clock() + left / (len(questions) - asked)
-        exploration.ask(question if risky else without_risk(question))
+    exploration.explore(questions if risky else [without_risk(question) for question in questions])
     offers = [] if risky else [o for q in questions for o in q.options if o.risk]
     finalists = choose(exploration, tried, min_effect, offers)[: campaign.budget.finalists]
     noise = noise_of(campaign.measurements, overall_of)

@@ -1,0 +1,69 @@
+"""Record how far processes differ here that are alike: ``python benchmarks/record_noise.py [blocks] > noise.json``.
+
+Six processes of today's default take turns in each block, as the candidates of a search do, and tell their medians.
+What the simulations of ``simulated.py`` draw their noise from.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from tqdm import trange
+
+from hwdiag.host import Root, read_host
+from hwdiag.measure.budget import BUDGETS
+from hwdiag.measure.campaign import MOST_AT_ONCE, Campaign
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.workloads import matmul
+from hwdiag.words import now
+
+BLOCKS = 70
+TWINS = [Launch(name="default"), *(Launch(name=f"twin {i}") for i in range(2, MOST_AT_ONCE + 1))]
+WORKLOADS = (matmul("float32", 4, n=1024),)
+
+
+def main() -> None:
+    """Measure and print."""
+    host = read_host(Root.live())
+    budget = BUDGETS["standard"].model_copy(update={"total_s": 1e9})
+    campaign = Campaign(sys.executable, budget, seed=1, child_timeout_s=120)
+    block_s = []
+    for _ in trange(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS, unit="block"):
+        start = time.monotonic()
+        campaign.run(TWINS, WORKLOADS, "noise")
+        block_s.append(round(time.monotonic() - start, 2))
+    blocks = range(1, len(block_s) + 1)
+    medians = {
+        w.name: [
+            [float(f"{m.median_s:.5g}") for m in campaign.measurements if (m.block, m.workload) == (b, w.name)]
+            for b in blocks
+        ]
+        for w in WORKLOADS
+    }
+    lines = [
+        f'"how": "benchmarks/record_noise.py: for each workload and block the medians, in seconds, of {len(TWINS)} '
+        'processes of the default that took turns, at the turns of budget standard, while others used the machine too"',
+        f'"when": "{now()}"',
+        f'"host": {json.dumps(f"{host.cpu.model}, {len(host.usable_cpus)} CPUs")}',
+        f'"other_cpu": {json.dumps([other_cpu(campaign, b) for b in blocks])}',
+        f'"block_s": {json.dumps(block_s)}',
+        *(f'"{name}": [\n  {rows(values)}\n]' for name, values in medians.items()),
+    ]
+    print("{\n" + ",\n".join(lines) + "\n}")
+
+
+def other_cpu(campaign: Campaign, block: int) -> float | None:
+    """CPUs kept busy by others in this block."""
+    seen = next(m.disturbance.other_cpu for m in campaign.measurements if m.block == block)
+    return None if seen is None else round(seen, 2)
+
+
+def rows(values: list[list[float]]) -> str:
+    """One block a line."""
+    return ",\n  ".join(json.dumps(row) for row in values)
+
+
+if __name__ == "__main__":
+    main()
