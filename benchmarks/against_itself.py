@@ -45,7 +45,7 @@ BUDGET = Budget(
     rounds=0,
     most_pairs=0,
     finalists=0,
-    turn=Turn(warmup_s=0.05, window_s=0.01, windows=8, min_samples=1),
+    turn=Turn(warmup_s=0.02, window_s=0.005, windows=6, min_samples=1),
 )
 MIN_EFFECT = 0.03
 
