@@ -133,7 +133,7 @@ class Counter:
         self.weights = {storage(t): size_of(t) for t in [*net.parameters(), *net.buffers()]}
         self.touched = {}
         self.matrices = {}
-        self.modules = 0
+        self.modules = self.views = 0
 
     def mode(self):
         counter, torch = self, self.torch
@@ -179,6 +179,7 @@ class Counter:
         outputs = list(tensors_in(torch, [out]))
         kind = self.kind_of(func, name, inputs, outputs)
         if kind == "free" or (kind == "create" and name.startswith(("empty", "new_empty"))):
+            self.views += 1
             return
         weights = [t for t in inputs if storage(t) in self.weights]
         data = [t for t in inputs if storage(t) not in self.weights]
@@ -208,7 +209,7 @@ class Counter:
         for t in weights:
             self.touch(t, name, weight if kind == "gather" or name == "_grouped_mm" else size_of(t))
         dtype = str((outputs or inputs)[0].dtype).rpartition(".")[2]
-        strided = kind == "gemm" and any(not t.is_contiguous() for t in data)
+        strided = kind in ("gemm", "copy") and any(not t.is_contiguous() for t in data)
         flops = flops_of(kind.partition("-")[0], dims) if dims else 0
         self.put((kind, name, dtype, dims, flops, weight, read, written, strided))
 
@@ -248,6 +249,7 @@ class Counter:
             "weights_bytes": sum(self.weights.values()),
             "touched_bytes": sum(self.touched.values()),
             "modules": self.modules,
+            "views": self.views,
         }
 
 
@@ -262,9 +264,7 @@ def count(torch, nets, spec):
     net = net.to(dtype)
     named = given if isinstance(given, dict) else {"": given}
     # Without oneDNN an LSTM is counted by its products; which of its kernels would run is not a count's question.
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.no_grad(), torch.backends.mkldnn.flags(
-        enabled=False
-    ):
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
         emptied(net)
         real = {name: faked(torch, value, dtype) for name, value in named.items()}
         kv = 0
