@@ -19,6 +19,7 @@ EPILOG = """examples:
   hwdiag run --python ~/ComfyUI/venv/bin/python
   hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
   hwdiag host --snapshot spark.tar.gz
+  hwdiag estimate llama-7b --decode    what would other machines do with it?
   hwdiag check                         which packages die here, and of what?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
@@ -90,6 +91,20 @@ def parser() -> argparse.ArgumentParser:
         metavar="LEVEL",
         help="run nothing: which files contain code above this level, such as x86-64-v2+avx (dispatch unknown)",
     )
+
+    estimate = add(verbs, "estimate", estimate_nets, "what would another machine do? Counts a net, estimates parts")
+    estimate.add_argument("net", nargs="*", help="by name (see --list), or module:function of your own")
+    estimate.add_argument(
+        "--part", metavar="NAME", action="append", default=[], help="part, or YAML file (default: all)"
+    )
+    estimate.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="bfloat16")
+    estimate.add_argument("--batch", type=int, default=1)
+    estimate.add_argument("--tokens", type=int, help="length of the prompt, or of the context when decoding")
+    estimate.add_argument("--decode", action="store_true", help="one token more, with the context in the cache")
+    estimate.add_argument("--python", metavar="PATH", help="interpreter with torch that counts (default: this one)")
+    estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
+    estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
+    estimate.add_argument("--json", action="store_true", help="print all that was found as JSON")
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -222,6 +237,45 @@ def check_packages(args: argparse.Namespace) -> int:
             print(table.to_text(terminal_width()), end="\n\n")
         print(compat.verdict(survey))
     return 1 if survey.failed or not survey.interpreter.outcome.ok else 0
+
+
+def estimate_nets(args: argparse.Namespace) -> int:
+    """hwdiag estimate"""
+    from hwdiag.errors import UsageError
+    from hwdiag.estimate.count import count_nets
+    from hwdiag.estimate.nets import NAMES
+    from hwdiag.estimate.parts import catalogue, find_part
+    from hwdiag.estimating import Estimator, estimates, load, spec_of
+    from hwdiag.show import estimate as show
+    from hwdiag.show.progress import terminal_progress
+    from hwdiag.show.table import Table
+
+    if args.list:
+        print(show.parts_table(catalogue()).to_text(terminal_width()))
+        print(f"\nnets: {', '.join(NAMES)}")
+        return 0
+    if not args.net and not args.check:
+        raise UsageError("which net? For example: hwdiag estimate resnet50 llama-7b (hwdiag estimate --list shows all)")
+    asked = {"python": args.python, "budget": "standard" if args.check else "quick"}
+    study = Estimator(load({k: v for k, v in asked.items() if v}), terminal_progress(sys.stderr))
+    parts = [find_part(name) for name in args.part] or list(catalogue().values())
+    specs = [spec_of(net, batch=args.batch, tokens=args.tokens, decode=args.decode) for net in args.net]
+    counts = count_nets(study.python, specs) if specs else ()
+    checked = study.check() if args.check else None
+    rows = estimates(counts, parts, args.dtype)
+    if args.json:
+        found = {
+            "counts": [c.model_dump() for c in counts],
+            "estimates": [{**e.model_dump(), "cost": c.model_dump() if c else None} for e, _, c in rows],
+            "checked": study.checked.model_dump() if study.checked else None,
+        }
+        print(json.dumps(found, indent=1))
+        return 0
+    sections = [show.counted(counts), show.elsewhere(rows, study.checked)] if counts else []
+    for section in [*sections, *([checked] if checked else [])]:
+        tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+        print(section.verdict, *tables, sep="\n", end="\n\n")
+    return 0
 
 
 def write_report(args: argparse.Namespace) -> None:

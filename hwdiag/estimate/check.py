@@ -89,17 +89,18 @@ def check(
                 times[dtype, n, index].append((seconds, why))
     calibrations = {s: combined(*s, timed[s], llc_bytes=llc) for s in settings}
     rows = []
-    for setting in settings:
-        rates = Rates(calibrations[setting])
-        rows += [row(c, calibrations[setting], rates, times[(*setting, i)]) for i, c in enumerate(counts[setting[0]])]
-    why = [t.why for several in timed.values() for t in several] + [w for several in times.values() for _, w in several]
+    for dtype, n in settings:
+        rates = Rates(calibrations[dtype, n])
+        rows += [row(c, calibrations[dtype, n], rates, times[dtype, n, i]) for i, c in enumerate(counts[dtype])]
+    disturbed = [t.why for several in timed.values() for t in several if t.why]
+    disturbed += [why for several in times.values() for _, why in several if why]
     result = Checked(
         host=host.label,
         cpu=host.cpu.model or "unknown",
         started_at=started,
         rows=tuple(rows),
-        quiet=not any(why),
-        why="; ".join(dict.fromkeys(filter(None, why)))[:400],
+        quiet=not disturbed,
+        why="; ".join(dict.fromkeys(disturbed))[:400],
     )
     return result, tuple(calibrations.values())
 

@@ -8,10 +8,11 @@ from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.estimate.children import run_inside
 from hwdiag.estimate.model import Count, NetSpec
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 60.0
+"""For each net, and once for starting."""
 
 
-def count_nets(python: str, specs: Sequence[NetSpec], *, timeout_s: float = TIMEOUT_S) -> tuple[Count, ...]:
+def count_nets(python: str, specs: Sequence[NetSpec], *, timeout_s: float | None = None) -> tuple[Count, ...]:
     """Count each net, all in one child of the interpreter ``python``.
 
     Raises:
@@ -20,7 +21,7 @@ def count_nets(python: str, specs: Sequence[NetSpec], *, timeout_s: float = TIME
         HwdiagError: the child died.
     """
     task = {"do": "count", "specs": [spec.model_dump() for spec in specs]}
-    report = run_inside(python, task, timeout_s=timeout_s)
+    report = run_inside(python, task, timeout_s=timeout_s or TIMEOUT_S * (1 + len(specs)))
     counts = []
     for n, spec in enumerate(specs):
         done = next((e for e in report.events if e.get("index") == n), None)

@@ -113,7 +113,7 @@ CONSTANTS = {
     "attention": Constant(0.34, 0.10, "as products: no public result measures it alone on a CPU"),
     "memory": Constant(0.80, 0.50, "STREAM results of servers: 75 to 90 % of the channels' bandwidth"),
 }
-"""One constant a class, of the peak at the base clock. What follows a product, fused with it, is part of it."""
+"""One constant a class, of the peak at the sustained clock. What follows a product, fused with it, is part of it."""
 START_S = 5e-6
 """One parallel region over some hundred cores: an OpenMP barrier takes 2 to 10 us there (EPCC OpenMP benchmarks)."""
 START_GPU_S = 3e-6
@@ -129,7 +129,7 @@ def estimate_part(count: Count, part: Part, dtype: str, *, matrix: bool = True) 
     Raises:
         UsageError: the part has no figures for this type.
     """
-    base, best = part.peak(dtype, matrix=matrix), part.peak(dtype, "max", matrix=matrix)
+    base, best = part.peak(dtype, "sustained", matrix=matrix), part.peak(dtype, "max", matrix=matrix)
     if base is None or best is None:
         raise UsageError(f"{part.name} has no arithmetic in {dtype} in the catalogue")
     if part.measured:

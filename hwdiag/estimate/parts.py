@@ -24,6 +24,9 @@ ROUNDING = 0.02
 T = TypeVar("T")
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 Whole = Annotated[int, Field(gt=0, le=10**6)]
+Clock = Literal["base", "sustained", "max"]
+"""``base``: promised under any load; ``sustained``: what all cores keep up, the base clock under a matrix unit's heat;
+``max``: one core's, which no result exceeds."""
 Precision = Literal["float64", "float32", "bfloat16", "int8"]
 
 
@@ -60,6 +63,13 @@ class Cores(Value):
     """What all cores reach together under usual loads."""
     max_ghz: Sourced[Positive]
     operations: dict[Precision, Operations] = Field(min_length=1)
+
+    def ghz(self, clock: Clock, with_matrix_unit: bool) -> float:
+        """The clock of this name, the next higher one where the data sheet does not tell it."""
+        base, usual = self.base_ghz or self.all_core_ghz or self.max_ghz, self.all_core_ghz or self.base_ghz
+        if clock == "max":
+            return self.max_ghz.value
+        return base.value if clock == "base" or with_matrix_unit else (usual or self.max_ghz).value
 
 
 class MainMemory(Value):
@@ -121,10 +131,9 @@ class Part(Value):
         """Bytes a second."""
         return self.memory.bandwidth_gbs.value * 1e9
 
-    def peak(self, dtype: str, clock: Literal["base", "max"] = "base", *, matrix: bool = True) -> float | None:
+    def peak(self, dtype: str, clock: Clock = "base", *, matrix: bool = True) -> float | None:
         """Operations a second that follow from cores, clock and operations a cycle; None where it lacks the type.
 
-        ``base`` is the clock that the data sheet promises under any load (the highest where it promises none).
         Without ``matrix``, what the vector units do where a matrix unit stands beside them.
         """
         total = 0.0
@@ -132,9 +141,10 @@ class Part(Value):
             operations = kind.operations.get(dtype)  # type: ignore[call-overload]
             if operations is None:
                 return None
-            a_cycle = operations.value if matrix or operations.vector is None else operations.vector.value
-            promised = kind.max_ghz.value if clock == "max" or kind.base_ghz is None else kind.base_ghz.value
-            total += kind.count.value * (operations.ghz or promised) * 1e9 * a_cycle
+            with_matrix_unit = matrix and operations.vector is not None
+            a_cycle = operations.vector.value if operations.vector and not matrix else operations.value
+            ghz = operations.ghz or kind.ghz(clock, with_matrix_unit)
+            total += kind.count.value * ghz * 1e9 * a_cycle
         return total
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ def sampled(step, seconds):
 # --- Single operations: each builder gives a step ---------------------------------------------------------------------
 
 
-POOLS = {}
+POOLS = {}  # type: ignore[var-annotated]
 
 
 class Cold:
