@@ -20,6 +20,7 @@ EPILOG = """examples:
   hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
   hwdiag host --snapshot spark.tar.gz
   hwdiag estimate llama-7b --decode    what would other machines do with it?
+  hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag check                         which packages die here, and of what?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
@@ -105,6 +106,17 @@ def parser() -> argparse.ArgumentParser:
     estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
     estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
     estimate.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+    compare = add(verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower")
+    compare.add_argument("records", nargs="*", help="folders, record files or fsspec URLs (default: outputs/)")
+    compare.add_argument(
+        "--part", metavar="NAME", action="append", default=[], help="put a catalogued part beside them"
+    )
+    compare.add_argument(
+        "--host", metavar="NAME", action="append", default=[], help="only this host (may be given again)"
+    )
+    compare.add_argument("--min-effect", metavar="PERCENT", type=float, help="least change worth a word (default: 3)")
+    compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -276,6 +288,22 @@ def estimate_nets(args: argparse.Namespace) -> int:
         tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
         print(section.verdict, *tables, sep="\n", end="\n\n")
     return 0
+
+
+def compare_records(args: argparse.Namespace) -> int:
+    """hwdiag compare; exit status 1 if a host has become slower"""
+    from hwdiag.comparing import load, start
+    from hwdiag.show.table import Table
+
+    asked = {"records": args.records, "parts": args.part, "hosts": args.host, "min_effect": args.min_effect}
+    found = start(load({k: v for k, v in asked.items() if v}))
+    if args.json:
+        print(json.dumps(found.as_dict(), indent=1))
+    else:
+        for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
+            tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+            print(section.verdict, *tables, sep="\n", end="\n\n")
+    return int(any(h.verdict == "worse" for h in found.history))
 
 
 def write_report(args: argparse.Namespace) -> None:

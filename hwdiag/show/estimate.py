@@ -73,7 +73,7 @@ def counted(counts: Sequence[Count]) -> Section:
         f"The largest, {biggest.spec.title}, does {count(biggest.flops)}FLOP."
     )
     header = (
-        "Net", "Parameters", "FLOP", "of them attention", "other operations", "Weights read", "Activations", "Cache",
+        "Net", "Parameters", "FLOP", "of them attention", "Other elements", "Weights read", "Activations", "Cache",
     )  # fmt: skip
     rows = [
         (
@@ -88,7 +88,9 @@ def counted(counts: Sequence[Count]) -> Section:
         )
         for c in counts
     ]
-    caption = "Counts of one run; activations from all fused to none fused, other operations as elements over FLOP"
+    caption = (
+        "Counts of one run; other elements: written outside of products, over FLOP; activations: from all fused to none"
+    )
     return Section(verdict, (Table(caption, header, rows, frozenset(range(1, 8))),))
 
 
@@ -161,8 +163,8 @@ def amx(counts: Mapping[str, Count], with_unit: Part, others: Sequence[Part]) ->
     last = list(counts.values())[-1]
     gain = bounds(last, with_unit, matrix=False)[0] / max(bounds(last, with_unit))
     verdict = (
-        f"It helps them as it helps convolutions: products are {percent(1 - other_share(last))} of {last.spec.net}'s "
-        f"operations, and its lower bound is {gain:.1f} times lower with AMX, until memory bounds it."
+        f"It helps them as it helps convolutions: outside of products {last.spec.net} has one element for "
+        f"{1 / other_share(last):,.0f} FLOP, and its lower bound is {gain:.1f} times lower with AMX."
     )
     caption = "Least time at batch 1, INT8: arithmetic at the base clock's peak, and weights read once"
     header = ("Net", "Part", "Arithmetic", "Memory", "Bound by")
