@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from hwdiag.show.sections import Section
 from hwdiag.show.table import Table
 from hwdiag.workbook import assigned_names, replay_path, replayed
 
-INDEX = "index.parquet"
+
+def index_of(locations: Sequence[str]) -> Path:
+    """Where the table of these locations is kept."""
+    told = "\n".join(name if "://" in name else str(Path(name).resolve()) for name in locations)
+    return home() / "outputs" / ".index" / f"{sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
 class CompareParams(Value):
@@ -97,7 +102,7 @@ class Comparison:
     """Records side by side, to be walked through: ``overview``, ``differences``, ``speeds``, ``histories``."""
 
     def __init__(self, params: CompareParams, *, keep: Path | None = None) -> None:
-        """``keep``: where the index is kept; None takes outputs/index.parquet.
+        """``keep``: where the index is kept; None takes a file in outputs/.index.
 
         Raises:
             UsageError: there is no such part, or nothing at a location.
@@ -106,7 +111,7 @@ class Comparison:
         self.parts = [find_part(name) for name in params.parts]
         outputs = home() / "outputs"
         here = [name if "://" in name else str(place(name)) for name in params.records] or [str(outputs)]
-        self.table = index.build_index(here, keep or outputs / INDEX)
+        self.table = index.build_index(here, keep or index_of(here))
         chosen = [r for r in index.rows(self.table) if not params.hosts or r.name in params.hosts]
         if not chosen:
             refused = index.refused(self.table)

@@ -176,9 +176,10 @@ def whole(value: object) -> int | None:
 def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
     """Host and software as lines, at most ``MAX_FACTS``."""
     lines = [*flattened(record.host, ""), *flattened(record.software, "software")]
-    clocks = [m["disturbance"].get("mhz") for m in record.measurements if isinstance(m.get("disturbance"), dict)]
-    known = [c for c in clocks if isinstance(c, (int, float)) and 0 < c < 1e5]
-    lines += [("measured.mhz", f"{round(median(known), -2):.0f}")] if known else []
+    meanwhile = [m["disturbance"] for m in record.measurements if isinstance(m.get("disturbance"), dict)]
+    for name, limit, step in (("mhz", 1e5, -2), ("other_cpu", 1e4, 1), ("steal", 1.0, 2)):
+        told = [d[name] for d in meanwhile if isinstance(d.get(name), (int, float)) and 0 <= d[name] <= limit]
+        lines += [(f"measured.{name}", f"{round(median(told), step):g}")] if told else []
     yield from lines[:MAX_FACTS]
 
 
@@ -358,7 +359,8 @@ def kept(path: Path | None) -> tuple[pa.Table, Mapping[tuple[str, str], int]]:
     if path is not None and path.is_file():
         with contextlib.suppress(OSError, pa.ArrowException):
             table = pq.read_table(path)
-            if table.schema.equals(SCHEMA, check_metadata=True):
+            if (table.schema.metadata or {}).items() >= (SCHEMA.metadata or {}).items():
+                table = table.cast(SCHEMA)
                 keys = zip(table["location"].to_pylist(), table["stamp"].to_pylist(), strict=True)
                 return table, {key: i for i, key in enumerate(keys)}
     return SCHEMA.empty_table(), {}

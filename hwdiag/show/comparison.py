@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hwdiag.estimate.parts import Part, catalogue
-from hwdiag.record.compare import Difference, History, Line
+from hwdiag.record.compare import Difference, Group, History, Line
 from hwdiag.record.index import Refused, Row, Speed
 from hwdiag.show.format import UNKNOWN, plural, significant, speedup, utc
 from hwdiag.show.sections import Section, listed
@@ -17,6 +17,11 @@ SHOWN = 8
 """Records that stand side by side in one table."""
 MANY = 40
 """Lines of a table before the rest is only counted."""
+NOUNS: tuple[tuple[Group, tuple[str, str]], ...] = (
+    ("setting", ("setting", "settings")),
+    ("software", ("fact of software", "facts of software")),
+    ("fact", ("fact of the machine", "facts of the machine")),
+)
 WORDS = {"worse": "slower", "better": "faster", "same": "the same", "undecided": "undecided"}
 
 
@@ -52,8 +57,7 @@ def differing(records: Sequence[Row], found: Sequence[Difference]) -> Section:
     if len(records) < 2:
         return Section("There is only one record, so nothing differs.", ())
     groups = Counter(d.group for d in found)
-    nouns = {"setting": "settings", "software": "facts of software", "fact": "facts of the machine"}
-    told = listed(f"{groups[group]} {noun}" for group, noun in nouns.items() if groups[group])
+    told = listed(plural(groups[group], *nouns) for group, nouns in NOUNS if groups[group])
     verdict = f"They differ in {told}." if found else "They do not differ in any fact that is compared."
     rows: list[tuple[Cell, ...]] = [
         (d.what, d.group, *(v or UNKNOWN for v in d.values[:SHOWN])) for d in found[: 3 * MANY]
@@ -167,7 +171,7 @@ def histories(found: Sequence[History]) -> Section:
     counts = Counter(h.verdict for h in found)
     said = listed(
         f"{plural(counts[v], 'host')} {WORDS[v]}" for v in ("worse", "undecided", "better", "same") if counts[v]
-    )  # type: ignore[index]
+    )
     rows: list[tuple[Cell, ...]] = []
     for h in found[:MANY]:
         changed = join_few(
