@@ -22,10 +22,10 @@ from hwdiag.host import Root, read_host
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.child import run_child
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Measurement, Workload
 from hwdiag.measure.stats import median_interval
+from hwdiag.measure.turns import Block, Player, Turn
 from hwdiag.measure.workloads import gpt2, matmul, memory_workloads
 from hwdiag.show.table import Table
 
@@ -87,15 +87,13 @@ def under(what: str, limit_s: float, times: list[float]) -> Row:
 
 
 def parent_cost(host: Host) -> Iterator[Row]:  # noqa: ARG001
-    """CPU time that the parent uses itself while a child measures."""
-    task = {
-        "device": "cpu", "seed": 1, "check": False, "sample_s": 5.0, "min_samples": 3,
-        "workloads": [gpt2().model_dump(include={"name", "kind", "dtype", "size"})],
-    }  # fmt: skip
+    """CPU time that the parent uses itself while processes measure."""
+    turn = Turn(warmup_s=0.1, window_s=0.05, windows=60, min_samples=1)
+    players = [Player(Launch(name=name), [gpt2()], check=False) for name in ("default", "again")]
     start, used = time.perf_counter(), time.process_time()
-    run_child(DEFAULT, sys.executable, task, timeout_s=120)
+    Block(sys.executable, turn, timeout_s=120).run(players, device="cpu", seed=1)
     share = (time.process_time() - used) / (time.perf_counter() - start)
-    yield "parent's share of a core while a child measures", "< 2 %", f"{share:.2%}", yes(share < 0.02)
+    yield "parent's share of a core while two processes take turns", "< 2 %", f"{share:.2%}", yes(share < 0.02)
 
 
 def bandwidth(host: Host) -> Iterator[Row]:
@@ -150,7 +148,7 @@ def matrix_product(_: Host) -> Iterator[Row]:
 def measurements(workloads: tuple[Workload, ...]) -> list[Measurement]:
     """One child's measurements at standard budget. Raises ``RuntimeError`` if one failed."""
     campaign = Campaign(sys.executable, BUDGETS["standard"], seed=time.time_ns() % 2**31, child_timeout_s=120)
-    found = campaign.run(DEFAULT, workloads, "screen", 0)
+    found = campaign.run([DEFAULT], workloads, "screen")
     failed = [m for m in found if not m.outcome.ok]
     if failed:
         raise RuntimeError(failed[0].outcome.detail)

@@ -58,6 +58,9 @@ class Params(Value):
         None, description="thread counts to try; None derives them from the topology"
     )
     min_effect: float = Field(3.0, gt=0, le=100, description="least gain worth a change, in percent")
+    unsupported: bool = Field(
+        False, description="recommend settings that a vendor does not support, too; they are measured either way"
+    )
     child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
     seed: int = Field(1, ge=0, description="seed of the order of measurements")
 

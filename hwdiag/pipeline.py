@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import shutil
+import tempfile
 from collections.abc import Collection
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from hwdiag import __version__
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult
+from hwdiag.advise.findings import consult, sorted_out
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
+from hwdiag.compat import advice as compat
+from hwdiag.compat.check import survey
 from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.errors import HwdiagError
 from hwdiag.estimate.ceilings import ceilings
@@ -25,11 +28,16 @@ from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS
-from hwdiag.measure.campaign import Campaign, Progress
-from hwdiag.measure.candidates import DEFAULT, candidates, find_allocators
+from hwdiag.measure.campaign import Campaign, Progress, at_once
 from hwdiag.measure.compare import estimates
-from hwdiag.measure.search import search
+from hwdiag.measure.dispatch import build_vendor_check, dispatch, has_foreign_mkl
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Workload
+from hwdiag.measure.placement import placement
+from hwdiag.measure.runtime import find_allocators, heap, runtime
+from hwdiag.measure.search import Question
 from hwdiag.measure.software import NOT_HERE, probe_software
+from hwdiag.measure.tune import DEFAULT, tune
 from hwdiag.measure.workloads import catalogue
 from hwdiag.params import Profile, interpreter
 from hwdiag.record import store
@@ -83,22 +91,23 @@ class Run:
         """Ask the target interpreter's torch what it is. On another host than this one, nobody can be asked."""
         if not self.record.host.is_here:
             return self._learn(software=NOT_HERE)
-        return self._learn(software=probe_software(self.python, timeout_s=self.profile.child_timeout))
+        timeout_s = self.profile.child_timeout
+        software = probe_software(self.python, timeout_s=timeout_s)
+        if software.outcome.kind == "not-started":
+            return self._learn(software=software)
+        found = survey(self.python, packages=compat.NEEDED, timeout_s=timeout_s, cpu=self.record.host.cpu.model)
+        return self._learn(software=software, compatibility=found)
 
     def plan(self) -> Record:
-        """Decide which workloads are measured under which Launches."""
-        host, software = self.record.host, self.record.software
-        workloads = tuple(w for w in catalogue(host) if w.name in self.profile.workloads)
+        """Decide which workloads are measured, and which questions are asked about the way to start them."""
+        host = self.record.host
+        workloads = tuple(w for w in catalogue(host) if w.name in self.profile.workloads and self._has(w))
         models = tuple(w.name for w in workloads if w.family == "model")
-        launches = candidates(
-            host,
-            software,
-            threads=self.profile.threads,
-            allocators=find_allocators(software.prefix) if host.is_here else (),
-            numactl=shutil.which("numactl") is not None if host.is_here else True,
-        )
+        self.questions = self._questions()
         return self._learn(
-            launches=launches, workloads=workloads, overall_of=models or tuple(w.name for w in workloads)
+            launches=(DEFAULT, *(o for q in self.questions for o in q.options)),
+            workloads=workloads,
+            overall_of=models or tuple(w.name for w in workloads),
         )
 
     def measure(self) -> Record:
@@ -112,29 +121,67 @@ class Run:
             seed=self.profile.seed,
             child_timeout_s=self.profile.child_timeout,
             progress=self.progress,
+            most=at_once(r.host, r.workloads),
         )
         for i, _ in enumerate(r.software.cuda_devices):
-            for block in range(DEVICE_BLOCKS):
-                campaign.run(DEFAULT, r.workloads, "device", block, device=f"cuda:{i}")
-        compared = search(campaign, r.launches, r.workloads, r.overall_of, self.profile.min_effect / 100)
+            for _ in range(DEVICE_BLOCKS):
+                campaign.run([DEFAULT], [w for w in r.workloads if w.kind != "numpy"], "device", device=f"cuda:{i}")
+        tuned = tune(
+            campaign,
+            self.questions,
+            r.workloads,
+            r.overall_of,
+            self.profile.min_effect / 100,
+            risky=self.profile.unsupported,
+        )
         measured = tuple(campaign.measurements)
         return self._learn(
             measurements=measured,
-            comparisons=compared,
+            launches=tuned.launches,
+            steps=tuned.steps,
+            noise=tuned.noise,
+            comparisons=tuned.comparisons,
             estimates=estimates(measured),
             ceilings=ceilings(measured, r.workloads),
         )
+
+    def _has(self, workload: Workload) -> bool:
+        """Whether the target interpreter has the library that the workload is about."""
+        needed = {"numpy": self.record.software.numpy_version, "onednn": self.record.software.onednn}
+        return workload.kind not in needed or bool(needed[workload.kind])
+
+    def _questions(self) -> tuple[Question, ...]:
+        host, software, here = self.record.host, self.record.software, self.record.host.is_here
+        vendor_check = build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None
+        return (
+            # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
+            placement(host, software, threads=self.profile.threads),
+            runtime(host, software),
+            heap(host, software, find_allocators(software.prefix) if here else ()),
+            dispatch(host, software, vendor_check),
+        )
+
+    @cached_property
+    def _scratch(self) -> Path:
+        """A folder for what is built to be measured; it is gone when the run is."""
+        self._held = tempfile.TemporaryDirectory(prefix="hwdiag-")
+        return Path(self._held.name)
 
     def advise(self) -> Record:
         """Draw findings, checks, recommendations and the verdict from the evidence."""
         r = self.record
         evidence = Evidence(
             profile=self.profile,
-            numactl=shutil.which("numactl") is not None,
             **{name: getattr(r, name) for name in Evidence.model_fields if name in Record.model_fields},
         )
         findings, checks = consult(evidence)
+        if r.compatibility is not None:
+            findings, checks = sorted_out((*findings, *checks, *compat.consult(r.compatibility)))
         recommendations = recommend(evidence)
+        if r.compatibility is not None and r.compatibility.cure is not None and not recommendations:
+            launch, needed = compat.needed_launch(r.compatibility.cure)
+            recommendations = (needed,)
+            self._learn(launches=(*r.launches, launch))
         return self._learn(
             findings=findings,
             checks=checks,
@@ -152,6 +199,8 @@ class Run:
         files = [self._write(script_path(r), self._script(r), r.title) for r in wanted]
         for file in files:
             (self.folder / file.path).chmod(0o755)
+        libraries = {path for r in wanted for path in self._launch(r).preload}
+        files += [self._copy(Path(path), "A library that a launch script preloads") for path in sorted(libraries)]
         return self._learn(files=tuple(files))
 
     def finish(self) -> Record:
@@ -177,8 +226,21 @@ class Run:
         return self.record
 
     def _script(self, recommendation: Recommendation) -> str:
-        launch = next((x for x in self.record.launches if x.name == recommendation.launch), DEFAULT)
+        launch = self._launch(recommendation)
+        if self.record.compatibility is not None:
+            launch = compat.with_cure(launch, self.record.compatibility.cure)
         return render_launch_script(launch, recommendation, self.record.host, made_at=self.started_at)
+
+    def _launch(self, recommendation: Recommendation) -> Launch:
+        return next((x for x in self.record.launches if x.name == recommendation.launch), DEFAULT)
+
+    def _copy(self, library: Path, what: str) -> EmittedFile:
+        path = f"scripts/{library.name}"
+        try:
+            shutil.copyfile(library, self.folder / path)
+        except OSError as error:
+            raise HwdiagError(f"cannot write {self.folder / path}: {error.strerror}") from None
+        return EmittedFile(path=path, what=what)
 
     def _write(self, path: str, text: str, what: str) -> EmittedFile:
         target = self.folder / path
@@ -212,7 +274,8 @@ def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -
     """Whether a script is written for it."""
     if recommendation.id == "launch-overall":
         return True
-    return recommendation.launch is not None and (chosen is None or recommendation.id in chosen)
+    asked_for = not recommendation.offered if chosen is None else recommendation.id in chosen
+    return recommendation.launch is not None and asked_for
 
 
 def versions() -> dict[str, str]:

@@ -7,4 +7,4 @@ if [ $# -gt 0 ]; then
     cp "$1" outputs/example/compatibility.json
 fi
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" .venv/bin/python -m nbconvert --to notebook --execute --inplace \
-    notebooks/compatibility.ipynb
+    --ExecutePreprocessor.record_timing=False notebooks/compatibility.ipynb

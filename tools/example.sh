@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the committed example again: measure this machine at standard budget (or take the run in FOLDER), and store the
-# replayed outputs in the notebook. Usage: tools/example.sh [FOLDER]
+# replayed outputs in the notebooks. Usage: tools/example.sh [FOLDER]
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
@@ -16,4 +16,4 @@ if [ "$folder" != outputs/example ]; then
 fi
 $python -m hwdiag report outputs/example >/dev/null
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
-  notebooks/diagnose.ipynb
+  --ExecutePreprocessor.record_timing=False notebooks/diagnose.ipynb notebooks/launch.ipynb

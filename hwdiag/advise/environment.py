@@ -36,6 +36,8 @@ class Variable(Value):
     """Whether a launch script may set it."""
     forces: bool = False
     """Whether it can make a library run what this CPU or this process cannot: a suspect after a crash."""
+    cap: str | None = None
+    """The setting that keeps its reader from newer instructions for real, as one would write it."""
 
 
 VARIABLES = (
@@ -50,6 +52,7 @@ VARIABLES = (
         source="OpenBLAS, driver/others/dynamic.c",
         emit="never",
         forces=True,
+        cap="OPENBLAS_CORETYPE=Nehalem",
     ),
     Variable(
         pattern="ATEN_CPU_CAPABILITY",
@@ -62,6 +65,7 @@ VARIABLES = (
         source="PyTorch, aten/src/ATen/native/DispatchStub.cpp and torch/_inductor/cpu_vec_isa.py",
         emit="diagnosis only",
         forces=True,
+        cap="ATEN_CPU_CAPABILITY=default",
     ),
     Variable(
         pattern="(ONEDNN|DNNL)_MAX_CPU_ISA",
@@ -73,6 +77,7 @@ VARIABLES = (
         advice="Unset it, unless you are looking for a fault.",
         source="oneDNN developer guide, CPU dispatcher control",
         emit="diagnosis only",
+        cap="ONEDNN_MAX_CPU_ISA=AVX2",
     ),
     Variable(
         pattern="MKL_ENABLE_INSTRUCTIONS",
@@ -83,6 +88,7 @@ VARIABLES = (
         advice="Unset it, unless you are looking for a fault.",
         source="oneMKL developer guide, instruction set specific dispatching; measured with torch 2.13",
         emit="diagnosis only",
+        cap="MKL_ENABLE_INSTRUCTIONS=AVX2",
     ),
     Variable(
         pattern="MKL_CBWR",
@@ -104,6 +110,7 @@ VARIABLES = (
         advice="Unset it, unless you are looking for a fault.",
         source="NumPy, CPU build options: runtime dispatch",
         emit="diagnosis only",
+        cap="NPY_DISABLE_CPU_FEATURES='X86_V4 X86_V3'",
     ),
     Variable(
         pattern="FAISS_OPT_LEVEL",
@@ -301,6 +308,21 @@ PRESENT: dict[Reader, Callable[[Software], bool]] = {
     "oneDNN": lambda s: s.onednn is not False,
 }
 """How the software tells whether a reader is in the process; the others are taken to be."""
+
+
+IMAGINED_CAPS = ("TORCH_DISABLE_AVX2", "TORCH_DISABLE_AVX512", "PYTORCH_DISABLE_AVX2", "MKL_DEBUG_CPU_TYPE")
+"""Variables that are told to cap an instruction set, and that nothing reads; the registry has them too."""
+
+
+def caps_of(software: Software) -> tuple[str, ...]:
+    """The settings that cap the instruction set for real in this software: those whose reader is in the process."""
+    readers: dict[Reader, Callable[[Software], bool]] = {
+        **PRESENT,
+        "OpenBLAS": lambda s: has_pool(s, "OpenBLAS"),
+        "NumPy": lambda s: s.numpy_version is not None,
+    }
+    capping = ((v, readers.get(v.reader)) for v in VARIABLES if v.cap is not None)
+    return tuple(f"{v.cap} ({v.reader})" for v, is_there in capping if is_there is None or is_there(software))
 
 
 def has_pool(software: Software, *names: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Estimate, Measurement, Software, Workload
+from hwdiag.measure.model import Comparison, Estimate, Measurement, Noise, Software, Step, Workload
 from hwdiag.model import Value
 from hwdiag.params import Profile
 
@@ -20,8 +20,9 @@ class Evidence(Value):
     overall_of: tuple[str, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     estimates: tuple[Estimate, ...] = ()
+    noise: Noise | None = None
+    steps: tuple[Step, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    numactl: bool = False
 
     @property
     def min_effect(self) -> float:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
 from hwdiag.advise.environment import about_environment
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Check, Finding
 from hwdiag.host.cpulist import format_cpulist
-from hwdiag.measure.candidates import kind_launches
-from hwdiag.measure.model import Measurement
+from hwdiag.measure.model import BASELINE, Measurement
+from hwdiag.measure.placement import kind_domains
 from hwdiag.measure.software import ELSEWHERE
+from hwdiag.measure.workloads import ENGINES, MATMUL_N
 from hwdiag.words import plural
 
 Said = Finding | Check
 
 STEAL_SHARE = 0.02
 """Steal time above which the hypervisor's other guests show in the figures."""
+ENGINE_GAP = 1.2
+"""Factor between two libraries on the same product from which it is worth a word."""
 OTHER_CPU = 0.25
 """CPUs kept busy by other processes above which they show in the figures."""
 
@@ -26,7 +29,12 @@ OTHER_CPU = 0.25
 def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
     """What all rules say: findings with the worst first, and checks."""
     rules = RULES if evidence.host.is_here else ELSEWHERE_RULES
-    said = [s for rule in rules for s in rule(evidence)]
+    return sorted_out(s for rule in rules for s in rule(evidence))
+
+
+def sorted_out(said: Iterable[Said]) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
+    """Findings with the worst first, and checks."""
+    said = tuple(said)
     order = ("problem", "warning", "note")
     findings = sorted((s for s in said if isinstance(s, Finding)), key=lambda f: order.index(f.severity))
     return tuple(findings), tuple(s for s in said if isinstance(s, Check))
@@ -153,6 +161,31 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
         )
 
 
+def engines(e: Evidence) -> Iterator[Said]:
+    """Does torch multiply matrices as fast as another library does here?"""
+    times = {x.workload: x for x in e.estimates if x.launch == BASELINE and x.device == "cpu" and x.workload in ENGINES}
+    mine = times.pop("matmul-fp32", None)
+    if mine is None or not times:
+        return
+    rates = {name: 2 * MATMUL_N**3 / x.seconds.median / 1e9 for name, x in {**times, "matmul-fp32": mine}.items()}
+    best = max(times, key=rates.__getitem__)
+    reached = ", ".join(f"{ENGINES[name]} {rate:.0f}" for name, rate in sorted(rates.items(), key=lambda r: -r[1]))
+    gap = rates[best] / rates["matmul-fp32"]
+    if gap < ENGINE_GAP:
+        yield Check(
+            id="engines", state="fine", title="torch.mm is as fast as any library here", detail=f"{reached} GFLOP/s"
+        )
+        return
+    yield Finding(
+        id="engine-gap",
+        severity="warning",
+        title=f"torch.mm leaves a factor of {gap:.1f} to {ENGINES[best]} on the same product: {reached} GFLOP/s",
+        detail="It does not take the kernels that this CPU has. Transformers spend most of their time in it; "
+        "see the section on library dispatch for what was measured against that.",
+        evidence=(*mine.measurements, *times[best].measurements),
+    )
+
+
 def thread_default(e: Evidence) -> Iterator[Said]:
     """Does torch start more threads than this process may use CPUs?"""
     threads, usable, quota = e.software.threads, len(e.host.usable_cpus), e.host.limits.cpu_quota
@@ -189,12 +222,13 @@ def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
 def bindings(e: Evidence) -> Iterator[Said]:
     """Could NUMA bindings be measured?"""
     nodes = [n for n in e.host.numa if n.memory_bytes != 0]
-    if len(nodes) > 1 and not e.numactl:
+    refused = [m for m in e.measurements if m.outcome.kind == "not-applied" and "memory policy" in m.outcome.detail]
+    if len(nodes) > 1 and refused:
         yield Check(
             id="numa",
             state="unchecked",
-            title=f"NUMA binding was not measured, although there are {len(nodes)} nodes",
-            detail="numactl is not installed: install it and run again.",
+            title=f"NUMA binding could not be measured, although there are {len(nodes)} nodes",
+            detail=f"{refused[0].outcome.detail}; containers often forbid set_mempolicy.",
         )
     elif len(nodes) == 1:
         yield Check(id="numa", state="fine", title="One NUMA node: there is nothing to bind")
@@ -202,23 +236,26 @@ def bindings(e: Evidence) -> Iterator[Said]:
 
 def allocators(e: Evidence) -> Iterator[Said]:
     """Were other allocators there to be measured?"""
-    if e.software.outcome.ok and not any(launch.allocator for launch in e.launches):
-        yield Check(
-            id="allocators",
-            state="unchecked",
-            title="Only the C library's allocator was measured",
-            detail="Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2).",
-        )
+    if not e.software.outcome.ok or any(launch.allocator for launch in e.launches):
+        return
+    asked = not e.steps or any(step.question == "heap" and step.options for step in e.steps)
+    missing = "Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2)."
+    yield Check(
+        id="allocators",
+        state="unchecked",
+        title="Only the C library's allocator was measured",
+        detail=missing if asked else "The time was used up before their turn came: take a longer budget.",
+    )
 
 
 def mixed_cores(e: Evidence) -> Iterator[Said]:
     """How many threads suit which kind of core?"""
-    kinds = [launch for launch in kind_launches(e.host, e.software) if launch.cpus and launch.threads]
+    kinds = kind_domains(e.host)
     if not kinds:
         return
     first, *_ = kinds
     each = "; ".join(
-        f"{plural(k.threads or 0, 'thread')} for {k.name.partition('=')[2]} (CPUs {format_cpulist(k.cpus or ())})"
+        f"{plural(len(k.cores), 'thread')} for {k.name} (CPUs {format_cpulist(c for core in k.cores for c in core)})"
         for k in kinds
     )
     yield Finding(
@@ -226,7 +263,7 @@ def mixed_cores(e: Evidence) -> Iterator[Said]:
         severity="note",
         title=f"The cores are of {len(kinds)} kinds: {each}",
         detail="OpenMP gives each thread an equal share of the work, so that fast cores wait for slow ones. "
-        f"Before measuring, {plural(first.threads or 0, 'thread')} bound to the fastest kind is the one to try first: "
+        f"Before measuring, {plural(len(first.cores), 'thread')} bound to the fastest kind is the one to try first: "
         "a Launch on each kind is among the candidates.",
         evidence=("host.cpu.kinds",),
     )
@@ -296,6 +333,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     torch_runs,
     failures,
     environment,
+    engines,
     thread_default,
     gpu_seen_by_torch,
     expected_hardware,

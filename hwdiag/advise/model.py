@@ -35,6 +35,8 @@ class Recommendation(Value):
     why: str
     speedup: Interval | None = None
     risk: str = ""
+    offered: bool = False
+    """Left to the person to choose: it was shown to be faster, but carries a risk that nobody takes unasked."""
     undo: str = ""
     evidence: tuple[str, ...] = ()
     """Measurement ids."""

@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Recommendation
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import OVERALL, Comparison, Interval
+from hwdiag.measure.model import BASELINE, OVERALL, Comparison, Interval
 from hwdiag.words import plural
+
+UNDO = "Start the program without the launch script: nothing on the host is changed."
 
 
 def recommend(e: Evidence) -> tuple[Recommendation, ...]:
     """The overall recommendation first, then those for single workloads in order of their gain."""
     if not any(m.outcome.ok for m in e.measurements):
         return ()
-    single = [for_scope(e, w.name) for w in e.workloads]
-    single.sort(key=lambda r: r.speedup.median if r.launch and r.speedup else 0, reverse=True)
-    return (for_scope(e, OVERALL), *single)
+    single = [for_scope(e, name) for name in e.overall_of if len(e.overall_of) > 1]
+    rest = [*single, *offers(e)]
+    rest.sort(key=lambda r: r.speedup.median if r.launch and r.speedup else 0, reverse=True)
+    return (for_scope(e, OVERALL), *rest)
+
+
+def offers(e: Evidence) -> Iterator[Recommendation]:
+    """What was shown to be faster on all workloads together, but carries a risk that nobody chose to take."""
+    risky = {launch.name: launch for launch in e.launches if is_left_to_choose(launch, e)}
+    for c in e.comparisons:
+        if c.phase == "confirm" and c.workload == OVERALL and c.verdict == "better" and c.candidate in risky:
+            launch = risky[c.candidate]
+            single = [s for s in e.comparisons if s.phase == "confirm" and s.candidate == c.candidate]
+            each = ", ".join(f"{s.workload} {ratio_text(s.speedup)}" for s in single if s.workload != OVERALL)
+            yield Recommendation(
+                id=f"offer-{OVERALL}",
+                scope=OVERALL,
+                launch=launch.name,
+                title=f"At a risk: {launch.describe()} is {ratio_text(c.speedup)} as fast as today's default",
+                why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, launch)}",
+                speedup=c.speedup,
+                risk=f"{launch.risk} {risk_of(launch, e)}",
+                offered=True,
+                undo=UNDO,
+                evidence=c.measurements,
+            )
+
+
+def errors_text(e: Evidence, launch: Launch) -> str:
+    """How its results differ from today's: their largest relative errors against float64."""
+    errors = {
+        name: max((m.max_error for m in e.measurements if m.launch == name and m.max_error is not None), default=None)
+        for name in (BASELINE, launch.name)
+    }
+    if None in errors.values():
+        return "Its results were not compared with a reference."
+    return f"Largest relative error against float64: {errors[launch.name]:.1e}, today {errors[BASELINE]:.1e}."
+
+
+def is_left_to_choose(launch: Launch, e: Evidence) -> bool:
+    """Whether it has a risk of its own, which the person did not choose to take."""
+    return bool(launch.risk) and not e.profile.unsupported
 
 
 def for_scope(e: Evidence, scope: str) -> Recommendation:
     """What to do for one workload, or overall."""
-    of_scope = [c for c in e.comparisons if c.workload == scope]
+    left = {launch.name for launch in e.launches if is_left_to_choose(launch, e)}
+    of_scope = [c for c in e.comparisons if c.workload == scope and c.candidate not in left]
     confirmed = [c for c in of_scope if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better" and not harms(e, c)]
     if not better:
@@ -37,8 +79,8 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         title=f"{subject(e, scope)}: {launch.describe()} is {ratio_text(best.speedup)} as fast as today's default",
         why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}.",
         speedup=best.speedup,
-        risk=risk_of(launch, e),
-        undo="Start the program without the launch script: nothing on the host is changed.",
+        risk=" ".join(filter(None, (launch.risk, risk_of(launch, e)))),
+        undo=UNDO,
         evidence=best.measurements,
     )
 
@@ -124,8 +166,11 @@ def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
         return f"{overall.title}."
     best = next((r for r in single if r.launch is not None), None)
     if best is not None:
-        return f"Keep what you have overall; {best.title}."
-    nearest = best_of(c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm")
+        return f"Keep what you have overall; {best.title[0].lower()}{best.title[1:]}."
+    safe = [launch.name for launch in e.launches if not is_left_to_choose(launch, e)]
+    nearest = best_of(
+        c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm" and c.candidate in safe
+    )
     if nearest is not None and is_open(nearest):
         may = f"{nearest.candidate!r} may be faster, {ratio_text(nearest.speedup)}"
         return f"Undecided: {may}; keep what you have for now."

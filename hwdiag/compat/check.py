@@ -11,7 +11,7 @@ from typing import Any
 from hwdiag.advise.environment import can_force, is_read_by_libraries
 from hwdiag.compat.children import End, Task, run_tasks
 from hwdiag.compat.explain import NO_REPORT, STUCK, culprit_of, signal_name, unseen
-from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Package, Remedy, Survey
+from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
 from hwdiag.compat.packages import list_packages
 from hwdiag.compat.remedies import normalised
 from hwdiag.errors import UsageError
@@ -61,7 +61,10 @@ def survey(
     progress("installed packages", 0.0)
     interpreter = list_packages(python, env=environment, timeout_s=timeout_s)
     check = Check(interpreter, environment, timeout_s, progress)
-    results = check.run(chosen(interpreter, packages)) if interpreter.outcome.ok else ()
+    wanted = chosen(interpreter, packages) if interpreter.outcome.ok else []
+    results = check.run(wanted)
+    cure = check.cure(wanted, results)
+    progress("done", 1.0)
     return Survey(
         started_at=started,
         seconds=time.monotonic() - clock,
@@ -69,6 +72,7 @@ def survey(
         cpu=cpu,
         environment={k: v for k, v in sorted(environment.items()) if is_read_by_libraries(k)},
         results=results,
+        cure=cure,
     )
 
 
@@ -103,6 +107,10 @@ class Check:
 
     def run(self, packages: Sequence[Package]) -> tuple[Compatibility, ...]:
         """All stages of all packages, then what the crashes go away with."""
+        return tuple(self.confirmed(self.rows(packages), {p.name: p for p in packages}))
+
+    def rows(self, packages: Sequence[Package]) -> list[Compatibility]:
+        """All stages of all packages."""
         self.results = {p.name: [] for p in packages}
 
         def finished(task: Task, end: End) -> Sequence[Task]:
@@ -119,8 +127,7 @@ class Check:
             at_once=AT_ONCE,
             done=finished,
         )
-        results = [r for p in packages for r in self.results[p.name]]
-        return tuple(self.confirmed(results, {p.name: p for p in packages}))
+        return [r for p in packages for r in self.results[p.name]]
 
     # --- one package
 
@@ -240,8 +247,25 @@ class Check:
         self.progress("what the crashes go away with", 0.96)
         for i, n, end in self.again(results, packages, caps):
             results[i] = tried(results[i], n, ended_well(end))
-        self.progress("done", 1.0)
         return results
+
+    def cure(self, packages: Sequence[Package], results: Sequence[Compatibility]) -> Cure | None:
+        """What helped single stages, all together, if that holds for their packages from the import to the last
+        operation: a setting may help one stage and hurt another."""
+        helped = [(r, way) for r in results if (way := way_out(r)) is not None]
+        if not helped:
+            return None
+        unset = tuple(dict.fromkeys(name for _, way in helped for name in way.unset))
+        caps = {k: v for _, way in helped for k, v in way.env.items() if k not in unset}
+        names = {r.package for r, _ in helped}
+        self.progress("whether that holds for all of it", 0.98)
+        again = Check(self.interpreter, {**self.without(unset), **caps}, self.timeout_s, lambda text, share: None)
+        now_well = {(r.package, r.stage) for r in again.rows([p for p in packages if p.name in names]) if r.outcome.ok}
+        cured = {(r.package, r.stage) for r, _ in helped}
+        ran = {(r.package, r.stage) for r in results if r.outcome.ok and r.package in names}
+        if not cured | ran <= now_well:
+            return None
+        return Cure(env=caps, unset=unset, stages=tuple(f"{r.package}: {r.stage}" for r, _ in helped))
 
     def without(self, names: Iterable[str]) -> dict[str, str]:
         return {k: v for k, v in self.env.items() if k not in set(names)}
@@ -282,6 +306,12 @@ def ended_well(end: End) -> bool:
     return end.returncode == 0 and end.ended_for is None and bool(end.all("end")) and not end.all("failed")
 
 
+def way_out(result: Compatibility) -> Remedy | None:
+    """The environment variable that was seen to help; None where none did."""
+    remedies = result.culprit.remedies if result.culprit and result.outcome.kind == "signal" else ()
+    return next((r for r in remedies if r.works and r.kind in ("unset", "cap")), None)
+
+
 def is_past(result: Compatibility, end: End) -> bool:
     """Whether a child got past the crash, though it died elsewhere or raised an exception."""
     culprit = result.culprit
@@ -300,6 +330,7 @@ def blame(result: Compatibility, names: Sequence[str], env: Mapping[str, str], e
     them = "it" if len(names) == 1 else "them"
     remedy = Remedy(
         kind="unset",
+        unset=tuple(names),
         text=f"Unset {' and '.join(names)}: without {them} the same stage "
         + ("ran to its end." if ended else "got past this crash, and ended elsewhere."),
         source="run again here without it",

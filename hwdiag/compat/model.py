@@ -46,6 +46,8 @@ class Remedy(Value):
     source: str
     env: dict[str, str] = {}
     """What a cap sets."""
+    unset: tuple[str, ...] = ()
+    """Inherited variables that it takes away."""
     works: bool | None = None
     """Whether the stage ran to its end with it, in a child of its own; None where that was not tried."""
 
@@ -97,6 +99,16 @@ class Compatibility(Value):
     """Its further modules that raised an exception when imported by themselves: often optional ones."""
 
 
+class Cure(Value):
+    """Environment variables that packages need here: with all of them together, in children of their own, the stages
+    that died ran to their end, and those that ran before still did."""
+
+    env: dict[str, str] = {}
+    unset: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
+    """What they cure: ``numpy: import``."""
+
+
 class Survey(Value):
     """One compatibility check of one interpreter."""
 
@@ -111,6 +123,7 @@ class Survey(Value):
     environment: dict[str, str] = {}
     """Inherited variables that numeric libraries and loaders read."""
     results: tuple[Compatibility, ...] = ()
+    cure: Cure | None = None
 
     @property
     def failed(self) -> tuple[Compatibility, ...]:

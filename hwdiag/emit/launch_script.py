@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from hwdiag import __version__
@@ -26,6 +27,8 @@ def render_launch_script(launch: Launch, recommendation: Recommendation, host: H
             host=host,
             environment=launch.environment(),
             binding=launch.binding(),
+            without_numactl=launch.model_copy(update={"memory": None}).binding() if launch.memory else (),
+            libraries=[PurePath(path).name for path in launch.preload],
             identity=identity(host),
             version=__version__,
             made_at=made_at,
@@ -61,4 +64,6 @@ def one_line(text: object) -> str:
 
 def script_path(recommendation: Recommendation) -> str:
     """Below the run's folder: ``scripts/launch.sh``; ``scripts/launch-gpt2.sh`` for one workload's recommendation."""
+    if recommendation.offered:
+        return "scripts/launch-unsupported.sh"
     return "scripts/launch.sh" if recommendation.scope == OVERALL else f"scripts/launch-{recommendation.scope}.sh"

@@ -12,6 +12,7 @@ from hwdiag.host.kinds import capacities, family, max_mhz, read_kinds
 from hwdiag.host.model import CoreKind, Cpu, Isa, LogicalCpu, NumaNode
 from hwdiag.host.numa import nodes_of_cpus
 from hwdiag.host.root import Root
+from hwdiag.host.system import kernel_options
 from hwdiag.host.topology import CPU, Topology, core_parts
 
 
@@ -52,7 +53,7 @@ def _isa(
     if isa is None:
         return None
     hidden = hidden_features(
-        root.word("/proc/cmdline"),
+        kernel_options(root.word("/proc/cmdline")),
         hypervisor="hypervisor" in flags,
         vendor=vendor,
         model=model,

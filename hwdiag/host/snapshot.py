@@ -11,6 +11,7 @@ from hwdiag.host.archive import Failure, Manifest, Uname, write_archive
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
+from hwdiag.host.system import kernel_options
 
 
 class Recorder(Root):
@@ -147,7 +148,7 @@ KEPT_OUTPUT = re.compile(r'^\s*-m(?:arch|cpu)=[ \t]+\S+$|"-target-cpu" "[^"]+"',
 
 CMDLINE_SECRETS = re.compile(
     r"(root|resume|ip|nfsroot|rd\.[\w.]+|cryptdevice|luks[\w.]*|systemd\.hostname|hostname|BOOT_IMAGE|netroot|ds"
-    r"|systemd\.machine_id|ifname|nfsaddrs|netconsole|console_url|url|inst\.[\w.]+|init|initrd|addr|crypt[\w.]*)"
+    r"|systemd\.machine_id|ifname|nfsaddrs|netconsole|console_url|url|inst\.[\w.]+|initrd|addr|crypt[\w.]*)"
 )
 """Options of the kernel's command line that name disks, hosts or addresses."""
 
@@ -200,8 +201,8 @@ def _without_names(path: str, data: bytes, rename: Callable[[str], str], secrets
     if path == "/proc/version":  # who built the kernel, and where
         return data.partition(b" (")[0] + b"\n"
     if path == "/proc/cmdline":
-        data = b" ".join(_option(word) for word in data.split()) + b"\n"
-        return _scrub(data, secrets)
+        options = (kernel_options(data.decode(errors="replace")) or "").split()
+        return _scrub(" ".join(map(_option, options)).encode() + b"\n", secrets)
     if path in ("/proc/self/cgroup", "/proc/self/cpuset"):
         lines = (line.rpartition(":") for line in data.decode(errors="replace").splitlines())
         return "".join(f"{head}{colon}{rename(group)}\n" for head, colon, group in lines).encode()
@@ -214,12 +215,11 @@ def _without_names(path: str, data: bytes, rename: Callable[[str], str], secrets
     return "".join(lines_kept).encode()
 
 
-def _option(word: bytes) -> bytes:
+def _option(word: str) -> str:
     """One word of the kernel's command line, its value hidden where that names something."""
-    name, equals, value = word.partition(b"=")
-    secret = bool(equals) and CMDLINE_SECRETS.fullmatch(name.decode(errors="replace")) is not None
-    secret = secret or b"://" in value or b"@" in value
-    return name + equals + HIDDEN.encode() if secret else word
+    name, equals, value = word.partition("=")
+    secret = bool(equals) and CMDLINE_SECRETS.fullmatch(name) is not None
+    return name + equals + HIDDEN if secret or "://" in value or "@" in value else word
 
 
 def _scrub(data: bytes, secrets: tuple[bytes, ...]) -> bytes:

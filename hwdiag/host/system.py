@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 
 from hwdiag.host.cpuinfo import CpuInfo
@@ -59,8 +60,17 @@ def read_system(root: Root, info: CpuInfo) -> System:
         container=_container(root),
         machine_hash=hashlib.sha256(f"hwdiag:{machine_id}".encode()).hexdigest() if machine_id else None,
         boot_id=root.word("/proc/sys/kernel/random/boot_id"),
-        cmdline=root.word("/proc/cmdline"),
+        cmdline=kernel_options(root.word("/proc/cmdline")),
     )
+
+
+def kernel_options(cmdline: str | None) -> str | None:
+    """The command line's options that are the kernel's own: not which init it starts, nor what it hands to that one
+    (after ``--``; Documentation/admin-guide/kernel-parameters.rst)."""
+    if cmdline is None:
+        return None
+    words = itertools.takewhile(lambda word: word != "--", cmdline.split())
+    return " ".join(word for word in words if not word.startswith(("init=", "rdinit="))) or None
 
 
 # A dump has no uname

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from hwdiag.measure.turns import Turn
 from hwdiag.model import Value
 
 BudgetName = Literal["quick", "standard", "thorough"]
@@ -14,18 +15,39 @@ class Budget(Value):
 
     total_s: float
     """Time for all measurements together. No new block starts that would not end in time."""
-    screen_blocks: int
-    """Blocks in which every candidate runs once."""
-    confirm_blocks: int
-    """Blocks in which the finalists and the default run once, fresh."""
+    noise_blocks: int
+    """Blocks in which today's default meets itself, on all workloads."""
+    rounds: int
+    """Blocks, at most, in which the candidates of one question meet."""
+    most_pairs: int
+    """Pairs of processes, at most, by which a finalist is confirmed. The noise decides how many are needed."""
     finalists: int
-    sample_s: float
-    """Sampling time of one workload in one process."""
-    min_samples: int
+    turn: Turn
 
 
 BUDGETS: dict[BudgetName, Budget] = {
-    "quick": Budget(total_s=74, screen_blocks=1, confirm_blocks=12, finalists=1, sample_s=0.1, min_samples=3),
-    "standard": Budget(total_s=240, screen_blocks=4, confirm_blocks=10, finalists=3, sample_s=0.3, min_samples=5),
-    "thorough": Budget(total_s=1500, screen_blocks=8, confirm_blocks=24, finalists=4, sample_s=0.6, min_samples=10),
+    "quick": Budget(
+        total_s=74,
+        noise_blocks=1,
+        rounds=1,
+        most_pairs=10,
+        finalists=1,
+        turn=Turn(warmup_s=0.05, window_s=0.03, windows=3, min_samples=1),
+    ),
+    "standard": Budget(
+        total_s=170,
+        noise_blocks=2,
+        rounds=4,
+        most_pairs=16,
+        finalists=3,
+        turn=Turn(warmup_s=0.1, window_s=0.04, windows=8, min_samples=1),
+    ),
+    "thorough": Budget(
+        total_s=1200,
+        noise_blocks=6,
+        rounds=10,
+        most_pairs=40,
+        finalists=4,
+        turn=Turn(warmup_s=0.2, window_s=0.06, windows=16, min_samples=1),
+    ),
 }

@@ -1,8 +1,4 @@
-"""Measuring many Launches fairly: interleaved, shuffled blocks of fresh child processes.
-
-A block runs every Launch once, in an order drawn anew; a child runs all workloads, in an order drawn anew.
-So drift of the machine meets all alike, and no workload always profits from what ran before it.
-"""
+"""The measurements of one run: which Launches meet in which blocks, and all that came of it."""
 
 from __future__ import annotations
 
@@ -10,122 +6,129 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
+from hwdiag.host.model import Host
 from hwdiag.measure.budget import Budget
-from hwdiag.measure.child import ChildReport, run_child
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Applied, Measurement, Outcome, Phase, Workload
-from hwdiag.measure.verify import not_applied
-
-IMPORT = "import torch"
-"""What the worker calls its first step."""
+from hwdiag.measure.model import Disturbance, Measurement, Phase, Workload
+from hwdiag.measure.turns import Block, Player
 
 Progress = Callable[[str, float], None]
-"""Told before each child: what runs now, and the share of the budget that is used, 0..1."""
+"""Told before each block: what runs now, and the share of the budget that is used, 0..1."""
+
+MOST_AT_ONCE = 6
+"""Processes that take turns in one block: enough to compare, few enough that a turn comes round soon."""
+PROCESS_BYTES = 700 * 2**20
+"""What a process with torch holds beside a workload's operands, roughly."""
+
+
+def at_once(host: Host, workloads: Sequence[Workload]) -> int:
+    """How many processes may be alive together: half of the usable memory holds them, whatever they measure."""
+    if host.usable_memory_bytes is None:
+        return 2
+    each = PROCESS_BYTES + max((w.bytes for w in workloads), default=0)
+    return max(1, min(MOST_AT_ONCE, int(host.usable_memory_bytes / 2 / each)))
 
 
 class Campaign:
-    """The children of one run: where they run, how long they may, and all that was measured so far."""
+    """The blocks of one run: where they run, how long they may, and all that was measured so far."""
 
     def __init__(
-        self, python: str, budget: Budget, *, seed: int, child_timeout_s: float, progress: Progress | None = None
+        self,
+        python: str,
+        budget: Budget,
+        *,
+        seed: int,
+        child_timeout_s: float,
+        progress: Progress | None = None,
+        most: int = MOST_AT_ONCE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``most`` processes are alive at once; ``child_timeout_s`` bounds each of their answers."""
         self.python = python
         self.budget = budget
-        self.child_timeout_s = child_timeout_s
         self.progress: Progress = progress or (lambda text, share: None)
+        self.most = most
         self.measurements: list[Measurement] = []
         self._random = random.Random(seed)
-        self._started = time.monotonic()
-        self._ids, self._processes = itertools.count(1), itertools.count(1)
-        self._checked: set[tuple[str, str, str]] = set()
+        self.clock, self._started = clock, clock()
+        self._ids, self._blocks = itertools.count(1), itertools.count(1)
+        self._turns = Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
+        self._checked: set[tuple[str, str]] = set()
         self._failed: set[tuple[str, str, str]] = set()
 
     @property
     def remaining_s(self) -> float:
         """Seconds of the budget that are left."""
-        return self.budget.total_s - (time.monotonic() - self._started)
-
-    def run_blocks(
-        self, launches: Sequence[Launch], workloads: Sequence[Workload], blocks: int, phase: Phase, leave_s: float = 0
-    ) -> int:
-        """Run up to ``blocks`` blocks while one more would leave ``leave_s`` seconds of the budget; how many ran.
-
-        The first always runs: a budget that is too short gives few results, not none.
-        """
-        for block in range(blocks):
-            started = time.monotonic()
-            for launch in self._random.sample(list(launches), len(launches)):
-                self.progress(f"{phase}, block {block + 1} of at most {blocks}: {launch.name}", self._used())
-                self.run(launch, workloads, phase, block)
-            if self.remaining_s - (time.monotonic() - started) < leave_s:
-                return block + 1
-        return blocks
+        return self.budget.total_s - (self.clock() - self._started)
 
     def run(
-        self, launch: Launch, workloads: Sequence[Workload], phase: Phase, block: int, device: str = "cpu"
+        self, launches: Sequence[Launch], workloads: Sequence[Workload], phase: Phase, device: str = "cpu"
     ) -> list[Measurement]:
-        """One pass of the workloads under a Launch: one child, and one more for what a dead one left undone.
+        """Every Launch once, in fresh processes; those of one block take turns.
 
-        What failed once under this Launch is not tried again: it would fail, or hang, once more.
+        Where there are too many for one block, the first of ``launches`` takes part in each, so that all others have
+        been compared with it.
         """
-        todo = [w for w in workloads if (launch.name, w.name, device) not in self._failed]
-        todo = self._random.sample(todo, len(todo))
-        results: list[Measurement] = []
-        while todo:
-            report = run_child(launch, self.python, self._task(launch, todo, device), timeout_s=self.child_timeout_s)
-            about = {"launch": launch.name, "device": device, "phase": phase, "block": block}
-            fresh = list(self._read(report, launch, todo, about))
-            self._checked |= {(launch.name, m.workload, device) for m in fresh if m.max_error is not None}
-            self._failed |= {(launch.name, m.workload, device) for m in fresh if not m.outcome.ok}
-            results += fresh
-            todo = [w for w in todo if w.name not in {m.workload for m in fresh}]
-        self.measurements += results
-        return results
+        fresh: list[Measurement] = []
+        for heat in heats(launches, self.most):
+            self.progress(f"{phase}: {', '.join(launch.name for launch in heat)}", self._used())
+            fresh += self._run_heat(self._random.sample(heat, len(heat)), workloads, phase, device)
+        self.measurements += fresh
+        return fresh
+
+    def _run_heat(
+        self, launches: Sequence[Launch], workloads: Sequence[Workload], phase: Phase, device: str
+    ) -> list[Measurement]:
+        """What failed once under a Launch is not tried again: it would fail, or hang, once more."""
+        players = [
+            Player(
+                launch,
+                [w for w in workloads if (launch.name, w.name, device) not in self._failed],
+                # Only what may be recommended, and what it is compared with, is worth the time of a reference.
+                check=phase != "screen" and (launch.name, device) not in self._checked,
+            )
+            for launch in launches
+        ]
+        fresh: list[Measurement] = []
+        block = next(self._blocks)
+        # Where memory holds only one process at a time they follow each other, and the noise between them is greater.
+        for party in [players] if self.most > 1 else [[p] for p in players]:
+            disturbance = self._turns.run(party, device=device, seed=self._random.randrange(2**31))
+            fresh += self._read(party, disturbance, block, phase, device)
+        self._checked |= {(m.launch, device) for m in fresh if m.max_error is not None}
+        self._failed |= {(m.launch, m.workload, device) for m in fresh if not m.outcome.ok}
+        return fresh
 
     def _used(self) -> float:
         return min(1.0, 1 - self.remaining_s / self.budget.total_s)
 
-    def _task(self, launch: Launch, workloads: Sequence[Workload], device: str) -> dict[str, Any]:
-        """What the worker is told. The first process of each Launch also checks each result against its reference."""
-        return {
-            "device": device,
-            "seed": self._random.randrange(2**31),
-            "check": any((launch.name, w.name, device) not in self._checked for w in workloads),
-            "sample_s": self.budget.sample_s,
-            "min_samples": self.budget.min_samples,
-            "workloads": [w.model_dump(include={"name", "kind", "dtype", "size"}) for w in workloads],
-        }
-
     def _read(
-        self, report: ChildReport, launch: Launch, todo: Sequence[Workload], about: dict[str, Any]
+        self, players: Sequence[Player], disturbance: Disturbance, block: int, phase: Phase, device: str
     ) -> Iterator[Measurement]:
-        """The measurements of one child, without those that it did not come to."""
-        seen = report.event("applied")
-        applied = None if seen is None else Applied.model_validate(seen)
-        about |= {"process": next(self._processes), "applied": applied, "disturbance": report.disturbance}
-        for workload in todo:
-            result = result_of(workload.name, report, None if applied is None else not_applied(launch, applied))
-            if result is not None:
-                name = f"m{next(self._ids):04d}"
-                yield Measurement.model_validate({"id": name, "workload": workload.name, **about, **result})
+        for player in players:
+            for workload, result in player.results.items():
+                yield Measurement(
+                    id=f"m{next(self._ids):04d}",
+                    launch=player.launch.name,
+                    workload=workload,
+                    device=device,
+                    phase=phase,
+                    block=block,
+                    process=result.process,
+                    outcome=result.outcome,
+                    seconds=tuple(result.seconds),
+                    warmup=result.warmup,
+                    max_error=result.max_error,
+                    tolerance=result.tolerance,
+                    applied=result.applied,
+                    peak_rss_bytes=result.peak_rss_bytes,
+                    disturbance=disturbance,
+                )
 
 
-def result_of(workload: str, report: ChildReport, refused: str | None) -> dict[str, Any] | None:
-    """How one workload ended in this child, with its samples; None if the child died before it came to it.
-
-    A child that died before its first workload, or whose Launch did not take effect, failed in all of them.
-    """
-    if refused is not None:
-        return {"outcome": Outcome(kind="not-applied", detail=refused)}
-    events = [e for e in report.events if e.get("workload") == workload]
-    last = {k: v for k, v in events[-1].items() if k not in ("event", "workload")} if events else {}
-    if events and events[-1]["event"] == "done":
-        return {"outcome": Outcome(kind="ok"), **last}
-    if events and events[-1]["event"] == "failed":
-        return {"outcome": Outcome.model_validate(last)}
-    began_one = any(e["event"] == "begin" and e["workload"] != IMPORT for e in report.events)
-    if events or not began_one or report.outcome.ok:
-        return {"outcome": report.outcome}
-    return None
+def heats(launches: Sequence[Launch], most: int) -> list[list[Launch]]:
+    """Groups of at most ``most``, but of two at least, each with the first Launch in it."""
+    first, *others = launches
+    size = max(1, most - 1)
+    return [[first, *others[i : i + size]] for i in range(0, len(others), size)] or [[first]]

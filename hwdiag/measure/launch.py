@@ -6,6 +6,7 @@ so that what was measured is what is handed over.
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Literal
 
 from hwdiag.host.cpulist import CpuList, format_cpulist
@@ -37,13 +38,37 @@ class Launch(Value):
     """CPUs it may run on."""
     memory: MemoryPolicy | None = None
     allocator: Allocator | None = None
+    preload: tuple[str, ...] = ()
+    """Further shared objects in front of all others."""
     env: dict[str, str] = {}
     """Further environment variables, such as ``MKL_NUM_THREADS`` where MKL is what torch uses."""
+    unset: tuple[str, ...] = ()
+    """Inherited variables that it takes away."""
+    risk: str = ""
+    """What speaks against it, in a sentence. A Launch with a risk is recommended only to who chose to take it."""
 
     @property
     def is_default(self) -> bool:
         """Whether it changes nothing: today's default."""
         return self == Launch(name=self.name)
+
+    @property
+    def preloaded(self) -> tuple[str, ...]:
+        """All shared objects that it puts in front of what is preloaded already, the allocator among them."""
+        return (*self.preload, *(() if self.allocator is None else (self.allocator.path,)))
+
+    def plus(self, change: Launch) -> Launch:
+        """This Launch with what ``change`` sets set as well, and named after both."""
+        if self.is_default:
+            return change
+        changed = {k: v for k, v in change.model_dump().items() if v}
+        merged = {
+            "preload": (*self.preload, *change.preload),
+            "env": {**self.env, **change.env},
+            "unset": (*self.unset, *change.unset),
+            "risk": " ".join(filter(None, (self.risk, change.risk))),
+        }
+        return Launch.model_validate({**self.model_dump(), **changed, **merged, "name": f"{self.name} + {change.name}"})
 
     def describe(self) -> str:
         """What it sets, in words: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""
@@ -61,11 +86,13 @@ class Launch(Value):
             )
         if self.allocator is not None:
             parts.append(self.allocator.name)
+        parts += [f"{PurePath(path).name} preloaded" for path in self.preload]
         parts += [f"{k}={v}" for k, v in sorted(self.env.items()) if not k.endswith("_NUM_THREADS")]
+        parts += [f"without {name}" for name in self.unset]
         return ", ".join(parts) or "nothing set: as it runs today"
 
     def environment(self) -> dict[str, str]:
-        """The variables that it sets, without LD_PRELOAD: the allocator goes in front of an inherited one."""
+        """The variables that it sets, without LD_PRELOAD: what it preloads goes in front of what is inherited."""
         threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
         return {**threads, **self.env}
 

@@ -18,8 +18,9 @@ OutcomeKind = Literal[
     "ok", "signal", "out-of-memory", "timeout", "import-error", "error", "not-started", "not-applied", "wrong-result"
 ]
 
-Phase = Literal["screen", "confirm", "device"]
-"""``screen``: every candidate; ``confirm``: the finalists and the default, measured afresh; ``device``: a GPU."""
+Phase = Literal["noise", "screen", "confirm", "device"]
+"""``noise``: today's default against itself; ``screen``: candidates; ``confirm``: the finalists and the default,
+measured afresh; ``device``: a GPU."""
 
 
 class Outcome(Value):
@@ -81,7 +82,7 @@ class Workload(Value):
     """``matmul-fp32``."""
     title: str
     """``Matrix product, fp32, 2048 x 2048``."""
-    kind: Literal["matmul", "conv2d", "copy", "triad", "resnet18", "gpt2"]
+    kind: Literal["matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2"]
     family: Literal["compute", "memory", "model"]
     dtype: Literal["float32", "bfloat16", "float64"]
     size: dict[str, int]
@@ -119,7 +120,7 @@ class Applied(Value):
     memory_policy: str | None = None
     """First word of numa_maps' policy: ``default``, ``bind:0``, ``interleave:0-1``."""
     preloaded: tuple[str, ...] = ()
-    """Allocator libraries in the process's memory map."""
+    """Of the libraries to preload, those in the process's memory map."""
     capability: str | None = None
 
 
@@ -179,6 +180,39 @@ class Interval(Value):
     high: float
     processes: int
     samples: int = 0
+
+
+class Noise(Value):
+    """How far two processes differ that are alike, as the ratio of their times in one block."""
+
+    pairs: int
+    spread: float
+    """Standard deviation of the ratio's logarithm, robustly: 0.02 for 2 %."""
+    alone: float
+    """The same of single processes, as they would be compared if they ran one after the other."""
+    drift_p: float
+    """Of a trend of the single processes over time by chance (Mann-Kendall); small where the machine drifts."""
+    autocorrelation: float
+    """Of single processes one after the other, -1 to 1."""
+
+
+class Option(Value):
+    """One answer to one question of the search."""
+
+    launch: str
+    speedup: Interval
+    """Over today's default, in blocks of the screening."""
+    dropped: bool
+    """Surely worse than another, and so not measured further."""
+
+
+class Step(Value):
+    """One question of the search, with its options: placement, heap, ..."""
+
+    question: str
+    options: tuple[Option, ...]
+    adopted: str | None
+    """The Launch that the next question starts from, None where no option was better than what there was."""
 
 
 class Estimate(Value):

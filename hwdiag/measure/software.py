@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from hwdiag.measure.child import ChildReport, run_child
+from hwdiag.measure.child import Child
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Outcome, Software
 
-TASK = {"device": "cpu", "describe": True, "workloads": []}
-
+TASK = {"device": "cpu", "seed": 0, "describe": True}
 
 ELSEWHERE = "not measured on this machine"
 """Why there is no measurement of a host that was read from a snapshot."""
@@ -16,9 +15,7 @@ NOT_HERE = Software(python="", outcome=Outcome(kind="not-started", detail=ELSEWH
 
 def probe_software(python: str, *, timeout_s: float = 120.0) -> Software:
     """Describe the torch of the interpreter ``python``. Where its child dies, ``outcome`` says of what."""
-    return software_from(python, run_child(Launch(name="default"), python, TASK, timeout_s=timeout_s))
-
-
-def software_from(python: str, report: ChildReport) -> Software:
-    """The software that a child reported."""
-    return Software.model_validate({"python": python, "outcome": report.outcome, **(report.event("software") or {})})
+    with Child(Launch(name="default"), python, TASK) as child:
+        outcome = child.finish(timeout_s)
+        described = child.event("software") or {}
+    return Software.model_validate({"python": python, "outcome": outcome, **described})

@@ -21,8 +21,10 @@ def not_applied(launch: Launch, applied: Applied) -> str | None:
     if launch.memory is not None and not policy_matches(launch.memory, applied.memory_policy):
         nodes = format_cpulist(launch.memory.nodes)
         return f"asked for memory policy {launch.memory.mode} {nodes}, the process has {applied.memory_policy}"
-    if launch.allocator is not None and Path(launch.allocator.path).resolve() not in resolved(applied.preloaded):
-        return f"{launch.allocator.path} was not loaded"
+    loaded = resolved(applied.preloaded)
+    absent = [path for path in launch.preloaded if Path(path).resolve() not in loaded]
+    if absent:
+        return f"{absent[0]} was not loaded"
     return None
 
 

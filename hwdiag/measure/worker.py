@@ -1,14 +1,19 @@
 """The worker: one child process that measures workloads, or describes the software, and reports as JSON lines.
 
 This file is run by path under *any* interpreter that has torch, where hwdiag is not installed: it may use the
-standard library and torch only, and must run on Python 3.8. The parent writes one JSON task to its standard input::
+standard library and torch only, and must run on Python 3.8. The parent writes a first line to its standard input,
+then one command a line, each when the one before it was answered; the end of input ends the worker::
 
-    {"parent": 4711, "device": "cpu", "seed": 1, "check": true, "sample_s": 0.2, "min_samples": 5,
-     "workloads": [{"name": "matmul-fp32", "kind": "matmul", "dtype": "float32", "size": {"n": 2048}}]}
+    {"parent": 4711, "device": "cpu", "seed": 1, "describe": false}
+    {"do": "prepare", "check": true, "warmup_s": 0.1,
+     "workload": {"name": "matmul-fp32", "kind": "matmul", "dtype": "float32", "size": {"n": 2048}}}
+    {"do": "sample", "seconds": 0.05, "min_samples": 1}
 
-and reads one JSON object a line, each with an ``event``: ``software`` (only if the task says ``"describe": true``),
-``applied``, then ``begin`` and ``done`` or ``failed`` per workload, and ``end``. What libraries print goes to
-standard error, so that the lines stay clean.
+and reads one JSON object a line, each with an ``event``: ``begin`` and ``applied`` after the first line (between
+them ``software``, if that is asked for), ``begin`` and ``ready`` for a preparation, ``window`` for a sampling, with
+the seconds of each iteration; ``failed`` in place of either, and ``end`` at last. The parent may stop the whole
+process with SIGSTOP between two commands, so that several workers take turns without disturbing each other. What
+libraries print goes to standard error, so that the lines stay clean.
 """
 
 import ctypes
@@ -24,10 +29,10 @@ import signal
 import sys
 import time
 
-WARMUP_SHARE = 0.5
-"""Share of the sampling time that is spent warming up (caches, thread pools, oneDNN's primitives, clocks)."""
 MIN_SAMPLE_S = 0.002
 """Iterations are grouped until one sample lasts this long, so that the clock's cost (under 1 us) stays below 0.1 %."""
+LONG_S = 0.02
+"""An iteration of this length refills 32 MB of cache in less than a tenth of its time."""
 MAX_SAMPLES = 200
 
 ENVIRONMENT = re.compile(
@@ -46,7 +51,6 @@ LIBRARIES = (  # file name pattern, api, name
     (r"libnvpl_blas[-.\w]*\.so", "blas", "NVPL"),
     (r"libarm_compute[-.\w]*\.so", "blas", "Arm Compute Library"),
 )
-ALLOCATORS = re.compile(r"lib(?:tcmalloc|jemalloc|mimalloc)[-.\w]*\.so")
 
 
 class WrongResult(Exception):
@@ -142,12 +146,13 @@ def describe_software(torch):
 
 def applied_launch(torch):
     """What of the Launch can be seen from inside."""
+    preloads = {os.path.realpath(p) for p in re.split("[: ]", os.environ.get("LD_PRELOAD", "")) if p}
     return {
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "cpus": sorted(os.sched_getaffinity(0)),
         "memory_policy": memory_policy(),
-        "preloaded": [p for p in mapped_files() if ALLOCATORS.match(os.path.basename(p))],
+        "preloaded": [p for p in mapped_files() if p in preloads],
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
 
@@ -178,6 +183,39 @@ def build_matmul(torch, device, dtype, n):
         return relative_error(torch, out[rows], a[rows].double() @ b.double()), rounding_tolerance(torch, dtype, n)
 
     return lambda: torch.mm(a, b, out=out), check
+
+
+def build_onednn(torch, device, dtype, n):
+    """The same product by oneDNN's linear layer, whatever torch.mm would take."""
+    a = torch.randn(n, n, device=device).to(dtype)
+    b = torch.randn(n, n, device=device).to(dtype)
+    x, weight = a.to_mkldnn(), b.to_mkldnn()
+
+    def step():
+        return torch.ops.aten.mkldnn_linear(x, weight, None)
+
+    def check():
+        rows = torch.linspace(0, n - 1, 8, device=device).long()
+        reference = a[rows].double() @ b.double().t()
+        return relative_error(torch, step().to_dense()[rows], reference), rounding_tolerance(torch, dtype, n)
+
+    return step, check
+
+
+def build_numpy(torch, device, dtype, n):
+    """The same product by NumPy's BLAS."""
+    import numpy
+
+    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    left, right = a.numpy(), b.numpy()
+    out = torch.empty(n, n, dtype=dtype)
+    target = out.numpy()
+
+    def check():
+        rows = torch.linspace(0, n - 1, 8).long()
+        return relative_error(torch, out[rows], a[rows].double() @ b.double()), rounding_tolerance(torch, dtype, n)
+
+    return lambda: numpy.matmul(left, right, out=target), check
 
 
 def build_conv2d(torch, device, dtype, batch, channels, side, filters, kernel, stride):
@@ -310,6 +348,8 @@ def build_gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabu
 
 BUILDERS = {
     "matmul": build_matmul,
+    "onednn": build_onednn,
+    "numpy": build_numpy,
     "conv2d": build_conv2d,
     "copy": build_copy,
     "triad": build_triad,
@@ -339,39 +379,37 @@ def warm_up(step, synchronize, seconds):
         done += loops
         if each * loops < MIN_SAMPLE_S:
             loops *= 2
-    return loops, done
+    return loops, done, each
 
 
-def sample(step, synchronize, seconds, min_samples):
-    """Warm up, then sample for ``seconds``; gives the seconds per iteration and the warm-up iterations."""
-    loops, warm = warm_up(step, synchronize, seconds * WARMUP_SHARE)
-    samples, start = [], time.perf_counter()
-    while len(samples) < min_samples or (time.perf_counter() - start < seconds and len(samples) < MAX_SAMPLES):
-        samples.append(time_loop(step, synchronize, loops))
-    return samples, warm
+class Prepared:
+    """A workload that is built, checked and warm."""
 
+    def __init__(self, torch, device, command):
+        spec = command["workload"]
+        self.synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+        build = BUILDERS[spec["kind"]]
+        self.step, check = build(torch, torch.device(device), getattr(torch, spec["dtype"]), **spec["size"])
+        self.max_error = self.tolerance = None
+        if command["check"]:
+            self.step()
+            self.max_error, self.tolerance = check()
+            if not self.max_error <= self.tolerance:  # also true for NaN
+                raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
+        self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, command["warmup_s"])
 
-def measure(torch, task, spec):
-    """One workload's result as a JSON-ready dictionary. Raises WrongResult, and whatever torch raises."""
-    device = task["device"]
-    synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    torch.manual_seed(task["seed"])
-    step, check = BUILDERS[spec["kind"]](torch, torch.device(device), getattr(torch, spec["dtype"]), **spec["size"])
-    result = {"max_error": None, "tolerance": None}
-    if task["check"]:
-        step()
-        error, tolerance = check()
-        if not error <= tolerance:  # also true for NaN
-            raise WrongResult("relative error %.3g, allowed %.3g" % (error, tolerance))
-        result = {"max_error": error, "tolerance": tolerance}
-    gc.collect()
-    gc.disable()
-    try:
-        result["seconds"], result["warmup"] = sample(step, synchronize, task["sample_s"], task["min_samples"])
-    finally:
-        gc.enable()
-    result["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return result
+    def sample(self, seconds, min_samples):
+        """Seconds per iteration, one value per group of iterations, for about ``seconds``.
+
+        Short iterations begin with one that is not counted: another process may have had the caches, and the threads
+        were asleep. Of a long one that is a small part.
+        """
+        if self.each_s < LONG_S:
+            time_loop(self.step, self.synchronize, 1)
+        samples, start = [], time.perf_counter()
+        while len(samples) < min_samples or (time.perf_counter() - start < seconds and len(samples) < MAX_SAMPLES):
+            samples.append(time_loop(self.step, self.synchronize, self.loops))
+        return samples
 
 
 def one_line(error):
@@ -405,7 +443,7 @@ def main():
     def tell(event, **values):
         lines.write(json.dumps({"event": event, **values}) + "\n")
 
-    task = json.load(sys.stdin)
+    task = json.loads(sys.stdin.readline())
     follow_parent(task["parent"])
     tell("begin", workload="import torch")
     try:
@@ -416,15 +454,33 @@ def main():
     if task.get("describe"):
         tell("software", **describe_software(torch))
     tell("applied", **applied_launch(torch))
-    for spec in task["workloads"]:
-        tell("begin", workload=spec["name"])
-        try:
-            tell("done", workload=spec["name"], **measure(torch, task, spec))
-        except Exception as error:
-            kind, detail = failure(error)
-            tell("failed", workload=spec["name"], kind=kind, detail=detail)
+    torch.manual_seed(task["seed"])
+    answer_commands(torch, task["device"], tell)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     tell("end", cpu_s=usage.ru_utime + usage.ru_stime)
+
+
+def answer_commands(torch, device, tell):
+    """Do what the parent asks for, a line each, until its end of the pipe is closed."""
+    prepared, name = None, None
+    gc.disable()  # a collection costs some 30 ms, in the middle of a sample
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            if command["do"] == "prepare":
+                prepared, name = None, command["workload"]["name"]
+                gc.collect()
+                tell("begin", workload=name)
+                prepared = Prepared(torch, device, command)
+                about = {"max_error": prepared.max_error, "tolerance": prepared.tolerance, "warmup": prepared.warmup}
+                tell("ready", workload=name, **about)
+            else:
+                seconds = prepared.sample(command["seconds"], command["min_samples"])
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+                tell("window", workload=name, seconds=seconds, peak_rss_bytes=peak)
+        except Exception as error:
+            kind, detail = failure(error)
+            tell("failed", workload=name, kind=kind, detail=detail)
 
 
 if __name__ == "__main__":

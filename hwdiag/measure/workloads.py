@@ -21,12 +21,24 @@ RESNET18_PARAMETERS = 11_689_512
 RESNET18_FLOPS = 2 * 1_814_073_344
 """Multiply-adds of its convolutions and its linear layer at 224 x 224, counted by torch.utils.flop_counter."""
 
-NAMES = ("matmul-fp32", "matmul-bf16", "conv2d", "copy", "triad", "resnet18", "gpt2")
+ENGINES = {"matmul-fp32": "torch.mm", "linear-onednn": "oneDNN", "matmul-numpy": "NumPy's BLAS"}
+"""The same product of the same size by each library that could do it, by workload."""
+
+NAMES = (*ENGINES, "matmul-bf16", "conv2d", "copy", "triad", "resnet18", "gpt2")
 
 
 def catalogue(host: Host) -> tuple[Workload, ...]:
     """All workloads, sized for ``host``."""
-    return (matmul("float32", 4), matmul("bfloat16", 2), conv2d(), *memory_workloads(host), resnet18(), gpt2())
+    engines = (engine("linear-onednn", "onednn", "oneDNN's linear layer"), engine("matmul-numpy", "numpy", "NumPy"))
+    return (
+        matmul("float32", 4),
+        *engines,
+        matmul("bfloat16", 2),
+        conv2d(),
+        *memory_workloads(host),
+        resnet18(),
+        gpt2(),
+    )
 
 
 def matmul(dtype: str, width: int, n: int = MATMUL_N) -> Workload:
@@ -44,6 +56,12 @@ def matmul(dtype: str, width: int, n: int = MATMUL_N) -> Workload:
             "bytes": 3 * n * n * width,
         }
     )
+
+
+def engine(name: str, kind: str, by: str) -> Workload:
+    """The fp32 product by another library than torch.mm takes."""
+    title = f"Matrix product by {by}, fp32, {MATMUL_N} x {MATMUL_N}"
+    return matmul("float32", 4).model_copy(update={"name": name, "kind": kind, "title": title})
 
 
 def conv2d() -> Workload:

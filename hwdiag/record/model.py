@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hwdiag.advise.model import Check, Finding, Recommendation
+from hwdiag.compat.model import Survey
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Estimate, Measurement, Outcome, Software, Workload
+from hwdiag.measure.model import Comparison, Estimate, Measurement, Noise, Outcome, Software, Step, Workload
 from hwdiag.model import Value
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -41,6 +42,8 @@ class Record(Value):
     """The one sentence."""
     host: Host
     software: Software = NOT_PROBED
+    compatibility: Survey | None = None
+    """Whether torch and numpy run here, step by step; None where they could not be asked."""
     launches: tuple[Launch, ...] = ()
     """The first is today's default."""
     workloads: tuple[Workload, ...] = ()
@@ -48,6 +51,9 @@ class Record(Value):
     """Workloads whose geometric mean is "overall"."""
     measurements: tuple[Measurement, ...] = ()
     estimates: tuple[Estimate, ...] = ()
+    noise: Noise | None = None
+    steps: tuple[Step, ...] = ()
+    """The search for a Launch, question by question."""
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     findings: tuple[Finding, ...] = ()

@@ -115,7 +115,7 @@ def document(rows: Sequence[PublishedRow], checked: Checked | None) -> Section:
     """What did the comparison say, and what follows from the counts?"""
     outside = [r for r in rows if not r.ours.floor <= r.published <= r.ours.pessimistic]
     verdict = (
-        f"{len(outside)} of {len(rows)} published latencies lie outside our interval, from the floor to the pessimistic "
+        f"{len(outside)} of {len(rows)} published latencies lie outside our interval, from floor to pessimistic "
         f"figure; the explanation of each difference follows from the counts."
     )
     shown = [

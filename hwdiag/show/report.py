@@ -14,6 +14,7 @@ from hwdiag.measure.model import Software
 from hwdiag.measure.software import ELSEWHERE
 from hwdiag.record.model import Record
 from hwdiag.show import tables
+from hwdiag.show.compat import packages_table
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, duration, plural, ratio, size, utc
 from hwdiag.show.table import Ids, Table, is_anchor
@@ -27,10 +28,11 @@ _SEVERITY_WORDS = {"problem": "Problem", "warning": "Warning", "note": "Note"}
 
 def figures(record: Record) -> tuple[Figure, ...]:
     """Every figure that the record has data for: the ones in the report, and the SVG files beside it."""
-    from hwdiag.show.plots import gains, roofline, thread_scaling
+    from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, thread_scaling
 
     devices = dict.fromkeys(c.device for c in record.ceilings)
-    drawn = (gains(record), *(roofline(record, d) for d in devices), thread_scaling(record))
+    speeds = (*(roofline(record, d) for d in devices), thread_scaling(record))
+    drawn = (gains(record), *speeds, search_steps(record), noise_strips(record))
     return (draw_topology(record.host), *(figure for figure in drawn if figure is not None))
 
 
@@ -46,6 +48,7 @@ def render_report(record: Record) -> str:
         meta=_meta(record),
         topology=drawn.pop("topology"),
         gains=drawn.pop("gains", None),
+        method=[drawn.pop(name) for name in ("search", "noise") if name in drawn],
         speeds=list(drawn.values()),
         opportunities=[_opportunity(record, r) for r in record.recommendations if r.launch is not None],
         kept=[r for r in record.recommendations if r.launch is None],
@@ -55,6 +58,8 @@ def render_report(record: Record) -> str:
         unchecked=[c for c in record.checks if c.state == "unchecked"],
         failed=[m for m in record.measurements if not m.outcome.ok],
         tables=tables,
+        engines=tables.engines_table(record),
+        compatibility=packages_table(record.compatibility) if record.compatibility else None,
         linked=linked,
         style=templates.get_template("report.css").render(),
         script=script,

@@ -9,17 +9,22 @@ from html import escape
 
 from hwdiag.measure.model import OVERALL
 from hwdiag.measure.software import ELSEWHERE
+from hwdiag.measure.stats import pairs_needed
+from hwdiag.measure.workloads import ENGINES
 from hwdiag.record.model import Record
 from hwdiag.show import tables
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, count, percent, plural, size, speedup
-from hwdiag.show.plots import gains, roofline, thread_scaling
+from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, thread_scaling
+from hwdiag.show.plots._gains import min_effect
 from hwdiag.show.plots._scaling import curves_of
 from hwdiag.show.roof import default_estimates, roof_of
 from hwdiag.show.table import Table
 from hwdiag.show.topology import draw_topology
 
 NOTHING = "Nothing was measured."
+DRIFT_P = 0.01
+"""Chance below which a trend over the run is called one."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,6 +126,44 @@ def threads(record: Record) -> Section:
     counts = listed(plural(n, "thread") for n in sorted(wanted))
     verdict = f"Fastest with {counts}; for {today} of {plural(len(curves), 'workload')} that is how it runs today."
     return Section(verdict, (thread_scaling(record),))
+
+
+def noise(record: Record) -> Section:
+    """How noisy is it here?"""
+    found = record.noise
+    if found is None:
+        return Section("The noise was not measured." if record.host.is_here else NOTHING, ())
+    trend = " The machine drifted over the run." if found.drift_p < DRIFT_P else ""
+    needed = pairs_needed(found.spread, min_effect(record) / 200)
+    verdict = (
+        f"Single processes of today's default differ by {percent(found.alone)}, two that take turns by "
+        f"{percent(found.spread)}: {plural(needed, 'pair')} narrow a comparison to half of the least effect, "
+        f"{min_effect(record) / 2:g} %.{trend}"
+    )
+    return Section(verdict, (noise_strips(record),))
+
+
+def search(record: Record) -> Section:
+    """Which ways to start it were tried?"""
+    asked = [s for s in record.steps if s.options]
+    if not asked:
+        return Section("There was nothing else to try." if record.host.is_here else NOTHING, ())
+    taken = [f"{s.question}: {s.adopted.split(' + ')[-1]}" for s in asked if s.adopted]
+    tried = sum(len(s.options) for s in asked)
+    verdict = f"{plural(tried, 'other way')} in {plural(len(asked), 'question')}; taken on for the confirmation: "
+    return Section(f"{verdict}{listed(taken) or 'none'}.", (search_steps(record),))
+
+
+def engines(record: Record) -> Section:
+    """Do the libraries take the kernels that this CPU has?"""
+    measured = [(w, e) for w, e in default_estimates(record) if w.name in ENGINES and e.device == "cpu"]
+    rates = {ENGINES[w.name]: w.value(e.seconds.median) for w, e in measured}
+    if not rates:
+        return Section(NOTHING, ())
+    best = max(rates, key=rates.__getitem__)
+    others = listed(f"{name} {rate:.0f}" for name, rate in rates.items() if name != best)
+    verdict = f"Of today's libraries {best} multiplies fastest, {rates[best]:.0f} GFLOP/s"
+    return Section(f"{verdict}; {others}." if others else f"{verdict}.", (tables.engines_table(record),))
 
 
 def comparisons(record: Record) -> Section:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hwdiag.advise.environment import IMAGINED_CAPS, caps_of
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.model import Build, Cache, Disk, Gpu, Hidden, Host, NumaNode
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
+from hwdiag.measure.workloads import ENGINES
 from hwdiag.record.model import Record
 from hwdiag.show.format import (
     UNKNOWN,
@@ -227,6 +229,8 @@ def software_table(software: Software) -> Table:
         ("CUDA of torch", software.cuda or ("none: a CPU build" if software.torch_version else None)),
         ("CUDA devices", ", ".join(software.cuda_devices) or software.cuda_note),
         ("CPU kernels", software.cpu_capability),
+        ("Can be capped by", "; ".join(caps_of(software)) if software.outcome.ok else None),
+        ("Caps nothing", ", ".join(IMAGINED_CAPS) if software.outcome.ok else None),
         ("MKL", yes[software.mkl]),
         ("oneDNN", yes[software.onednn]),
         ("Threads", software.threads and f"{software.threads} intra-op, {software.interop_threads or '?'} inter-op"),
@@ -304,6 +308,25 @@ def ceilings_table(record: Record) -> Table:
         rows.append((c.device, f"{c.kind}, {c.dtype}", f"{count(c.value)}{unit}", c.workload, Ids((c.measurement,))))
     header = ("Device", "Ceiling", "Most reached", "Workload", "Evidence")
     return Table("Ceilings: the most that was reached here", header, tuple(rows), frozenset({2}))
+
+
+def engines_table(record: Record) -> Table:
+    """The same matrix product by each library, under each Launch that it was measured under."""
+    by_name = {w.name: w for w in record.workloads}
+    found = [e for e in record.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
+    best = max((by_name[e.workload].value(e.seconds.median) for e in found), default=0.0)
+    rows = tuple(
+        (
+            ENGINES[e.workload],
+            e.launch,
+            f"{by_name[e.workload].value(e.seconds.median):.0f} GFLOP/s",
+            percent(by_name[e.workload].value(e.seconds.median) / best),
+            Ids(e.measurements),
+        )
+        for e in sorted(found, key=lambda e: e.seconds.median)
+    )
+    header = ("Library", "Launch", "Speed", "Of the fastest here", "Evidence")
+    return Table("The same product by each library", header, rows, frozenset({2, 3}))
 
 
 def comparisons_table(record: Record) -> Table:

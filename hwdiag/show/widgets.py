@@ -79,7 +79,7 @@ class EmitChooser:
     """Which recommendations become scripts; in JupyterLab, a box for each."""
 
     def __init__(self, record: Record) -> None:
-        self.chosen = {r.id for r in record.recommendations if r.launch is not None}
+        self.chosen = {r.id for r in record.recommendations if r.launch is not None and not r.offered}
         self._choices = [(r.id, r.title) for r in record.recommendations if r.launch is not None]
 
     def table(self) -> Table:
@@ -102,7 +102,7 @@ class EmitChooser:
 
         boxes = []
         for name, title in self._choices:
-            box = w.Checkbox(value=True, description=title, indent=False, layout=w.Layout(width="auto"))
+            box = w.Checkbox(value=name in self.chosen, description=title, indent=False, layout=w.Layout(width="auto"))
             box.observe(lambda change, name=name: self._set(name, change["new"]), names="value")
             boxes.append(box)
         show_now(w.VBox(boxes))

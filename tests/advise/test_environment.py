@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hwdiag.advise.environment import VARIABLES, about_environment, can_force, known_variable
+from hwdiag.advise.environment import IMAGINED_CAPS, VARIABLES, about_environment, can_force, caps_of, known_variable
 from hwdiag.measure.model import ThreadPool
 from hwdiag.measure.worker import ENVIRONMENT
 from tests.conftest import make_software
@@ -70,3 +70,23 @@ def test_mkl_variables_do_nothing_without_mkl() -> None:
     assert (finding.severity, finding.id) == ("note", "inherited-mkl-cbwr")
     (finding,) = about_environment(make_software(environment={"MKL_CBWR": "COMPATIBLE"}, mkl=True))
     assert finding.severity == "warning"
+
+
+def test_what_caps_for_real_is_what_this_software_reads() -> None:
+    pool = ThreadPool(api="blas", name="OpenBLAS")
+    all_there = make_software(onednn=True, numpy_version="2.4.6", pools=(pool,))
+    assert [cap.partition("=")[0] for cap in caps_of(all_there)] == [
+        "OPENBLAS_CORETYPE",
+        "ATEN_CPU_CAPABILITY",
+        "ONEDNN_MAX_CPU_ISA",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "NPY_DISABLE_CPU_FEATURES",
+    ]
+    assert caps_of(make_software(mkl=False, onednn=False)) == ("ATEN_CPU_CAPABILITY=default (ATen)",)
+
+
+@pytest.mark.parametrize("name", IMAGINED_CAPS)
+def test_an_imagined_cap_is_in_the_registry_as_read_by_nothing(name: str) -> None:
+    known = known_variable(name)
+    assert known is not None
+    assert (known.reader, known.cap) == ("nothing", None)

@@ -156,10 +156,13 @@ def test_a_dead_child_is_a_finding_that_names_its_measurements() -> None:
 
 def test_what_could_not_be_looked_at_is_said() -> None:
     two_nodes = make_host(nodes=2).model_copy(update={"gaps": (Gap(what="/sys/x", why="permission denied"),)})
-    unchecked = {c.id: c for c in consult(evidence(host=two_nodes))[1] if c.state == "unchecked"}
+    refused = Outcome(kind="not-applied", detail="asked for memory policy interleave 0-1, the process has default")
+    tried = (measurement(1), measurement(2, outcome=refused, seconds=()))
+    checks = consult(evidence(host=two_nodes, measurements=tried))[1]
+    unchecked = {c.id: c for c in checks if c.state == "unchecked"}
     assert {"gpu", "numa", "allocators", "gap-/sys/x"} <= set(unchecked)
     assert unchecked["gap-/sys/x"].detail == "permission denied"
-    assert "numactl is not installed" in unchecked["numa"].detail
+    assert "could not be measured" in unchecked["numa"].title
 
 
 def test_the_worst_comes_first() -> None:

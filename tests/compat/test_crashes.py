@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hwdiag.compat.check import survey
+from hwdiag.compat.children import PROBE, Task, run_task
 from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Compatibility
 from hwdiag.compat.packages import list_packages
@@ -191,13 +196,33 @@ void multiply(void) {
 
 
 def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Callable[[str, str], Path]) -> None:
-    """The first one's report must be out before the others' end the process: OpenBLAS's threads all die together."""
+    """OpenBLAS's threads all die together: the others wait until the first one's report is out and has ended them."""
     file = shared_object("libmany", MANY_C)
     site.add("many", CALL.format(file=file.name).replace("PyDLL", "CDLL"), file)
+    task = Task("many", site.python, {"imports": ["many"], "extensions": [], "operations": []}, dict(os.environ))
     for _ in range(5):
-        culprit = only(site.python, "many").culprit
-        assert culprit is not None
-        assert (culprit.signal, culprit.instruction) == ("SIGILL", "ud2"), culprit.limited
+        end = run_task(task, timeout_s=60)
+        assert [event["code"][:4] for event in end.all("crash")] == ["0f0b"]
+        assert (end.returncode, end.stuck) == (-signal.SIGILL, None)
+
+
+SECOND = """
+import ctypes, os, runpy, sys, threading
+witness = runpy.run_path(sys.argv[1])["Witness"](1)
+witness.reporter = -1  # a thread that has not told all yet
+sent = ctypes.addressof(ctypes.create_string_buffer(128))
+second = threading.Thread(target=witness.handle, args=(4, sent, sent), daemon=True)
+second.start()
+second.join(0.5)
+os.write(1, b"it waits" if second.is_alive() else b"it came back")
+os._exit(0)
+"""
+
+
+def test_a_thread_that_dies_while_another_reports_waits_for_it() -> None:
+    """It must neither write into the other's report nor end the process before that is out."""
+    done = subprocess.run([sys.executable, "-c", SECOND, PROBE], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "it waits"), done.stderr
 
 
 def test_a_variable_is_named_where_it_only_hides_the_next_failure(

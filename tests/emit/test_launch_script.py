@@ -47,6 +47,8 @@ LAUNCHES = [
     Launch(name="threads=2", threads=2, env={"MKL_NUM_THREADS": "2"}),
     Launch(name="node=0", threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
     Launch(name="evil", cpus=(0,), env={"X": EVIL}, allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so")),
+    Launch(name="unset", unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
+    Launch(name="unset-and-preload", unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
 ]
 
 
@@ -91,7 +93,7 @@ def test_a_missing_allocator_is_warned_of_and_not_preloaded(tmp_path: Path, here
     launch = Launch(name="jemalloc", allocator=Allocator(name="jemalloc", path="/nonexistent/libjemalloc.so.2"))
     done = run(write(tmp_path, launch, here), "sh", "-c", "echo [$LD_PRELOAD]", LD_PRELOAD="")
     assert done.stdout == "[]\n"
-    assert "libjemalloc.so.2 is not installed any more" in done.stderr
+    assert "libjemalloc.so.2 is not there any more" in done.stderr
 
 
 def test_an_inherited_preload_is_kept_behind_the_allocator(tmp_path: Path, here: Host) -> None:
@@ -148,3 +150,16 @@ def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> No
 def test_scripts_are_named_after_their_scope() -> None:
     assert script_path(KEEP) == "scripts/launch.sh"
     assert script_path(KEEP.model_copy(update={"scope": "gpt2"})) == "scripts/launch-gpt2.sh"
+
+
+def test_what_is_unset_is_gone_and_the_allocator_stands_alone(tmp_path: Path, here: Host) -> None:
+    allocator = Allocator(name="jemalloc", path=str(tmp_path / "none.so"))
+    (tmp_path / "none.so").write_text("")
+    path = write(tmp_path, Launch(name="x", unset=("LD_PRELOAD", EVIL), env={"A": "1"}, allocator=allocator), here)
+    shown = run(path, "--show", "--", "true", LD_PRELOAD="")
+    assert "env -u LD_PRELOAD -u " in shown.stdout
+    assert f"A=1 LD_PRELOAD={tmp_path}/none.so true" in shown.stdout
+    assert not (tmp_path / "pwned").exists()
+    gone = write(tmp_path, Launch(name="x", unset=("OPENBLAS_CORETYPE",)), here)
+    done = run(gone, "--", "sh", "-c", "echo ${OPENBLAS_CORETYPE-gone} $PWD", OPENBLAS_CORETYPE="Haswell")
+    assert done.stdout == f"gone {tmp_path}\n"

@@ -80,7 +80,7 @@ def test_an_option_that_took_nothing_away_is_not_blamed() -> None:
 
 
 def test_noxsave_takes_avx_and_all_above(tree: MakeTree) -> None:
-    files = small_machine() | {"/proc/cmdline": "quiet noxsave\n"}
+    files = small_machine() | {"/proc/cmdline": "quiet noxsave rdinit=/bin/x -- clearcpuid=avx2\n"}
     files["/proc/cpuinfo"] = files["/proc/cpuinfo"].replace(" avx f16c", "")
     host = read_host(tree(files))
     assert host.cpu.isa is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hwdiag.measure.child import classify, run_child
+from hwdiag.measure.child import Child, child_environment
 from hwdiag.measure.launch import Allocator, Launch
 from hwdiag.measure.software import probe_software
 
-TASK = {"device": "cpu", "describe": True, "workloads": []}
+TASK = {"device": "cpu", "seed": 1}
 DEFAULT = Launch(name="default")
 
 ILLEGAL = {"x86_64": b"\x0f\x0b", "aarch64": b"\x00\x00\x00\x00"}.get(platform.machine())
@@ -30,7 +31,8 @@ ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
 
 
 def outcome(python: str, timeout_s: float = 30) -> tuple[str, str]:
-    ended = run_child(DEFAULT, python, TASK, timeout_s=timeout_s).outcome
+    with Child(DEFAULT, python, TASK) as child:
+        ended = child.finish(timeout_s)
     return ended.kind, ended.detail
 
 
@@ -55,13 +57,6 @@ def test_a_kill_from_outside_is_not_called_out_of_memory(fake_python: Callable[[
     assert "SIGKILL (killed from outside, or out of memory)" in detail
 
 
-def test_a_kill_that_the_kernel_counted_is_out_of_memory() -> None:
-    events = ({"event": "begin", "workload": "gpt2"},)
-    ended = classify(-9, events, "", None, ooms=1)
-    assert ended.kind == "out-of-memory"
-    assert "gpt2" in ended.detail
-
-
 def test_a_hanging_child_is_killed_with_its_children(fake_python: Callable[[str], str], tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     code = (
@@ -71,7 +66,7 @@ def test_a_hanging_child_is_killed_with_its_children(fake_python: Callable[[str]
     started = time.monotonic()
     kind, detail = outcome(fake_python(code), timeout_s=2)
     assert kind == "timeout"
-    assert "no end after 2 s in import torch" in detail
+    assert "no answer for 2 s in import torch" in detail
     assert time.monotonic() - started < 10
     assert not is_running(int(pid_file.read_text()))
 
@@ -103,15 +98,12 @@ def test_an_exit_without_results_is_an_error_with_its_last_line(fake_python: Cal
 
 
 def test_what_libraries_print_does_not_disturb_the_report(fake_python: Callable[[str], str]) -> None:
-    report = run_child(
-        DEFAULT, fake_python("print('{\"event\": \"end\"}'); raise ImportError('no'*3)"), TASK, timeout_s=30
-    )
-    assert [e["event"] for e in report.events] == ["begin", "failed"]
+    with Child(DEFAULT, fake_python("print('{\"event\": \"end\"}'); raise ImportError('no'*3)"), TASK) as child:
+        child.finish(30)
+    assert [e["event"] for e in child.events] == ["begin", "failed"]
 
 
 def test_the_allocator_goes_in_front_of_what_is_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hwdiag.measure.child import child_environment
-
     launch = Launch(name="x", threads=3, allocator=Allocator(name="jemalloc", path="/lib/j.so"), env={"A": "b"})
     monkeypatch.setenv("LD_PRELOAD", "/lib/other.so")
     env = child_environment(launch)
@@ -120,6 +112,47 @@ def test_the_allocator_goes_in_front_of_what_is_preloaded(monkeypatch: pytest.Mo
     monkeypatch.delenv("LD_PRELOAD")
     assert child_environment(launch)["LD_PRELOAD"] == "/lib/j.so"
     assert "LD_PRELOAD" not in child_environment(DEFAULT)
+
+
+def test_inherited_variables_are_taken_away_and_preloads_put_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    launch = Launch(name="x", unset=("ATEN_CPU_CAPABILITY",), preload=("/lib/first.so",))
+    env = child_environment(launch.plus(Launch(name="y", allocator=Allocator(name="jemalloc", path="/lib/j.so"))))
+    assert "ATEN_CPU_CAPABILITY" not in env
+    assert env["LD_PRELOAD"].split(":")[:2] == ["/lib/first.so", "/lib/j.so"]
+    assert child_environment(DEFAULT)["ATEN_CPU_CAPABILITY"] == "default"
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["by taskset", "by our own stand-in"])
+def test_cpus_are_bound_with_and_without_the_tools(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not installed:
+        monkeypatch.setattr("hwdiag.measure.child.shutil.which", lambda name: None)
+    cpu = max(os.sched_getaffinity(0))
+    with Child(Launch(name="x", cpus=(cpu,)), sys.executable, TASK) as child:
+        assert child.hear(("applied",), 60) is not None, child.outcome()
+        assert child.event("applied")["cpus"] == [cpu]  # type: ignore[index]
+        assert "bind.py" not in " ".join(psutil.Process(child.pid).cmdline())  # it has made room for the worker
+
+
+def test_a_child_answers_commands_rests_when_it_is_paused_and_ends_when_no_more_come() -> None:
+    workload = {"name": "m", "kind": "matmul", "dtype": "float32", "size": {"n": 64}}
+    with Child(DEFAULT, sys.executable, TASK) as child:
+        child.tell({"do": "prepare", "workload": workload, "check": True, "warmup_s": 0.0})
+        ready = child.hear(("ready", "failed"), 60)
+        assert ready is not None, child.outcome()
+        assert ready["max_error"] < 1e-5
+        child.pause()
+        child.tell({"do": "sample", "seconds": 0.01, "min_samples": 3})
+        wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+        time.sleep(0.2)
+        assert len(child.events) == 4
+        child.resume()
+        window = child.hear(("window",), 60)
+        assert window is not None
+        assert len(window["seconds"]) >= 3
+        assert child.finish(60).ok
+        assert child.event("end") is not None
+        assert child.hear(("window",), 1) is None
 
 
 @pytest.mark.parametrize("ended_by", ["SIGINT", "SIGKILL"])

@@ -15,9 +15,11 @@ from hwdiag.host.model import Host
 from hwdiag.measure import worker
 from hwdiag.measure.budget import Budget
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.candidates import find_allocators, with_threads
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Workload
+from hwdiag.measure.placement import with_threads
+from hwdiag.measure.runtime import find_allocators
+from hwdiag.measure.turns import Turn
 from hwdiag.measure.workloads import catalogue, conv2d, gpt2, matmul, memory_workloads, resnet18
 from tests.conftest import make_host, make_software
 
@@ -25,13 +27,22 @@ torch = pytest.importorskip("torch")
 
 SIZES = {
     "matmul": {"n": 96},
+    "onednn": {"n": 96},
+    "numpy": {"n": 96},
     "conv2d": {"batch": 2, "channels": 3, "side": 20, "filters": 4, "kernel": 7, "stride": 2},
     "copy": {"elements": 5000},
     "triad": {"elements": 5000},
     "resnet18": {"batch": 1, "side": 64},
     "gpt2": {"batch": 1, "tokens": 5, "width": 32, "layers": 2, "heads": 4, "vocabulary": 50, "positions": 16},
 }
-TINY = Budget(total_s=60, screen_blocks=1, confirm_blocks=1, finalists=1, sample_s=0.01, min_samples=3)
+TINY = Budget(
+    total_s=60,
+    noise_blocks=1,
+    rounds=1,
+    most_pairs=1,
+    finalists=1,
+    turn=Turn(warmup_s=0.0, window_s=0.0, windows=3, min_samples=1),
+)
 
 
 def small(host: Host) -> list[Workload]:
@@ -40,8 +51,8 @@ def small(host: Host) -> list[Workload]:
 
 def test_every_workload_runs_and_agrees_with_its_reference() -> None:
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    results = campaign.run(Launch(name="default"), small(make_host()), "screen", 0)
-    assert len(results) == 7
+    results = campaign.run([Launch(name="default")], small(make_host()), "confirm")
+    assert len(results) == len(SIZES) + 1  # the matrix product in two types
     for m in results:
         assert m.outcome.ok, m.outcome.detail
         assert len(m.seconds) >= 3
@@ -57,7 +68,7 @@ def test_a_launch_is_seen_from_inside() -> None:
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
     cpu = max(os.sched_getaffinity(0))
     launch = with_threads("x", 1, make_software(), cpus=(cpu,))
-    (m,) = campaign.run(launch, small(make_host())[:1], "screen", 0)
+    (m,) = campaign.run([launch], small(make_host())[:1], "screen")
     assert m.outcome.ok, m.outcome.detail
     assert m.applied is not None
     assert (m.applied.threads, m.applied.cpus) == (1, (cpu,))
@@ -67,7 +78,7 @@ def test_a_launch_is_seen_from_inside() -> None:
 def test_an_allocator_is_loaded() -> None:
     allocator = find_allocators(None)[0]
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    (m,) = campaign.run(Launch(name="x", allocator=allocator), small(make_host())[:1], "screen", 0)
+    (m,) = campaign.run([Launch(name="x", allocator=allocator)], small(make_host())[:1], "screen")
     assert m.outcome.ok, m.outcome.detail
     assert m.applied is not None
     assert any(allocator.name in path for path in m.applied.preloaded)
@@ -85,7 +96,7 @@ def test_a_wrong_result_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -
             good = cells["step"].cell_contents
             cells["step"].cell_contents = lambda: good() * 1.01
             return step, check
-        result = cells[{"matmul": "out", "copy": "target", "triad": "a"}[kind]].cell_contents
+        result = cells[{"matmul": "out", "numpy": "out", "copy": "target", "triad": "a"}[kind]].cell_contents
 
         def run() -> Any:
             step()
@@ -94,17 +105,16 @@ def test_a_wrong_result_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -
         return run, check
 
     monkeypatch.setitem(worker.BUILDERS, kind, spoiled)
-    task = {"device": "cpu", "seed": 1, "check": True, "sample_s": 0.0, "min_samples": 1}
     spec = {"name": kind, "kind": kind, "dtype": "float32", "size": SIZES[kind]}
     with pytest.raises(worker.WrongResult, match="relative error"):
-        worker.measure(torch, task, spec)
+        worker.Prepared(torch, "cpu", {"workload": spec, "check": True, "warmup_s": 0.0})
 
 
 def test_memory_that_cannot_be_had_is_out_of_memory_and_the_rest_goes_on() -> None:
     first, *rest = (w for w in small(make_host()) if w.kind in ("copy", "triad"))
     huge = first.model_copy(update={"size": {"elements": 2**50}})
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    kinds = {m.workload: m.outcome.kind for m in campaign.run(Launch(name="default"), [huge, *rest], "screen", 0)}
+    kinds = {m.workload: m.outcome.kind for m in campaign.run([Launch(name="default")], [huge, *rest], "screen")}
     assert kinds == {"copy": "out-of-memory", "triad": "ok"}
 
 
@@ -143,7 +153,7 @@ def test_it_runs_as_a_file_alone_and_keeps_its_folder_off_the_path(tmp_path: Pat
     alone = tmp_path / "worker.py"
     alone.write_text(Path(worker.__file__).read_text())
     (tmp_path / "inspect.py").write_text("raise RuntimeError('shadowed')")
-    task = {"parent": os.getpid(), "device": "cpu", "workloads": []}
+    task = {"parent": os.getpid(), "device": "cpu", "seed": 1}
     done = subprocess.run([sys.executable, alone], input=json.dumps(task), capture_output=True, text=True)
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
     assert events == ["begin", "applied", "end"], done.stderr

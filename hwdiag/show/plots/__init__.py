@@ -1,7 +1,9 @@
 """Plots of a Record. Each gives a Figure, or None where the record has nothing to draw."""
 
 from hwdiag.show.plots._gains import gains
+from hwdiag.show.plots._noise import noise_strips
 from hwdiag.show.plots._roofline import roofline
 from hwdiag.show.plots._scaling import thread_scaling
+from hwdiag.show.plots._search import search_steps
 
-__all__ = ["gains", "roofline", "thread_scaling"]
+__all__ = ["gains", "noise_strips", "roofline", "search_steps", "thread_scaling"]

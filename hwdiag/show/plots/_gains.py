@@ -64,7 +64,7 @@ def _row(axes: Axes, y: int, c: Comparison) -> None:
     name = c.workload if c.device == "cpu" else f"{c.workload} on {c.device}"
     left = axes.get_yaxis_transform()
     axes.text(-0.04, y - 0.13, shorten(clean(name), 28), transform=left, ha="right", va="center", fontweight=weight)
-    axes.text(-0.04, y + 0.27, shorten(clean(c.candidate), 34), transform=left, ha="right", va="center", fontsize=10,
+    axes.text(-0.04, y + 0.27, shorten(clean(c.candidate), 30), transform=left, ha="right", va="center", fontsize=10,
               color=svg.MUTED)  # fmt: skip
     axes.text(1.04, y, f"{speedup(c.speedup)} · {c.verdict}", transform=left, va="center", fontweight=weight)
 

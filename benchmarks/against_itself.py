@@ -1,0 +1,101 @@
+"""A/A: today's default compared with itself on this machine, again and again. How often is "change it" the answer?
+
+    .venv/bin/python benchmarks/against_itself.py [--comparisons 300] [--pairs 8]
+
+Each process measures all the workloads below, small ones so that it does not take all day; six processes take turns in
+a block and give three pairs that share nothing. A comparison is ``--pairs`` pairs from as many blocks, judged by the
+rule of the product. Comparisons of different workloads share their processes, as they do in the product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.measure.budget import Budget
+from hwdiag.measure.campaign import Campaign
+from hwdiag.measure.compare import pair
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Measurement, Workload
+from hwdiag.measure.stats import faster_p, judge, median_interval, spread
+from hwdiag.measure.turns import Turn
+from hwdiag.measure.workloads import catalogue
+from hwdiag.show.progress import terminal_progress
+
+SIZES = {
+    "matmul": {"n": 512},
+    "onednn": {"n": 512},
+    "numpy": {"n": 512},
+    "conv2d": {"batch": 2, "channels": 3, "side": 112, "filters": 64, "kernel": 7, "stride": 2},
+    "copy": {"elements": 4_000_000},
+    "triad": {"elements": 4_000_000},
+    "resnet18": {"batch": 1, "side": 112},
+}
+TWINS = [(Launch(name="default"), Launch(name="again"))] + [
+    (Launch(name=f"left {i}"), Launch(name=f"right {i}")) for i in (2, 3)
+]
+"""Six names for the same Launch, two by two."""
+BUDGET = Budget(
+    total_s=1,
+    noise_blocks=0,
+    rounds=0,
+    most_pairs=0,
+    finalists=0,
+    turn=Turn(warmup_s=0.05, window_s=0.01, windows=8, min_samples=1),
+)
+MIN_EFFECT = 0.03
+
+
+def small_workloads() -> list[Workload]:
+    """Those of the product, small enough for thousands of processes."""
+    full = catalogue(read_host(Root.live()))
+    return [w.model_copy(update={"size": SIZES[w.kind]}) for w in full if w.kind in SIZES]
+
+
+def ratios_of(block: Sequence[Measurement], workloads: Sequence[Workload]) -> Iterator[tuple[str, float]]:
+    """A comparison's name and one ratio for it, from one block."""
+    for left, right in TWINS:
+        renamed = {left.name: "default", right.name: "again"}
+        of_pair = [m.model_copy(update={"launch": renamed[m.launch]}) for m in block if m.launch in renamed]
+        for w in workloads:
+            for ratio in pair(of_pair, "again", w.name, [w.name]).ratios:
+                yield f"{w.name} {left.name}", ratio
+
+
+def main() -> int:
+    """Measure, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--comparisons", type=int, default=300, help="how many at least (default: 300)")
+    parser.add_argument("--pairs", type=int, default=8, help="pairs of processes for each (default: 8)")
+    args = parser.parse_args()
+    workloads = small_workloads()
+    campaign = Campaign(sys.executable, BUDGET, seed=1, child_timeout_s=300)
+    progress = terminal_progress(sys.stderr)
+    verdicts: Counter[str] = Counter()
+    spreads: list[float] = []
+    while sum(verdicts.values()) < args.comparisons:
+        ratios: dict[str, list[float]] = defaultdict(list)
+        for _ in range(args.pairs):
+            done = sum(verdicts.values())
+            progress(f"{done} of {args.comparisons} comparisons", done / args.comparisons)
+            block = campaign.run([launch for twins in TWINS for launch in twins], workloads, "noise")
+            for name, ratio in ratios_of(block, workloads):
+                ratios[name].append(ratio)
+        for values in ratios.values():
+            verdicts[judge(median_interval(values), faster_p(values), MIN_EFFECT)[0]] += 1
+            spreads.append(spread(values))
+    total = sum(verdicts.values())
+    print(f"A/A on this machine: {total} comparisons of today's default with itself, {args.pairs} pairs each")
+    for verdict, count in verdicts.most_common():
+        print(f"  {verdict:10} {count:4}  {count / total:6.1%}")
+    print(f"spread of a pair's ratio: median {sorted(spreads)[len(spreads) // 2]:.1%}, largest {max(spreads):.1%}")
+    print(f'"change it" in {verdicts["better"] / total:.1%} (target: at most 1 %)')
+    return 0 if verdicts["better"] <= 0.01 * total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The Launch that the search chose, beside what others advise, all in turns in one run.
+
+    .venv/bin/python benchmarks/side_by_side.py [--workload gpt2] [--pairs 12] [--exhaustive]
+
+Rivals: today's default; the environment of a widely copied guide for dual Xeons; ``torch.backends.xeon.run_cpu`` with
+its default advice; with ``--exhaustive`` also the best of every combination of the search's own options, each measured
+once (it takes long). The search may take what a vendor does not support, as a person may choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.measure.budget import BUDGETS
+from hwdiag.measure.campaign import Campaign
+from hwdiag.measure.compare import pair
+from hwdiag.measure.dispatch import build_vendor_check, dispatch
+from hwdiag.measure.launch import Launch, MemoryPolicy
+from hwdiag.measure.model import Measurement, Software, Workload
+from hwdiag.measure.placement import placement
+from hwdiag.measure.runtime import find_allocators, heap, runtime
+from hwdiag.measure.search import Question
+from hwdiag.measure.software import probe_software
+from hwdiag.measure.stats import median_interval
+from hwdiag.measure.tune import DEFAULT, tune
+from hwdiag.measure.workloads import catalogue
+from hwdiag.show.progress import terminal_progress
+from hwdiag.show.table import Table
+
+
+def guide(software: Software) -> Launch:
+    """What the guide sets on whatever host: eight threads bound close, tcmalloc, and variables that nothing reads."""
+    tcmalloc = next((a for a in find_allocators(software.prefix) if "tcmalloc" in a.name), None)
+    ignored = {"TORCH_NUM_THREADS": "8", "TORCH_DISABLE_AVX2": "1", "TORCH_DISABLE_AVX512": "1"}
+    env = {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores", **ignored}
+    return Launch(name="the guide's environment", threads=8, allocator=tcmalloc, env=env)
+
+
+def run_cpu(host: Host) -> Launch:
+    """``python -m torch.backends.xeon.run_cpu`` on a host of one node: its cores and its memory, a thread each."""
+    cpus = tuple(core[0] for core in host.usable_cores)
+    memory = MemoryPolicy(mode="bind", nodes=(host.numa[0].id,)) if len(host.numa) == 1 else None
+    return Launch(name="run_cpu's default advice", threads=len(cpus), cpus=cpus, memory=memory)
+
+
+def combinations(questions: Sequence[Question]) -> list[Launch]:
+    """Every combination of the options, one or none of each question."""
+    found = []
+    for chosen in itertools.product(*((None, *q.options) for q in questions)):
+        launch = DEFAULT
+        for change in filter(None, chosen):
+            launch = launch.plus(change)
+        found.append(launch)
+    return found[1:]
+
+
+def best_of_all(campaign: Campaign, questions: Sequence[Question], workloads: Sequence[Workload]) -> Launch:
+    """The fastest of all combinations, each measured once."""
+    every = combinations(questions)
+    seen = campaign.run([DEFAULT, *every], workloads, "screen")
+    gains = {launch.name: speedups(seen, launch, workloads) for launch in every}
+    fastest = max((launch for launch in every if gains[launch.name]), key=lambda launch: max(gains[launch.name]))
+    print(f"exhaustive search: {len(every)} combinations, the fastest looked like {max(gains[fastest.name]):.2f}x")
+    return fastest.model_copy(update={"name": f"exhaustive: {fastest.name}"})
+
+
+def speedups(seen: Sequence[Measurement], launch: Launch, workloads: Sequence[Workload]) -> tuple[float, ...]:
+    """Over today's default, on all the workloads together."""
+    return pair(seen, launch.name, "overall", [w.name for w in workloads]).ratios
+
+
+def main() -> None:
+    """Search, then measure all rivals together, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default="gpt2", help="what is to be fast (default: gpt2)")
+    parser.add_argument("--pairs", type=int, default=12, help="pairs of processes for each rival (default: 12)")
+    parser.add_argument("--exhaustive", action="store_true", help="with the best of all combinations")
+    args = parser.parse_args()
+    host, software = read_host(Root.live()), probe_software(sys.executable)
+    workloads = [w for w in catalogue(host) if w.name == args.workload]
+    with tempfile.TemporaryDirectory() as folder:
+        questions = (
+            placement(host, software),
+            runtime(host, software),
+            heap(host, software, find_allocators(software.prefix)),
+            dispatch(host, software, build_vendor_check(Path(folder))),
+        )
+        campaign = Campaign(
+            sys.executable, BUDGETS["standard"], seed=1, child_timeout_s=120, progress=terminal_progress(sys.stderr)
+        )
+        tuned = tune(campaign, questions, workloads, [args.workload], 0.03, risky=True)
+        took = campaign.budget.total_s - campaign.remaining_s
+        chosen = next((c.candidate for c in tuned.comparisons if c.phase == "confirm" and c.verdict == "better"), None)
+        ours = next((launch for launch in tuned.launches if launch.name == chosen), DEFAULT)
+        rivals = [ours.model_copy(update={"name": "hwdiag's choice"}), guide(software), run_cpu(host)]
+        if args.exhaustive:
+            rivals.append(best_of_all(campaign, questions, workloads))
+        seen = [m for _ in range(args.pairs) for m in campaign.run([DEFAULT, *rivals], workloads, "confirm")]
+    print(f"the search took {took:.0f} s and chose: {ours.describe()}")
+    rows = []
+    for launch in rivals:
+        ratios = speedups(seen, launch, workloads)
+        found = median_interval(ratios) if ratios else None
+        figure = "failed" if found is None else f"{found.median:.2f}x ({found.low:.2f} to {found.high:.2f})"
+        rows.append((launch.name, launch.describe(), figure, str(len(ratios))))
+    header = ("Launch", "It sets", f"Speed-up on {args.workload} over today's default", "Pairs")
+    print(Table("Side by side, in turns", header, tuple(rows)).to_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What a check of the packages that a run needs means for that run: findings, checks, and the Launch that they need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hwdiag.advise.model import Check, Finding, Recommendation
+from hwdiag.compat.explain import advice, explain
+from hwdiag.compat.model import Compatibility, Cure, Survey
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import OVERALL
+
+NEEDED = ("torch", "numpy")
+"""What a diagnosis checks by itself, in about 4 s; ``hwdiag check`` does all packages."""
+LAUNCH = "what it needs"
+
+
+def consult(survey: Survey) -> Iterator[Finding | Check]:
+    """What died or failed and why; a check where all of it runs."""
+    for r in survey.failed:
+        if r.outcome.kind == "import-error" and r.version is None:
+            continue  # not installed: whoever needs it says so
+        ways = " ".join(remedy.text for remedy in advice(r.culprit)) if r.culprit else ""
+        yield Finding(
+            id=f"compat-{re.sub('[^a-z0-9]+', '-', f'{r.package}-{r.stage}'.lower())}",
+            severity="problem" if r.stage == "import" else "warning",
+            title=f"{r.package}: {r.stage} {'dies' if r.outcome.kind == 'signal' else 'fails'}",
+            detail=f"{explain(r)} {ways}".rstrip(),
+            evidence=("compatibility.results",),
+        )
+    if survey.cure is not None:
+        yield Finding(
+            id="compat-cure",
+            severity="note",
+            title=f"The launch scripts {setting(survey.cure)}",
+            detail=f"With that, checked in fresh children, what died ran to its end: {', '.join(survey.cure.stages)}.",
+            evidence=("compatibility.cure",),
+        )
+    for package in dict.fromkeys(r.package for r in survey.results):
+        of_it = [r for r in survey.results if r.package == package]
+        if all(r.outcome.ok for r in of_it):
+            yield Check(
+                id=f"compat-{package}",
+                state="fine",
+                title=f"{package} {of_it[0].version or ''} runs on this CPU".replace("  ", " "),
+                detail=f"{', '.join(r.stage for r in of_it)}: each ran to its end.{without_avx2(survey, of_it[0])}",
+            )
+
+
+def without_avx2(survey: Survey, ran: Compatibility) -> str:
+    """What a package that runs on a CPU without AVX2 settles; empty elsewhere."""
+    found = survey.interpreter
+    if found.machine != "x86_64" or found.features is None or "avx2" in found.features:
+        return ""
+    return f" This CPU has no AVX2: {ran.package} {ran.version or ''} does not need it.".replace("  ", " ")
+
+
+def setting(cure: Cure) -> str:
+    """``unset OPENBLAS_CORETYPE and set ATEN_CPU_CAPABILITY=default``."""
+    parts = []
+    if cure.unset:
+        parts.append(f"unset {', '.join(cure.unset)}")
+    if cure.env:
+        parts.append(f"set {', '.join(f'{name}={value}' for name, value in sorted(cure.env.items()))}")
+    return " and ".join(parts)
+
+
+def with_cure(launch: Launch, cure: Cure | None) -> Launch:
+    """A Launch that also sets and unsets what was shown to be needed."""
+    if cure is None:
+        return launch
+    unset = tuple(dict.fromkeys((*launch.unset, *cure.unset)))
+    return launch.model_copy(update={"env": {**cure.env, **launch.env}, "unset": unset})
+
+
+def needed_launch(cure: Cure) -> tuple[Launch, Recommendation]:
+    """For a host where nothing could be measured: how PyTorch runs at all."""
+    launch = with_cure(Launch(name=LAUNCH), cure)
+    recommendation = Recommendation(
+        id="launch-overall",
+        scope=OVERALL,
+        launch=launch.name,
+        title=f"Needed here: {setting(cure)}",
+        why=f"Without that these die; with it, in fresh children, they ran to their end: {', '.join(cure.stages)}. "
+        "How fast it then is was not measured: start hwdiag itself through the script for that.",
+        risk="None known." if not cure.env else "A cap keeps a library from faster code that the CPU may have.",
+        undo="Start the program without the launch script: nothing on the host is changed.",
+    )
+    return launch, recommendation

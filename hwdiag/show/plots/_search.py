@@ -1,0 +1,93 @@
+"""How did the search go? Every option of every question, with what it gave in the races."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hwdiag.measure.model import Option, Step
+from hwdiag.record.model import Record
+from hwdiag.show import svg
+from hwdiag.show.figure import Figure
+from hwdiag.show.format import clean, ratio, shorten, speedup
+from hwdiag.show.plots._canvas import canvas, look, place, to_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROW = 26
+_MOST = 60
+
+
+def search_steps(record: Record) -> Figure | None:
+    """Speed-up over today's default of each option, question by question, with the interval of its blocks.
+
+    Filled: taken on; open: left behind; a cross: dropped as surely worse. None if nothing was asked.
+    """
+    steps = [s for s in record.steps if s.options]
+    rows = [(step, option) for step in steps for option in step.options][:_MOST]
+    if not rows:
+        return None
+    with look():
+        picture = canvas(944, (len(rows) + len(steps)) * _ROW + 90)
+        picture.set_layout_engine("none")
+        axes = picture.add_subplot()
+        place(picture, axes, 330, 58, 150, 22)
+        y = 0
+        for step in steps:
+            axes.text(-0.03, y, clean(step.question), transform=axes.get_yaxis_transform(), ha="right", va="center",
+                      fontweight="bold")  # fmt: skip
+            y += 1
+            for option in step.options:
+                _row(axes, y, option, adopted=option.launch == step.adopted)
+                y += 1
+        _frame(axes, [option for _, option in rows], y)
+        names = {option.launch for _, option in rows}
+        evidence = tuple(m.id for m in record.measurements if m.phase == "screen" and m.launch in names)
+        return to_figure(picture, "search", _alt(steps), _CAPTION, evidence)
+
+
+_CAPTION = (
+    "The search, question by question: speed over today's default in the races. Filled dots were taken on, and the "
+    "next question started from them; crosses were dropped early. These figures chose what to measure afresh; they are "
+    "no evidence by themselves, since the luckiest of many looks best."
+)
+
+
+def _row(axes: Axes, y: int, option: Option, *, adopted: bool) -> None:
+    color = svg.BLUE if adopted else svg.MUTED
+    s = option.speedup
+    axes.plot([s.low, s.high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt", zorder=3)
+    axes.plot([s.median], [y], marker="x" if option.dropped else "o", markersize=7, color=color, zorder=4,
+              markerfacecolor=color if adopted else svg.CARD, markeredgewidth=1.4)  # fmt: skip
+    left = axes.get_yaxis_transform()
+    name = clean(option.launch).split(" + ")[-1]
+    axes.text(-0.03, y, shorten(name, 44), transform=left, ha="right", va="center", fontsize=11)
+    word = "taken on" if adopted else "dropped" if option.dropped else ""
+    axes.text(1.03, y, f"{ratio(s.median)}  {word}".rstrip(), transform=left, va="center", fontsize=11)
+
+
+def _frame(axes: Axes, options: list[Option], rows: int) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    low = min(o.speedup.low for o in options)
+    high = max([o.speedup.high for o in options] + [1.0])
+    margin = 0.06 * (high - low) or 0.05
+    axes.axvline(1, color=svg.INK, linewidth=1, zorder=1)
+    axes.set_xlim(low - margin, high + margin)
+    axes.set_ylim(rows - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: ratio(v)))
+    axes.grid(True, axis="x")
+    axes.set_xlabel("speed-up over today's default, in the races", labelpad=8)
+
+
+def _alt(steps: list[Step]) -> str:
+    parts = [
+        f"{clean(s.question)}: "
+        + ", ".join(f"{clean(o.launch)} {speedup(o.speedup)}{' (dropped)' if o.dropped else ''}" for o in s.options)
+        + (f"; taken on: {clean(s.adopted)}" if s.adopted else "; nothing taken on")
+        for s in steps
+    ]
+    return f"The races of the search. {'. '.join(parts)}."

@@ -1,0 +1,58 @@
+"""Run inside the guest by test_numa.py: starts children under each Launch and prints what they saw, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from hwdiag.measure.child import Child
+from hwdiag.measure.launch import Launch, MemoryPolicy
+from hwdiag.measure.model import Applied
+from hwdiag.measure.verify import not_applied
+
+POLICIES = (
+    Launch(name="cpus", cpus=(1, 3)),
+    Launch(name="near", cpus=(2, 3), memory=MemoryPolicy(mode="preferred", nodes=(1,))),
+    Launch(name="bind", memory=MemoryPolicy(mode="bind", nodes=(1,))),
+    Launch(name="interleave", memory=MemoryPolicy(mode="interleave", nodes=(0, 1))),
+    Launch(name="no such node", memory=MemoryPolicy(mode="bind", nodes=(5,))),
+)
+
+
+def seen_by(launch: Launch, python: str) -> dict[str, object]:
+    """What the worker saw of its Launch, where its pages lie, and what of the Launch was not applied."""
+    with Child(launch, python, {"device": "cpu", "seed": 1}) as child:
+        child.hear(("applied",), 120)
+        event = child.event("applied")
+        if event is None:
+            return {"outcome": child.outcome().detail}
+        applied = Applied.model_validate({k: v for k, v in event.items() if k != "pages"})
+        return {**event, "refused": not_applied(launch, applied)}
+
+
+def main() -> None:
+    """``in_guest.py launches|candidates PYTHON``"""
+    what, python = sys.argv[1:]
+    if what == "launches":
+        found: object = {launch.name: seen_by(launch, python) for launch in POLICIES}
+    else:
+        # Imported only here: under emulation scipy, which comes along, takes a minute.
+        from hwdiag.host.read import read_host
+        from hwdiag.host.root import Root
+        from hwdiag.measure.placement import placement
+        from hwdiag.measure.software import NOT_HERE
+
+        host = read_host(Root.live())
+        options = placement(host, NOT_HERE).options
+        bound = [o for o in options if o.cpus]
+        found = {
+            "usable": host.usable_cpus,
+            "cpus": sorted({cpu for o in bound for cpu in o.cpus or ()}),
+            "nodes": sorted({n for o in options if o.memory for n in o.memory.nodes}),
+            "refused": [seen_by(o, python).get("refused", "not started") for o in bound],
+        }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

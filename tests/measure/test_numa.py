@@ -1,0 +1,114 @@
+"""Bindings on a machine that has nodes: a guest with two, where each is applied and seen from inside.
+
+A stand-in for torch, which has no threads and no arithmetic, keeps this to seconds: torch itself takes half a minute to
+be imported under software emulation. The long test runs all of it there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vm.fixtures import ROOT
+from tests.vm.guest import Guest
+
+SCRIPT = ROOT / "tests" / "measure" / "in_guest.py"
+TORCH = """
+import re
+held = bytearray(64 << 20)
+held[::4096] = b"x" * len(held[::4096])
+def manual_seed(_): pass
+def get_num_threads(): return 1
+get_num_interop_threads = get_num_threads
+class backends:
+    class cpu:
+        @staticmethod
+        def get_cpu_capability():
+            pages = {"0": 0, "1": 0}
+            for line in open("/proc/self/numa_maps"):
+                if "anon=" in line:
+                    for node, count in re.findall(r"N(\\d+)=(\\d+)", line):
+                        pages[node] += int(count)
+            return "%d %d" % (pages["0"], pages["1"])
+"""
+"""It holds 64 MiB, and tells the pages on each node in place of the CPU's capability."""
+WITHOUT_NUMACTL = "mkdir -p /tmp/few && for t in taskset sh; do ln -sf $(command -v $t) /tmp/few/; done; PATH=/tmp/few"
+
+pytestmark = pytest.mark.vm
+
+
+@pytest.fixture(scope="module")
+def python(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An interpreter of the guest's with the stand-in."""
+    folder = tmp_path_factory.mktemp("torch")
+    (folder / "torch.py").write_text(TORCH)
+    (folder / "python").write_text('#!/bin/sh\nPYTHONPATH=/tmp/stand-in exec /usr/bin/python3 "$@"\n')
+    (folder / "python").chmod(0o755)
+    guest.run("mkdir -p /tmp/stand-in")
+    for name in ("torch.py", "python"):
+        guest.copy_in(folder / name, f"/tmp/stand-in/{name}")
+    return "/tmp/stand-in/python"
+
+
+def run_there(guest: Guest, what: str, python: str, prepare: str = "true") -> dict[str, Any]:
+    command = f"{prepare}; {sys.executable} {SCRIPT} {what} {python}"
+    done = guest.run(command, env={"PYTHONPATH": str(ROOT)}, limit_s=600)
+    assert done.status == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("prepare", ["true", WITHOUT_NUMACTL], ids=["numactl", "without numactl"])
+def test_bindings_are_applied_and_seen_from_inside(guest: Guest, python: str, prepare: str) -> None:
+    seen = run_there(guest, "launches", python, prepare)
+    assert {name: s.get("refused", "no child") for name, s in seen.items() if name != "no such node"} == dict.fromkeys(
+        ("cpus", "near", "bind", "interleave")
+    )
+    assert (seen["cpus"]["cpus"], seen["near"]["cpus"]) == ([1, 3], [2, 3])
+    assert [seen[name]["memory_policy"] for name in ("near", "bind", "interleave")] == [
+        "prefer:1",
+        "bind:1",
+        "interleave:0-1",
+    ]
+    pages = {name: [int(n) for n in s["capability"].split()] for name, s in seen.items() if "capability" in s}
+    assert min(pages["bind"][1], pages["near"][1]) > 16384  # 64 MiB of 4 KiB pages
+    assert pages["bind"][0] < 1000
+    low, high = sorted(pages["interleave"])
+    assert low > 0.4 * (low + high)
+    assert "outcome" in seen["no such node"]
+
+
+def test_a_cpuset_without_the_first_cpu(guest: Guest, python: str) -> None:
+    group = "/sys/fs/cgroup/hwdiag-test"
+    enter = (
+        f"echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control; mkdir -p {group}; "
+        f"echo 2-3 >{group}/cpuset.cpus; echo 1 >{group}/cpuset.mems; echo $$ >{group}/cgroup.procs"
+    )
+    try:
+        found = run_there(guest, "candidates", python, enter)
+    finally:
+        guest.run(f"rmdir {group}")
+    assert found["usable"] == [2, 3]
+    assert found["cpus"] == [2, 3]
+    assert found["nodes"] == []  # one node is all it may use: nothing to choose
+    assert found["refused"]
+    assert set(found["refused"]) <= {None, "asked for 2 threads, torch uses 1"}
+
+
+@pytest.mark.vm_long
+def test_the_whole_workbook_runs_there(guest: Guest, tmp_path: Path) -> None:
+    """At the budget quick, with the real torch under emulation; the figures mean nothing there."""
+    run = f"{sys.executable} -m hwdiag run --budget quick --set workloads=resnet18 --set child_timeout=900 --json"
+    env = {"PYTHONPATH": str(ROOT), "HWDIAG_HOME": "/root/hwdiag"}
+    done = guest.run(f"mkdir -p $HWDIAG_HOME/outputs && {run}", env=env, limit_s=3000)
+    assert done.status == 0, done.stderr
+    guest.copy_out(json.loads(done.stdout)["record"], tmp_path / "record.json")
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["complete"]
+    assert len(record["host"]["numa"]) == 2
+    bound = [m for m in record["measurements"] if m["launch"].startswith(("cpus=", "interleave"))]
+    assert bound
+    assert {m["outcome"]["kind"] for m in bound} == {"ok"}
