@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         "--part", metavar="NAME", action="append", default=[], help="part, or YAML file (default: all)"
     )
     estimate.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="bfloat16")
-    estimate.add_argument("--batch", type=int, default=1)
+    estimate.add_argument("--batch", metavar="N[,N]", default="1", help="batch sizes, such as 1,8,64 (default: 1)")
     estimate.add_argument("--tokens", type=int, help="length of the prompt, or of the context when decoding")
     estimate.add_argument("--decode", action="store_true", help="one token more, with the context in the cache")
     estimate.add_argument("--python", metavar="PATH", help="interpreter with torch that counts (default: this one)")
@@ -256,8 +256,8 @@ def estimate_nets(args: argparse.Namespace) -> int:
     from hwdiag.errors import UsageError
     from hwdiag.estimate.count import count_nets
     from hwdiag.estimate.nets import NAMES
-    from hwdiag.estimate.parts import catalogue, find_part
-    from hwdiag.estimating import Estimator, estimates, load, spec_of
+    from hwdiag.estimate.parts import catalogue
+    from hwdiag.estimating import Estimator, estimates, load, part_named, specs_of
     from hwdiag.show import estimate as show
     from hwdiag.show.progress import terminal_progress
     from hwdiag.show.table import Table
@@ -270,8 +270,8 @@ def estimate_nets(args: argparse.Namespace) -> int:
         raise UsageError("which net? For example: hwdiag estimate resnet50 llama-7b (hwdiag estimate --list shows all)")
     asked = {"python": args.python, "budget": "standard" if args.check else "quick"}
     study = Estimator(load({k: v for k, v in asked.items() if v}), terminal_progress(sys.stderr))
-    parts = [find_part(name) for name in args.part] or list(catalogue().values())
-    specs = [spec_of(net, batch=args.batch, tokens=args.tokens, decode=args.decode) for net in args.net]
+    parts = [part_named(name) for name in args.part] or list(catalogue().values())
+    specs = specs_of(args.net, batches=args.batch, tokens=args.tokens, decode=args.decode)
     counts = count_nets(study.python, specs) if specs else ()
     checked = study.check() if args.check else None
     rows = estimates(counts, parts, args.dtype)

@@ -19,8 +19,8 @@ from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import Cost, cost_of, estimate_part
 from hwdiag.estimate.mlperf import BENCHMARKS, mlperf_rows
 from hwdiag.estimate.model import Checked, Count, DType, NetEstimate, NetSpec
-from hwdiag.estimate.nets import DECODERS
-from hwdiag.estimate.parts import Part, catalogue, find_part
+from hwdiag.estimate.nets import DECODERS, NAMES
+from hwdiag.estimate.parts import Part, catalogue, find_part, part_of
 from hwdiag.estimate.published import NETS, compare_published
 from hwdiag.home import home
 from hwdiag.host.read import read_host
@@ -29,6 +29,7 @@ from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
 from hwdiag.model import Value
 from hwdiag.params import Params, interpreter, refuse_unknown
+from hwdiag.record import store
 from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
 from hwdiag.show import estimate as show
 from hwdiag.show.progress import notebook_progress
@@ -64,7 +65,9 @@ class EstimateParams(Value):
         None, description="interpreter with torch and transformers that counts; None takes the workbook's own"
     )
     nets: tuple[str, ...] = Field((), description="further nets, by name or as module:function; None adds none")
-    parts: tuple[str, ...] = Field(THREE, description="parts of the catalogue, or YAML files; None takes the three")
+    parts: tuple[str, ...] = Field(
+        THREE, description="parts of the catalogue, YAML files or records; None takes the three"
+    )
     dtype: DType = Field("int8", description="type to estimate in - float32, bfloat16 or int8")
     budget: BudgetName = Field(
         "standard", description="quick estimates only; standard also checks it here, fifteen minutes; thorough thirty"
@@ -139,7 +142,7 @@ class Estimator:
         self.params = params
         self.python = interpreter(Params(python=params.python))
         self.progress = progress
-        self.chosen = tuple(find_part(name) for name in params.parts)
+        self.chosen = tuple(part_named(name) for name in params.parts)
         self.started_at = now()
         self.checked: Checked | None = None
 
@@ -266,16 +269,37 @@ def estimates(
     return rows
 
 
-def spec_of(net: str, *, batch: int, tokens: int | None, decode: bool) -> NetSpec:
-    """A net as the command line names it.
+def part_named(name: str) -> Part:
+    """A part of the catalogue, one in a YAML file, or the host of a record with its measured ceilings.
 
     Raises:
-        UsageError: it does not decode.
+        UsageError: there is none, or it is refused.
     """
-    if decode and ":" not in net and net not in DECODERS:
-        raise UsageError(f"{net} does not decode (those that do: {', '.join(DECODERS)})")
+    path = Path(name).expanduser()
+    if path.suffix == ".json" or (path.is_dir() and (path / store.FILE).is_file()):
+        record = store.load(path)
+        return part_of(record.host, record.ceilings, record.name)
+    return find_part(name)
+
+
+def specs_of(nets: Sequence[str], *, batches: str, tokens: int | None, decode: bool) -> list[NetSpec]:
+    """Nets as the command line names them, in each batch size of a list such as ``1,8,64``.
+
+    Raises:
+        UsageError: one does not decode, or a number is none.
+    """
+    for net in nets:
+        if decode and net in NAMES and net not in DECODERS:
+            raise UsageError(f"{net} does not decode (those that do: {', '.join(DECODERS)})")
+        if ":" in net and (batches != "1" or tokens is not None or decode):
+            raise UsageError(f"{net} brings its own inputs: --batch, --tokens and --decode are for nets with a name")
+    phase = "decode" if decode else "prefill"
     try:
-        return NetSpec(net=net, batch=batch, tokens=tokens, phase="decode" if decode else "prefill")
+        return [
+            NetSpec.model_validate({"net": net, "batch": batch.strip(), "tokens": tokens, "phase": phase})
+            for net in nets
+            for batch in batches.split(",")
+        ]
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{first['loc'][0]}: {first['msg']}") from None

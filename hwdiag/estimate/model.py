@@ -216,6 +216,8 @@ class NetEstimate(Value):
     utilisation: float
     """FLOP a second, where likely, over the peak of this type: 0..1."""
     parts: tuple[PartEstimate, ...]
+    fits: bool | None = None
+    """Whether weights and cache fit into the part's own memory; None where memory is what somebody puts in."""
 
     @property
     def per_second(self) -> float:

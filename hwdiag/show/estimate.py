@@ -233,12 +233,15 @@ def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]], checked: Ch
     if not rows:
         return Section("There is nothing to estimate.", ())
     nets = list(dict.fromkeys(e.spec.title for e, _, _ in rows))
-    best = [max((r for r in rows if r[0].spec.title == net), key=lambda r: r[0].per_second) for net in nets]
+    best = [
+        max((r for r in rows if r[0].spec.title == net), key=lambda r: (r[0].fits is not False, r[0].per_second))
+        for net in nets
+    ]
     few = "; ".join(f"{e.spec.title}: {p.name}" for e, p, _ in best[:4])
     shown = [
         (
             e.spec.title,
-            p.name,
+            p.name if e.fits is not False else f"{p.name}: does not fit",
             e.dtype,
             f"{significant(e.per_second)} {'tokens' if e.spec.phase == 'decode' else 'samples'}/s",
             f"{seconds(e.floor)} / {seconds(e.likely)} / {seconds(e.pessimistic)}",

@@ -248,6 +248,13 @@ def test_a_part_without_the_type_says_so() -> None:
         estimate_part(conv_of_resnet50(1), catalogue()["xeon-e5-2680v2"], "int8")
 
 
+def test_a_net_that_does_not_fit_says_so() -> None:
+    large = count_of(gemm(1, 4096, 4096, times=400))
+    assert estimate_part(large, catalogue()["rtx-3060"], "bfloat16").fits is False
+    assert estimate_part(large, catalogue()["h100-sxm"], "bfloat16").fits is True
+    assert estimate_part(large, catalogue()["epyc-9654"], "bfloat16").fits is None
+
+
 def test_cost_is_price_and_electricity() -> None:
     part = catalogue()["xeon-8490h"]
     estimate = estimate_part(conv_of_resnet50(64), part, "int8")

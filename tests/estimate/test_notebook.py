@@ -143,11 +143,16 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert Count.model_validate(found["counts"][0]).flops == 2 * 4 * (64 * 128 + 128 * 8)
     assert found["estimates"][0]["floor"] <= found["estimates"][0]["likely"] <= found["estimates"][0]["pessimistic"]
+    record = str(EXAMPLE / "record.json")
+    assert main(["estimate", f"{own}:linear", "--part", record, "--dtype", "float32"]) == 0
+    assert "vm" in capsys.readouterr().out
     for wrong, message in (
         (["estimate"], "which net?"),
         (["estimate", "vit-l", "--decode"], "vit-l does not decode"),
         (["estimate", "gpt2", "--part", "no"], "no part 'no' in the catalogue"),
-        (["estimate", "gpt2", "--batch", "0"], "batch: "),
+        (["estimate", "gpt2", "--batch", "1,0"], "batch: "),
+        (["estimate", "gpt2", "--batch", "many"], "batch: "),
+        (["estimate", f"{own}:linear", "--batch", "8"], "brings its own inputs"),
         (["estimate", f"{own}:data_dependent"], "its control flow depends on the values of its data"),
         (["estimate", "gpt2", "--python", "/nonexistent/python"], "there is no file"),
     ):
