@@ -29,6 +29,6 @@ def count_nets(python: str, specs: Sequence[NetSpec], *, timeout_s: float | None
             raise HwdiagError(f"{spec.net} was not counted: {report.outcome.detail or 'the child ended early'}")
         if done["event"] == "failed":
             raise UsageError(f"{spec.net} cannot be counted: {done['detail']}")
-        about = {"spec": spec, "took_s": done["took_s"], "peak_rss_bytes": done["peak_rss"]}
+        about = {"spec": spec, "took_s": done["took_s"], "cpu_s": done["cpu_s"], "peak_rss_bytes": done["peak_rss"]}
         counts.append(Count.model_validate({**done["found"], **about}))
     return tuple(counts)

@@ -127,6 +127,8 @@ class Count(Value):
     views: int = 0
     """Operators that move no data: views, and tensors made without being filled."""
     took_s: float | None = None
+    cpu_s: float | None = None
+    """CPU seconds of it, which others that keep the machine busy do not lengthen."""
     peak_rss_bytes: int | None = None
     """Of the counting process, torch itself included."""
 

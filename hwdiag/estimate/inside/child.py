@@ -69,7 +69,7 @@ def main():
     for n, spec in enumerate(task["specs"]):
         label = spec.get("net") or spec.get("kind")
         tell("begin", workload=label)
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         try:
             found = work(torch, nets, spec)
         except Exception as error:
@@ -77,9 +77,9 @@ def main():
             detail = one_line(error) if known else "%s: %s" % (type(error).__name__, one_line(error))
             tell("failed", workload=label, index=n, kind="refused" if known else "error", detail=detail)
         else:
-            tell(
-                "done", workload=label, index=n, took_s=time.perf_counter() - started, peak_rss=peak_rss(), found=found
-            )
+            took, used = time.perf_counter() - started, time.process_time() - used
+            about = {"took_s": took, "cpu_s": used, "peak_rss": peak_rss()}
+            tell("done", workload=label, index=n, found=found, **about)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     tell("end", cpu_s=usage.ru_utime + usage.ru_stime)
 
