@@ -4,7 +4,8 @@
 
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
-NOTEBOOKS := $(NOTEBOOK) notebooks/launch.ipynb notebooks/compatibility.ipynb
+NOTEBOOKS := $(NOTEBOOK) notebooks/launch.ipynb notebooks/compatibility.ipynb notebooks/estimate.ipynb \
+    notebooks/compare.ipynb
 RUN := .venv/bin/python -m
 READY := .venv/ready
 

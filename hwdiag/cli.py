@@ -22,6 +22,8 @@ EPILOG = """examples:
   hwdiag tune --file my_model.py --goal throughput
   hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
   hwdiag host --snapshot spark.tar.gz
+  hwdiag estimate llama-7b --decode    what would other machines do with it?
+  hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag check                         which packages die here, and of what?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
@@ -115,6 +117,31 @@ def parser() -> argparse.ArgumentParser:
         metavar="LEVEL",
         help="run nothing: which files contain code above this level, such as x86-64-v2+avx (dispatch unknown)",
     )
+
+    estimate = add(verbs, "estimate", estimate_nets, "what would another machine do? Counts a net, estimates parts")
+    estimate.add_argument("net", nargs="*", help="by name (see --list), or module:function of your own")
+    estimate.add_argument(
+        "--part", metavar="NAME", action="append", default=[], help="part, or YAML file (default: all)"
+    )
+    estimate.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="bfloat16")
+    estimate.add_argument("--batch", metavar="N[,N]", default="1", help="batch sizes, such as 1,8,64 (default: 1)")
+    estimate.add_argument("--tokens", type=int, help="length of the prompt, or of the context when decoding")
+    estimate.add_argument("--decode", action="store_true", help="one token more, with the context in the cache")
+    estimate.add_argument("--python", metavar="PATH", help="interpreter with torch that counts (default: this one)")
+    estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
+    estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
+    estimate.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+    compare = add(verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower")
+    compare.add_argument("records", nargs="*", help="folders, record files or fsspec URLs (default: outputs/)")
+    compare.add_argument(
+        "--part", metavar="NAME", action="append", default=[], help="put a catalogued part beside them"
+    )
+    compare.add_argument(
+        "--host", metavar="NAME", action="append", default=[], help="only this host (may be given again)"
+    )
+    compare.add_argument("--min-effect", metavar="PERCENT", type=float, help="least change worth a word (default: 3)")
+    compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -262,6 +289,61 @@ def check_packages(args: argparse.Namespace) -> int:
             print(table.to_text(terminal_width()), end="\n\n")
         print(compat.verdict(survey))
     return 1 if survey.failed or not survey.interpreter.outcome.ok else 0
+
+
+def estimate_nets(args: argparse.Namespace) -> int:
+    """hwdiag estimate"""
+    from hwdiag.errors import UsageError
+    from hwdiag.estimate.count import count_nets
+    from hwdiag.estimate.nets import NAMES
+    from hwdiag.estimate.parts import catalogue
+    from hwdiag.estimating import Estimator, estimates, load, part_named, specs_of
+    from hwdiag.show import estimate as show
+    from hwdiag.show.progress import terminal_progress
+    from hwdiag.show.table import Table
+
+    if args.list:
+        print(show.parts_table(catalogue()).to_text(terminal_width()))
+        print(f"\nnets: {', '.join(NAMES)}")
+        return 0
+    if not args.net and not args.check:
+        raise UsageError("which net? For example: hwdiag estimate resnet50 llama-7b (hwdiag estimate --list shows all)")
+    asked = {"python": args.python, "budget": "standard" if args.check else "quick"}
+    study = Estimator(load({k: v for k, v in asked.items() if v}), terminal_progress(sys.stderr))
+    parts = [part_named(name) for name in args.part] or list(catalogue().values())
+    specs = specs_of(args.net, batches=args.batch, tokens=args.tokens, decode=args.decode)
+    counts = count_nets(study.python, specs) if specs else ()
+    checked = study.check() if args.check else None
+    rows = estimates(counts, parts, args.dtype)
+    if args.json:
+        found = {
+            "counts": [c.model_dump() for c in counts],
+            "estimates": [{**e.model_dump(), "cost": c.model_dump() if c else None} for e, _, c in rows],
+            "checked": study.checked.model_dump() if study.checked else None,
+        }
+        print(json.dumps(found, indent=1))
+        return 0
+    sections = [show.counted(counts), show.elsewhere(rows, study.checked)] if counts else []
+    for section in [*sections, *([checked] if checked else [])]:
+        tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+        print(section.verdict, *tables, sep="\n", end="\n\n")
+    return 0
+
+
+def compare_records(args: argparse.Namespace) -> int:
+    """hwdiag compare; exit status 1 if a host has become slower"""
+    from hwdiag.comparing import load, start
+    from hwdiag.show.table import Table
+
+    asked = {"records": args.records, "parts": args.part, "hosts": args.host, "min_effect": args.min_effect}
+    found = start(load({k: v for k, v in asked.items() if v}))
+    if args.json:
+        print(json.dumps(found.as_dict(), indent=1))
+    else:
+        for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
+            tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+            print(section.verdict, *tables, sep="\n", end="\n\n")
+    return int(any(h.verdict == "worse" for h in found.history))
 
 
 def write_report(args: argparse.Namespace) -> None:

@@ -1,0 +1,102 @@
+"""What counting and comparing cost, and how far off estimates are, as one table; ``--check`` also checks them here.
+
+The check takes some fifteen minutes and says nothing on a machine that others keep busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hwdiag.comparing import Comparison, load
+from hwdiag.estimate.check import check
+from hwdiag.estimate.count import count_nets
+from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
+from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET, NetSpec
+from hwdiag.estimate.nets import NAMES
+from hwdiag.host import Root, read_host
+from hwdiag.show.estimate import check as check_section
+from hwdiag.show.progress import terminal_progress
+from hwdiag.show.table import Table
+
+RECORDS = 10_000
+HOSTS = 2_500
+EXAMPLE = Path(__file__).resolve().parents[1] / "outputs" / "example" / "record.json"
+Row = tuple[str, str, str, str]
+"""What, its target, what was measured, and whether that reaches it."""
+
+
+def main() -> None:
+    """Run all and print the table."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--check", action="store_true", help="also check the estimator on this host")
+    options = arguments.parse_args()
+    rows = [*counting(), *mlperf(), *comparing()]
+    if options.check:
+        checked, _ = check(sys.executable, read_host(Root.live()), progress=terminal_progress(sys.stderr))
+        print(check_section(checked), end="\n\n")
+        target = f"<= {MEAN_TARGET:.0%} mean, {WORST_TARGET:.0%} worst"
+        reached = "yes" if checked.verdict.startswith("The estimator holds") else checked.verdict.partition(":")[0]
+        rows.append(
+            ("estimates on this host", target, f"{checked.mean_error:.1%}, {checked.worst.error:+.1%}", reached)
+        )
+    print(Table("estimating and comparing", ("What", "Target", "Measured", "Reached"), rows))
+
+
+def counting() -> Iterator[Row]:
+    """Seconds and memory of counting each listed net; the child's imports are on top."""
+    started = time.perf_counter()
+    counts = count_nets(sys.executable, [NetSpec(net=name) for name in NAMES])
+    whole = time.perf_counter() - started
+    slowest = max(counts, key=lambda c: c.took_s or 0)
+    took, used = slowest.took_s or 0, max(c.cpu_s or 0 for c in counts)
+    said = f"{took:.2f} s ({slowest.spec.net}); most CPU {used:.2f} s"
+    yield "slowest count", "< 3 s", said, "yes" if took < 3 else "no"
+    imports = whole - sum(c.took_s or 0 for c in counts)
+    yield f"imports, once for all {len(counts)} nets", "", f"{imports:.1f} s", ""
+    most = max(c.peak_rss_bytes or 0 for c in counts)
+    yield "memory of counting, torch included", "< 1 GB", f"{most / 1e9:.2f} GB", "yes" if most < 1e9 else "no"
+
+
+def mlperf() -> Iterator[Row]:
+    """The worst error over MLPerf's results."""
+    counts = count_nets(sys.executable, [spec for _, spec in BENCHMARKS.values()])
+    rows = mlperf_rows(dict(zip(BENCHMARKS, counts, strict=True)))
+    worst = max((r.held_out_error for r in rows), key=abs)
+    good = abs(worst) <= TARGET and ranked_right(rows)
+    yield "MLPerf, each part held out", f"<= {TARGET:.0%}, ranked right", f"{worst:+.1%}", "yes" if good else "no"
+
+
+def comparing() -> Iterator[Row]:
+    """Ten thousand records of the example's host, four of each of many others."""
+    values = {**json.loads(EXAMPLE.read_text()), "measurements": [], "comparisons": [], "findings": [], "checks": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(RECORDS):
+            host, time_ = i % HOSTS, i // HOSTS
+            system = {**values["host"]["system"], "machine_hash": f"{host:064}"}
+            one = {**values, "name": f"host{host}", "started_at": f"2026-11-0{1 + time_}T10:00:00Z"}
+            one["host"] = {**values["host"], "system": system}
+            path = Path(folder) / "outputs" / f"host{host}" / str(time_) / "record.json"
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(one))
+        params = load({"records": [f"{folder}/outputs"]})
+        for what, target in (
+            (f"{RECORDS:,} records, read for the first time", ""),
+            ("the same, once indexed", "< 5 s"),
+        ):
+            started, used = time.perf_counter(), time.process_time()
+            found = Comparison(params, keep=Path(folder) / "index.parquet")
+            for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
+                repr(section)
+            took, used = time.perf_counter() - started, time.process_time() - used
+            good = ("yes" if took < 5 else "no") if target else ""
+            yield what, target, f"{took:.1f} s ({used:.1f} s of CPU)", good
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What the compare notebook and ``hwdiag compare`` call: locations in, records side by side out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from hwdiag.errors import UsageError
+from hwdiag.estimate.parts import find_part
+from hwdiag.home import home
+from hwdiag.model import Value
+from hwdiag.params import refuse_unknown
+from hwdiag.record import compare, index
+from hwdiag.record.compare import MIN_EFFECT
+from hwdiag.show import comparison as show
+from hwdiag.show.sections import Section
+from hwdiag.show.table import Table
+from hwdiag.workbook import assigned_names, replay_path, replayed
+
+
+def index_of(locations: Sequence[str]) -> Path:
+    """Where the table of these locations is kept."""
+    told = "\n".join(name if "://" in name else str(Path(name).resolve()) for name in locations)
+    return home() / "outputs" / ".index" / f"{sha256(told.encode()).hexdigest()[:16]}.parquet"
+
+
+class CompareParams(Value):
+    """All parameters of a comparison. A field's text is its help everywhere."""
+
+    records: tuple[str, ...] = Field(
+        (), description="folders, record files or fsspec URLs; None takes all records in outputs/"
+    )
+    parts: tuple[str, ...] = Field((), description="parts of the catalogue to stand beside them; None adds none")
+    hosts: tuple[str, ...] = Field((), description="names of the hosts to compare; None takes all")
+    min_effect: float = Field(
+        100 * MIN_EFFECT, gt=0, le=100, description="least change of speed worth a word, in percent"
+    )
+
+    @field_validator("records", "parts", "hosts", mode="before")
+    @classmethod
+    def _as_names(cls, value: Any) -> Any:
+        """``a`` and ``[a, b]``, as papermill's -p and variables give them."""
+        if isinstance(value, str):
+            value = yaml.safe_load(value) if value.startswith("[") else [value]
+        return value
+
+    def table(self) -> Table:
+        """The parameters as a table."""
+        rows = [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else f"{v:g}") for name, v in self]
+        return Table("Parameters", ("parameter", "value"), [(n, v or "as described above") for n, v in rows])
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+
+def load(given: Mapping[str, Any]) -> CompareParams:
+    """Parameters given, then variables HWDIAG_RECORDS, HWDIAG_PARTS ..., then the defaults.
+
+    Raises:
+        UsageError: an unknown name or a wrong value.
+    """
+    refuse_unknown(given, CompareParams.model_fields)
+    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in CompareParams.model_fields}
+    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
+    try:
+        return CompareParams.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
+    except yaml.YAMLError:
+        raise UsageError("parameters records, parts and hosts: neither a name nor a list of names") from None
+
+
+def parameters(namespace: Mapping[str, Any]) -> CompareParams:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        path = replay_path()
+        folder = path if path.is_dir() else path.parent
+        return CompareParams(records=(os.path.relpath(folder, home()),), parts=("epyc-9654", "xeon-8490h"))
+    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
+    return load({name: namespace[name] for name in names})
+
+
+class Comparison:
+    """Records side by side, to be walked through: ``overview``, ``differences``, ``speeds``, ``histories``."""
+
+    def __init__(self, params: CompareParams, *, keep: Path | None = None) -> None:
+        """``keep``: where the index is kept; None takes a file in outputs/.index.
+
+        Raises:
+            UsageError: there is no such part, or nothing at a location.
+        """
+        self.params = params
+        self.parts = [find_part(name) for name in params.parts]
+        outputs = home() / "outputs"
+        here = [name if "://" in name else str(place(name)) for name in params.records] or [str(outputs)]
+        self.table = index.build_index(here, keep or index_of(here))
+        chosen = [r for r in index.rows(self.table) if not params.hosts or r.name in params.hosts]
+        if not chosen:
+            refused = index.refused(self.table)
+            why = f"{refused[0].location}: {refused[0].why}" if refused else f"no record of {', '.join(params.hosts)}"
+            raise UsageError(f"nothing to compare: {why}")
+        self.records = sorted(chosen, key=lambda r: (r.name, r.started_at))
+
+    @cached_property
+    def newest(self) -> list[index.Row]:
+        """The last record of each host; all records where there is one host alone."""
+        last = compare.newest(self.records)
+        return last if len(last) > 1 else self.records[-show.SHOWN :]
+
+    @cached_property
+    def history(self) -> tuple[compare.History, ...]:
+        """Each host over time."""
+        return compare.histories(self.records, self.params.min_effect / 100)
+
+    def overview(self) -> Section:
+        """What is there to compare?"""
+        return show.overview(self.records, index.refused(self.table))
+
+    def differences(self) -> Section:
+        """What differs in facts and settings?"""
+        some = self.newest[: show.SHOWN]
+        return show.differing(some, compare.differences(some))
+
+    def speeds(self) -> Section:
+        """How fast are they?"""
+        some = self.newest[: show.SHOWN]
+        return show.speeds(some, compare.lines(some), self.parts)
+
+    def histories(self) -> Section:
+        """Has a host become slower?"""
+        return show.histories(self.history)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for machines."""
+        some = self.newest[: show.SHOWN]
+        return {
+            "records": [r.model_dump(exclude={"facts"}) for r in some],
+            "refused": [r.model_dump() for r in index.refused(self.table)],
+            "differences": [d.model_dump() for d in compare.differences(some)],
+            "speeds": [line.model_dump() for line in compare.lines(some)],
+            "histories": [{**h.model_dump(), "verdict": h.verdict} for h in self.history],
+        }
+
+
+def place(name: str) -> Path:
+    """A local location; a relative one is looked for from here, then from the workbook's folder."""
+    path = Path(name).expanduser()
+    return path if path.exists() or path.is_absolute() else home() / path
+
+
+def start(params: CompareParams) -> Comparison:
+    """Read the records."""
+    return Comparison(params)

@@ -1,0 +1,152 @@
+"""Calibrating a host: single operations on grids of shapes, timed in children, and what follows for any shape.
+
+The grids are fixed here and know nothing of the nets that are estimated. Weights come from memory, as in a net.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from hwdiag.errors import HwdiagError
+from hwdiag.estimate.children import run_inside
+from hwdiag.estimate.model import Calibration
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Disturbance
+
+SAMPLE_S = 0.02
+TIMEOUT_S = 300.0
+POOL_TIMES_LLC = 3
+"""Weights in turn fill so many times the last-level caches."""
+LARGEST_POOL = 2**30
+LARGEST = 6e9
+"""FLOP of the largest single operation; beyond it rates no longer change."""
+
+ROWS = (1, 4, 16, 64, 256, 1024, 4096)
+WIDTHS = (64, 256, 1024, 4096)
+SIDES = (7, 14, 28, 56, 112)
+CHANNELS = (16, 64, 256, 1024)
+ELEMENTS = (2**12, 2**15, 2**18, 2**20, 2**22, 2**24)
+OPERATIONS = (
+    "add", "mul_scalar", "relu", "relu_", "gelu", "tanh", "silu", "exp", "pow", "softmax", "layer_norm", "batch_norm",
+    "max_pool", "mean_pool", "mean", "clone", "permuted", "cat", "cast", "embedding", "fill",
+)  # fmt: skip
+UPCAST = ("add", "mul_scalar", "exp", "pow", "silu", "softmax", "mean", "clone", "permuted", "cat", "cast", "fill")
+"""What nets in bfloat16 do in float32 in between."""
+
+OTHERS = 0.25
+"""CPUs that others may keep busy, in the mean, before a measurement counts as disturbed."""
+STEAL = 0.05
+
+
+def grid(dtype: str) -> Iterator[dict[str, Any]]:
+    """The single operations of one calibration."""
+    for rows in ROWS:
+        for inner in WIDTHS:
+            for columns in WIDTHS:
+                if 2.0 * rows * inner * columns <= LARGEST:
+                    yield {"kind": "gemm", "dims": (rows, inner, columns)}
+    yield from convolutions()
+    for heads in (8, 32):
+        for queries, keys in ((1, 64), (1, 256), (1, 1024), (16, 64), (64, 64), (256, 256), (1024, 1024), (1, 4096)):
+            yield {"kind": "attention", "dims": (heads, queries, keys, 64)}
+            if queries == keys:
+                yield {"kind": "attention", "dims": (heads, queries, keys, 64), "causal": True}
+    for name in OPERATIONS:
+        for count in ELEMENTS:
+            yield {"kind": "elementwise", "name": name, "dims": (count,)}
+            if dtype != "float32" and name in UPCAST:
+                yield {"kind": "elementwise", "name": name, "dims": (count,), "dtype": "float32"}
+    for name in ("view", "bare", "module"):
+        yield {"kind": "overhead", "name": name, "dims": (1000,)}
+
+
+def convolutions() -> Iterator[dict[str, Any]]:
+    """Convolutions: 1 x 1 and 3 x 3 with and without stride, first layers, patches, and one channel at a time."""
+    shapes = []
+    for side in SIDES:
+        for cin in CHANNELS:
+            shapes += [(cin, cout, 1, side, 1, 1) for cout in CHANNELS]
+            shapes += [(cin, cin, 3, side, cin, stride) for stride in (1, 2)]
+            shapes += [(cin, cin, 7, side, cin, 1)]
+        shapes += [(c, k * c, 3, side, 1, k) for c in (32, 64, 128, 256, 512, 1024) for k in (1, 2)]
+    shapes += [(3, filters, 7, side, 1, 2) for filters in (32, 64) for side in (56, 112)]
+    shapes += [(3, filters, 3, 112, 1, 2) for filters in (32, 64)]
+    shapes += [(3, filters, 16, 14, 1, 16) for filters in (256, 1024)]
+    shapes += [(3, filters, 4, 56, 1, 4) for filters in (64, 256)]
+    shapes += [(cin, 2 * cin, 2, side, 1, 2) for cin, side in ((64, 28), (256, 14), (1024, 7))]
+    for cin, cout, kernel, side, groups, stride in shapes:
+        flops = 2.0 * cin * cout // groups * kernel**2 * side**2
+        if flops <= LARGEST and cin * (side * stride) ** 2 <= 2**24:
+            yield {"kind": "conv", "dims": (cin, cout, kernel, side, groups, stride)}
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One child's times of the whole grid, in the grid's order."""
+
+    seconds: tuple[float, ...]
+    why: str
+    """What disturbed it; empty if it was left alone."""
+
+
+def time_grid(python: str, dtype: str, threads: int, *, llc_bytes: int, seed: int) -> Timed:
+    """Time the grid once, in a fresh child and an order drawn anew.
+
+    Raises:
+        HwdiagError: the child died, or an operation failed.
+    """
+    pool = min(LARGEST_POOL, POOL_TIMES_LLC * max(llc_bytes, 2**25))
+    common = {"dtype": dtype, "seconds": SAMPLE_S, "pool_bytes": pool, "name": "", "causal": False}
+    specs = [{**common, **point} for point in grid(dtype)]
+    order = random.Random(seed).sample(range(len(specs)), len(specs))
+    task = {"do": "micro", "specs": [specs[i] for i in order]}
+    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(name=f"{threads} threads", threads=threads))
+    failed = next((e for e in report.events if e["event"] == "failed"), None)
+    if failed is not None or not report.outcome.ok:
+        raise HwdiagError(f"calibrating failed: {failed['detail'] if failed else report.outcome.detail}")
+    times = {order[e["index"]]: e["found"]["seconds"] for e in report.events if e["event"] == "done"}
+    return Timed(tuple(times[i] for i in range(len(specs))), why_disturbed(report.disturbance))
+
+
+def combined(dtype: str, threads: int, timed: Sequence[Timed], *, llc_bytes: int) -> Calibration:
+    """A calibration from several processes; of those that were left alone where there are any."""
+    quiet = [t for t in timed if not t.why]
+    used = quiet or list(timed)
+    points = (
+        {"dtype": dtype, **point, "seconds": median(seconds), "spread": max(seconds) / min(seconds)}
+        for point, seconds in zip(grid(dtype), zip(*(t.seconds for t in used), strict=True), strict=True)
+    )
+    return Calibration.model_validate(
+        {
+            "threads": threads,
+            "dtype": dtype,
+            "points": tuple(points),
+            "processes": len(used),
+            "llc_bytes": llc_bytes,
+            "quiet": bool(quiet),
+            "why": "" if quiet else timed[0].why,
+        }
+    )
+
+
+def why_disturbed(seen: Disturbance) -> str:
+    """What of others' doing makes a measurement worthless, in a clause; empty where nothing does."""
+    if seen.other_cpu is not None and seen.other_cpu > OTHERS:
+        return f"others kept {seen.other_cpu:.1f} CPUs busy"
+    if seen.steal is not None and seen.steal > STEAL:
+        return f"the hypervisor took {seen.steal:.0%} of the time"
+    if seen.throttled_s:
+        return f"the control group's quota stopped it for {seen.throttled_s:.1f} s"
+    if seen.swapped_bytes:
+        return "the machine swapped"
+    return ""
+
+
+def overhead_of(calibration: Calibration) -> tuple[float, float]:
+    """Seconds that a view costs, and what a module adds to what it does."""
+    each = {p.name: p.seconds / p.dims[0] for p in calibration.points if p.kind == "overhead"}
+    return each.get("view", 0.0), max(0.0, each.get("module", 0.0) - each.get("bare", 0.0))

@@ -1,0 +1,144 @@
+"""Is the estimator right here? Predicts nets from single operations alone, then measures them, and says how far off.
+
+Calibration never sees a net. In each block every setting (threads and type) has a fresh child that times single
+operations and right after it one that runs all nets, each in an order drawn anew: drift of the machine meets both.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from hwdiag.errors import HwdiagError
+from hwdiag.estimate.calibrate import Timed, combined, time_grid, why_disturbed
+from hwdiag.estimate.children import run_inside
+from hwdiag.estimate.count import count_nets
+from hwdiag.estimate.estimate import estimate_here
+from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetSpec
+from hwdiag.estimate.rates import Rates
+from hwdiag.host.model import Host
+from hwdiag.measure.campaign import Progress
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.stats import median_interval
+from hwdiag.words import now, plural
+
+BLOCKS = 3
+SAMPLE_S = 0.5
+TIMEOUT_S = 900.0
+LEAST_QUIET = 2
+"""Processes in which nobody disturbed, without which a net's time decides nothing."""
+
+NETS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("resnet18", {}),
+    ("resnet50", {}),
+    ("mobilenetv2", {}),
+    ("deeplabv3-r50", {"side": 256}),
+    ("vit-b", {}),
+    ("vit-l", {}),
+    ("convnext-t", {}),
+    ("bert-base", {"tokens": 128}),
+    ("bert-large", {"tokens": 128}),
+    ("gpt2", {"tokens": 128}),
+    ("gpt2", {"tokens": 128, "phase": "decode"}),
+    ("gpt2", {"tokens": 128, "phase": "decode", "batch": 8}),
+    ("whisper-base", {"tokens": 16}),
+    ("tinyllama-1.1b", {"tokens": 128, "phase": "decode"}),
+)
+"""The nets that are checked: the two of the workbook, and those of the comparison that fit a small machine."""
+
+
+def specs_of(dtype: str, nets: Sequence[tuple[str, dict[str, object]]] = NETS) -> list[NetSpec]:
+    """These nets in one type."""
+    return [NetSpec.model_validate({"net": net, "dtype": dtype, **more}) for net, more in nets]
+
+
+def check(
+    python: str,
+    host: Host,
+    *,
+    threads: Sequence[int] | None = None,
+    dtypes: Sequence[str] = ("float32", "bfloat16"),
+    nets: Sequence[tuple[str, dict[str, object]]] = NETS,
+    blocks: int = BLOCKS,
+    seed: int = 1,
+    progress: Progress = lambda text, share: None,
+) -> tuple[Checked, tuple[Calibration, ...]]:
+    """Calibrate, predict, measure, compare.
+
+    Raises:
+        HwdiagError: a child died, or a net could not be counted.
+    """
+    started = now()
+    all_threads = max(1, len(host.usable_cores))
+    wanted = list(dict.fromkeys(threads or (1, all_threads)))
+    settings = [(dtype, n) for dtype in dtypes for n in wanted]
+    progress("counting", 0)
+    counts = {dtype: count_nets(python, specs_of(dtype, nets)) for dtype in dtypes}
+    llc = host.cpu.llc_bytes
+    timed: dict[tuple[str, int], list[Timed]] = defaultdict(list)
+    times: dict[tuple[str, int, int], list[tuple[float, str]]] = defaultdict(list)
+    shuffle = random.Random(seed)
+    for block in range(blocks):
+        for i, (dtype, n) in enumerate(shuffle.sample(settings, len(settings))):
+            said = f"block {block + 1} of {blocks}: {dtype}, {plural(n, 'thread')}"
+            progress(said, (block + i / len(settings)) / blocks)
+            timed[dtype, n].append(time_grid(python, dtype, n, llc_bytes=llc, seed=shuffle.randrange(2**31)))
+            for index, seconds, why in time_nets(python, dtype, n, nets, shuffle):
+                times[dtype, n, index].append((seconds, why))
+    calibrations = {s: combined(*s, timed[s], llc_bytes=llc) for s in settings}
+    rows = []
+    for dtype, n in settings:
+        rates = Rates(calibrations[dtype, n])
+        rows += [row(c, calibrations[dtype, n], rates, times[dtype, n, i]) for i, c in enumerate(counts[dtype])]
+    disturbed = [t.why for several in timed.values() for t in several if t.why]
+    disturbed += [why for several in times.values() for _, why in several if why]
+    result = Checked(
+        host=host.label,
+        cpu=host.cpu.model or "unknown",
+        started_at=started,
+        rows=tuple(rows),
+        quiet=not disturbed,
+        why="; ".join(dict.fromkeys(disturbed))[:400],
+    )
+    return result, tuple(calibrations.values())
+
+
+def time_nets(
+    python: str, dtype: str, threads: int, nets: Sequence[tuple[str, dict[str, object]]], shuffle: random.Random
+) -> Iterator[tuple[int, float, str]]:
+    """Each net's number, its median seconds in one fresh child, and what disturbed that child.
+
+    Raises:
+        HwdiagError: the child died, or a net failed.
+    """
+    specs = specs_of(dtype, nets)
+    order = shuffle.sample(range(len(specs)), len(specs))
+    task = {"do": "net", "specs": [{**specs[i].model_dump(), "seconds": SAMPLE_S} for i in order]}
+    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(name=f"{threads} threads", threads=threads))
+    failed = next((e for e in report.events if e["event"] == "failed"), None)
+    if failed is not None:
+        raise HwdiagError(f"{failed['workload']} could not be measured: {failed['detail']}")
+    if not report.outcome.ok:
+        raise HwdiagError(f"measuring failed: {report.outcome.detail}")
+    for event in report.events:
+        if event["event"] == "done":
+            yield order[event["index"]], median(event["found"]["samples"]), why_disturbed(report.disturbance)
+
+
+def row(count: Count, calibration: Calibration, rates: Rates, times: Sequence[tuple[float, str]]) -> CheckRow:
+    """One net under one setting: what was predicted, what was measured."""
+    estimate = estimate_here(count, calibration, "here", rates)
+    quiet = [seconds for seconds, why in times if not why]
+    return CheckRow(
+        spec=count.spec,
+        threads=calibration.threads,
+        floor=estimate.floor,
+        likely=estimate.likely,
+        pessimistic=estimate.pessimistic,
+        bound=estimate.bound,
+        utilisation=estimate.utilisation,
+        measured=median_interval(quiet or [seconds for seconds, _ in times]),
+        decided=calibration.quiet and len(quiet) >= LEAST_QUIET,
+    )

@@ -1,0 +1,1 @@
+"""What runs inside a child that has torch: counts and times nets. The package itself never imports torch."""

@@ -1,0 +1,262 @@
+"""The nets that are counted and timed, each with its inputs, under the interpreter that has torch.
+
+Most come from transformers' configurations, without pre-trained weights; DeepLabV3 is written out here. Everything
+is built on the device that is current: on ``meta`` nothing takes memory.
+"""
+
+import importlib
+import os
+import sys
+
+TEXT = {"tokens": 512}
+IMAGE = {"side": 224}
+
+BERT_LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+LLAMA_7B = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "intermediate_size": 11008,
+    "vocab_size": 32000,
+}
+TINYLLAMA = {
+    "hidden_size": 2048,
+    "num_hidden_layers": 22,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 4,
+    "intermediate_size": 5632,
+    "vocab_size": 32000,
+}
+VIT_LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "num_labels": 1000,
+}
+VIT_HUGE = {
+    "hidden_size": 1280,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 16,
+    "intermediate_size": 5120,
+    "patch_size": 14,
+    "num_labels": 1000,
+}
+WHISPER_LARGE = {
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "decoder_layers": 32,
+    "encoder_attention_heads": 20,
+    "decoder_attention_heads": 20,
+    "encoder_ffn_dim": 5120,
+    "decoder_ffn_dim": 5120,
+}
+WHISPER_BASE = {
+    "d_model": 512,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
+    "encoder_ffn_dim": 2048,
+    "decoder_ffn_dim": 2048,
+}
+
+# name: (module of transformers, configuration, class, values that differ from the configuration's defaults, input)
+TRANSFORMERS = {
+    "bert-base": ("bert", "BertConfig", "BertModel", {}, TEXT),
+    "bert-large": ("bert", "BertConfig", "BertModel", BERT_LARGE, TEXT),
+    "gpt2": ("gpt2", "GPT2Config", "GPT2LMHeadModel", {}, TEXT),
+    "gpt2-xl": ("gpt2", "GPT2Config", "GPT2LMHeadModel", {"n_embd": 1600, "n_layer": 48, "n_head": 25}, TEXT),
+    "llama-7b": ("llama", "LlamaConfig", "LlamaForCausalLM", LLAMA_7B, TEXT),
+    "tinyllama-1.1b": ("llama", "LlamaConfig", "LlamaForCausalLM", TINYLLAMA, TEXT),
+    "mixtral-8x7b": ("mixtral", "MixtralConfig", "MixtralForCausalLM", {}, TEXT),
+    "vit-b": ("vit", "ViTConfig", "ViTForImageClassification", {"num_labels": 1000}, IMAGE),
+    "vit-l": ("vit", "ViTConfig", "ViTForImageClassification", VIT_LARGE, IMAGE),
+    "vit-h": ("vit", "ViTConfig", "ViTForImageClassification", VIT_HUGE, IMAGE),
+    "convnext-t": ("convnext", "ConvNextConfig", "ConvNextForImageClassification", {"num_labels": 1000}, IMAGE),
+    "convnext-l": (
+        "convnext",
+        "ConvNextConfig",
+        "ConvNextForImageClassification",
+        {"num_labels": 1000, "hidden_sizes": [192, 384, 768, 1536], "depths": [3, 3, 27, 3]},
+        IMAGE,
+    ),
+    "resnet18": (
+        "resnet",
+        "ResNetConfig",
+        "ResNetForImageClassification",
+        {"num_labels": 1000, "layer_type": "basic", "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
+        IMAGE,
+    ),
+    "resnet50": ("resnet", "ResNetConfig", "ResNetForImageClassification", {"num_labels": 1000}, IMAGE),
+    "mobilenetv2": (
+        "mobilenet_v2",
+        "MobileNetV2Config",
+        "MobileNetV2ForImageClassification",
+        {"num_labels": 1000, "tf_padding": False},
+        IMAGE,
+    ),
+    "whisper-base": ("whisper", "WhisperConfig", "WhisperForConditionalGeneration", WHISPER_BASE, {"tokens": 64}),
+    "whisper-large": ("whisper", "WhisperConfig", "WhisperForConditionalGeneration", WHISPER_LARGE, {"tokens": 64}),
+}
+PLAIN = {"deeplabv3-r50": {"side": 512}}
+WHISPER_FRAMES = 3000
+"""Mel frames of 30 s of sound, which Whisper always takes."""
+DECODERS = ("gpt2", "gpt2-xl", "llama-7b", "tinyllama-1.1b", "mixtral-8x7b", "whisper-base", "whisper-large")
+
+
+class NotBuilt(Exception):
+    """The net cannot be built, in one line that says why."""
+
+
+def build(torch, spec):
+    """The net in evaluation mode and its keyword arguments, on the current device.
+
+    ``spec``: ``net`` (a name, or ``module:function`` of the person's own), ``batch``, and ``tokens`` or ``side``.
+    """
+    if ":" in spec["net"]:
+        return build_own(torch, spec["net"])
+    if spec["net"] in PLAIN:
+        net = deeplabv3_r50(torch)
+        side = spec.get("side") or PLAIN[spec["net"]]["side"]
+        return net.eval(), {"x": torch.zeros(spec["batch"], 3, side, side)}
+    if spec["net"] not in TRANSFORMERS:
+        raise NotBuilt("no net %r (known: %s; or module:function)" % (spec["net"], ", ".join(names())))
+    module, configuration, architecture, values, size = TRANSFORMERS[spec["net"]]
+    try:
+        found = importlib.import_module("transformers.models.%s.modeling_%s" % (module, module))
+        config_of = importlib.import_module("transformers.models.%s.configuration_%s" % (module, module))
+    except ImportError as error:
+        raise NotBuilt("%s needs transformers in that interpreter: %s" % (spec["net"], str(error).splitlines()[0]))
+    config = getattr(config_of, configuration)(**values)
+    net = getattr(found, architecture)(config).eval()
+    return net, inputs(torch, module, spec, size)
+
+
+def inputs(torch, module, spec, size):
+    batch = spec["batch"]
+    if "side" in size:
+        side = spec.get("side") or size["side"]
+        return {"pixel_values": torch.zeros(batch, 3, side, side)}
+    tokens = torch.zeros(batch, spec.get("tokens") or size["tokens"], dtype=torch.long)
+    if module == "whisper":
+        return {"input_features": torch.zeros(batch, 80, WHISPER_FRAMES), "decoder_input_ids": tokens}
+    if module == "bert":
+        return {"input_ids": tokens}
+    return {"input_ids": tokens, "use_cache": spec["phase"] == "decode"}
+
+
+def import_transformers(specs):
+    """Two seconds that are nobody's own, spent before the clock runs, if one of these nets needs it."""
+    if any(spec.get("net") in TRANSFORMERS for spec in specs):
+        try:
+            importlib.import_module("transformers.modeling_utils")
+        except ImportError:
+            pass  # said where the net is built
+
+
+def names():
+    return sorted([*TRANSFORMERS, *PLAIN])
+
+
+def build_own(torch, where):
+    """``module:function`` or ``file.py:function``: called without arguments, gives the net and its inputs.
+
+    The inputs are a tuple or a dictionary. The function runs the person's own code, as importing it would.
+    """
+    module, _, function = where.rpartition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    if module.endswith(".py"):
+        sys.path.insert(0, os.path.dirname(os.path.abspath(module)))
+        module = os.path.basename(module)[:-3]
+    try:
+        made = getattr(importlib.import_module(module), function)()
+    except Exception as error:
+        raise NotBuilt("%s: %s: %s" % (where, type(error).__name__, (str(error).splitlines() or [""])[0]))
+    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module):
+        net, given = made
+        if isinstance(given, (dict, tuple)):
+            return net.eval(), given
+    raise NotBuilt("%s must give (net, inputs): a torch.nn.Module and a tuple or dictionary of its inputs" % where)
+
+
+def with_cache(torch, net, given, spec):
+    """Inputs of one decoding step whose context of ``tokens`` is in the cache: runs the prefill."""
+    name = "decoder_input_ids" if "decoder_input_ids" in given else "input_ids"
+    if name not in given:
+        raise NotBuilt("%s has no decoding step" % spec["net"])
+    first = net(**{**given, "use_cache": True})
+    following = {name: given[name][:, :1], "past_key_values": first.past_key_values, "use_cache": True}
+    if name == "decoder_input_ids":
+        following["encoder_outputs"] = (first.encoder_last_hidden_state,)
+    return following
+
+
+def cache_tensors(cache):
+    """All keys and values that a cache of transformers holds."""
+    for part in ("self_attention_cache", "cross_attention_cache"):
+        if hasattr(cache, part):
+            for tensor in cache_tensors(getattr(cache, part)):
+                yield tensor
+    for layer in getattr(cache, "layers", ()):
+        yield layer.keys
+        yield layer.values
+
+
+def deeplabv3_r50(torch):
+    """DeepLabV3 on ResNet-50 (Chen et al. 2017, "Rethinking Atrous Convolution"), output stride 8, 21 classes."""
+    nn = torch.nn
+
+    def conv(cin, cout, kernel=1, stride=1, dilation=1, relu=True):
+        pad = dilation * (kernel // 2)
+        layers = [nn.Conv2d(cin, cout, kernel, stride, pad, dilation, bias=False), nn.BatchNorm2d(cout)]
+        return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+    class Bottleneck(nn.Module):
+        def __init__(self, cin, width, stride, dilation):
+            super().__init__()
+            self.body = nn.Sequential(
+                conv(cin, width), conv(width, width, 3, stride, dilation), conv(width, 4 * width, relu=False)
+            )
+            same = cin == 4 * width and stride == 1
+            self.skip = nn.Identity() if same else conv(cin, 4 * width, 1, stride, relu=False)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.relu(self.body(x) + self.skip(x))
+
+    def stage(cin, width, blocks, stride, first_dilation, dilation):
+        first = Bottleneck(cin, width, stride, first_dilation)
+        return [first] + [Bottleneck(4 * width, width, 1, dilation) for _ in range(blocks - 1)]
+
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branches = nn.ModuleList([conv(2048, 256)] + [conv(2048, 256, 3, 1, rate) for rate in (12, 24, 36)])
+            self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(2048, 256))
+            self.project = conv(5 * 256, 256)
+
+        def forward(self, x):
+            mean = nn.functional.interpolate(self.pool(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
+            return self.project(torch.cat([*[branch(x) for branch in self.branches], mean], 1))
+
+    class DeepLab(nn.Module):
+        def __init__(self):
+            super().__init__()
+            blocks = stage(64, 64, 3, 1, 1, 1) + stage(256, 128, 4, 2, 1, 1)
+            blocks += stage(512, 256, 6, 1, 1, 2) + stage(1024, 512, 3, 1, 2, 4)
+            self.backbone = nn.Sequential(conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1), *blocks)
+            self.head = nn.Sequential(Pyramid(), conv(256, 256, 3), nn.Conv2d(256, 21, 1))
+
+        def forward(self, x):
+            found = self.head(self.backbone(x))
+            return nn.functional.interpolate(found, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+    return DeepLab()

@@ -1,0 +1,305 @@
+"""What the estimate notebook and ``hwdiag estimate`` call: parameters in, a study to walk through, a file out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.estimate.check import check
+from hwdiag.estimate.count import count_nets
+from hwdiag.estimate.estimate import Cost, cost_of, estimate_part
+from hwdiag.estimate.mlperf import BENCHMARKS, mlperf_rows
+from hwdiag.estimate.model import Checked, Count, DType, NetEstimate, NetSpec
+from hwdiag.estimate.nets import DECODERS, NAMES
+from hwdiag.estimate.parts import Part, catalogue, find_part, part_of
+from hwdiag.estimate.published import NETS, compare_published
+from hwdiag.home import home
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.measure.budget import BudgetName
+from hwdiag.measure.campaign import Progress
+from hwdiag.model import Value
+from hwdiag.params import Params, interpreter, refuse_unknown
+from hwdiag.record import store
+from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
+from hwdiag.show import estimate as show
+from hwdiag.show.progress import notebook_progress
+from hwdiag.show.sections import Section
+from hwdiag.show.table import Table
+from hwdiag.words import now
+from hwdiag.workbook import assigned_names, replay_path, replayed
+
+FILE = "estimate.json"
+BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
+"""Blocks of the check on this host."""
+THREE = ("epyc-9654", "ampereone-a192", "xeon-8490h")
+"""The parts that the comparison began with."""
+OTHERS = (
+    NetSpec(net="bert-large", tokens=512),
+    NetSpec(net="gpt2-xl", tokens=512),
+    NetSpec(net="gpt2-xl", phase="decode", tokens=512),
+    NetSpec(net="llama-7b", tokens=512),
+    NetSpec(net="llama-7b", phase="decode", tokens=512),
+    NetSpec(net="llama-7b", phase="decode", tokens=512, batch=16),
+    NetSpec(net="mixtral-8x7b", phase="decode", tokens=512),
+    NetSpec(net="whisper-base"),
+    NetSpec(net="mobilenetv2"),
+    NetSpec(net="vit-h"),
+)
+"""Beside the comparison's: those on which it gave up, and decoding."""
+
+
+class EstimateParams(Value):
+    """All parameters of an estimate. A field's text is its help everywhere."""
+
+    python: str | None = Field(
+        None, description="interpreter with torch and transformers that counts; None takes the workbook's own"
+    )
+    nets: tuple[str, ...] = Field((), description="further nets, by name or as module:function; None adds none")
+    parts: tuple[str, ...] = Field(
+        THREE, description="parts of the catalogue, YAML files or records; None takes the three"
+    )
+    dtype: DType = Field("int8", description="type to estimate in - float32, bfloat16 or int8")
+    budget: BudgetName = Field(
+        "standard", description="quick estimates only; standard also checks it here, fifteen minutes; thorough thirty"
+    )
+
+    @field_validator("nets", "parts", mode="before")
+    @classmethod
+    def _as_names(cls, value: Any) -> Any:
+        """``resnet50`` and ``[resnet50, vit-l]``, as papermill's -p and variables give them."""
+        if isinstance(value, str):
+            value = yaml.safe_load(value) if value.startswith("[") else value.split(",")
+        return value
+
+    def table(self) -> Table:
+        """The parameters as a table."""
+        rows = [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else str(v)) for name, v in self]
+        return Table("Parameters", ("parameter", "value"), [(n, v if v not in ("", "None") else "-") for n, v in rows])
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+
+def load(given: Mapping[str, Any]) -> EstimateParams:
+    """Parameters given, then variables HWDIAG_PYTHON, HWDIAG_NETS, HWDIAG_PARTS ..., then the defaults.
+
+    Raises:
+        UsageError: an unknown name or a wrong value.
+    """
+    refuse_unknown(given, EstimateParams.model_fields)
+    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in EstimateParams.model_fields}
+    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
+    try:
+        return EstimateParams.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
+    except yaml.YAMLError:
+        raise UsageError("parameters nets and parts: neither a name nor a list of names") from None
+
+
+def parameters(namespace: Mapping[str, Any]) -> EstimateParams:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return EstimateParams()
+    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
+    return load({name: namespace[name] for name in names})
+
+
+class Study(Value):
+    """What the notebook's figures are drawn from, besides the catalogue."""
+
+    started_at: str
+    counts: tuple[Count, ...]
+    checked: Checked | None = None
+
+
+class Estimator:
+    """One study, to be walked through: ``parts``, ``counts``, ``document``, ``amx``, ``mlperf``, ``check`` ..."""
+
+    def __init__(self, params: EstimateParams, progress: Progress = lambda text, share: None) -> None:
+        """Raises ``UsageError`` where there is no such interpreter or part."""
+        self.params = params
+        self.python = interpreter(Params(python=params.python))
+        self.progress = progress
+        self.chosen = tuple(part_named(name) for name in params.parts)
+        self.started_at = now()
+        self.checked: Checked | None = None
+
+    @cached_property
+    def found(self) -> dict[str, Count]:
+        """The counts of all nets, by what they run."""
+        own = [NetSpec(net=name) for name in self.params.nets]
+        benchmarks = [spec for _, spec in BENCHMARKS.values()]
+        specs = list(dict.fromkeys(s.model_dump_json() for s in (*NETS.values(), *OTHERS, *benchmarks, *own)))
+        self.progress("counting", 0)
+        counts = count_nets(self.python, [NetSpec.model_validate_json(s) for s in specs])
+        return {c.spec.model_dump_json(): c for c in counts}
+
+    def count_of(self, spec: NetSpec) -> Count:
+        """One net's count."""
+        return self.found[spec.model_dump_json()]
+
+    def parts(self) -> Section:
+        """What is known of the machines that one does not own?"""
+        return show.parts(catalogue())
+
+    def counts(self) -> Section:
+        """What does a net do?"""
+        return show.counted(list(self.found.values()))
+
+    def document(self, parts: Iterable[str] = THREE) -> Section:
+        """What did the comparison say, and what follows from the counts? ``MILLISECONDS`` there names all its parts."""
+        rows = []
+        for net, spec in NETS.items():
+            count = self.count_of(spec)
+            for key in parts:
+                part = catalogue()[key]
+                rows.append(compare_published(net, key, part, count, estimate_part(count, part, "int8")))
+        return show.document(rows, self.checked)
+
+    def amx(self) -> Section:
+        """Does a matrix unit help Transformers?"""
+        chosen = {name: self.count_of(NETS[name]) for name in ("ResNet-50", "ViT-L")}
+        all_parts = catalogue()
+        return show.amx(chosen, all_parts["xeon-8490h"], [all_parts["epyc-9654"]])
+
+    def mlperf(self) -> Section:
+        """Is it right where somebody measured?"""
+        return show.mlperf(mlperf_rows({name: self.count_of(spec) for name, (_, spec) in BENCHMARKS.items()}))
+
+    def check(self) -> Section:
+        """Is it right here?"""
+        blocks = BLOCKS[self.params.budget]
+        if blocks and self.checked is None:
+            self.checked, _ = check(self.python, read_host(Root.live()), blocks=blocks, progress=self.progress)
+        return show.check(self.checked)
+
+    def breakdown(self, net: str = "ViT-L", part: str = "xeon-8490h") -> Table:
+        """Where does the time go?"""
+        return show.breakdown(estimate_part(self.count_of(NETS[net]), catalogue()[part], "int8"))
+
+    def elsewhere(self) -> Section:
+        """How fast, with what energy, at what cost?"""
+        specs = (*NETS.values(), *OTHERS, *(NetSpec(net=name) for name in self.params.nets))
+        rows = estimates([self.count_of(s) for s in specs], self.chosen, self.params.dtype)
+        return show.elsewhere(rows, self.checked)
+
+    def save(self) -> str:
+        """Write the study under outputs/; says where."""
+        path = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), self.started_at) / FILE
+        study = Study(started_at=self.started_at, counts=tuple(self.found.values()), checked=self.checked)
+        try:
+            path.write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
+        return f"{self.check().verdict}\n  record {path.relative_to(home())}"
+
+
+class Replayed(Estimator):
+    """A recorded study, shown in place of a new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``UsageError`` where there is no record."""
+        self.params = EstimateParams(budget="quick")
+        self.python = sys.executable
+        self.chosen = tuple(find_part(name) for name in self.params.parts)
+        study = read(path)
+        self.found = {c.spec.model_dump_json(): c for c in study.counts}
+        self.checked = study.checked
+
+    def save(self) -> str:
+        return f"{self.check().verdict}\n  record {FILE}"
+
+
+def start(params: EstimateParams) -> Estimator:
+    """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    if replayed() is not None:
+        path = replay_path()
+        return Replayed((path if path.is_dir() else path.parent) / FILE)
+    return Estimator(params, notebook_progress())
+
+
+def read(path: Path) -> Study:
+    """A recorded study.
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not an estimate")
+        return Study.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"no estimate at {path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path} is not an estimate") from None
+
+
+def estimates(
+    counts: Sequence[Count], parts: Sequence[Part], dtype: str
+) -> list[tuple[NetEstimate, Part, Cost | None]]:
+    """Every net on every part, in this type; in the widest that a part has where it lacks it."""
+    rows = []
+    for count in counts:
+        for part in parts:
+            known = next((d for d in (dtype, "bfloat16", "float32") if part.peak(d) is not None), dtype)
+            estimate = estimate_part(count, part, known)
+            rows.append((estimate, part, cost_of(estimate, part)))
+    return rows
+
+
+def part_named(name: str) -> Part:
+    """A part of the catalogue, one in a YAML file, or the host of a record with its measured ceilings.
+
+    Raises:
+        UsageError: there is none, or it is refused.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".json" or (path.is_dir() and (path / store.FILE).is_file()):
+        record = store.load(path)
+        return part_of(record.host, record.ceilings, record.name)
+    return find_part(name)
+
+
+def specs_of(nets: Sequence[str], *, batches: str, tokens: int | None, decode: bool) -> list[NetSpec]:
+    """Nets as the command line names them, in each batch size of a list such as ``1,8,64``.
+
+    Raises:
+        UsageError: one does not decode, or a number is none.
+    """
+    for net in nets:
+        if decode and net in NAMES and net not in DECODERS:
+            raise UsageError(f"{net} does not decode (those that do: {', '.join(DECODERS)})")
+        if ":" in net and (batches != "1" or tokens is not None or decode):
+            raise UsageError(f"{net} brings its own inputs: --batch, --tokens and --decode are for nets with a name")
+    phase = "decode" if decode else "prefill"
+    try:
+        return [
+            NetSpec.model_validate({"net": net, "batch": batch.strip(), "tokens": tokens, "phase": phase})
+            for net in nets
+            for batch in batches.split(",")
+        ]
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{first['loc'][0]}: {first['msg']}") from None

@@ -1,0 +1,193 @@
+"""Records side by side as a person sees them: what differs, how fast, and what became slower."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from hwdiag.estimate.parts import Part, catalogue
+from hwdiag.record.compare import Difference, Group, History, Line
+from hwdiag.record.index import Refused, Row, Speed
+from hwdiag.show.format import UNKNOWN, plural, significant, speedup, utc
+from hwdiag.show.sections import Section, listed
+from hwdiag.show.table import Cell, Table, join_few
+
+SHOWN = 8
+"""Records that stand side by side in one table."""
+MANY = 40
+"""Lines of a table before the rest is only counted."""
+NOUNS: tuple[tuple[Group, tuple[str, str]], ...] = (
+    ("setting", ("setting", "settings")),
+    ("software", ("fact of software", "facts of software")),
+    ("fact", ("fact of the machine", "facts of the machine")),
+)
+WORDS = {"worse": "slower", "better": "faster", "same": "the same", "undecided": "undecided"}
+
+
+def overview(records: Sequence[Row], refused: Sequence[Refused]) -> Section:
+    """What is there to compare?"""
+    hosts = Counter(r.host_key for r in records)
+    lost = f"; {plural(len(refused), 'file')} refused" if refused else ""
+    verdict = f"{plural(len(records), 'record')} of {plural(len(hosts), 'host')}{lost}."
+    rows = [
+        (r.name, r.cpu, str(r.cores or UNKNOWN), utc(r.started_at), f"hwdiag {r.versions.get('hwdiag', UNKNOWN)}")
+        for r in records[:MANY]
+    ]
+    caption = "Records" + (f", the first {MANY} of {len(records)}" if len(records) > MANY else "")
+    table = Table(caption, ("Name", "CPU", "Cores", "Measured", "By"), rows, frozenset({2}))
+    return Section(verdict, (table, refused_table(refused) if refused else None))
+
+
+def refused_table(refused: Sequence[Refused]) -> Table:
+    """What is not compared, and why."""
+    rows = [(r.location, r.why) for r in refused[:MANY]]
+    more = f", the first {MANY} of {len(refused)}" if len(refused) > MANY else ""
+    return Table(f"Refused{more}", ("File", "Why"), rows)
+
+
+def labels(records: Sequence[Row]) -> tuple[str, ...]:
+    """A heading for each record: its name, with the time where names repeat."""
+    names = Counter(r.name for r in records)
+    return tuple(r.name if names[r.name] == 1 else f"{r.name} {utc(r.started_at)}" for r in records)
+
+
+def differing(records: Sequence[Row], found: Sequence[Difference]) -> Section:
+    """What differs in facts and settings?"""
+    if len(records) < 2:
+        return Section("There is only one record, so nothing differs.", ())
+    groups = Counter(d.group for d in found)
+    told = listed(plural(groups[group], *nouns) for group, nouns in NOUNS if groups[group])
+    verdict = f"They differ in {told}." if found else "They do not differ in any fact that is compared."
+    rows: list[tuple[Cell, ...]] = [
+        (d.what, d.group, *(v or UNKNOWN for v in d.values[:SHOWN])) for d in found[: 3 * MANY]
+    ]
+    caption = f"What differs, settings first{'' if len(records) <= SHOWN else f'; the first {SHOWN} records'}"
+    return Section(verdict, (Table(caption, ("What", "Kind", *labels(records)[:SHOWN]), rows),))
+
+
+def matched(record: Row) -> Part | None:
+    """The catalogue's part that this CPU's name says, for its power and price."""
+    name = plain(record.cpu)
+    return next((p for p in catalogue().values() if p.kind == "cpu" and plain(p.name) in name), None)
+
+
+def plain(name: str) -> str:
+    return " ".join(re.sub(r"\((r|tm)\)|\bcpu\b|@.*", " ", name.lower()).split())
+
+
+def speeds(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part]) -> Section:
+    """How fast are they?"""
+    if not found:
+        return Section("Nothing was measured.", ())
+    refusals = [line for line in found if line.refusal]
+    rows: list[tuple[Cell, ...]] = []
+    for line in found:
+        name = f"{line.workload} on {line.device}, {line.unit}"
+        if line.refusal:
+            rows.append((name, *["not compared"] * min(len(records), SHOWN), *["-"] * len(parts)))
+            continue
+        some = next(s for s in line.speeds if s is not None)
+        cells = [against(s, line.speeds[0]) for s in line.speeds[:SHOWN]]
+        rows.append((name, *cells, *(ceiling(p, some) for p in parts)))
+    verdict = fastest(records, [line for line in found if not line.refusal])
+    if refusals:
+        verdict += f" {listed(line.workload for line in refusals)}: {refusals[0].refusal}."
+    header = ("Workload", *labels(records)[:SHOWN], *(p.name for p in parts))
+    caption = "Speed under today's default, in brackets against the first record; of catalogued parts the peak"
+    columns = frozenset(range(1, len(header)))
+    return Section(verdict, (Table(caption, header, rows, columns), per_unit(records, found)))
+
+
+def against(speed: Speed | None, first: Speed | None) -> str:
+    """A speed, and how many times the first record's it is."""
+    if speed is None:
+        return UNKNOWN
+    value = speed.value(speed.seconds)
+    if first is None or first is speed:
+        return significant(value)
+    return f"{significant(value)} ({value / first.value(first.seconds):.2f}x)"
+
+
+def ceiling(part: Part, speed: Speed) -> str:
+    """What this part cannot exceed, from its data sheet; a net has no such figure."""
+    if speed.device != "cpu":
+        return "-"
+    if speed.family == "memory":
+        return f"at most {significant(part.bandwidth / 1e9)}"
+    dtype = next((d for d in ("float32", "bfloat16") if d in speed.version), "")
+    peak = part.peak(dtype, "max") if speed.family == "compute" and dtype else None
+    return f"at most {significant(peak / 1e9)}" if peak else "-"
+
+
+def fastest(records: Sequence[Row], found: Sequence[Line]) -> str:
+    """Which record is fastest at what, in one sentence."""
+    if len(records) < 2:
+        return "There is only one record to show."
+    names = labels(records)
+    wins: Counter[str] = Counter()
+    for line in found:
+        values = {n: s.value(s.seconds) for n, s in zip(names, line.speeds, strict=True) if s is not None}
+        if len(values) > 1:
+            wins[max(values, key=lambda n: values[n])] += 1
+    said = listed(f"{name} in {plural(count, 'workload')}" for name, count in wins.most_common(3))
+    return f"Fastest: {said}." if wins else "No workload was measured in more than one of them."
+
+
+def per_unit(records: Sequence[Row], found: Sequence[Line]) -> Table | None:
+    """Speeds for each core, watt and unit of money."""
+    rows: list[tuple[Cell, ...]] = []
+    for i, (record, label) in enumerate(zip(records[:SHOWN], labels(records), strict=False)):
+        part = matched(record)
+        sockets = (
+            int(record.facts.get("cpu.sockets", "1") or 1) if record.facts.get("cpu.sockets", "1").isdigit() else 1
+        )
+        for line in found:
+            speed = line.speeds[i]
+            if speed is None or speed.device != "cpu" or line.refusal:
+                continue
+            value = speed.value(speed.seconds)
+            watts = (part.power_w or part.tdp_w) if part else None
+            price = part.price_usd if part else None
+            rows.append(
+                (
+                    label,
+                    f"{line.workload}, {line.unit}",
+                    significant(value / record.cores) if record.cores else UNKNOWN,
+                    significant(value / watts.value / sockets) if watts else UNKNOWN,
+                    significant(1000 * value / price.value / sockets) if price else UNKNOWN,
+                )
+            )
+    header = ("Record", "Workload", "A core", "A watt (TDP)", "A thousand of the list price (USD)")
+    return Table(
+        "Normalised; power and price are the catalogue's, where it has the CPU", header, rows, frozenset({2, 3, 4})
+    )
+
+
+def histories(found: Sequence[History]) -> Section:
+    """Has a host become slower?"""
+    if not found:
+        return Section("No host has more than one record, so nothing is said about change.", ())
+    counts = Counter(h.verdict for h in found)
+    said = listed(
+        f"{plural(counts[v], 'host')} {WORDS[v]}" for v in ("worse", "undecided", "better", "same") if counts[v]
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for h in found[:MANY]:
+        changed = join_few(
+            [f"{d.what}: {d.values[0] or UNKNOWN} -> {d.values[1] or UNKNOWN}" for d in h.differences], 6
+        )
+        for c in sorted(h.changes, key=lambda c: c.speedup.median):
+            rows.append(
+                (
+                    h.name,
+                    f"{c.workload} on {c.device}",
+                    f"{utc(h.before)} to {utc(h.after)}",
+                    speedup(c.speedup),
+                    WORDS[c.verdict],
+                    changed or "nothing that is compared",
+                )
+            )
+    header = ("Host", "Workload", "Between", "Speed now over then", "Verdict", "What changed")
+    caption = "Each host's last record against its fastest before, per workload"
+    return Section(f"Since they were fastest: {said}.", (Table(caption, header, rows[: 3 * MANY], frozenset({3})),))

@@ -1,0 +1,160 @@
+"""The estimate and compare notebooks, their parameters, and what they show of recorded runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+
+from hwdiag import comparing, estimating
+from hwdiag.cli import main
+from hwdiag.errors import UsageError
+from hwdiag.estimate.model import Count
+from hwdiag.show.sections import Section
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "outputs" / "example"
+NOTEBOOKS = {"estimate": estimating.EstimateParams, "compare": comparing.CompareParams}
+
+
+def notebook(name: str) -> Any:
+    return nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_cells_are_short_and_hold_no_logic(name: str) -> None:
+    cells = [c.source for c in notebook(name).cells if c.cell_type == "code"]
+    assert max(len(source.splitlines()) for source in cells) <= 5
+    assert not any(word in source for source in cells[1:] for word in ("def ", "class ", "for ", "if "))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_its_parameters_are_the_schemas(name: str) -> None:
+    found = papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    assert {n: p["help"] for n, p in found.items()} == {
+        n: field.description for n, field in NOTEBOOKS[name].model_fields.items()
+    }
+    assert {p["default"] for p in found.values()} == {"None"}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_committed_outputs_are_whole(name: str) -> None:
+    found = notebook(name)
+    assert found.metadata.kernelspec.name == "python3"
+    cells = [c for c in found.cells if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])]
+    assert all(c.outputs and c.execution_count for c in cells)
+    assert not [o for c in cells for o in c.outputs if o.output_type == "error"]
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> estimating.Estimator:
+    """The example, replayed."""
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE / "record.json"))
+    return estimating.start(estimating.parameters({"In": ["nonsense = 1"]}))
+
+
+def test_the_example_says_where_and_why_the_comparison_was_wrong(study: estimating.Estimator) -> None:
+    said = " ".join(repr(study.document()).split())
+    assert "published latencies lie outside our interval" in said
+    assert "it counted 0.713 of 123.1 GFLOP (linear layers without their tokens, no attention)" in said
+    assert "the peak at the base clock is 29.5 TOPS, 4.0 times as much" in said
+    amx = " ".join(repr(study.amx()).split())
+    assert "527 µs 991 µs memory" in amx  # the 8490H with AMX: bound by memory
+    assert "4.17 ms 660 µs compute" in amx  # the EPYC 9654: bound by arithmetic
+    assert study.mlperf().verdict.startswith("All within 25 % of MLPerf's results and in their order")
+
+
+def test_each_section_is_a_verdict_and_its_table(study: estimating.Estimator) -> None:
+    for section in (study.parts(), study.counts(), study.document(), study.amx(), study.mlperf(), study.elsewhere()):
+        assert isinstance(section, Section)
+        assert section.verdict.endswith(".")
+        assert section.parts
+    assert study.breakdown().rows
+    assert study.save().endswith("record estimate.json")
+
+
+def test_the_error_here_stands_next_to_every_estimate(study: estimating.Estimator) -> None:
+    checked = study.checked
+    for section in (study.document(), study.elsewhere()):
+        (table,) = section.parts
+        assert table is not None
+        column = table.header.index("Our error here")  # type: ignore[union-attr]
+        cells = {str(r[column]) for r in table.rows}  # type: ignore[union-attr]
+        assert cells == {"not checked here"} if checked is None else all("%" in c for c in cells)
+
+
+def test_the_compare_notebook_shows_two_records_and_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE / "record.json"))
+    found = comparing.start(comparing.parameters({"In": []}))
+    assert len(found.records) == 2
+    assert {p.name for p in found.parts} == {"AMD EPYC 9654", "Intel Xeon Platinum 8490H"}
+    said = repr(found.speeds())
+    assert "at most 461" in said
+    assert "gpt2 on cpu, runs/s" in said
+    assert found.histories().parts
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"counts": 3}', '{"schema": 2}'])
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / estimating.FILE
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is not an estimate"):
+        estimating.read(path)
+
+
+@pytest.mark.parametrize(
+    ("load", "given", "message"),
+    [
+        (estimating.load, {"part": "x"}, 'did you mean "parts"'),
+        (estimating.load, {"dtype": "int4"}, "parameter dtype: "),
+        (estimating.load, {"budget": "long"}, "parameter budget: "),
+        (estimating.load, {"nets": "[a"}, "neither a name nor a list"),
+        (estimating.load, {"nets": {"a": 1}}, "parameter nets"),
+        (comparing.load, {"record": "x"}, 'did you mean "records"'),
+        (comparing.load, {"min_effect": 0}, "parameter min_effect: "),
+        (comparing.load, {"records": "[a"}, "neither a name nor a list"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(load: Any, given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        load(given)
+    assert "\n" not in str(raised.value)
+
+
+def test_lists_as_papermill_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert estimating.load({"nets": "vit-l"}).nets == ("vit-l",)
+    assert estimating.load({"nets": "[vit-l, resnet50]"}).nets == ("vit-l", "resnet50")
+    assert comparing.load({"records": "[a, 's3://b']"}).records == ("a", "s3://b")
+    monkeypatch.setenv("HWDIAG_PARTS", "grace,h200")
+    assert estimating.load({}).parts == ("grace", "h200")
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    own = Path(__file__).with_name("nets_of_tests.py")
+    assert main(["estimate", "--list"]) == 0
+    assert "xeon-8490h" in capsys.readouterr().out
+    assert main(["estimate", f"{own}:linear", "--part", "epyc-9654", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert Count.model_validate(found["counts"][0]).flops == 2 * 4 * (64 * 128 + 128 * 8)
+    assert found["estimates"][0]["floor"] <= found["estimates"][0]["likely"] <= found["estimates"][0]["pessimistic"]
+    record = str(EXAMPLE / "record.json")
+    assert main(["estimate", f"{own}:linear", "--part", record, "--dtype", "float32"]) == 0
+    assert "vm" in capsys.readouterr().out
+    for wrong, message in (
+        (["estimate"], "which net?"),
+        (["estimate", "vit-l", "--decode"], "vit-l does not decode"),
+        (["estimate", "gpt2", "--part", "no"], "no part 'no' in the catalogue"),
+        (["estimate", "gpt2", "--batch", "1,0"], "batch: "),
+        (["estimate", "gpt2", "--batch", "many"], "batch: "),
+        (["estimate", f"{own}:linear", "--batch", "8"], "brings its own inputs"),
+        (["estimate", f"{own}:data_dependent"], "its control flow depends on the values of its data"),
+        (["estimate", "gpt2", "--python", "/nonexistent/python"], "there is no file"),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
