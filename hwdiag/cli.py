@@ -130,9 +130,10 @@ def show_host(args: argparse.Namespace) -> None:
 
 def write_snapshot(args: argparse.Namespace) -> None:
     """hwdiag snapshot"""
+    from hwdiag.advise.audit import read_everything
     from hwdiag.host.snapshot import make_snapshot
 
-    make_snapshot(args.file, with_names=args.with_names)
+    make_snapshot(args.file, with_names=args.with_names, also=read_everything)
     names = "with names and serial numbers" if args.with_names else "without names and serial numbers"
     print(f"wrote {args.file}: {Path(args.file).stat().st_size / 1000:.0f} kB, {names}")
 

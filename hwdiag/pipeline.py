@@ -14,14 +14,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hwdiag import __version__
+from hwdiag.advise.audit import audit
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult
+from hwdiag.advise.findings import consult, worst_first
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.errors import HwdiagError
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.home import home
+from hwdiag.host.activity import watch
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS
@@ -59,7 +61,8 @@ class Run:
         self.progress = progress
         self.python = interpreter(profile)
         self.started_at = now()
-        host = read_host(Root.open(profile.snapshot))
+        self.root = Root.open(profile.snapshot)
+        host = read_host(self.root)
         shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
         self.name = store.folder_name(profile.host, shown or host.system.hostname)
         self.outputs = outputs or home() / "outputs"
@@ -128,6 +131,13 @@ class Run:
     def advise(self) -> Record:
         """Draw findings, checks, recommendations and the verdict from the evidence."""
         r = self.record
+        audited = audit(
+            self.root,
+            r.host,
+            role=self.profile.role,
+            activity=watch(self.root, 0),
+            measurements=r.measurements,
+        )
         evidence = Evidence(
             profile=self.profile,
             numactl=shutil.which("numactl") is not None,
@@ -136,8 +146,9 @@ class Run:
         findings, checks = consult(evidence)
         recommendations = recommend(evidence)
         return self._learn(
-            findings=findings,
-            checks=checks,
+            audit=audited,
+            findings=worst_first((*findings, *audited.findings)),
+            checks=(*checks, *audited.checks),
             recommendations=recommendations,
             verdict=verdict(evidence, recommendations),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from statistics import median
 
 from hwdiag.advise.environment import about_environment
@@ -27,9 +27,14 @@ def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]
     """What all rules say: findings with the worst first, and checks."""
     rules = RULES if evidence.host.is_here else ELSEWHERE_RULES
     said = [s for rule in rules for s in rule(evidence)]
+    findings = worst_first(s for s in said if isinstance(s, Finding))
+    return findings, tuple(s for s in said if isinstance(s, Check))
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Problems, then warnings, then notes; otherwise in the order in which they came."""
     order = ("problem", "warning", "note")
-    findings = sorted((s for s in said if isinstance(s, Finding)), key=lambda f: order.index(f.severity))
-    return tuple(findings), tuple(s for s in said if isinstance(s, Check))
+    return tuple(sorted(findings, key=lambda f: order.index(f.severity)))
 
 
 def expected_hardware(e: Evidence) -> Iterator[Said]:

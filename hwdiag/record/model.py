@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from hwdiag.advise.audit import Audit
 from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import Host
@@ -50,6 +51,8 @@ class Record(Value):
     estimates: tuple[Estimate, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
+    audit: Audit | None = None
+    """The host's settings against what is known of them."""
     findings: tuple[Finding, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
     """Opportunities in order of measured gain; the overall one first."""
