@@ -21,11 +21,11 @@ export CHOSEN_PYTHON3 := $(value PYTHON3)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup diagnose lab test lint pytest nbval bench constraints packages clean
+.PHONY: help setup diagnose lab test test-vm lint pytest nbval bench constraints packages clean
 
 help: ## list the targets
 	@echo 'make TARGET [NAME=VALUE ...]'
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo 'PYTHON3=/path/to/python3 makes .venv with another Python (3.10 or newer).'
 
 setup: $(READY) ## install hwdiag, torch and the test tools into .venv (the other targets do it when needed)
@@ -38,6 +38,9 @@ lab: $(READY) ## open the workbook in JupyterLab [LAB_ARGS="--no-browser --port=
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(LAB_ARGS)
 
 test: lint pytest nbval ## every test: lint, pytest and nbval
+
+test-vm: $(READY) ## the tests in virtual guests, the long ones too (Debian, root)
+	$(RUN) pytest -m 'vm or vm_long'
 
 lint: $(READY) ## ruff and mypy
 	$(RUN) ruff check

@@ -11,6 +11,9 @@ import pytest
 
 from hwdiag.host.model import Cache, CoreKind, Cpu, Host, Limits, LogicalCpu, Memory, NumaNode, System
 from hwdiag.measure.model import Outcome, Software
+from tests.vm.fixtures import guest, start_guest
+
+__all__ = ["guest", "start_guest"]
 
 
 @pytest.fixture

@@ -11,13 +11,17 @@ required shellcheck
 required numactl
 required util-linux
 required qemu-user
+required qemu-system-x86
+required qemu-utils
+required mmdebstrap
+required acpica-tools
 required libjemalloc2
 required libtcmalloc-minimal4t64 libtcmalloc-minimal4
 optional chromium
 '
 
 command -v apt-get >/dev/null || {
-    echo 'error: no apt-get here; install by hand: gcc, shellcheck, numactl, qemu-user, jemalloc, tcmalloc, chromium' >&2
+    echo 'error: no apt-get here; install by hand: gcc, shellcheck, numactl, qemu, jemalloc, tcmalloc, chromium' >&2
     exit 1
 }
 
