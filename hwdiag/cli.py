@@ -20,6 +20,7 @@ EPILOG = """examples:
   hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
   hwdiag host --snapshot spark.tar.gz
   hwdiag check                         which packages die here, and of what?
+  hwdiag audit                         how is this host set, and what of that helps?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
 
@@ -90,6 +91,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="LEVEL",
         help="run nothing: which files contain code above this level, such as x86-64-v2+avx (dispatch unknown)",
     )
+
+    audit = add(
+        verbs, "audit", audit_host, "how is this host set, what of that helps or harms, and scripts to change it"
+    )
+    audit.add_argument("--snapshot", metavar="FILE", help="of another host: a snapshot, or an unpacked dump")
+    audit.add_argument("--role", help="desktop, headless or shared (default: headless)")
+    audit.add_argument(
+        "--knob", metavar="NAME", action="append", default=[], help="write scripts for NAME, NAME=VALUE or a group"
+    )
+    audit.add_argument("--models", metavar="FOLDER", help="measure how fast the models there are read")
+    audit.add_argument("--watch", metavar="S", help="seconds to watch the machine, best while it works (default: 0)")
+    audit.add_argument("--all", action="store_true", help="show every setting that is known")
+    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -223,6 +237,22 @@ def check_packages(args: argparse.Namespace) -> int:
             print(table.to_text(terminal_width()), end="\n\n")
         print(compat.verdict(survey))
     return 1 if survey.failed or not survey.interpreter.outcome.ok else 0
+
+
+def audit_host(args: argparse.Namespace) -> int:
+    """hwdiag audit"""
+    from hwdiag.auditing import AuditRun, load
+    from hwdiag.show import audit as show
+
+    asked = {"snapshot": args.snapshot, "role": args.role, "models": args.models, "watch": args.watch or 0}
+    run = AuditRun(load({**asked, "knobs": args.knob or None}))
+    if args.json:
+        print(run.audit.model_dump_json(indent=1))
+        return 0
+    print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
+    print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
+    print(run.save() if run.audit.chosen else show.verdict(run.audit))
+    return 0
 
 
 def write_report(args: argparse.Namespace) -> None:

@@ -5,22 +5,18 @@ A Run carries a Record that grows with each step; a Replay has the same steps ov
 
 from __future__ import annotations
 
-import contextlib
-import platform
 import shutil
 from collections.abc import Collection
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hwdiag import __version__
 from hwdiag.advise.audit import audit
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.findings import consult, worst_first
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.emit.launch_script import render_launch_script, script_path
-from hwdiag.errors import HwdiagError
+from hwdiag.emit.settings import File, settings_files
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.home import home
 from hwdiag.host.activity import watch
@@ -36,10 +32,11 @@ from hwdiag.measure.workloads import catalogue
 from hwdiag.params import Profile, interpreter
 from hwdiag.record import store
 from hwdiag.record.model import EmittedFile, Record
+from hwdiag.record.store import write_file
+from hwdiag.record.versions import versions
 from hwdiag.show.report import figures, render_report
 from hwdiag.words import now
 
-LIBRARIES = ("pydantic", "numpy", "scipy", "matplotlib", "psutil", "nvidia-ml-py", "papermill")
 DEVICE_BLOCKS = 3
 """Processes per GPU: enough to see whether they agree."""
 
@@ -160,10 +157,10 @@ class Run:
         measured there is none to write.
         """
         wanted = [r for r in self.record.recommendations if is_emitted(r, chosen)]
-        files = [self._write(script_path(r), self._script(r), r.title) for r in wanted]
-        for file in files:
-            (self.folder / file.path).chmod(0o755)
-        return self._learn(files=tuple(files))
+        files = [File(path=script_path(r), text=self._script(r), what=r.title, executable=True) for r in wanted]
+        if self.record.audit is not None and self.record.host.is_here:
+            files += settings_files(self.record.audit, self.record.host, made_at=self.started_at)
+        return self._learn(files=tuple(write_file(self.folder, f) for f in files))
 
     def finish(self) -> Record:
         """Draw the figures, write the report, and last of all the record.
@@ -192,13 +189,7 @@ class Run:
         return render_launch_script(launch, recommendation, self.record.host, made_at=self.started_at)
 
     def _write(self, path: str, text: str, what: str) -> EmittedFile:
-        target = self.folder / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HwdiagError(f"cannot write {target}: {error.strerror}") from None
-        return EmittedFile(path=path, what=what)
+        return write_file(self.folder, File(path=path, text=text, what=what))
 
 
 class Replay(Run):
@@ -224,15 +215,6 @@ def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -
     if recommendation.id == "launch-overall":
         return True
     return recommendation.launch is not None and (chosen is None or recommendation.id in chosen)
-
-
-def versions() -> dict[str, str]:
-    """Versions of hwdiag, of the Python it runs in, and of the libraries that figures depend on."""
-    found = {"hwdiag": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Run:

@@ -32,6 +32,8 @@ class Row(Value):
     targets: tuple[str, ...] = ()
     now: str | None = None
     wanted: str | None = None
+    asked: str | None = None
+    """The value that the person gave, where it is not the wanted one itself."""
     state: State
     chosen: bool = False
     """Whether the scripts set it."""
@@ -209,6 +211,7 @@ def judged(knob: Knob, case: Case, asked: bool) -> Row:
         targets=(case.setting.target,) if case.setting.target else (),
         now=now,
         wanted=wanted,
+        asked=case.value,
         state=state,
         chosen=chosen,
         why=why,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def render_launch_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
     """The script's text. It sets what ``launch`` sets, on the host that it was measured on, and nothing else."""
     return (
-        _templates()
+        templates()
         .get_template("launch.sh.j2")
         .render(
             launch=launch,
@@ -33,16 +33,17 @@ def render_launch_script(launch: Launch, recommendation: Recommendation, host: H
     )
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The templates of all scripts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # A shell script is no place for HTML escaping: every value passes the filter "quote" or "comment" instead.
-    templates = Environment(
+    found = Environment(
         loader=PackageLoader("hwdiag.emit"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
-    templates.filters["quote"] = lambda value: shlex.quote(str(value))
-    templates.filters["comment"] = one_line
-    return templates
+    found.filters["quote"] = lambda value: shlex.quote(str(value))
+    found.filters["comment"] = one_line
+    return found
 
 
 def identity(host: Host) -> dict[str, str]:

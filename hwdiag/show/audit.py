@@ -23,7 +23,9 @@ def verdict(audit: Audit) -> str:
     wrong = [r for r in audit.rows if r.objection]
     settings = plural(len({r.knob for r in known}), "setting")
     parts = [f"{plural(len(audit.chosen), 'change')} chosen" if audit.chosen else "nothing to change was chosen"]
-    parts += [f"{plural(len(wrong), 'value')} that {'do' if len(wrong) > 1 else 'does'} nothing or harm"] if wrong else []
+    parts += (
+        [f"{plural(len(wrong), 'value')} that {'do' if len(wrong) > 1 else 'does'} nothing or harm"] if wrong else []
+    )
     return f"{settings} read: {' and '.join(parts)}."
 
 
@@ -64,7 +66,7 @@ def chosen(audit: Audit) -> Section:
     """What do the scripts set?"""
     if not audit.chosen:
         return Section(
-            "Nothing: no symptom or measurement here speaks for a change. Choose what you want with the parameter knobs.",
+            "Nothing: no symptom or measurement here speaks for a change. The parameter knobs chooses what you want.",
             (),
         )
     rows = tuple(
@@ -87,6 +89,13 @@ def symptoms(audit: Audit) -> Section:
     unchecked = len(audit.checks) - fine
     found = f"{plural(len(asked), 'finding')}; " if asked else "Nothing wrong was seen; "
     verdict = f"{found}{plural(fine, 'check is', 'checks are')} fine, {unchecked} could not be made."
-    rows = [(f.severity, f.title, f.detail) for f in asked]
+    return Section(verdict, (symptoms_table(audit),))
+
+
+def symptoms_table(audit: Audit) -> Table:
+    """Each question with its answer."""
+    rows: list[tuple[str, ...]] = [
+        (f.severity, f.title, f.detail) for f in audit.findings if not f.id.startswith("setting-")
+    ]
     rows += [("fine" if c.state == "fine" else "not checked", c.title, c.detail) for c in audit.checks]
-    return Section(verdict, (Table("Symptoms", ("State", "What was looked at", "Detail"), tuple(rows)),))
+    return Table("Symptoms", ("State", "What was looked at", "Detail"), tuple(rows))
