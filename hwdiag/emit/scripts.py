@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 
@@ -63,14 +62,14 @@ class Step(Value):
         return found | ({"latency"} if self.latency else set())
 
 
-def steps(rows: Iterable[Row]) -> tuple[Step, ...]:
-    """What to set, in the order of the entries, each after those that it depends on."""
+def steps(rows: Iterable[Row], *, persistent: bool = False) -> tuple[Step, ...]:
+    """What to set, each after those that it depends on; with ``persistent``, also what can only be kept for later."""
     by_knob: dict[str, list[Row]] = {}
     for row in rows:
         if row.chosen and row.wanted is not None and row.knob in BY_ID:
             by_knob.setdefault(row.knob, []).append(row)
     found = (step(BY_ID[id_], by_knob[id_]) for id_ in ordered(by_knob))
-    return tuple(s for s in found if s.places or s.glob)
+    return tuple(s for s in found if s.glob or any(persistent or p.kind != "limit" for p in s.places))
 
 
 def ordered(chosen: Iterable[str]) -> list[str]:
@@ -120,6 +119,8 @@ def places(knob: Knob, where: str, wanted: str) -> Iterator[Place]:
         id_, _, field = rest.rpartition(" ")
         if DEVICE.fullmatch(id_):
             yield Place(kind="gpu", name=f"{id_} {WRITE_ONLY.get(knob.id, field)}", wanted=wanted)
+    elif kind == "limit":
+        yield Place(kind="limit", name=rest, wanted=wanted)
     elif kind == "mount":
         yield Place(kind="mount", name=rest, wanted=wanted)
     elif kind == "unit" and DEVICE.fullmatch(rest):
@@ -145,7 +146,3 @@ def render(template: str, host: Host, made_at: str, **values: object) -> str:
     env = templates().overlay(trim_blocks=True, comment_start_string="{##", comment_end_string="##}")
     who = {"host": host, "identity": identity(host), "version": __version__, "made_at": made_at}
     return env.get_template(template).render(**who, **values)
-
-
-def checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -181,7 +181,7 @@ def mounts(root: Root) -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
 
 def _access_times(root: Root, _: AccessTimes, __: Host) -> Iterator[Setting]:
     for place, kind, _device, options in mounts(root):
-        if kind in _ON_DISK and "ro" not in options and root.source == "live":
+        if kind in _ON_DISK and "ro" not in options:
             mode = next((o for o in ("noatime", "relatime") if o in options), "strictatime")
             yield Setting(where=f"mount {place}", target=place, now=mode)
 

@@ -372,11 +372,8 @@ def test_hostile_names_are_data(fake: FakeHost, evil_names: Callable[[int], str]
             elif row.knob == "vm.swappiness":
                 row = row.model_copy(update={"why": host_name, "risk": mount})
             named.append(row)
-        named.append(
-            rows[0].model_copy(
-                update={"knob": "io.access_times", "where": (f"mount /{mount}",), "chosen": True, "wanted": "noatime"}
-            )
-        )
+        mounted = {"knob": "io.access_times", "where": (f"mount /{mount}",), "chosen": True, "wanted": "noatime"}
+        named.append(rows[0].model_copy(update=mounted))
         escaped = "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in mount)
         fake.write("/proc/self/mountinfo", f"22 1 8:1 / /{escaped} rw,relatime - ext4 /dev/sda1 rw\n")
         before["/proc/self/mountinfo"] = fake.everything()["/proc/self/mountinfo"]
