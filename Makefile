@@ -4,7 +4,7 @@
 
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
-NOTEBOOKS := $(NOTEBOOK) notebooks/compatibility.ipynb
+NOTEBOOKS := $(NOTEBOOK) notebooks/compatibility.ipynb notebooks/audit.ipynb
 RUN := .venv/bin/python -m
 READY := .venv/ready
 

@@ -102,7 +102,7 @@ def parameters(namespace: Mapping[str, Any]) -> AuditParams:
     from hwdiag.workbook import assigned_names, replayed  # here, as scipy comes with it: the terminal does without
 
     if replayed() is not None:
-        return AuditParams()
+        return AuditParams.model_validate(store.load(replayed_audit()).params)
     names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
     return load({name: namespace[name] for name in names})
 
@@ -203,14 +203,19 @@ class ReplayedAudit(AuditRun):
         return self._record
 
     def save(self) -> str:
-        return said(self._record, "outputs/example")
+        return said(self._record, "outputs/example/audit")
 
 
 def start(params: AuditParams) -> AuditRun:
-    """Begin an audit; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
-    from hwdiag.workbook import replay_path, replayed
+    """Begin an audit; with HWDIAG_REPLAY set, walk through the one in its folder ``audit`` instead."""
+    from hwdiag.workbook import replayed
 
-    if replayed() is not None:
-        path = replay_path()
-        return ReplayedAudit((path if path.is_dir() else path.parent) / FILE)
-    return AuditRun(params)
+    return ReplayedAudit(replayed_audit()) if replayed() is not None else AuditRun(params)
+
+
+def replayed_audit() -> Path:
+    """The audit to replay: in the folder ``audit`` beside the record that HWDIAG_REPLAY names."""
+    from hwdiag.workbook import replay_path
+
+    path = replay_path()
+    return (path if path.is_dir() else path.parent) / "audit" / FILE

@@ -15,6 +15,7 @@ from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.findings import consult, worst_first
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
+from hwdiag.emit.comfyui import render_comfyui
 from hwdiag.emit.launch_script import render_launch_script, script_path
 from hwdiag.emit.settings import File, settings_files
 from hwdiag.estimate.ceilings import ceilings
@@ -160,6 +161,8 @@ class Run:
         files = [File(path=script_path(r), text=self._script(r), what=r.title, executable=True) for r in wanted]
         if self.record.audit is not None and self.record.host.is_here:
             files += settings_files(self.record.audit, self.record.host, made_at=self.started_at)
+        if self.profile.comfyui is not None and files:
+            files += self._comfyui(Path(self.profile.comfyui).expanduser().absolute())
         return self._learn(files=tuple(write_file(self.folder, f) for f in files))
 
     def finish(self) -> Record:
@@ -183,6 +186,14 @@ class Run:
     def _learn(self, **facts: object) -> Record:
         self.record = self.record.model_copy(update=facts)
         return self.record
+
+    def _comfyui(self, folder: Path) -> list[File]:
+        launch = str((self.folder / "scripts" / "launch.sh").absolute())
+        texts = render_comfyui(self.record.host, str(folder), self.python, launch, made_at=self.started_at)
+        return [
+            File(path=f"scripts/{name}", text=text, what="Start ComfyUI", executable=name.endswith(".sh"))
+            for name, text in texts.items()
+        ]
 
     def _script(self, recommendation: Recommendation) -> str:
         launch = next((x for x in self.record.launches if x.name == recommendation.launch), DEFAULT)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hwdiag.advise.audit import Row
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.advise.knobs.model import Persistence
-from hwdiag.emit.scripts import GPU, PERSIST, SYSTEM, Step, render, steps
+from hwdiag.emit.scripts import GPU, PERSIST, SYSTEM, Place, Step, render, steps
 from hwdiag.host.model import Host
 from hwdiag.model import Value
 
@@ -41,6 +41,8 @@ class Disk(Value):
     """What a udev rule sets of one disk: ``queue/scheduler=none``, in this order."""
 
     name: str
+    sectors: int
+    model: str
     rules: tuple[str, ...]
 
 
@@ -62,7 +64,7 @@ class PersistentFile(Value):
 
 def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, str], *, made_at: str) -> dict[str, str]:
     """``make_persistent.sh`` by its name, where something that is chosen would be gone after a reboot."""
-    found = steps(rows, persistent=True)
+    found = steps(rows, host, persistent=True)
     files, units = persistent_files(found, scripts)
     if not files:
         return {}
@@ -142,9 +144,15 @@ def limit(name: str, wanted: str) -> str:
 
 def rules(found: tuple[Step, ...]) -> tuple[Disk, ...]:
     """What is set of each disk, in the order of the steps: a scheduler before the queue's length that it resets."""
-    by_disk: dict[str, list[str]] = {}
-    for step in found:
-        for place in step.places:
-            _, _, _, disk, *rest = place.name.split("/")
-            by_disk.setdefault(disk, []).append(f"{'/'.join(rest)}={place.wanted}")
-    return tuple(Disk(name=disk, rules=tuple(values)) for disk, values in by_disk.items())
+    by_disk: dict[str, list[Place]] = {}
+    for place in (p for step in found for p in step.places if p.disk):
+        by_disk.setdefault(place.disk or "", []).append(place)
+    return tuple(
+        Disk(
+            name=name,
+            sectors=places[0].sectors,
+            model=places[0].model,
+            rules=tuple(f"{p.name.removeprefix(f'/sys/block/{name}/')}={p.wanted}" for p in places),
+        )
+        for name, places in by_disk.items()
+    )

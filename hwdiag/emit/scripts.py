@@ -11,7 +11,7 @@ from hwdiag.advise.knobs import BY_ID, KNOBS
 from hwdiag.advise.knobs.model import Knob
 from hwdiag.emit.launch_script import identity, templates
 from hwdiag.host.model import Host
-from hwdiag.host.settings import Files
+from hwdiag.host.settings import Files, normal
 from hwdiag.model import Value
 
 GPU, SYSTEM, PERSIST = "gpu_optimize", "system_optimize", "make_persistent"
@@ -32,6 +32,10 @@ class Place(Value):
     wanted: str = ""
     sides: tuple[Place, ...] = ()
     """What the kernel changes along with it."""
+    disk: str | None = None
+    """The disk that it is about, with what tells it from another of the same name."""
+    sectors: int = 0
+    model: str = ""
 
 
 class Step(Value):
@@ -59,16 +63,18 @@ class Step(Value):
     @property
     def kinds(self) -> set[str]:
         found = {p.kind for p in self.places} | {s.kind for p in self.places for s in p.sides}
-        return found | ({"latency"} if self.latency else set())
+        return (
+            found | ({"latency"} if self.latency else set()) | ({"disk"} if any(p.disk for p in self.places) else set())
+        )
 
 
-def steps(rows: Iterable[Row], *, persistent: bool = False) -> tuple[Step, ...]:
+def steps(rows: Iterable[Row], host: Host, *, persistent: bool = False) -> tuple[Step, ...]:
     """What to set, each after those that it depends on; with ``persistent``, also what can only be kept for later."""
     by_knob: dict[str, list[Row]] = {}
     for row in rows:
         if row.chosen and row.wanted is not None and row.knob in BY_ID:
             by_knob.setdefault(row.knob, []).append(row)
-    found = (step(BY_ID[id_], by_knob[id_]) for id_ in ordered(by_knob))
+    found = (step(BY_ID[id_], by_knob[id_], host) for id_ in ordered(by_knob))
     return tuple(s for s in found if s.glob or any(persistent or p.kind != "limit" for p in s.places))
 
 
@@ -83,7 +89,7 @@ def ordered(chosen: Iterable[str]) -> list[str]:
     return done
 
 
-def step(knob: Knob, rows: list[Row]) -> Step:
+def step(knob: Knob, rows: list[Row], host: Host) -> Step:
     """One entry's part of a script."""
     values = {r.wanted for r in rows}
     number = sum(len(r.where) for r in rows)
@@ -98,7 +104,7 @@ def step(knob: Knob, rows: list[Row]) -> Step:
         known=knob.known,
         risk=knob.risk or "none known",
         link=knob.link,
-        places=() if glob else tuple(p for r in rows for w in r.where for p in places(knob, w, r.wanted or "")),
+        places=() if glob else tuple(p for r in rows for w in r.where for p in places(knob, w, r.wanted or "", host)),
         glob=glob,
         wanted=rows[0].wanted or "",
         latency=latency if glob else None,
@@ -107,14 +113,14 @@ def step(knob: Knob, rows: list[Row]) -> Step:
     )
 
 
-def places(knob: Knob, where: str, wanted: str) -> Iterator[Place]:
+def places(knob: Knob, where: str, wanted: str, host: Host) -> Iterator[Place]:
     """A place of the audit in the words of the script; none where its name is not one that a device can have."""
     kind, _, rest = where.partition(" ")
     if where.startswith("/"):
         if all(part not in ("", ".", "..") for part in where[1:].split("/")) and where.isprintable():
             folder = where.rpartition("/")[0]
             sides = tuple(Place(kind="file", name=f"{folder}/{name}") for name in knob.disturbs)
-            yield Place(kind="file", name=where, wanted=wanted, sides=sides)
+            yield Place(kind="file", name=where, wanted=wanted, sides=sides, **identity_of_disk(where, host))
     elif kind == "gpu":
         id_, _, field = rest.rpartition(" ")
         if DEVICE.fullmatch(id_):
@@ -129,9 +135,18 @@ def places(knob: Knob, where: str, wanted: str) -> Iterator[Place]:
         yield Place(kind="pool", name=rest, wanted=wanted)
 
 
+def identity_of_disk(where: str, host: Host) -> dict[str, object]:
+    """What tells the disk of this file from another that may have its name after the next boot."""
+    match = re.match("/sys/block/([^/]+)/", where)
+    disk = next((d for d in host.disks if match and d.name == match[1]), None)
+    if disk is None:
+        return {}
+    return {"disk": disk.name, "sectors": (disk.size_bytes or 0) // 512, "model": normal(disk.model or "")}
+
+
 def render_settings(rows: Iterable[Row], host: Host, *, made_at: str) -> dict[str, str]:
     """``gpu_optimize.sh`` and ``system_optimize.sh``, as far as something is chosen for them, by their names."""
-    found = steps(rows)
+    found = steps(rows, host)
     texts = {}
     for name, script in ((GPU, "gpu"), (SYSTEM, "system")):
         mine = [s for s in found if BY_ID[s.knob].script == script]

@@ -56,7 +56,7 @@ def _row(row: Row) -> tuple[str, ...]:
     elif row.wanted is None:
         wanted = STATES[row.state]
     else:
-        wanted = row.wanted if row.state != "as wanted" else "as wanted"
+        wanted = f"{row.wanted}, if chosen" if row.state != "as wanted" else "as wanted"
     why = f"{row.objection}. {row.why}" if row.objection else row.why
     of = join_few(row.targets, 4) if len(row.targets) <= 4 else plural(len(row.targets), "place")
     return (row.knob, of, row.now if row.now is not None else UNKNOWN, wanted, why, row.evidence, row.risk or "none")

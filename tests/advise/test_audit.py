@@ -250,7 +250,7 @@ def test_values_that_harm_or_do_nothing_become_findings_and_are_never_emitted(tr
     everything = [r.model_copy(update={"chosen": True, "wanted": r.wanted or "1"}) for r in found.rows]
     never = {k.id for k in KNOBS if k.wanted is None}
     assert never.isdisjoint({r.knob for r in found.chosen})
-    assert {s.knob for s in steps(everything)}  # and the emitter takes what it is given
+    assert {s.knob for s in steps(everything, make_host())}  # and the emitter takes what it is given
 
 
 # --- real machines ---------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class FakeHost:
 
     def __init__(self, folder: Path, files: Mapping[str, str], gpus: Mapping[str, Mapping[str, str]]) -> None:
         self.folder = folder
-        for name in ("dev", "tmp", "var/lib", "etc", "local", "proc", "sys", "scripts", "gpus"):
+        for name in ("dev", "tmp", "var/lib", "etc", "local", "lib-local", "proc", "sys", "scripts", "gpus"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "dev/null").touch()
         for path, text in files.items():
@@ -156,6 +156,7 @@ class FakeHost:
                 steps.append(f"mkdir -p {part}; mount --rbind /{part} {part}; mount -o remount,bind,ro {part}")
         steps += [
             "mount --bind local usr/local/bin",
+            "mount --bind lib-local usr/local/lib",
             "mount --bind /dev/null dev/null",
             before,
             'exec chroot . /usr/bin/env ${BASH_FILE:+BASH_ENV="$BASH_FILE"} /bin/bash "$@"',

@@ -50,7 +50,9 @@ def python() -> str:
 def emit(root: Root, host: Host, *knobs: str) -> tuple[Audit, dict[str, str]]:
     """The audit with a choice, and the texts of all scripts that follow from it."""
     found = audit(root, host, knobs=knobs)
-    return found, {f.path.rpartition("/")[2]: f.text for f in settings_files(found, host, made_at="2026-11-20T10:00:00Z")}
+    return found, {
+        f.path.rpartition("/")[2]: f.text for f in settings_files(found, host, made_at="2026-11-20T10:00:00Z")
+    }
 
 
 def copy_script(guest: Guest, text: str, there: str, folder: Path) -> str:

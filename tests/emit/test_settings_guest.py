@@ -1,4 +1,4 @@
-"""The scripts against a real kernel, in a throw-away guest: nothing is left different, and nothing is said that is not so."""
+"""The scripts against a real kernel, in a throw-away guest: nothing is left different, and nothing untrue is said."""
 
 from __future__ import annotations
 
@@ -81,10 +81,15 @@ def test_what_the_kernel_clamps_or_refuses_is_reported_as_that(guest: Guest, kno
 
 def test_killed_at_steps_of_apply_and_undone(guest: Guest, known: Known, tmp_path: Path) -> None:
     """At every write to a setting, and at steps between."""
-    _, path = script(guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=always")
+    _, path = script(
+        guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=always"
+    )
     before = state(guest)
     at_writes = "case $BASH_COMMAND in put_file*) ((n++ == {})) && kill -KILL $$ ;; esac"
-    for trap in (*(at_writes.format(n) for n in range(0, 14, 3)), *(f"((n++ == {n})) && kill -KILL $$" for n in (200, 400))):
+    for trap in (
+        *(at_writes.format(n) for n in range(0, 14, 3)),
+        *(f"((n++ == {n})) && kill -KILL $$" for n in (200, 400)),
+    ):
         (tmp_path / "env").write_text(f"set -T; n=0; trap '{trap}' DEBUG\n")
         guest.copy_in(tmp_path / "env", "/root/env")
         assert guest.run(f"BASH_ENV=/root/env {path} apply").status == 137, trap

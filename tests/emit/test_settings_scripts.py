@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hwdiag.advise.audit import audit
+from hwdiag.emit.comfyui import names, render_comfyui, unit_word
 from hwdiag.emit.scripts import render_settings
+from hwdiag.emit.settings import settings_files
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from tests.emit.fake_host import BOOT, FakeHost, memory_folder, require_namespaces, settings_tree
@@ -188,6 +192,17 @@ def test_diff_shows_and_changes_nothing(fake: FakeHost) -> None:
     assert (fake.run("s", text, "diff").returncode, fake.run("s", text, "diff").stdout) == (0, "")
 
 
+def test_another_disk_of_the_same_name_is_left_alone(fake: FakeHost) -> None:
+    text = scripts(fake, "io.scheduler=kyber")["system_optimize.sh"]
+    fake.write("/sys/block/sda/size", "976773168\n")
+    done = fake.run("s", text, "apply")
+    assert done.returncode == 1
+    assert "sda is another disk than when this was made: left alone" in done.stderr
+    assert fake.read("/sys/block/sda/queue/scheduler").startswith("none [mq-deadline]")
+    assert fake.read("/sys/block/nvme0n1/queue/scheduler") == "kyber"
+    assert re.search("io.scheduler .*/sda/.* unsupported", done.stdout)
+
+
 def test_only_some_of_them(fake: FakeHost) -> None:
     text = scripts(fake, "vm.swappiness", "vm.thp")["system_optimize.sh"]
     assert fake.run("s", text, "apply", "--only", "vm.thp").returncode == 0
@@ -343,8 +358,10 @@ def test_usage(fake: FakeHost, args: tuple[str, ...], message: str) -> None:
 
 @pytest.fixture
 def evil_names() -> Callable[[int], str]:
-    parts = ["$(touch /pwned)", "`touch /pwned`", "'", '"', "\n", "../", "-rf ", ";touch /pwned;", "|", "%0A", "\\", "\t",
-             "*", "~", "\u202e", "]=1;touch /pwned;x[", "a", " ", "&", "#", "\x1b[31m", "{{ 7*7 }}", "USAGE", "é"]  # fmt: skip
+    parts = (
+        *("$(touch /pwned)", "`touch /pwned`", "'", '"', "\n", "../", "-rf ", ";touch /pwned;", "|", "%0A", "\\", "\t"),
+        *("*", "~", "\u202e", "]=1;touch /pwned;x[", "a", " ", "&", "#", "\x1b[31m", "{{ 7*7 }}", "USAGE", "é"),
+    )
 
     def make(n: int) -> str:
         return "".join(parts[(n * p + p * p) % len(parts)] for p in (3, 5, 7, 11)[: 1 + n % 4])
@@ -384,3 +401,197 @@ def test_hostile_names_are_data(fake: FakeHost, evil_names: Callable[[int], str]
                 assert "\x1b" not in done.stdout
                 assert "syntax error" not in done.stderr, text
         assert changes(before, fake.everything()) == {}, (host_name, gpu, disk, mount)
+
+
+# --- persistence -----------------------------------------------------------------------------------------------------
+
+SYSTEMCTL = r"""#!/bin/bash
+# Stands in for systemctl: a unit is enabled where there is a link to it.
+args=(); for a; do case $a in -q | --) ;; *) args+=("$a") ;; esac; done
+link=/etc/systemd/system/multi-user.target.wants/${args[1]-}
+case ${args[0]} in
+  daemon-reload) ;;
+  is-enabled) if [ -L "$link" ]; then echo enabled; else echo disabled; exit 1; fi ;;
+  enable)
+    [ -e "/etc/systemd/system/${args[1]}" ] || exit 1
+    mkdir -p "${link%/*}"; ln -sf "/etc/systemd/system/${args[1]}" "$link"
+    ;;
+  disable) rm -f "$link"; rmdir "${link%/*}" 2>/dev/null || true ;;
+esac
+"""
+UDEVADM = r"""#!/bin/bash
+case $* in
+  *--name=/dev/sda*) printf 'DEVNAME=/dev/sda\nID_SERIAL=%s\nID_PATH=pci-0000:00:1f.2-ata-1\n' "$(cat /serial)" ;;
+  *--name=/dev/nvme0n1*) printf 'DEVNAME=/dev/nvme0n1\nID_SERIAL=Samsung_SSD_980_S64ANS0T\n' ;;
+esac
+"""
+KEPT = ("vm.swappiness", "vm.thp", "zfs.prefetch_disable", "limits.nofile", "io.scheduler=kyber", "io.nr_requests=128",
+        "cpu.governor", "gpu.persistence", "net.tcp_rmem")  # fmt: skip
+
+
+def everything_of(fake: FakeHost, *knobs: str) -> dict[str, str]:
+    """Every emitted file by its name, with the stand-ins for systemctl and udevadm put into the host."""
+    fake.write("/proc/self/limits", "Limit Soft Hard Units\nMax open files            1024    4096    files\n")
+    fake.write("/serial", "WDC_WD40EFRX-68N32N0_WD-WCC7K0\n")
+    for name, text in (("systemctl", SYSTEMCTL), ("udevadm", UDEVADM)):
+        fake.write(f"/local/{name}", text)
+        (fake.folder / "local" / name).chmod(0o755)
+    host = fake.host(FakeNvml([NVML]))
+    found = audit(Root.directory(fake.folder), host, knobs=knobs)
+    host = host.model_copy(update={"system": here(host)})
+    files = settings_files(found, host, made_at="2026-11-20T10:00:00Z")
+    texts = {f.path.removeprefix("scripts/"): f.text for f in files}
+    for name in ("system_optimize.sh", "gpu_optimize.sh"):
+        if name in texts:
+            fake.write(f"/scripts/{name}", texts[name])
+    return texts
+
+
+def test_install_writes_each_setting_by_its_means_and_uninstall_leaves_nothing(fake: FakeHost) -> None:
+    text = everything_of(fake, *KEPT)["make_persistent.sh"]
+    before = fake.everything()
+    assert fake.run("p", text, "status").returncode == 1
+    assert changes(before, fake.everything()) == {}
+    done = fake.run("p", text, "install")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "vm.swappiness = 10\nnet.ipv4.tcp_rmem = 4096 131072 33554432" in fake.read(
+        "/etc/sysctl.d/99-zz-hwdiag.conf"
+    )
+    assert fake.read("/etc/tmpfiles.d/hwdiag.conf").endswith(
+        "w! /sys/kernel/mm/transparent_hugepage/enabled - - - - madvise"
+    )
+    assert fake.read("/etc/modprobe.d/hwdiag-zfs.conf").endswith("options zfs zfs_prefetch_disable=0")
+    assert fake.read("/etc/security/limits.d/99-hwdiag.conf").endswith("* soft nofile 65536\nroot soft nofile 65536")
+    rules = fake.read("/etc/udev/rules.d/99-hwdiag.rules").splitlines()
+    assert rules[2] == (
+        'ACTION=="add|change", SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", '
+        'ENV{ID_SERIAL}=="WDC_WD40EFRX-68N32N0_WD-WCC7K0", ATTR{queue/scheduler}="kyber", ATTR{queue/nr_requests}="128"'
+    )
+    unit = fake.read("/etc/systemd/system/hwdiag-gpu.service")
+    assert "After=nvidia-persistenced.service\nConditionPathExists=/dev/nvidiactl" in unit
+    assert "apply --only gpu.persistence" in unit
+    assert "apply --only cpu.governor\n" in fake.read("/etc/systemd/system/hwdiag-system.service")
+    assert os.access(fake.folder / "lib-local/hwdiag/system_optimize.sh", os.X_OK)
+    status = fake.run("p", text, "status")
+    assert status.returncode == 0, status.stdout
+    assert fake.run("p", text, "install").returncode == 0  # again, over its own files
+    gone = fake.run("p", text, "uninstall")
+    assert gone.returncode == 0, gone.stdout
+    assert changes(before, fake.everything()) == {}
+    assert not list(fake.folder.rglob("*.wants"))
+    assert fake.run("p", text, "uninstall").stdout == "nothing is installed\n"
+
+
+def test_files_of_somebody_else_are_neither_overwritten_nor_removed(fake: FakeHost) -> None:
+    text = everything_of(fake, "vm.swappiness", "zfs.prefetch_disable")["make_persistent.sh"]
+    fake.write("/etc/modprobe.d/hwdiag-zfs.conf", "options zfs zfs_arc_max=1\n")
+    before = fake.everything()
+    done = fake.run("p", text, "install")
+    assert done.returncode == 1
+    assert re.search("hwdiag-zfs.conf +belongs to somebody else: left alone", done.stdout)
+    with (fake.folder / "etc/sysctl.d/99-zz-hwdiag.conf").open("a") as file:
+        file.write("vm.swappiness = 1\n")
+    assert re.search("99-zz-hwdiag.conf +drifted", fake.run("p", text, "status").stdout)
+    assert "changed since by somebody: left alone" in fake.run("p", text, "uninstall").stdout
+    changed = changes(before, fake.everything())
+    assert list(changed) == ["/etc/sysctl.d/99-zz-hwdiag.conf"]
+
+
+def test_a_later_file_overrides(fake: FakeHost) -> None:
+    text = everything_of(fake, "vm.swappiness")["make_persistent.sh"]
+    fake.run("p", text, "install")
+    fake.write("/etc/sysctl.d/99-zzz-mine.conf", "vm/swappiness=60\n")
+    done = fake.run("p", text, "status")
+    assert done.returncode == 1
+    assert "overridden by /etc/sysctl.d/99-zzz-mine.conf" in done.stdout
+    fake.write("/etc/sysctl.d/99-zzz-mine.conf", "vm/swappiness=10\n")
+    assert fake.run("p", text, "status").returncode == 0
+
+
+@pytest.mark.parametrize("serial", ['x"; RUN+="/bin/touch /pwned', "*", "$(touch /pwned)", "a b", "`id`", ""])
+def test_a_hostile_serial_number_never_reaches_a_rule(fake: FakeHost, serial: str) -> None:
+    text = everything_of(fake, "io.scheduler=kyber")["make_persistent.sh"]
+    fake.write("/serial", f"{serial}\n")
+    fake.run("p", text, "install")
+    rules = fake.read("/etc/udev/rules.d/99-hwdiag.rules")
+    assert 'ENV{ID_PATH}=="pci-0000:00:1f.2-ata-1", ATTR{queue/scheduler}="kyber"' in rules
+    assert "RUN" not in rules
+    assert not (fake.folder / "pwned").exists()
+
+
+def test_install_is_killed_at_every_step_and_uninstalled(fake: FakeHost) -> None:
+    text = everything_of(fake, "vm.swappiness", "vm.thp", "cpu.governor")["make_persistent.sh"]
+    before = fake.everything()
+    killed = 0
+    for step in range(30, 2000, 5):
+        trap = f"set -T; n=0; trap '((n++ == {step})) && kill -KILL $$' DEBUG"
+        if fake.run("p", text, "install", bash_env=trap).returncode == 0:
+            break
+        killed += 1
+        gone = fake.run("p", text, "uninstall")
+        assert gone.returncode == 0, (step, gone.stdout, gone.stderr)
+        assert changes(before, fake.everything()) == {}, step
+    assert killed > 20
+
+
+def test_only_the_script_that_was_emitted_with_it_is_installed(fake: FakeHost) -> None:
+    text = everything_of(fake, "cpu.governor")["make_persistent.sh"]
+    fake.write("/scripts/system_optimize.sh", "#!/bin/bash\ntouch /pwned\n")
+    done = fake.run("p", text, "install")
+    assert done.returncode == 1
+    assert "could not be made" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("knobs", [KEPT, ("vm.swappiness",), ("io.scheduler=kyber",), ("gpu.persistence",)])
+def test_make_persistent_passes_shellcheck(fake: FakeHost, tmp_path: Path, knobs: tuple[str, ...]) -> None:
+    (tmp_path / "p.sh").write_text(everything_of(fake, *knobs)["make_persistent.sh"])
+    done = subprocess.run(["shellcheck", tmp_path / "p.sh"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# --- the siblings ----------------------------------------------------------------------------------------------------
+
+
+def test_the_tuned_profile_holds_the_same(fake: FakeHost) -> None:
+    profile = everything_of(fake, *KEPT)["tuned/hwdiag/tuned.conf"]
+    read = configparser.ConfigParser(interpolation=None, delimiters="=")
+    read.optionxform = str  # type: ignore[assignment,method-assign]
+    read.read_string(profile)
+    assert dict(read["sysctl"]) == {"vm.swappiness": "10", "net.ipv4.tcp_rmem": "4096 131072 33554432"}
+    files = dict(read["sysfs"])
+    assert files["/sys/devices/system/cpu/cpufreq/policy*/scaling_governor"] == "performance"
+    order = list(files)
+    assert order.index("/sys/block/sda/queue/scheduler") < order.index("/sys/block/sda/queue/nr_requests")
+
+
+def test_ways_to_start_comfyui(fake: FakeHost, tmp_path: Path) -> None:
+    folder = tmp_path / "Comfy UI's"
+    folder.mkdir()
+    (folder / "main.py").write_text("import sys; print(sys.argv[1:])")
+    launch = tmp_path / "launch.sh"
+    launch.write_text('#!/bin/sh\nshift\necho launched; exec "$@"\n')
+    launch.chmod(0o755)
+    texts = render_comfyui(fake.host(), str(folder), sys.executable, str(launch), made_at="2026-11-20T10:00:00Z")
+    for name, said in (
+        ("comfyui-optimized.sh", "launched\n['--cpu', '--port', '8189']\n"),
+        ("comfyui-conservative.sh", "['--cpu', '--disable-all-custom-nodes', '--port', '8189']\n"),
+    ):
+        (tmp_path / name).write_text(texts[name])
+        done = subprocess.run(["bash", tmp_path / name, "--port", "8189"], capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (said, "")
+        assert "#   TORCH_DISABLE_AVX2: Nothing reads it" in texts[name]
+        lines = [line for line in texts[name].splitlines() if not line.startswith("#")]
+        assert not any("0.0.0.0" in line or "fp16" in line or "TORCH_" in line for line in lines)
+        if shutil.which("shellcheck"):
+            checked = subprocess.run(["shellcheck", tmp_path / name], capture_output=True, text=True)
+            assert checked.returncode == 0, checked.stdout
+    assert (
+        f'ExecStart="{launch}" -- "{sys.executable}" "main.py" "--cpu"'.replace('"main.py"', "main.py")
+        in texts["comfyui.service"]
+    )
+
+
+def test_names_in_a_unit_are_words() -> None:
+    assert unit_word('/a b/$x/%h/"q"\\\n') == r'"/a b/$$x/%%h/\"q\"\\\x0a"'
+    assert names("A|(B|C)_X(1|2)|D") == ["A", "B_X1", "B_X2", "C_X1", "C_X2", "D"]
