@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from hwdiag.advise.audit import Audit, audit
@@ -15,7 +16,7 @@ from tests.vm.guest import Guest
 DUMP = r"""
 find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
   /sys/kernel/mm/transparent_hugepage /sys/devices/system/cpu /sys/module/zfs/parameters -type f -readable 2>/dev/null |
-  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)' |
+  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)' |
   sort | xargs -d '\n' grep -sH '' --
 cut -d' ' -f5,6 /proc/self/mountinfo | sed 's/^/mount /'
 systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
@@ -33,18 +34,12 @@ def state(guest: Guest) -> set[str]:
 
 def read_guest(guest: Guest, folder: Path) -> tuple[Root, Host]:
     """The guest as a snapshot that it made of itself."""
-    made = guest.run(f"cd /tmp && PYTHONPATH={ROOT} {python()} -m hwdiag snapshot --with-names guest.tar.gz")
+    made = guest.run(f"cd /tmp && PYTHONPATH={ROOT} {sys.executable} -m hwdiag snapshot --with-names guest.tar.gz")
     assert made.status == 0, made.stderr
     guest.copy_out("/tmp/guest.tar.gz", folder / "guest.tar.gz")
     guest.run("rm -f /tmp/guest.tar.gz")
     root = Root.open(folder / "guest.tar.gz")
     return root, read_host(root)
-
-
-def python() -> str:
-    import sys
-
-    return sys.executable
 
 
 def emit(root: Root, host: Host, *knobs: str) -> tuple[Audit, dict[str, str]]:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Keeps settings of vm over a reboot, chosen with hwdiag 0.1.0 (2026-11-20T17:14:54Z).
+# Keeps settings of vm over a reboot, chosen with hwdiag 0.1.0 (2026-11-20T17:33:17Z).
 # It writes files of its own names only, and enables its own units; uninstall removes exactly those. What is set now is
 # not changed: that is for system_optimize.sh and gpu_optimize.sh, which must lie beside this file where units need them.
 # shellcheck disable=SC2016,SC2317,SC2329
@@ -36,7 +36,7 @@ HWDIAG_END
 
 file_etc_udev_rules_d_99_hwdiag_rules() {
   echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'
-  rule vda queue/scheduler=none || return 1
+  rule vda 536870912 '' queue/scheduler=none || return 1
 }
 
 FILES=(
@@ -45,15 +45,20 @@ FILES=(
 )
 UNITS=()
 
-# rule DISK ATTRIBUTE=VALUE...: a udev rule for this disk, by what tells it from others
+# rule DISK SECTORS MODEL ATTRIBUTE=VALUE...: a udev rule for this disk, by what tells it from others
 rule() {
-  local disk=$1 property value='' key='' rules=''
-  shift
+  local disk=$1 sectors='' model='' property value='' key='' rules=''
+  { read -r sectors <"/sys/block/$disk/size"; read -r model <"/sys/block/$disk/device/model"; } 2>/dev/null
+  if [ "$sectors" != "$2" ] || [ "$model" != "$3" ]; then
+    warn "$disk is another disk than when this was made"
+    return 1
+  fi
+  shift 3
   for key in ID_SERIAL ID_PATH; do
     value=
     while IFS= read -r property; do
       case $property in "$key="*) value=${property#*=} ;; esac
-    done < <(udevadm info --query=property --name="/dev/$disk" 2>/dev/null)
+    done <<<"$(udevadm info --query=property --name="/dev/$disk" 2>/dev/null)"
     if [[ $value =~ ^[A-Za-z0-9._:@/+-]+$ ]]; then break; fi
     value=
   done
@@ -190,7 +195,7 @@ status() {
     elif [ ! -r "$path" ]; then
       state=denied
       if [ "$worst" -eq 0 ]; then worst=2; fi
-    elif [ "$("$function" 2>/dev/null)" != "$(cat "$path")" ]; then
+    elif ! is_ours "$path" && [ "$("$function" 2>/dev/null)" != "$(cat "$path")" ]; then
       state=drifted worst=1
     elif overriding "$path"; then
       state="overridden by $FILE" worst=1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Settings of vm, chosen with hwdiag 0.1.0 (2026-11-20T17:14:54Z).
+# Settings of vm, chosen with hwdiag 0.1.0 (2026-11-20T17:33:17Z).
 # It sets them, shows how they are, and takes them back to exactly what they were. Nothing but bash and coreutils is
 # needed. A setting counts as set only when it reads back as asked for.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
@@ -34,6 +34,7 @@ USAGE
 # --- the settings: one function each --------------------------------------------------------------------------------
 # setting KIND PLACE VALUE   what is wanted
 # side KIND PLACE            what the kernel changes along with it: saved and restored too
+# disk NAME SECTORS MODEL    whether it is still the disk that was meant: names change from boot to boot
 
 # How readily the kernel swaps programs out instead of dropping file cache (0 to 200).
 # Chosen because: you chose it.
@@ -50,9 +51,10 @@ knob_vm_swappiness() {
 # Risk: Changing it resets nr_requests.
 # Source: https://docs.kernel.org/admin-guide/abi-stable.html#abi-sys-block-disk-queue-scheduler
 knob_io_scheduler() {
-  setting file /sys/block/vda/queue/scheduler none
-  side file /sys/block/vda/queue/nr_requests
-  side file /sys/block/vda/queue/wbt_lat_usec
+  disk vda 536870912 ''
+  setting "$DISK" /sys/block/vda/queue/scheduler none
+  side "$DISK" /sys/block/vda/queue/nr_requests
+  side "$DISK" /sys/block/vda/queue/wbt_lat_usec
 }
 
 # How many packets may wait for a CPU.
@@ -85,6 +87,22 @@ get_file() {
   line=${line//$'\t'/ }
   VALUE=${line%"${line##*[! ]}"}
 }
+
+declare -A DISKS=()
+disk() {
+  local sectors='' model=''
+  DISK=${DISKS[$1]-}
+  if [ -n "$DISK" ]; then return; fi
+  if get_file "/sys/block/$1/size"; then sectors=$VALUE; fi
+  if get_file "/sys/block/$1/device/model"; then model=$VALUE; fi
+  DISK='file'
+  if [ "$sectors" != "$2" ] || [ "$model" != "$3" ]; then
+    warn "$1 is another disk than when this was made: left alone"
+    DISK='other'
+  fi
+  DISKS[$1]=$DISK
+}
+get_other() { return 1; }
 
 put_file() { { printf '%s\n' "$2" >"$1"; } 2>/dev/null; }
 
