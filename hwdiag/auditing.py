@@ -43,7 +43,7 @@ class AuditParams(Value):
     role: Role = Field("headless", description="what else the host does - desktop, headless or shared")
     knobs: tuple[str, ...] = Field(
         (),
-        description="settings to write scripts for - names, groups, names with a value; None takes what a symptom asks for",
+        description="settings to write scripts for - names, groups, names with a value; None leaves it to symptoms",
     )
     models: str | None = Field(None, description="folder that models are loaded from, to see how fast it is read")
     watch: float = Field(2.0, ge=0, le=600, description="seconds to watch the machine, best while it works")
