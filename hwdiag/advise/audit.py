@@ -187,7 +187,7 @@ def gathered(knob: Knob, cases: Iterable[Case], asked: bool) -> Iterator[Row]:
 def judged(knob: Knob, case: Case, asked: bool) -> Row:
     """One entry in one place."""
     now = case.setting.now
-    wanted = knob.wanted(case) if knob.wanted is not None and (now is not None or knob.id == "gpu.clock_lock") else None
+    wanted = knob.wanted(case) if knob.wanted is not None and now is not None else None
     objection = (knob.objection(case) if knob.objection is not None and now is not None else None) or ""
     spoken = knob.speaks(case) if knob.speaks is not None and wanted is not None and wanted != now else None
     readable = now is not None

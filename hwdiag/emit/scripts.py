@@ -62,10 +62,10 @@ class Step(Value):
 
     @property
     def kinds(self) -> set[str]:
+        """What the script must be able to read and write, and to tell."""
         found = {p.kind for p in self.places} | {s.kind for p in self.places for s in p.sides}
-        return (
-            found | ({"latency"} if self.latency else set()) | ({"disk"} if any(p.disk for p in self.places) else set())
-        )
+        found |= {"latency"} if self.latency else set()
+        return found | ({"disk"} if any(p.disk for p in self.places) else set())
 
 
 def steps(rows: Iterable[Row], host: Host, *, persistent: bool = False) -> tuple[Step, ...]:
@@ -93,10 +93,10 @@ def step(knob: Knob, rows: list[Row], host: Host) -> Step:
     """One entry's part of a script."""
     values = {r.wanted for r in rows}
     number = sum(len(r.where) for r in rows)
-    glob = knob.source.path if isinstance(knob.source, Files) and len(values) == 1 and number > FEW else None
+    # Disks are set by name, since not every one was looked at.
+    alike = isinstance(knob.source, Files) and not knob.source.of_disks and len(values) == 1 and number > FEW
+    glob = knob.source.path if alike and isinstance(knob.source, Files) else None
     latency = rows[0].asked if knob.id == "cpu.idle_latency" else None
-    if glob and knob.source.of_disks:  # type: ignore[union-attr]
-        glob = None  # by name: not every disk was looked at
     return Step(
         knob=knob.id,
         what=knob.what,

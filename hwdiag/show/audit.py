@@ -69,13 +69,19 @@ def chosen(audit: Audit) -> Section:
             "Nothing: no symptom or measurement here speaks for a change. The parameter knobs chooses what you want.",
             (),
         )
+    table = chosen_table(audit)
+    names = listed(dict.fromkeys(r.knob for r in audit.chosen))
+    return Section(f"{plural(len(table.rows), 'change')}: {names}.", (table,))
+
+
+def chosen_table(audit: Audit) -> Table:
+    """What the scripts set, and why."""
     rows = tuple(
         (r.knob, join_few(r.where, 4), r.now if r.now is not None else UNKNOWN, r.wanted or "", r.why, r.risk, link(r))
         for r in audit.chosen
     )
     header = ("Setting", "Where", "Now", "Will be", "Chosen because", "Risk", "Source")
-    verdict = f"{plural(len(rows), 'change')}: {listed(dict.fromkeys(r.knob for r in audit.chosen))}."
-    return Section(verdict, (Table("What the scripts set", header, rows),))
+    return Table("What the scripts set", header, rows)
 
 
 def link(row: Row) -> str:

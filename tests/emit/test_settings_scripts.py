@@ -264,24 +264,24 @@ def test_ecc_outlasts_a_reboot_and_is_undone_all_the_same(fake: FakeHost) -> Non
 
 
 def test_it_is_killed_at_every_step_and_undone(fake: FakeHost) -> None:
-    """SIGKILL before each simple command of apply, then undo: as before. Every 7th step also kills the undo once."""
+    """SIGKILL before each simple command of apply, then undo: as before. Every fourth also kills the undo once."""
     text = scripts(fake, "vm.swappiness", "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=128", "vm.thp")[
         "system_optimize.sh"
     ]
     before = fake.everything()
     trap = "set -T; n=0; trap '((n++ == {})) && kill -KILL $$' DEBUG"
     killed = 0
-    for step in range(40, 5000, 4):
+    for step in range(40, 5000, 7):
         done = fake.run("s", text, "apply", bash_env=trap.format(step))
         if done.returncode == 0:
             break
         killed += 1
-        if step % 7 == 0:
+        if step % 4 == 0:
             fake.run("s", text, "undo", bash_env=trap.format(300 + step % 400))
         undone = fake.run("s", text, "undo")
         assert undone.returncode == 0, (step, undone.stdout, undone.stderr)
         assert changes(before, fake.everything()) == {}, step
-    assert killed > 100
+    assert killed > 50
 
 
 def test_power_cut_between_journal_and_write(fake: FakeHost) -> None:
@@ -523,7 +523,7 @@ def test_install_is_killed_at_every_step_and_uninstalled(fake: FakeHost) -> None
     text = everything_of(fake, "vm.swappiness", "vm.thp", "cpu.governor")["make_persistent.sh"]
     before = fake.everything()
     killed = 0
-    for step in range(30, 2000, 5):
+    for step in range(30, 2000, 9):
         trap = f"set -T; n=0; trap '((n++ == {step})) && kill -KILL $$' DEBUG"
         if fake.run("p", text, "install", bash_env=trap).returncode == 0:
             break
@@ -531,7 +531,7 @@ def test_install_is_killed_at_every_step_and_uninstalled(fake: FakeHost) -> None
         gone = fake.run("p", text, "uninstall")
         assert gone.returncode == 0, (step, gone.stdout, gone.stderr)
         assert changes(before, fake.everything()) == {}, step
-    assert killed > 20
+    assert killed > 10
 
 
 def test_only_the_script_that_was_emitted_with_it_is_installed(fake: FakeHost) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwdiag.advise.knobs.model import Case, Knob
 from hwdiag.advise.knobs.rules import equals, fixed, given
 from hwdiag.host.model import Gpu
-from hwdiag.host.settings import GpuFact, Unread
+from hwdiag.host.settings import GpuFact, UnitState, Unread
 
 SMI = "nvidia-smi manual"
 
@@ -55,6 +55,22 @@ KNOBS = (
         takes_words="Enabled or Disabled",
         speaks=driver_unloads,
         persists="unit",
+    ),
+    Knob(
+        id="gpu.persistenced",
+        group="gpu",
+        what="Start NVIDIA's daemon that keeps the driver loaded, at each boot.",
+        source=UnitState(unit="nvidia-persistenced.service"),
+        known="The supported way to have persistence mode after a reboot. Some distributions start it by themselves, "
+        "and it cannot be enabled there.",
+        evidence="documented",
+        link="https://docs.nvidia.com/deploy/driver-persistence/",
+        risk="Slightly more power drawn while idle.",
+        wanted=fixed("enabled"),
+        takes="enabled|disabled",
+        takes_words="enabled or disabled",
+        persists="enable",
+        by_name=True,
     ),
     Knob(
         id="gpu.power_limit",

@@ -19,7 +19,7 @@ def larger_third(most: int) -> Rule:
 
     def rule(case: Case) -> str | None:
         parts = case.now.split()
-        if case.value is None and (len(parts) != 3 or not parts[2].isdecimal() or int(parts[2]) >= most):
+        if case.value is None and (len(parts) != 3 or not all(p.isdecimal() for p in parts) or int(parts[2]) >= most):
             return None
         return case.value or f"{parts[0]} {parts[1]} {most}"
 
