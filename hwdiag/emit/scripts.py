@@ -11,7 +11,7 @@ from hwdiag.advise.knobs import BY_ID, KNOBS
 from hwdiag.advise.knobs.model import Knob
 from hwdiag.emit.launch_script import identity, templates
 from hwdiag.host.model import Host
-from hwdiag.host.settings import Files, normal
+from hwdiag.host.settings import Files
 from hwdiag.model import Value
 
 GPU, SYSTEM, PERSIST = "gpu_optimize", "system_optimize", "make_persistent"
@@ -141,7 +141,7 @@ def identity_of_disk(where: str, host: Host) -> dict[str, object]:
     disk = next((d for d in host.disks if match and d.name == match[1]), None)
     if disk is None:
         return {}
-    return {"disk": disk.name, "sectors": (disk.size_bytes or 0) // 512, "model": normal(disk.model or "")}
+    return {"disk": disk.name, "sectors": (disk.size_bytes or 0) // 512, "model": disk.model or ""}
 
 
 def render_settings(rows: Iterable[Row], host: Host, *, made_at: str) -> dict[str, str]:

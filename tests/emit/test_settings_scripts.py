@@ -193,7 +193,9 @@ def test_diff_shows_and_changes_nothing(fake: FakeHost) -> None:
 
 
 def test_another_disk_of_the_same_name_is_left_alone(fake: FakeHost) -> None:
+    fake.write("/sys/block/sda/device/model", "Samsung  SSD [870]\t   \n")
     text = scripts(fake, "io.scheduler=kyber")["system_optimize.sh"]
+    assert fake.run("s", text, "status").stderr == ""
     fake.write("/sys/block/sda/size", "976773168\n")
     done = fake.run("s", text, "apply")
     assert done.returncode == 1
