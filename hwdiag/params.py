@@ -138,6 +138,9 @@ class Profile(Params):
 
     title: str = Field("", description="one line that says what kind of host this is")
     expect: Expectation = Expectation()
+    comfyui: str | None = Field(
+        None, description="folder of ComfyUI, where the host runs it: start scripts are written"
+    )
 
 
 def load(given: Mapping[str, Any]) -> Profile:
