@@ -1,7 +1,8 @@
 """What hwdiag costs, and how its figures compare with bare programs', as one table: ``make bench``.
 
 Everything compared is run interleaved, in fresh processes; a ratio is the median over blocks with its 95 % bootstrap
-interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out.
+interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out. The search on simulated hosts
+takes a minute or two and has a table of its own.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from benchmarks import simulate
 from hwdiag.host import Root, read_host
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.child import run_child
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Measurement, Workload
 from hwdiag.measure.stats import median_interval
@@ -61,6 +62,7 @@ def main() -> None:
         parts.append(workbook_runs)
     rows = [row for part in tqdm(parts, unit="part") for row in part(host)]
     cpu = f"{host.cpu.model}, {len(host.usable_cpus)} CPUs"
+    simulate.main()
     print(Table(f"hwdiag on {cpu}", ("What", "Target", "Measured", "Reached"), tuple(rows)).to_text())
 
 
@@ -88,12 +90,8 @@ def under(what: str, limit_s: float, times: list[float]) -> Row:
 
 def parent_cost(host: Host) -> Iterator[Row]:  # noqa: ARG001
     """CPU time that the parent uses itself while a child measures."""
-    task = {
-        "device": "cpu", "seed": 1, "check": False, "sample_s": 5.0, "min_samples": 3,
-        "workloads": [gpt2().model_dump(include={"name", "kind", "dtype", "size"})],
-    }  # fmt: skip
     start, used = time.perf_counter(), time.process_time()
-    run_child(DEFAULT, sys.executable, task, timeout_s=120)
+    measurements((gpt2(),))
     share = (time.process_time() - used) / (time.perf_counter() - start)
     yield "parent's share of a core while a child measures", "< 2 %", f"{share:.2%}", yes(share < 0.02)
 
@@ -150,7 +148,7 @@ def matrix_product(_: Host) -> Iterator[Row]:
 def measurements(workloads: tuple[Workload, ...]) -> list[Measurement]:
     """One child's measurements at standard budget. Raises ``RuntimeError`` if one failed."""
     campaign = Campaign(sys.executable, BUDGETS["standard"], seed=time.time_ns() % 2**31, child_timeout_s=120)
-    found = campaign.run(DEFAULT, workloads, "screen", 0)
+    found = campaign.run([DEFAULT], workloads, "screen")
     failed = [m for m in found if not m.outcome.ok]
     if failed:
         raise RuntimeError(failed[0].outcome.detail)
