@@ -35,7 +35,8 @@ def test_the_chosen_launch_is_near_the_best_of_all_and_costs_little() -> None:
     half, most = np.quantile([f.behind for f in found], [0.5, 0.95])
     assert half <= 0.02
     assert most <= 0.05
-    assert min(f.behind for f in found) > -1e-9  # nothing is faster than the best of all
+    # "All" leaves out some places that OMP_PROC_BIND makes, so a choice may be a trifle faster than the best of all.
+    assert min(f.behind for f in found) > -0.01
     assert all(4 * f.measured <= f.exhaustive for f in found)
 
 
