@@ -37,7 +37,8 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
         named += last - first + 1
         if named > 4 * MAX_CPU:  # no kernel writes the same ids again and again
             raise ValueError("not a CPU list: too long")
-        ids.update(i for i in range(first, last + 1) if used is None or group is None or (i - first) % group < used)
+        run = range(first, last + 1)
+        ids.update(run if used is None or group is None else (i for i in run if (i - first) % group < used))
     return tuple(sorted(ids))
 
 

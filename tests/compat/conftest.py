@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import script
+from tests.vm.image import NoGuestError, arm_root
 
 IN_MEMORY = """
 import ctypes, mmap
@@ -80,3 +81,21 @@ def qemu() -> str:
     if path is None:
         pytest.skip("no qemu-user here (Debian: qemu-user)")
     return path
+
+
+@pytest.fixture
+def arm(site: Site) -> Callable[[str], str]:
+    """Makes an interpreter for AArch64 under user-mode emulation of a CPU; skips where one cannot be had."""
+    qemu = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if qemu is None:
+        pytest.skip("no qemu-user here (Debian: qemu-user)")
+    try:
+        root = arm_root()
+    except NoGuestError as error:
+        pytest.skip(str(error))
+
+    def emulated(cpu: str) -> str:
+        line = f'PYTHONPATH={site.folder} exec {qemu} -cpu {cpu} -L {root} {root}/usr/bin/python3 "$@"'
+        return script(site.folder.parent / f"python-{cpu}", line)
+
+    return emulated

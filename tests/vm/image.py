@@ -1,4 +1,5 @@
-"""The guest's kernel and root disk: built once into a cache folder, and again whenever build.sh changes."""
+"""The guest's kernel and root disk, and a Python of another architecture: built once into a cache folder, and again
+whenever the script that builds them changes."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 BUILD = Path(__file__).with_name("build.sh")
+ARM = BUILD.with_name("arm64.sh")
 BUILD_LIMIT_S = 600
 
 
@@ -36,35 +38,48 @@ def image() -> Path:
     ):
         if shutil.which(program) is None:
             raise NoGuestError(f"no virtual guest here: no {program} (Debian: {package})")
-    name = hashlib.sha256(BUILD.read_bytes()).hexdigest()[:12]
+    return kept(BUILD)
+
+
+def arm_root() -> Path:
+    """A folder with Debian's Python for AArch64 in it, to be run by ``qemu-aarch64 -L``; made if need be (about 15 s).
+
+    Raises NoGuestError where it cannot be made.
+    """
+    return kept(ARM)
+
+
+def kept(script: Path) -> Path:
+    """What this script builds: the folder of an earlier time, or of now."""
+    folder = cache() / hashlib.sha256(script.read_bytes()).hexdigest()[:12]
     try:
         cache().mkdir(parents=True, exist_ok=True)
         with open(cache() / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (cache() / name).exists():
-                build(cache() / name)
+            if not folder.exists():
+                build(script, folder)
     except OSError as error:
         raise NoGuestError(f"no virtual guest here: {error}") from error
-    return cache() / name
+    return folder
 
 
-def build(folder: Path) -> None:
-    """Build the image; the folder is there only if that went well."""
+def build(script: Path, folder: Path) -> None:
+    """Run the script; the folder is there only if that went well."""
     if platform.machine() != "x86_64" or not Path("/etc/debian_version").exists() or shutil.which("mmdebstrap") is None:
         raise NoGuestError("no virtual guest here: building one needs Debian on x86-64, with mmdebstrap")
     if os.geteuid() != 0:
         raise NoGuestError(
-            f"no virtual guest here: building one needs root, once: sudo {BUILD} EMPTY_FOLDER, then mv it to {folder}"
+            f"no virtual guest here: building one needs root, once: sudo {script} EMPTY_FOLDER, then mv it to {folder}"
         )
     unfinished = folder.with_name("unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
         end = subprocess.run(
-            [BUILD, unfinished], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_LIMIT_S
+            [script, unfinished], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BUILD_LIMIT_S
         )
     except subprocess.TimeoutExpired:
-        raise NoGuestError(f"no virtual guest here: {BUILD.name} took longer than {BUILD_LIMIT_S} s") from None
+        raise NoGuestError(f"no virtual guest here: {script.name} took longer than {BUILD_LIMIT_S} s") from None
     if end.returncode:
-        raise NoGuestError(f"no virtual guest here: {BUILD.name} failed: {' | '.join(end.stderr.splitlines()[-3:])}")
+        raise NoGuestError(f"no virtual guest here: {script.name} failed: {' | '.join(end.stderr.splitlines()[-3:])}")
     unfinished.rename(folder)
