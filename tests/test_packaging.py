@@ -151,6 +151,11 @@ def test_import_hwdiag_is_light() -> None:
     assert not modules_after("import hwdiag") & {"torch", "pandas", "matplotlib", "numpy", "scipy", "IPython"}
 
 
+def test_hwdiag_host_loads_nothing_heavy() -> None:
+    loaded = modules_after("from hwdiag.cli import main\nmain(['host'])")
+    assert not loaded & {"torch", "pandas", "matplotlib", "scipy", "pyarrow", "IPython"}
+
+
 def test_no_module_imports_torch_by_being_imported() -> None:
     code = "import importlib, pkgutil, hwdiag\n"
     code += "for m in pkgutil.walk_packages(hwdiag.__path__, 'hwdiag.'):\n"

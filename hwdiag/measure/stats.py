@@ -11,7 +11,6 @@ from functools import cache
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from hwdiag.measure.model import Interval, Verdict
 
@@ -61,6 +60,8 @@ def faster_p(ratios: Sequence[float]) -> float:
     One-sided Wilcoxon signed-rank test on their logarithms (Wilcoxon 1945), exact for few of them without ties. Each
     ratio pairs two processes of one block, so that drift of the machine cancels. 1 if all ratios are 1.
     """
+    from scipy import stats  # half a second to import, and `hwdiag host` needs none of it
+
     logs = np.log(ratios)
     return float(stats.wilcoxon(logs, alternative="greater").pvalue) if np.any(logs) else 1.0
 
@@ -120,6 +121,8 @@ def warming(samples: Sequence[float], min_effect: float = 0.03) -> int:
     first, settled = data[: len(data) // 4], data[len(data) // 2 :]
     if len(first) == 0 or np.median(first) <= np.median(settled) * (1 + min_effect):
         return 0
+    from scipy import stats
+
     is_sure = stats.mannwhitneyu(first, settled, alternative="greater").pvalue < WARMING_ALPHA
     return warm_after(samples) if is_sure else 0
 
@@ -128,6 +131,8 @@ def drift_p(values: Sequence[float]) -> float:
     """Probability of so clear a trend over time if there were none: Mann 1945, Kendall's tau against the order."""
     if len(values) < 4 or min(values) == max(values):
         return 1.0
+    from scipy import stats
+
     return float(stats.kendalltau(range(len(values)), values).pvalue)
 
 
