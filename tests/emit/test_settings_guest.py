@@ -15,7 +15,7 @@ from hwdiag.advise.knobs import BY_ID
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from tests.emit.guest_state import copy_script, emit, read_guest, state
-from tests.vm.fixtures import StartGuest, own_python
+from tests.vm.fixtures import StartGuest
 from tests.vm.guest import Guest, Machine
 
 EVERYTHING = (
@@ -107,7 +107,7 @@ def test_killed_at_steps_of_apply_and_undone(guest: Guest, known: Known, tmp_pat
 @pytest.mark.vm_long
 def test_each_setting_by_itself_over_a_reboot_and_back(start_guest: StartGuest, tmp_path: Path) -> None:
     """Writes the table docs/settings-proof.md where HWDIAG_WRITE_PROOF is set."""
-    guest = start_guest(Machine(shares=own_python()))
+    guest = start_guest(Machine())
     guest.run(
         "echo acpi-cpufreq >/etc/modules-load.d/cpufreq.conf; modprobe acpi-cpufreq; modprobe -a bfq kyber-iosched"
     )
@@ -179,7 +179,7 @@ def write_table(rows: Iterable[list[str]], host: Host) -> None:
 @pytest.mark.vm_long
 def test_power_cuts(start_guest: StartGuest, tmp_path: Path) -> None:
     """Between journal and write, and in the middle of install: after the boot, all is as before."""
-    guest = start_guest(Machine(shares=own_python()))
+    guest = start_guest(Machine())
     guest.run("modprobe acpi-cpufreq; modprobe -a bfq kyber-iosched")
     root, host = read_guest(guest, tmp_path)
     knobs = ("vm.swappiness", "vm.dirty_bytes", "io.scheduler=kyber", "cpu.governor")

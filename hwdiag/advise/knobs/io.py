@@ -55,7 +55,7 @@ KNOBS = (
         wanted=usual_scheduler,
         takes="none|mq-deadline|kyber|bfq",
         takes_words="none, mq-deadline, kyber or bfq",
-        disturbs=("nr_requests", "wbt_lat_usec"),
+        disturbs=("nr_requests", "wbt_lat_usec", "iosched/async_depth"),
         persists="udev",
     ),
     Knob(
@@ -73,6 +73,7 @@ KNOBS = (
         takes=r"\d{1,5}",
         takes_words="a number of requests",
         after=("io.scheduler",),
+        disturbs=("iosched/async_depth",),
         persists="udev",
     ),
     Knob(

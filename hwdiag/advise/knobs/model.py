@@ -85,7 +85,7 @@ class Knob(Value):
     after: tuple[str, ...] = ()
     """Entries that must be set before, since they change this one too."""
     disturbs: tuple[str, ...] = ()
-    """Names of files in the same folder that the kernel changes along with it; they are saved and restored with it."""
+    """Files, from the same folder on, that the kernel changes along with it; they are saved and restored with it."""
     conflicts: tuple[str, ...] = ()
     """Entries that must not be chosen together with it."""
     persists: Persistence | None = None
