@@ -5,7 +5,7 @@
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
 NOTEBOOKS := $(NOTEBOOK) notebooks/launch.ipynb notebooks/compatibility.ipynb notebooks/estimate.ipynb \
-    notebooks/compare.ipynb
+    notebooks/compare.ipynb notebooks/audit.ipynb
 RUN := .venv/bin/python -m
 READY := .venv/ready
 
@@ -58,7 +58,7 @@ nbval: $(READY) ## run the notebooks, replayed and live
 	HWDIAG_BUDGET=quick $(RUN) pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
 
 bench: $(READY) ## hwdiag's own costs and ceilings, as a table
-	.venv/bin/python benchmarks/bench.py
+	$(RUN) benchmarks.bench
 
 constraints: ## pin the newest versions in constraints.txt (needs uv)
 	tools/constraints.sh

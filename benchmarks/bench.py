@@ -1,7 +1,8 @@
 """What hwdiag costs, and how its figures compare with bare programs', as one table: ``make bench``.
 
 Everything compared is run interleaved, in fresh processes; a ratio is the median over blocks with its 95 % bootstrap
-interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out.
+interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out. The search on simulated hosts
+takes a minute or two and has a table of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from benchmarks import simulate
 from hwdiag.host import Root, read_host
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import BUDGETS
@@ -61,6 +63,7 @@ def main() -> None:
         parts.append(workbook_runs)
     rows = [row for part in tqdm(parts, unit="part") for row in part(host)]
     cpu = f"{host.cpu.model}, {len(host.usable_cpus)} CPUs"
+    simulate.main()
     print(Table(f"hwdiag on {cpu}", ("What", "Target", "Measured", "Reached"), tuple(rows)).to_text())
 
 

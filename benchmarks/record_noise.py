@@ -1,11 +1,12 @@
 """Record how far processes differ here that are alike: ``python benchmarks/record_noise.py [blocks] > noise.json``.
 
 Six processes of today's default take turns in each block, as the candidates of a search do, and tell their medians.
-What the simulations of ``simulated.py`` draw their noise from.
+What ``simulate.py`` draws its noise from. Ctrl-C ends it with the blocks so far.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -30,10 +31,11 @@ def main() -> None:
     budget = BUDGETS["standard"].model_copy(update={"total_s": 1e9})
     campaign = Campaign(sys.executable, budget, seed=1, child_timeout_s=120)
     block_s = []
-    for _ in trange(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS, unit="block"):
-        start = time.monotonic()
-        campaign.run(TWINS, WORKLOADS, "noise")
-        block_s.append(round(time.monotonic() - start, 2))
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in trange(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS, unit="block"):
+            start = time.monotonic()
+            campaign.run(TWINS, WORKLOADS, "noise")
+            block_s.append(round(time.monotonic() - start, 2))
     blocks = range(1, len(block_s) + 1)
     medians = {
         w.name: [

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -35,9 +36,11 @@ Noise = np.ndarray
 """One row per block: by what the processes of one block, which took turns, differ from each other."""
 
 
-def recorded_noise(path: Path = RECORDED) -> Noise:
-    """The medians that ``record_noise.py`` recorded, over their block's own."""
-    medians = np.array(json.loads(path.read_text())["matmul-fp32"])
+def recorded_noise(*, most_others: float = np.inf, path: Path = RECORDED) -> Noise:
+    """The medians that ``record_noise.py`` recorded, over their block's own, of the blocks in which others kept at most
+    so many CPUs busy."""
+    recorded = json.loads(path.read_text())
+    medians = np.array(recorded["matmul-fp32"])[np.array(recorded["other_cpu"]) <= most_others]
     return medians / np.median(medians, axis=1, keepdims=True)
 
 
@@ -364,11 +367,22 @@ def make_host(
     )
 
 
+class Timed(Protocol):
+    """What is known of a host: its facts, and how fast it is under each Launch."""
+
+    @property
+    def host(self) -> Host:
+        """Its facts."""
+
+    def seconds(self, launch: Launch) -> float:
+        """Time of one iteration, without noise."""
+
+
 @dataclass
 class VirtualMachine:
     """What measures on a virtual host: gives speed-ups with noise, and lets a virtual clock run."""
 
-    virtual: VirtualHost
+    virtual: Timed
     noise: Noise
     seed: int
     now: float = 0.0

@@ -25,6 +25,7 @@ EPILOG = """examples:
   hwdiag estimate llama-7b --decode    what would other machines do with it?
   hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag check                         which packages die here, and of what?
+  hwdiag audit                         how is this host set, and what of that helps?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
 TUNE_EPILOG = """the file:
@@ -142,6 +143,18 @@ def parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--min-effect", metavar="PERCENT", type=float, help="least change worth a word (default: 3)")
     compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    audit = add(
+        verbs, "audit", audit_host, "how is this host set, what of that helps or harms, and scripts to change it"
+    )
+    audit.add_argument("--snapshot", metavar="FILE", help="of another host: a snapshot, or an unpacked dump")
+    audit.add_argument("--role", help="desktop, headless or shared (default: headless)")
+    audit.add_argument(
+        "--knob", metavar="NAME", action="append", default=[], help="write scripts for NAME, NAME=VALUE or a group"
+    )
+    audit.add_argument("--models", metavar="FOLDER", help="measure how fast the models there are read")
+    audit.add_argument("--watch", metavar="S", help="seconds to watch the machine, best while it works (default: 0)")
+    audit.add_argument("--all", action="store_true", help="show every setting that is known")
+    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -191,9 +204,10 @@ def show_host(args: argparse.Namespace) -> None:
 
 def write_snapshot(args: argparse.Namespace) -> None:
     """hwdiag snapshot"""
+    from hwdiag.advise.audit import read_everything
     from hwdiag.host.snapshot import make_snapshot
 
-    make_snapshot(args.file, with_names=args.with_names)
+    make_snapshot(args.file, with_names=args.with_names, also=read_everything)
     names = "with names and serial numbers" if args.with_names else "without names and serial numbers"
     print(f"wrote {args.file}: {Path(args.file).stat().st_size / 1000:.0f} kB, {names}")
 
@@ -344,6 +358,22 @@ def compare_records(args: argparse.Namespace) -> int:
             tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
             print(section.verdict, *tables, sep="\n", end="\n\n")
     return int(any(h.verdict == "worse" for h in found.history))
+
+
+def audit_host(args: argparse.Namespace) -> int:
+    """hwdiag audit"""
+    from hwdiag.auditing import AuditRun, load
+    from hwdiag.show import audit as show
+
+    asked = {"snapshot": args.snapshot, "role": args.role, "models": args.models, "watch": args.watch or 0}
+    run = AuditRun(load({**asked, "knobs": args.knob or None}))
+    if args.json:
+        print(run.audit.model_dump_json(indent=1))
+        return 0
+    print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
+    print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
+    print(run.save() if run.audit.chosen else show.verdict(run.audit))
+    return 0
 
 
 def write_report(args: argparse.Namespace) -> None:

@@ -10,14 +10,15 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from hwdiag.errors import UsageError
 from hwdiag.home import home
 from hwdiag.measure.budget import BudgetName
+from hwdiag.measure.model import one_group
 from hwdiag.measure.workloads import NAMES
 from hwdiag.model import Value
 
@@ -62,7 +63,7 @@ class Params(Value):
     command: tuple[str, ...] | None = Field(
         None, min_length=1, description="command of your own that is measured, in place of the workloads"
     )
-    metric: str | None = Field(
+    metric: Annotated[str, AfterValidator(one_group)] | None = Field(
         None, description="regular expression with one group for the command's metric; None takes its wall time"
     )
     metric_json: str | None = Field(
@@ -101,17 +102,6 @@ class Params(Value):
             raise ValueError(f"there is no workload {unknown!r}{suggestion(unknown, NAMES)}")
         return value
 
-    @field_validator("metric")
-    @classmethod
-    def _metric_has_one_group(cls, value: str | None) -> str | None:
-        try:
-            groups = 1 if value is None else re.compile(value).groups
-        except re.error as error:
-            raise ValueError(f"is no regular expression, {error}") from None
-        if groups != 1:
-            raise ValueError(f"must have one group in parentheses, round the number, and has {groups}")
-        return value
-
     @model_validator(mode="after")
     def _one_thing_of_its_own_is_measured(self) -> Params:
         if self.command and self.workload_file:
@@ -138,6 +128,9 @@ class Profile(Params):
 
     title: str = Field("", description="one line that says what kind of host this is")
     expect: Expectation = Expectation()
+    comfyui: str | None = Field(
+        None, description="folder of ComfyUI, where the host runs it: start scripts are written"
+    )
 
 
 def load(given: Mapping[str, Any]) -> Profile:

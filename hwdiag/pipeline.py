@@ -5,28 +5,28 @@ A Run carries a Record that grows with each step; a Replay has the same steps ov
 
 from __future__ import annotations
 
-import contextlib
 import math
-import platform
 import shutil
 import tempfile
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hwdiag import __version__
+from hwdiag.advise.audit import audit
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult, sorted_out
+from hwdiag.advise.findings import consult, sorted_out, worst_first
 from hwdiag.advise.model import Recommendation
 from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.compat import advice as compat
 from hwdiag.compat.check import survey
+from hwdiag.emit.comfyui import render_comfyui
 from hwdiag.emit.instances import render_instances_script, render_unit, unit_path
 from hwdiag.emit.launch_script import render_launch_script, script_path
+from hwdiag.emit.settings import File, settings_files
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.home import home
+from hwdiag.host.activity import watch
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS, Budget
@@ -48,10 +48,11 @@ from hwdiag.measure.workloads import catalogue
 from hwdiag.params import Profile, interpreter, own_file_path
 from hwdiag.record import store
 from hwdiag.record.model import EmittedFile, Record
+from hwdiag.record.store import write_file
+from hwdiag.record.versions import versions
 from hwdiag.show.report import figures, render_report
 from hwdiag.words import now, plural
 
-LIBRARIES = ("pydantic", "numpy", "scipy", "matplotlib", "psutil", "nvidia-ml-py", "papermill")
 DEVICE_BLOCKS = 3
 """Processes per GPU: enough to see whether they agree."""
 
@@ -74,7 +75,8 @@ class Run:
         self.python = interpreter(profile)
         self.own = own_workloads(profile)
         self.started_at = now()
-        host = read_host(Root.open(profile.snapshot))
+        self.root = Root.open(profile.snapshot)
+        host = read_host(self.root)
         shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
         self.name = store.folder_name(profile.host, shown or host.system.hostname)
         self.outputs = outputs or home() / "outputs"
@@ -209,6 +211,13 @@ class Run:
     def advise(self) -> Record:
         """Draw findings, checks, recommendations and the verdict from the evidence."""
         r = self.record
+        audited = audit(
+            self.root,
+            r.host,
+            role=self.profile.role,
+            activity=watch(self.root, 0),
+            measurements=r.measurements,
+        )
         evidence = Evidence(
             profile=self.profile,
             **{name: getattr(r, name) for name in Evidence.model_fields if name in Record.model_fields},
@@ -222,8 +231,9 @@ class Run:
             recommendations = (needed,)
             self._learn(launches=(*r.launches, launch))
         return self._learn(
-            findings=findings,
-            checks=checks,
+            audit=audited,
+            findings=worst_first((*findings, *audited.findings)),
+            checks=(*checks, *audited.checks),
             recommendations=recommendations,
             verdict=verdict(evidence, recommendations),
         )
@@ -235,13 +245,16 @@ class Run:
         measured there is none to write.
         """
         wanted = [r for r in self.record.recommendations if is_emitted(r, chosen)]
-        files = [self._write(script_path(r), self._script(r), r.title) for r in wanted]
-        for file in files:
-            (self.folder / file.path).chmod(0o755)
-        libraries = {path for r in wanted for path in self._launch(r).preload}
-        files += [self._copy(Path(path), "A library that a launch script preloads") for path in sorted(libraries)]
+        files = [File(path=script_path(r), text=self._script(r), what=r.title, executable=True) for r in wanted]
         files += [self._unit(r) for r in wanted if r.instances > 1]
-        return self._learn(files=tuple(files))
+        if self.record.audit is not None and self.record.host.is_here:
+            files += settings_files(self.record.audit, self.record.host, made_at=self.started_at)
+        if self.profile.comfyui is not None and files:
+            files += self._comfyui(Path(self.profile.comfyui).expanduser().absolute())
+        written = [write_file(self.folder, f) for f in files]
+        libraries = {path for r in wanted for path in self._launch(r).preload}
+        written += [self._copy(Path(path), "A library that a launch script preloads") for path in sorted(libraries)]
+        return self._learn(files=tuple(written))
 
     def finish(self) -> Record:
         """Draw the figures, write the report, and last of all the record.
@@ -265,6 +278,14 @@ class Run:
         self.record = self.record.model_copy(update=facts)
         return self.record
 
+    def _comfyui(self, folder: Path) -> list[File]:
+        launch = str((self.folder / "scripts" / "launch.sh").absolute())
+        texts = render_comfyui(self.record.host, str(folder), self.python, launch, made_at=self.started_at)
+        return [
+            File(path=f"scripts/{name}", text=text, what="Start ComfyUI", executable=name.endswith(".sh"))
+            for name, text in texts.items()
+        ]
+
     def _script(self, recommendation: Recommendation) -> str:
         launch = self._launch(recommendation)
         if self.record.compatibility is not None:
@@ -272,7 +293,7 @@ class Run:
         render = render_instances_script if recommendation.instances > 1 else render_launch_script
         return render(launch, recommendation, self.record.host, made_at=self.started_at)
 
-    def _unit(self, recommendation: Recommendation) -> EmittedFile:
+    def _unit(self, recommendation: Recommendation) -> File:
         text = render_unit(
             self._launch(recommendation),
             recommendation,
@@ -281,7 +302,8 @@ class Run:
             command=self.profile.command,
             made_at=self.started_at,
         )
-        return self._write(unit_path(recommendation), text, "A systemd unit that starts the instances as services")
+        what = "A systemd unit that starts the instances as services"
+        return File(path=unit_path(recommendation), text=text, what=what)
 
     def _launch(self, recommendation: Recommendation) -> Launch:
         return next((x for x in self.record.launches if x.name == recommendation.launch), DEFAULT)
@@ -295,13 +317,7 @@ class Run:
         return EmittedFile(path=path, what=what)
 
     def _write(self, path: str, text: str, what: str) -> EmittedFile:
-        target = self.folder / path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise HwdiagError(f"cannot write {target}: {error.strerror}") from None
-        return EmittedFile(path=path, what=what)
+        return write_file(self.folder, File(path=path, text=text, what=what))
 
 
 class Replay(Run):
@@ -350,15 +366,6 @@ def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -
         return True
     asked_for = not recommendation.offered if chosen is None else recommendation.id in chosen
     return recommendation.launch is not None and asked_for
-
-
-def versions() -> dict[str, str]:
-    """Versions of hwdiag, of the Python it runs in, and of the libraries that figures depend on."""
-    found = {"hwdiag": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Run:

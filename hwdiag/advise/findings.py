@@ -35,9 +35,14 @@ def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]
 def sorted_out(said: Iterable[Said]) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
     """Findings with the worst first, and checks."""
     said = tuple(said)
+    findings = worst_first(s for s in said if isinstance(s, Finding))
+    return findings, tuple(s for s in said if isinstance(s, Check))
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Problems, then warnings, then notes; otherwise in the order in which they came."""
     order = ("problem", "warning", "note")
-    findings = sorted((s for s in said if isinstance(s, Finding)), key=lambda f: order.index(f.severity))
-    return tuple(findings), tuple(s for s in said if isinstance(s, Check))
+    return tuple(sorted(findings, key=lambda f: order.index(f.severity)))
 
 
 def expected_hardware(e: Evidence) -> Iterator[Said]:

@@ -33,7 +33,7 @@ def render_launch_script(launch: Launch, recommendation: Recommendation, host: H
 
 def render(template: str, *, host: Host, **values: object) -> str:
     """A template's text, for the host that it is meant for."""
-    return _templates().get_template(template).render(host=host, identity=identity(host), version=__version__, **values)
+    return templates().get_template(template).render(host=host, identity=identity(host), version=__version__, **values)
 
 
 def library_names(launch: Launch) -> list[str]:
@@ -41,17 +41,18 @@ def library_names(launch: Launch) -> list[str]:
     return [PurePath(path).name for path in launch.preload]
 
 
-def _templates() -> Environment:
+def templates() -> Environment:
+    """The templates of all scripts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # A shell script is no place for HTML escaping: every value passes the filter "quote" or "comment" instead.
-    templates = Environment(
+    found = Environment(
         loader=PackageLoader("hwdiag.emit"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
-    templates.filters["quote"] = lambda value: shlex.quote(str(value))
-    templates.filters["comment"] = one_line
-    templates.filters["systemd"] = systemd_word
-    return templates
+    found.filters["quote"] = lambda value: shlex.quote(str(value))
+    found.filters["comment"] = one_line
+    found.filters["systemd"] = systemd_word
+    return found
 
 
 def identity(host: Host) -> dict[str, str]:

@@ -23,6 +23,8 @@ MAX_NVLINKS = 36
 """NVML_NVLINK_MAX_LINKS."""
 TEMPERATURE_GPU = 0
 """NVML_TEMPERATURE_GPU."""
+COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclusive_Process"}
+"""nvmlComputeMode_t, as nvidia-smi spells it."""
 
 ARCHITECTURES = {
     2: "Kepler",
@@ -143,6 +145,7 @@ def _read_one(nvml: _Nvml, index: int, handle: Any, driver: str | None, cuda: st
     unified = nvml.last_code == NOT_SUPPORTED or any(word in name.split() for word in UNIFIED)
     bus_id = _text(getattr(nvml.ask("nvmlDeviceGetPciInfo", handle), "busId", None))
     capability = nvml.ask("nvmlDeviceGetCudaComputeCapability", handle)
+    limits = nvml.ask("nvmlDeviceGetPowerManagementLimitConstraints", handle) or (None, None)
     return Gpu(
         index=index,
         name=name,
@@ -171,12 +174,34 @@ def _read_one(nvml: _Nvml, index: int, handle: Any, driver: str | None, cuda: st
         pcie_max_width=nvml.number("nvmlDeviceGetMaxPcieLinkWidth", handle),
         throttle_reasons=_throttling(nvml, handle),
         node=_node(nvml.root, bus_id),
+        utilization=_share(nvml.ask("nvmlDeviceGetUtilizationRates", handle)),
+        compute_mode=COMPUTE_MODES.get(_or(nvml.number("nvmlDeviceGetComputeMode", handle), -1)),
+        accounting=_flag(nvml.number("nvmlDeviceGetAccountingMode", handle)),
+        ecc_pending=_pending(nvml.ask("nvmlDeviceGetEccMode", handle)),
+        power_min_w=_watts(limits[0]),
+        power_max_w=_watts(limits[1]),
+        power_default_w=_watts(nvml.number("nvmlDeviceGetPowerManagementDefaultLimit", handle)),
     )
 
 
 def _now(modes: Any) -> bool | None:
     """The first of the modes now and after the next reset."""
     return bool(modes[0]) if isinstance(modes, (list, tuple)) and modes else None
+
+
+def _pending(modes: Any) -> bool | None:
+    """The second of them."""
+    return bool(modes[1]) if isinstance(modes, (list, tuple)) and len(modes) > 1 else None
+
+
+def _share(rates: Any) -> int | None:
+    """Of nvmlUtilization_t, the part about kernels."""
+    value = getattr(rates, "gpu", None)
+    return value if isinstance(value, int) else None
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
 
 
 def _nvlinks(nvml: _Nvml, handle: Any) -> int | None:

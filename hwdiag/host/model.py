@@ -216,6 +216,17 @@ class Gpu(Value):
     throttle_reasons: tuple[str, ...] = ()
     node: int | None = None
     """NUMA node next to it."""
+    utilization: int | None = None
+    """Share of the time in which at least one kernel ran, in percent."""
+    compute_mode: str | None = None
+    """``Default``, ``Exclusive_Process`` or ``Prohibited``."""
+    accounting: bool | None = None
+    ecc_pending: bool | None = None
+    """As ``ecc``, after the next reset."""
+    power_min_w: float | None = None
+    """The least and the most that its power limit can be set to, and what the maker set."""
+    power_max_w: float | None = None
+    power_default_w: float | None = None
 
 
 class Disk(Value):

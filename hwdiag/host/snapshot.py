@@ -68,17 +68,24 @@ class Recorder(Root):
             self.failures[path] = Failure(number=error.errno, text=error.strerror or "")
 
 
-def make_snapshot(path: str | os.PathLike[str], *, with_names: bool = False) -> Host:
+def make_snapshot(
+    path: str | os.PathLike[str],
+    *,
+    with_names: bool = False,
+    also: Callable[[Root, Host], object] = lambda root, host: None,
+) -> Host:
     """Write a snapshot of this host to a file, and give the Host that was read for it.
 
     Left out unless ``with_names``: host name, machine id, boot id, serial numbers, GPU UUIDs, MAC addresses, user and
     container names in cgroup paths, mounts, and what identifies disks and other hosts on the kernel's command line.
+    ``also`` reads what else is to be in it.
 
     Raises:
         HwdiagError: the file cannot be written.
     """
     recorder = Recorder()
     host = read_host(recorder)
+    also(recorder, host)
     manifest, files = package(recorder, host, with_names=with_names)
     write_archive(path, manifest, files)
     return host
@@ -125,7 +132,7 @@ def _plain(path: str) -> str:
 
 
 NEVER = re.compile(
-    r"/etc/machine-id|/etc/hostname|/proc/sys/kernel/(hostname|random/boot_id)|.*(serial|uuid|asset_tag|wwid|address)[^/]*"
+    r"/etc/machine-id|/etc/hostname|/etc/rc\.local|/etc/sysctl\.conf|/etc/\w+\.d/.*|/proc/sys/kernel/(hostname|random/boot_id)|.*(serial|uuid|asset_tag|wwid|address)[^/]*"
 )
 """Files whose whole content is a name."""
 

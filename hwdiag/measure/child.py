@@ -17,6 +17,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Outcome
 
@@ -58,6 +60,7 @@ class Child:
         self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  closed in __exit__
         self._process: subprocess.Popen[bytes] | None = None
         self._outcome: Outcome | None = None
+        self._adopts = bool(task.get("adopt"))
         argv = [*binding(launch), python, str(WORKER)]
         try:
             self._process = subprocess.Popen(
@@ -123,6 +126,7 @@ class Child:
     def finish(self, timeout_s: float) -> Outcome:
         """Say that no more commands come, and wait for its end."""
         self.resume()
+        self._kill_strangers()
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -140,12 +144,23 @@ class Child:
     def kill(self) -> None:
         """Kill it and all that it started."""
         if self._process is not None:
+            self._kill_strangers()
             kill_group(self._process)
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
             self._outcome = self._outcome or Outcome(kind="signal", detail="ended by hwdiag")
+
+    def _kill_strangers(self) -> None:
+        """Kill what it started, or adopted, that left its process group: only a user's own code does such things."""
+        if self._process is None or not self._adopts:
+            return
+        with contextlib.suppress(psutil.Error, OSError):
+            for process in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error, OSError):
+                    if os.getpgid(process.pid) != self._process.pid:
+                        process.kill()
 
     def _next_event(self, deadline: float) -> Event | None:
         """The next whole line that is an event; None at the end of output or of the time."""

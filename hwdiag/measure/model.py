@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from hwdiag.host.cpulist import CpuList
 from hwdiag.model import Value
@@ -76,11 +78,22 @@ class Software(Value):
     """Inherited variables that numeric libraries and loaders read (OMP_*, MKL_*, LD_PRELOAD ...)."""
 
 
+def one_group(expression: str) -> str:
+    """The regular expression itself. Raises ``ValueError`` if it is none, or has not one group."""
+    try:
+        groups = re.compile(expression).groups
+    except re.error as error:
+        raise ValueError(f"is no regular expression, {error}") from None
+    if groups != 1:
+        raise ValueError(f"must have one group in parentheses, round the number, and has {groups}")
+    return expression
+
+
 class Command(Value):
     """A command of the user's own, and what of it is measured."""
 
     argv: tuple[str, ...]
-    metric: str | None = None
+    metric: Annotated[str, AfterValidator(one_group)] | None = None
     """Regular expression with one group; the last match in what it prints counts."""
     metric_json: str | None = None
     """Dotted path to a field of the JSON that it prints: ``result.images_per_s``. Neither: its wall time."""

@@ -163,9 +163,10 @@ class Places:
 
     def siblings(self, most: int) -> Iterator[Launch]:
         """Every CPU of the machine, and of the largest part of it, SMT siblings too."""
-        for domain in self.domains[-2:]:
+        shared = [d for d in self.domains if any(len(core) > 1 for core in d.cores)]
+        for domain in shared[-2:]:
             cpus = tuple(sorted(cpu for core in domain.cores for cpu in core))
-            if len(domain.cores) < len(cpus) <= most:
+            if len(cpus) <= most:
                 name = f"cpus={format_cpulist(cpus)}"
                 yield with_threads(name, len(cpus), self.software, cpus=cpus, memory=self._near(domain))
 

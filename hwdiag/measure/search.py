@@ -26,14 +26,13 @@ Speedups = Mapping[str, Sequence[float]]
 Measure = Callable[[Sequence[Launch], int, Phase], Speedups]
 """Measures these Launches beside today's default in so many blocks. One that fails is left out of the answer."""
 
-CONFIRM_SHARE = 0.45
+CONFIRM_SHARE = 0.38
 """Share of the time that is kept for the confirmation."""
 DROP_SIGMA = 2.5
 """Standard errors by which an option must lie behind the best to leave the race."""
 LEAST_STEP = 0.01
-"""Least gain for which another setting is taken on: half of what any user could feel, a third of the least effect."""
-STEP_SIGMA = 1.0
-"""Standard errors that such a gain must have. A wrong step is harmless: the whole is confirmed afresh, or dropped."""
+"""Least gain for which another setting is taken on, a third of the least effect. No test is asked for: a wrong step is
+harmless, as the whole is confirmed afresh or dropped, and each right one that is missed is lost."""
 LEAST_ROUNDS = 2
 """Blocks, if there is time, before one option alone ends a race: one block's luck is no answer."""
 REFINEMENTS = 2
@@ -93,13 +92,19 @@ def find_best(
         default: today's default.
         clock: seconds; a simulated machine brings its own.
     """
-    exploration = Exploration(measure, default, clock() + budget_s * (1 - CONFIRM_SHARE), rounds, clock)
+    end = clock() + budget_s
+    exploration = Exploration(measure, default, end - budget_s * CONFIRM_SHARE, rounds, clock)
     exploration.explore(questions)
     best, steps = exploration.best, tuple(exploration.steps)
     if best.name == default.name:
         return Decision(default, *kept(exploration, questions, min_effect), steps=steps)
     pairs = pairs_to_confirm(exploration.noise, min_effect, most_pairs)
-    ratios = measure([best], pairs, "confirm").get(best.name, ())
+    ratios: list[float] = []
+    for done in range(1, pairs + 1):
+        started = clock()
+        ratios += measure([best], 1, "confirm").get(best.name, ())
+        if not ratios or (done >= MIN_PAIRS and 2 * clock() - started > end):
+            break
     if not ratios:
         why = f"{best.name!r} looked best, but failed when it was measured again"
         return Decision(default, "undecided", why, steps=steps)
@@ -180,7 +185,7 @@ class Exploration:
             asked += fresh
             alive = self._race([*alive[:1], *fresh], until)
         winner = self._fastest([*alive, start])
-        if winner.name != start.name and self._is_worth_it(winner, start):
+        if self._gain(winner) > self._gain(start) + LEAST_STEP:
             self.best = winner
         self.steps.append(
             Step(
@@ -217,7 +222,9 @@ class Exploration:
             for name, ratios in fresh.items():
                 self.seen.setdefault(name, []).extend(ratios)
             alive = sorted((o for o in alive if fresh.get(o.name)), key=self._gain, reverse=True)
-            alive = [o for o in alive if not self._is_surely_behind(o, alive[0])][: max(2, math.ceil(len(alive) / 2))]
+            noise = self.noise
+            near = [o for o in alive if not self._is_surely_behind(o, alive[0], noise)]
+            alive = near[: max(2, math.ceil(len(alive) / 2))]
         return [o for o in alive if o.name in self.seen]
 
     def _fastest(self, options: Sequence[Launch]) -> Launch:
@@ -227,15 +234,6 @@ class Exploration:
         """Mean logarithm of the speed-ups over today's default."""
         return float(np.mean(np.log(self.seen[launch.name]))) if launch.name in self.seen else 0.0
 
-    def _error(self, one: Launch, other: Launch) -> float:
-        """Standard error of the difference of two gains."""
-        counts = [len(self.seen[launch.name]) for launch in (one, other) if launch.name in self.seen]
-        return self.noise * float(np.sqrt(sum(1 / n for n in counts)))
-
-    def _is_surely_behind(self, option: Launch, leader: Launch) -> bool:
-        behind = self._gain(leader) - self._gain(option)
-        return behind > LEAST_STEP + DROP_SIGMA * self._error(option, leader)
-
-    def _is_worth_it(self, winner: Launch, start: Launch) -> bool:
-        ahead = self._gain(winner) - self._gain(start)
-        return ahead > LEAST_STEP and ahead > STEP_SIGMA * self._error(winner, start)
+    def _is_surely_behind(self, option: Launch, leader: Launch, noise: float) -> bool:
+        error = noise * math.sqrt(sum(1 / len(self.seen[launch.name]) for launch in (option, leader)))
+        return self._gain(leader) - self._gain(option) > LEAST_STEP + DROP_SIGMA * error

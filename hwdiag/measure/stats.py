@@ -24,6 +24,8 @@ MIN_PAIRS = 8
 so passes ALPHA from n = 7 on, or n = 8 where two finalists share it."""
 WARMING_ALPHA = 0.001
 """Chance of calling one process warming that is not; smaller than ALPHA, as there are many processes."""
+QUARTILE = NormalDist().inv_cdf(0.75)
+"""Median absolute deviation of normal values with a standard deviation of 1."""
 MEDIAN_COST = math.sqrt(math.pi / 2)
 """The standard error of a median over that of a mean, for normal values."""
 
@@ -85,7 +87,8 @@ def spread(ratios: Sequence[float]) -> float:
     """
     if len(ratios) < 2:
         return 0.0
-    return float(stats.median_abs_deviation(np.log(ratios), scale="normal"))
+    logs = np.log(ratios)
+    return float(np.median(np.abs(logs - np.median(logs)))) / QUARTILE
 
 
 def pairs_needed(noise: float, half_width: float) -> int:

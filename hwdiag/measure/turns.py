@@ -209,7 +209,9 @@ class Block:
     def _start(self, players: Sequence[Player], task: Mapping[str, Any], children: ExitStack) -> None:
         """Give each of them a process; they import torch side by side."""
         for player in players:
-            team = [children.enter_context(Child(launch, self.python, {**task})) for launch in player.members]
+            adopt = any(w.kind == "file" for w in player.todo.values())
+            more = {**task, "adopt": adopt}
+            team = [children.enter_context(Child(launch, self.python, more)) for launch in player.members]
             player.start(team, next(self._processes))
         for player in players:
             player.wait(self.timeout_s)

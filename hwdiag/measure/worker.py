@@ -4,7 +4,7 @@ This file is run by path under *any* interpreter that has torch, where hwdiag is
 standard library and torch only, and must run on Python 3.8. The parent writes a first line to its standard input,
 then one command a line, each when the one before it was answered; the end of input ends the worker::
 
-    {"parent": 4711, "device": "cpu", "seed": 1, "describe": false}
+    {"parent": 4711, "device": "cpu", "seed": 1, "describe": false, "adopt": false}
     {"do": "prepare", "check": true, "warmup_s": 0.1,
      "workload": {"name": "matmul-fp32", "kind": "matmul", "dtype": "float32", "size": {"n": 2048}, "path": null}}
     {"do": "sample", "seconds": 0.05, "min_samples": 1, "go_on": false}
@@ -479,6 +479,12 @@ def follow_parent(parent):
     os.kill(parent, 0)  # raises if it died before that
 
 
+def adopt_orphans():
+    """Keep what the user's code starts below this process, so that the parent finds all of it (prctl(2))."""
+    PR_SET_CHILD_SUBREAPER = 36
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def main():
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != os.path.dirname(os.path.abspath(__file__))]
     faulthandler.enable()
@@ -493,6 +499,8 @@ def main():
 
     task = json.loads(commands.readline())
     follow_parent(task["parent"])
+    if task.get("adopt"):
+        adopt_orphans()
     tell("begin", workload="import torch")
     try:
         import torch

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from hwdiag.advise.audit import Audit
 from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.compat.model import Survey
 from hwdiag.estimate.model import Ceiling
@@ -56,6 +57,8 @@ class Record(Value):
     """The search for a Launch, question by question."""
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
+    audit: Audit | None = None
+    """The host's settings against what is known of them."""
     findings: tuple[Finding, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
     """Opportunities in order of measured gain; the overall one first."""

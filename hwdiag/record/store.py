@@ -10,8 +10,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from hwdiag.emit.settings import File
 from hwdiag.errors import HwdiagError, UsageError
-from hwdiag.record.model import SCHEMA_VERSION, Record
+from hwdiag.record.model import SCHEMA_VERSION, EmittedFile, Record
 
 FILE = "record.json"
 MAX_BYTES = 64 * 2**20
@@ -77,6 +78,24 @@ def save(record: Record, folder: Path) -> Path:
             temporary.unlink(missing_ok=True)
         raise HwdiagError(f"the record could not be written to {path}: {error.strerror}") from None
     return path
+
+
+def write_file(folder: Path, file: File) -> EmittedFile:
+    """Write one file below a run's folder.
+
+    Raises:
+        HwdiagError: it could not be written.
+    """
+    emitted = EmittedFile(path=file.path, what=file.what)  # which refuses a path that leaves the folder
+    target = folder / file.path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(file.text, encoding="utf-8")
+        if file.executable:
+            target.chmod(0o755)
+    except OSError as error:
+        raise HwdiagError(f"cannot write {target}: {error.strerror}") from None
+    return emitted
 
 
 def load(path: Path) -> Record:

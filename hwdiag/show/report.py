@@ -14,6 +14,7 @@ from hwdiag.measure.model import Software
 from hwdiag.measure.software import ELSEWHERE
 from hwdiag.record.model import Record
 from hwdiag.show import tables
+from hwdiag.show.audit import chosen_table, settings
 from hwdiag.show.compat import packages_table
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, duration, plural, ratio, size, utc
@@ -57,6 +58,8 @@ def render_report(record: Record) -> str:
         fine=[c for c in record.checks if c.state == "fine"],
         unchecked=[c for c in record.checks if c.state == "unchecked"],
         failed=[m for m in record.measurements if not m.outcome.ok],
+        settings=settings(record.audit) if record.audit else None,
+        chosen=chosen_table(record.audit) if record.audit else None,
         tables=tables,
         engines=tables.engines_table(record),
         compatibility=packages_table(record.compatibility) if record.compatibility else None,

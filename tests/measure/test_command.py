@@ -88,6 +88,12 @@ def test_units_and_the_direction_of_the_metric() -> None:
     assert (wall.unit, wall.value(0.25)) == ("s", 0.25)
 
 
+def test_a_record_with_a_bad_expression_is_refused() -> None:
+    for bad in ("(", "none", "(two)(groups)"):
+        with pytest.raises(ValueError, match="metric"):
+            Command.model_validate({"argv": ("x",), "metric": bad})
+
+
 def test_the_launch_is_applied_and_seen(tmp_path: Path) -> None:
     cpu = USABLE[-1]
     show = f"env > {tmp_path}/env; grep Cpus_allowed_list /proc/self/status > {tmp_path}/cpus"

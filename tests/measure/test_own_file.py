@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hwdiag.measure.budget import BUDGETS
@@ -79,3 +81,23 @@ def test_one_that_sets_its_own_threads_cannot_be_given_others(tmp_path: Path) ->
     assert found["default"].outcome.ok
     assert found["one"].outcome.kind == "not-applied"
     assert found["one"].outcome.detail == "asked for 1 threads, but the workload itself sets 3"
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["ends", "hangs"])
+def test_what_it_starts_does_not_outlive_it(tmp_path: Path, hangs: bool) -> None:
+    """In its group, in a session of their own, and as a daemon that forked twice."""
+    seconds = f"{800 + time.time() % 60:.6f}"
+    code = f"""
+import subprocess, time
+def build():
+    for how in ("sleep {seconds}", "setsid sleep {seconds}", "(setsid sleep {seconds} &)"):
+        subprocess.Popen(["sh", "-c", how])
+    time.sleep(600 if {hangs} else 0.3)
+    return lambda: None
+"""
+    (m,) = measure(tmp_path / "mine.py", code, timeout_s=5 if hangs else 30)
+    assert m.outcome.kind == ("timeout" if hangs else "ok"), m.outcome.detail
+    left = [p for p in psutil.process_iter(["cmdline"]) if ["sleep", seconds] == p.info["cmdline"]]
+    for process in left:
+        process.kill()
+    assert not left

@@ -93,11 +93,11 @@ def test_a_default_that_is_best_stays() -> None:
 
 
 def test_noise_that_hides_a_gain_is_no_proof_that_there_is_none() -> None:
-    decisions = [Bench({}, noise=0.1, seed=seed).decide(HEAP) for seed in range(30)]
+    decisions = [Bench({}, noise=0.1, seed=seed).decide(HEAP) for seed in range(60)]
     kept = [(d.verdict, d.steps[0].options[0].speedup.median) for d in decisions if d.launch == DEFAULT]
     near = [verdict for verdict, nearest in kept if nearest >= 1]
     assert len(near) > 5
-    assert near.count("same") <= 1
+    assert near.count("undecided") > 0.7 * len(near)
 
 
 def test_one_candidate_is_enough() -> None:

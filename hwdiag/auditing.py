@@ -1,0 +1,221 @@
+"""What the audit notebook and ``hwdiag audit`` call: parameters in, an audit to walk through, scripts out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from hwdiag.advise.audit import Audit, audit, parse_choice
+from hwdiag.advise.findings import worst_first
+from hwdiag.advise.knobs.model import Role
+from hwdiag.emit.settings import File, settings_files
+from hwdiag.errors import UsageError
+from hwdiag.home import home
+from hwdiag.host.activity import watch
+from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.measure.storage import read_speed
+from hwdiag.model import Value
+from hwdiag.params import refuse_unknown
+from hwdiag.record import store
+from hwdiag.record.model import Record
+from hwdiag.record.store import write_file
+from hwdiag.record.versions import versions
+from hwdiag.show import audit as show
+from hwdiag.show.sections import Section, machine
+from hwdiag.show.table import Table
+from hwdiag.words import now
+
+FILE = "audit.json"
+
+
+class AuditParams(Value):
+    """All parameters of an audit. A field's text is its help everywhere."""
+
+    snapshot: str | None = Field(None, description="snapshot of another host to audit instead of this one")
+    role: Role = Field("headless", description="what else the host does - desktop, headless or shared")
+    knobs: tuple[str, ...] = Field(
+        (),
+        description="settings to write scripts for - names, groups, names with a value; None leaves it to symptoms",
+    )
+    models: str | None = Field(None, description="folder that models are loaded from, to see how fast it is read")
+    watch: float = Field(2.0, ge=0, le=600, description="seconds to watch the machine, best while it works")
+
+    @field_validator("knobs", mode="before")
+    @classmethod
+    def _knobs_as_text(cls, value: Any) -> Any:
+        """``memory`` and ``[memory, io.read_ahead=4096]``, as papermill's -p and variables give them."""
+        if isinstance(value, str):
+            value = yaml.safe_load(value) if value.lstrip().startswith("[") else value.split(",")
+        return [str(v).strip() for v in value] if isinstance(value, list) else value
+
+    def table(self) -> Table:
+        """The parameters as a table."""
+        rows = [(name, str(value) if value not in (None, ()) else "as described above") for name, value in self]
+        return Table("Parameters", ("parameter", "value"), rows)
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+
+def load(given: Mapping[str, Any]) -> AuditParams:
+    """Parameters given, then variables HWDIAG_SNAPSHOT, HWDIAG_KNOBS and so on, then the defaults.
+
+    Raises:
+        UsageError: an unknown name or a wrong value.
+    """
+    refuse_unknown(given, AuditParams.model_fields)
+    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in AuditParams.model_fields}
+    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
+    try:
+        params = AuditParams.model_validate(values)
+    except yaml.YAMLError:
+        raise UsageError("parameter knobs: neither a name nor a list of names") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
+    parse_choice(params.knobs)
+    if params.models is not None and not Path(params.models).expanduser().is_dir():
+        raise UsageError(f"parameter models: there is no folder {params.models}")
+    return params
+
+
+def parameters(namespace: Mapping[str, Any]) -> AuditParams:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    from hwdiag.workbook import assigned_names, replayed  # here, as scipy comes with it: the terminal does without
+
+    if replayed() is not None:
+        return AuditParams.model_validate(store.load(replayed_audit()).params)
+    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
+    return load({name: namespace[name] for name in names})
+
+
+class AuditRun:
+    """One audit, to be walked through: ``machine``, ``settings``, ``symptoms``, ``chosen``, ``save``."""
+
+    def __init__(self, params: AuditParams) -> None:
+        """Read the host. Raises ``UsageError`` where its snapshot is refused."""
+        self.params = params
+        self.started_at = now()
+        self.root = Root.open(params.snapshot)
+        self.host: Host = read_host(self.root)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Made once, when it is first asked for."""
+        here = self.root.source == "live"
+        models = str(Path(self.params.models).expanduser().resolve()) if self.params.models else None
+        return audit(
+            self.root,
+            self.host,
+            role=self.params.role,
+            knobs=self.params.knobs,
+            activity=watch(self.root, self.params.watch),
+            models=models,
+            read=read_speed(Path(models)) if models and here else None,
+        )
+
+    @property
+    def record(self) -> Record:
+        """What was found, as a Record without measurements."""
+        shown = Path(self.params.snapshot).name.partition(".")[0] if self.params.snapshot else ""
+        return Record(
+            name=store.folder_name("auto", shown or self.host.system.hostname),
+            started_at=self.started_at,
+            finished_at=now(),
+            versions=versions(),
+            params=self.params.model_dump(mode="json"),
+            verdict=show.verdict(self.audit),
+            host=self.host,
+            audit=self.audit,
+            findings=worst_first(self.audit.findings),
+            checks=self.audit.checks,
+            complete=True,
+        )
+
+    def machine(self) -> Section:
+        """What is this machine?"""
+        return machine(self.record)
+
+    def settings(self) -> Section:
+        """How is it set?"""
+        return show.settings(self.audit)
+
+    def symptoms(self) -> Section:
+        """What is wrong?"""
+        return show.symptoms(self.audit)
+
+    def chosen(self) -> Section:
+        """What do the scripts set?"""
+        return show.chosen(self.audit)
+
+    def save(self) -> str:
+        """Write the record and the scripts under outputs/; says where.
+
+        Raises:
+            HwdiagError: something could not be written.
+        """
+        record = self.record
+        folder = store.create_folder(home() / "outputs", record.name, self.started_at)
+        files = [write_file(folder, f) for f in settings_files(self.audit, self.host, made_at=self.started_at)]
+        itself = File(path=FILE, text="", what="The audit, for machines")
+        record = record.model_copy(update={"files": (*files, write_file(folder, itself))})
+        write_file(folder, itself.model_copy(update={"text": record.model_dump_json(indent=1) + "\n"}))
+        return said(record, str(folder.relative_to(home())))
+
+
+def said(record: Record, folder: str) -> str:
+    """Where everything is, and how to go on."""
+    lines = [record.verdict, *(f"  {folder}/{f.path}" for f in record.files)]
+    return "\n".join(lines)
+
+
+class ReplayedAudit(AuditRun):
+    """A recorded audit, shown in place of one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``UsageError`` where there is no record of an audit."""
+        self._record = store.load(path)
+        if self._record.audit is None:
+            raise UsageError(f"{path} holds no audit")
+        self.audit = self._record.audit
+        self.host = self._record.host
+
+    @property
+    def record(self) -> Record:
+        return self._record
+
+    def save(self) -> str:
+        return said(self._record, "outputs/example/audit")
+
+
+def start(params: AuditParams) -> AuditRun:
+    """Begin an audit; with HWDIAG_REPLAY set, walk through the one in its folder ``audit`` instead."""
+    from hwdiag.workbook import replayed
+
+    return ReplayedAudit(replayed_audit()) if replayed() is not None else AuditRun(params)
+
+
+def replayed_audit() -> Path:
+    """The audit to replay: in the folder ``audit`` beside the record that HWDIAG_REPLAY names."""
+    from hwdiag.workbook import replay_path
+
+    path = replay_path()
+    return (path if path.is_dir() else path.parent) / "audit" / FILE

@@ -1,0 +1,305 @@
+#!/usr/bin/env bash
+# Keeps settings of vm over a reboot, chosen with hwdiag 0.1.0 (2026-11-20T17:33:17Z).
+# It writes files of its own names only, and enables its own units; uninstall removes exactly those. What is set now is
+# not changed: that is for system_optimize.sh and gpu_optimize.sh, which must lie beside this file where units need them.
+# shellcheck disable=SC2016,SC2317,SC2329
+set -u # not -e: a file that cannot be written must not keep the others from being written or removed
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C TZ=UTC
+umask 022
+
+NAME=make_persistent
+HOST_NAME=vm
+ARCH=x86_64
+MACHINE=9624f557e621290b5b65ae7d24eb5eedec00d3db63295315efed12efa96e9f4d # SHA-256 of "hwdiag:" and /etc/machine-id
+STATE=/var/lib/hwdiag
+JOURNAL=$STATE/$NAME.journal
+
+usage() {
+  cat <<'USAGE'
+Usage: make_persistent.sh install|status|uninstall [--force]
+  install    write the files and enable the units; what is set now stays as it is
+  status     a table; exit status 0: all there and in force at the next boot, 1: not all, 2: could not tell
+  uninstall  remove what install wrote; what is set now stays until undo or the next boot
+  --force    on another host than the one it was made for
+USAGE
+}
+
+# --- the files: a function each, which prints the content -----------------------------------------------------------
+
+file_etc_sysctl_d_99_zz_hwdiag_conf() {
+  cat <<'HWDIAG_END'
+# Written by make_persistent.sh of hwdiag, which also removes it: 'make_persistent.sh uninstall'.
+vm.swappiness = 10
+net.core.netdev_max_backlog = 5000
+HWDIAG_END
+}
+
+file_etc_udev_rules_d_99_hwdiag_rules() {
+  echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'
+  rule vda 536870912 '' queue/scheduler=none || return 1
+}
+
+FILES=(
+  file_etc_sysctl_d_99_zz_hwdiag_conf /etc/sysctl.d/99-zz-hwdiag.conf 644
+  file_etc_udev_rules_d_99_hwdiag_rules /etc/udev/rules.d/99-hwdiag.rules 644
+)
+UNITS=()
+
+# rule DISK SECTORS MODEL ATTRIBUTE=VALUE...: a udev rule for this disk, by what tells it from others
+rule() {
+  local disk=$1 sectors='' model='' property value='' key='' rules=''
+  { read -r sectors <"/sys/block/$disk/size"; read -r model <"/sys/block/$disk/device/model"; } 2>/dev/null
+  if [ "$sectors" != "$2" ] || [ "$model" != "$3" ]; then
+    warn "$disk is another disk than when this was made"
+    return 1
+  fi
+  shift 3
+  for key in ID_SERIAL ID_PATH; do
+    value=
+    while IFS= read -r property; do
+      case $property in "$key="*) value=${property#*=} ;; esac
+    done <<<"$(udevadm info --query=property --name="/dev/$disk" 2>/dev/null)"
+    if [[ $value =~ ^[A-Za-z0-9._:@/+-]+$ ]]; then break; fi
+    value=
+  done
+  if [ -z "$value" ]; then
+    warn "disk $disk has no serial number and no port that a rule could name"
+    return 1
+  fi
+  for property; do rules+=", ATTR{${property%%=*}}=\"${property#*=}\""; done
+  printf '%s\n' "ACTION==\"add|change\", SUBSYSTEM==\"block\", ENV{DEVTYPE}==\"disk\", ENV{$key}==\"$value\"$rules"
+}
+
+# --- the journal ----------------------------------------------------------------------------------------------------
+# dir|PATH|          a folder that was made for a file
+# file|PATH|SHA-256  a file, written after its line was synced
+# unit|NAME|         a unit that was enabled
+
+warn() { printf '%s\n' "$NAME.sh: $*" >&2; }
+die() { warn "$*"; exit 2; }
+
+declare -A OURS=()
+KEPT=()
+
+load() {
+  local kind path sum end
+  [ -e "$JOURNAL" ] || return 0
+  while IFS='|' read -r kind path sum end; do
+    [ "$end" = . ] || continue
+    KEPT+=("$kind|$path")
+    OURS["$path"]="${OURS["$path"]-} $sum "
+  done <"$JOURNAL"
+}
+
+note() {
+  if ! { printf '%s|%s|%s|.\n' "$1" "$2" "$3" >>"$JOURNAL"; } 2>/dev/null; then die "cannot write to $JOURNAL: stopped"; fi
+  sync "$JOURNAL" "$STATE" 2>/dev/null || sync
+}
+
+prepare() {
+  [ "$EUID" -eq 0 ] || die "$1 needs root"
+  (umask 077 && mkdir -p "$STATE")
+  if [ ! -d "$STATE" ] || [ -L "$STATE" ] || [ ! -O "$STATE" ]; then die "$STATE is not a folder of root's"; fi
+  chmod 700 "$STATE"
+  if command -v flock >/dev/null; then
+    exec 9>>"$STATE/lock"
+    flock -n 9 || die 'another run is at work'
+  fi
+  if [ -L "$JOURNAL" ]; then die "$JOURNAL is a link"; fi
+  if [ -s "$JOURNAL" ] && [ -n "$(tail -c 1 "$JOURNAL")" ]; then printf '\n' >>"$JOURNAL"; fi
+  load
+}
+
+# sum_of FILE: SUM is its checksum, empty where it cannot be read
+sum_of() { SUM=$(sha256sum -- "$1" 2>/dev/null) || SUM=; SUM=${SUM%% *}; SUM=${SUM#\\}; }
+# is_ours PATH: whether it is as install wrote it
+is_ours() {
+  [ -f "$1" ] && [ ! -L "$1" ] || return 1
+  sum_of "$1"
+  case ${OURS["$1"]-} in *" $SUM "*) return 0 ;; *) return 1 ;; esac
+}
+
+row() { printf '%-52s %s\n' "${1//[[:cntrl:]]/?}" "${2//[[:cntrl:]]/?}"; }
+
+make_folders() {
+  local folder=$1 missing=()
+  while [ ! -d "$folder" ]; do missing+=("$folder"); folder=${folder%/*}; done
+  local i
+  for ((i = ${#missing[@]} - 1; i >= 0; i--)); do
+    note dir "${missing[i]}" ''
+    mkdir -m 755 "${missing[i]}" || return 1
+  done
+}
+
+# --- what it can do -------------------------------------------------------------------------------------------------
+
+install() {
+  local i function path mode failed=0 new unit state
+  prepare install
+  for ((i = 0; i < ${#FILES[@]}; i += 3)); do
+    function=${FILES[i]} path=${FILES[i + 1]} mode=${FILES[i + 2]}
+    if { [ -e "$path" ] || [ -L "$path" ]; } && ! is_ours "$path"; then
+      row "$path" 'belongs to somebody else: left alone'
+      failed=1
+      continue
+    fi
+    new=$STATE/new
+    if ! "$function" >"$new"; then
+      row "$path" 'could not be made'
+      failed=1
+      rm -f "$new"
+      continue
+    fi
+    sum_of "$new"
+    if ! make_folders "${path%/*}"; then failed=1; row "$path" refused; continue; fi
+    note file "$path" "$SUM"
+    OURS["$path"]="${OURS["$path"]-} $SUM "
+    if { cat "$new" >"$path.hwdiag-new" && chmod "$mode" "$path.hwdiag-new"; } 2>/dev/null &&
+      { sync "$path.hwdiag-new" 2>/dev/null || sync; } && mv -f "$path.hwdiag-new" "$path" && is_ours "$path"; then
+      row "$path" written
+    else
+      rm -f "$path.hwdiag-new"
+      row "$path" 'could not be written'
+      failed=1
+    fi
+    rm -f "$new"
+  done
+  reload
+  for unit in ${UNITS[@]+"${UNITS[@]}"}; do
+    state=$(systemctl is-enabled -- "$unit" 2>/dev/null)
+    if [ "$state" = enabled ]; then continue; fi
+    note unit "$unit" "${state:-none}"
+    if systemctl -q enable -- "$unit" 2>/dev/null && [ "$(systemctl is-enabled -- "$unit" 2>/dev/null)" = enabled ]; then
+      row "$unit" enabled
+    else
+      row "$unit" 'could not be enabled'
+      failed=1
+    fi
+  done
+  [ "$failed" -eq 0 ] || echo 'not all could be made persistent: see above'
+  return "$failed"
+}
+
+reload() {
+  if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+  if [ -d /run/udev ]; then udevadm control --reload; fi
+}
+
+status() {
+  local i function path worst=0 state unit
+  load 2>/dev/null
+  for ((i = 0; i < ${#FILES[@]}; i += 3)); do
+    function=${FILES[i]} path=${FILES[i + 1]}
+    if [ ! -e "$path" ]; then
+      state='not installed' worst=1
+    elif [ ! -r "$path" ]; then
+      state=denied
+      if [ "$worst" -eq 0 ]; then worst=2; fi
+    elif ! is_ours "$path" && [ "$("$function" 2>/dev/null)" != "$(cat "$path")" ]; then
+      state=drifted worst=1
+    elif overriding "$path"; then
+      state="overridden by $FILE" worst=1
+    else
+      state='as wanted'
+    fi
+    row "$path" "$state"
+  done
+  for unit in ${UNITS[@]+"${UNITS[@]}"}; do
+    state=$(systemctl is-enabled -- "$unit" 2>/dev/null)
+    if [ "$state" = enabled ]; then
+      state='as wanted'
+    else
+      state="not enabled (${state:-not installed})" worst=1
+    fi
+    row "$unit" "$state"
+  done
+  return "$worst"
+}
+
+# overriding PATH: FILE sorts after our sysctl file and sets one of its keys to another value
+overriding() {
+  local name value file key others
+  case $1 in /etc/sysctl.d/*) ;; *) return 1 ;; esac
+  FILE=
+  while IFS='=' read -r key value; do
+    case $key in '' | '#'*) continue ;; esac
+    key=${key//[[:space:]]/}
+    read -r value <<<"$value"
+    for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf; do
+      if [ ! -r "$file" ] || [[ ! ${file##*/} > ${1##*/} ]]; then continue; fi
+      while IFS='=' read -r name others || [ -n "$name" ]; do
+        name=${name//[[:space:]]/} name=${name#-}
+        read -r others <<<"$others"
+        if [ "${name//\//.}" = "$key" ] && [ "$others" != "$value" ]; then FILE=$file; fi
+      done <"$file"
+    done
+  done <"$1"
+  [ -n "$FILE" ]
+}
+
+uninstall() {
+  local i kind path failed=0
+  prepare uninstall
+  if [ "${#KEPT[@]}" -eq 0 ]; then
+    echo 'nothing is installed'
+    return 0
+  fi
+  for ((i = ${#KEPT[@]} - 1; i >= 0; i--)); do
+    kind=${KEPT[i]%%|*} path=${KEPT[i]#*|}
+    case $kind in
+      unit)
+        if systemctl -q disable -- "$path" 2>/dev/null; then row "$path" disabled; else row "$path" 'was not enabled any more'; fi
+        ;;
+      file)
+        rm -f "$path.hwdiag-new"
+        if [ ! -e "$path" ] && [ ! -L "$path" ]; then continue; fi
+        if ! is_ours "$path"; then
+          row "$path" 'changed since by somebody: left alone'
+        elif rm -f "$path"; then
+          row "$path" removed
+        else
+          row "$path" 'could not be removed'
+          failed=1
+        fi
+        ;;
+      dir) rmdir "$path" 2>/dev/null ;;
+    esac
+  done
+  rm -f "$STATE/new"
+  reload
+  if [ "$failed" -ne 0 ]; then
+    echo 'not all could be removed: the journal is kept, run uninstall again'
+    return 1
+  fi
+  rm -f "$JOURNAL" && sync "$STATE" 2>/dev/null
+  echo 'all that was installed is gone; what is set now stays until undo or the next boot'
+}
+
+# On another machine these settings were not asked for, and names of devices mean something else.
+require_host() {
+  local id='' machine=
+  if [ -r /etc/machine-id ]; then read -r id </etc/machine-id; fi
+  if [ -n "$id" ]; then machine=$(printf 'hwdiag:%s' "$id" | sha256sum); fi
+  if [ -n "$MACHINE" ] && [ "${machine%% *}" = "$MACHINE" ]; then return; fi
+  if [ "$FORCE" = yes ]; then
+    warn "forced: made for $HOST_NAME ($ARCH)"
+  elif [ -z "$MACHINE" ]; then
+    die "made from a snapshot that does not name its machine: if this is $HOST_NAME ($ARCH), run it with --force"
+  else
+    die "made for $HOST_NAME ($ARCH), not for this host; --force runs it all the same"
+  fi
+}
+
+VERB='' FORCE=no
+while [ $# -gt 0 ]; do
+  case $1 in
+    install | status | uninstall) if [ -n "$VERB" ]; then die "one of install, status, uninstall"; fi; VERB=$1 ;;
+    --force) FORCE=yes ;;
+    --help | -h) usage; exit 0 ;;
+    *) die "unknown argument $1 (allowed: install, status, uninstall, --force, --help)" ;;
+  esac
+  shift
+done
+if [ -z "$VERB" ]; then usage >&2; exit 2; fi
+require_host
+"$VERB"

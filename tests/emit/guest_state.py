@@ -1,0 +1,59 @@
+"""What a guest's settings are, all of them: to see that nothing is left different."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hwdiag.advise.audit import Audit, audit
+from hwdiag.emit.settings import settings_files
+from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from tests.vm.fixtures import ROOT
+from tests.vm.guest import Guest
+
+DUMP = r"""
+find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
+  /sys/kernel/mm/transparent_hugepage /sys/devices/system/cpu /sys/module/zfs/parameters -type f -readable 2>/dev/null |
+  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)' |
+  sort | xargs -d '\n' grep -sH '' --
+cut -d' ' -f5,6 /proc/self/mountinfo | sed 's/^/mount /'
+systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
+find /etc /usr/local /lib/udev/rules.d /var/lib/hwdiag -xdev \( -type f -o -type l -o -type d \) -printf '%y %p %m %U %s %l\n' 2>/dev/null |
+  grep -Ev '/etc/(mtab|adjtime|\.updated|ld.so.cache)|/var/lib/hwdiag' | sort
+find /etc /usr/local -xdev -type f | sort | xargs -d '\n' md5sum
+"""  # noqa: E501
+"""Every setting near those that are changed, mounts, the timer, and all of /etc, as lines."""
+
+
+def state(guest: Guest) -> set[str]:
+    """All lines of it."""
+    return set(guest.run(DUMP).stdout.splitlines())
+
+
+def read_guest(guest: Guest, folder: Path) -> tuple[Root, Host]:
+    """The guest as a snapshot that it made of itself."""
+    made = guest.run(f"cd /tmp && PYTHONPATH={ROOT} {sys.executable} -m hwdiag snapshot --with-names guest.tar.gz")
+    assert made.status == 0, made.stderr
+    guest.copy_out("/tmp/guest.tar.gz", folder / "guest.tar.gz")
+    guest.run("rm -f /tmp/guest.tar.gz")
+    root = Root.open(folder / "guest.tar.gz")
+    return root, read_host(root)
+
+
+def emit(root: Root, host: Host, *knobs: str) -> tuple[Audit, dict[str, str]]:
+    """The audit with a choice, and the texts of all scripts that follow from it."""
+    found = audit(root, host, knobs=knobs)
+    return found, {
+        f.path.rpartition("/")[2]: f.text for f in settings_files(found, host, made_at="2026-11-20T10:00:00Z")
+    }
+
+
+def copy_script(guest: Guest, text: str, there: str, folder: Path) -> str:
+    """Put a script into the guest; gives its path."""
+    here = folder / "script"
+    here.write_text(text)
+    here.chmod(0o755)
+    guest.copy_in(here, there)
+    return there

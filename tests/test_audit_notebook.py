@@ -1,0 +1,89 @@
+"""The audit notebook, its parameters, and what it shows of a recorded audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from hwdiag.auditing import FILE, AuditParams, AuditRun, load, parameters, start
+from hwdiag.errors import UsageError
+from hwdiag.record import store
+from hwdiag.show import audit as show
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "notebooks" / "audit.ipynb"
+EXAMPLE = ROOT / "outputs" / "example" / "audit" / FILE
+
+
+def test_cells_are_short_and_hold_no_logic() -> None:
+    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+    assert max(len(source.splitlines()) for source in cells) <= 5
+    assert not any(word in source for source in cells[1:] for word in ("def ", "class ", "for ", "if "))
+
+
+def test_its_parameters_are_the_schemas() -> None:
+    found = papermill.inspect_notebook(NOTEBOOK)
+    assert {name: p["help"] for name, p in found.items()} == {
+        name: field.description for name, field in AuditParams.model_fields.items()
+    }
+    assert {p["default"] for p in found.values()} == {"None"}
+
+
+def test_the_committed_outputs_are_the_examples() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+    record = store.load(EXAMPLE)
+    assert record.audit is not None
+    assert show.verdict(record.audit) in "".join(o.get("text", "") for o in outputs)
+    assert [r.knob for r in record.audit.chosen] == ["vm.swappiness", "io.scheduler", "net.backlog"]
+    assert all((EXAMPLE.parent / f.path).exists() for f in record.files)
+
+
+def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_REPLAY", str(ROOT / "outputs" / "example" / "record.json"))
+    run = start(parameters({"In": ["nonsense = 1"]}))
+    assert "vm.swappiness" in repr(run.chosen())
+    assert run.save().endswith(f"outputs/example/audit/{FILE}")
+
+
+def test_what_it_saves_is_a_record_with_its_scripts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "params").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
+    run = AuditRun(load({"knobs": "[vm.swappiness=33]", "watch": 0}))
+    said = run.save()
+    (path,) = (tmp_path / "outputs").rglob(FILE)
+    record = store.load(path)
+    assert str(path.relative_to(tmp_path)) in said
+    names = {f.path for f in record.files}
+    assert {"scripts/system_optimize.sh", "scripts/make_persistent.sh", "scripts/tuned/hwdiag/tuned.conf",
+            "scripts/ansible/complete_optimize.yml", FILE} <= names  # fmt: skip
+    assert (path.parent / "scripts/system_optimize.sh").stat().st_mode & 0o111
+    assert record.audit == run.audit
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"knob": "memory"}, 'did you mean "knobs"'),
+        ({"knobs": "memry"}, 'did you mean "memory"'),
+        ({"knobs": "[memory"}, "parameter knobs: "),
+        ({"watch": -1}, "parameter watch: "),
+        ({"role": "laptop"}, "parameter role: "),
+        ({"models": "/no/where"}, "parameter models: there is no folder"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        load(given)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_record_from_before_there_were_audits_still_loads() -> None:
+    assert store.load(ROOT / "outputs" / "example").audit is None
