@@ -4,7 +4,7 @@ The rooms, in the order in which data flows through them::
 
     host      What is this machine?           Root -> Host
     measure   What does it do?                Launch, Workload -> Measurement
-    estimate  What would another machine do?  ceilings, roofline
+    estimate  What would another machine do?  ceilings, catalogue, counts, estimates
     compat    Will my stack run?              packages imported in children, crashes explained
     advise    What should change?             findings, recommendations
     emit      How is it changed and undone?   launch scripts

@@ -113,6 +113,9 @@ class Comparison:
         here = [name if "://" in name else str(place(name)) for name in params.records] or [str(outputs)]
         self.table = index.build_index(here, keep or index_of(here))
         chosen = [r for r in index.rows(self.table) if not params.hosts or r.name in params.hosts]
+        if not params.records:  # the project's own example is shown where there is nothing else
+            example = f"{outputs / 'example'}{os.sep}"
+            chosen = [r for r in chosen if not r.location.startswith(example)] or chosen
         if not chosen:
             refused = index.refused(self.table)
             why = f"{refused[0].location}: {refused[0].why}" if refused else f"no record of {', '.join(params.hosts)}"

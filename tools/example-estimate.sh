@@ -1,13 +1,19 @@
 #!/bin/sh
 # Store the replayed outputs of outputs/example/estimate.json in the estimate notebook, and those of the records in
-# outputs/example in the compare notebook. With FILE, take that study as the example first: one that the estimate
-# notebook saved. Usage: tools/example-estimate.sh [FILE]
+# outputs/example in the compare notebook. With --measure, count and check anew on this machine first (some fifteen
+# minutes, on a machine that nobody else keeps busy); with FILE, take the study that the notebook saved there.
+# Usage: tools/example-estimate.sh [--measure | FILE]
 set -eu
 cd "$(dirname "$0")/.."
-if [ $# -gt 0 ]; then
-    cp "$1" outputs/example/estimate.json
+python=.venv/bin/python
+study=${1:-}
+if [ "$study" = --measure ]; then
+    study=$($python -c 'from hwdiag.estimating import Estimator, load; print(Estimator(load({})).save().split()[-1])')
+fi
+if [ -n "$study" ]; then
+    cp "$study" outputs/example/estimate.json
 fi
 for notebook in estimate compare; do
-    HWDIAG_REPLAY="$PWD/outputs/example/record.json" .venv/bin/python -m nbconvert --to notebook --execute --inplace \
+    HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
         "notebooks/$notebook.ipynb"
 done

@@ -310,6 +310,17 @@ def test_ten_thousand_records_in_five_seconds(tmp_path: Path) -> None:
     assert took < 5, took
 
 
+def test_the_example_is_shown_only_where_there_is_nothing_else(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
+    write("example", record(name="example"))
+    assert [r.name for r in Comparison(load({})).records] == ["example"]
+    write("box/1", record(name="box"))
+    assert [r.name for r in Comparison(load({})).records] == ["box"]
+
+
 def test_the_command_line(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("a/1", slowed(record(name="a", started_at="2026-11-01T10:00:00Z"), 1.0))
     outputs = str(tmp_path / "outputs")
