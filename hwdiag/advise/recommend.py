@@ -36,11 +36,11 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
                 id=f"offer-{OVERALL}",
                 scope=OVERALL,
                 launch=launch.name,
-                title=f"At a risk: {gain_text(launch, c.speedup)}",
+                title=f"At a risk: {launch.name}, that is, {gain_text(launch, c.speedup)}",
                 why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, launch)}{latency_text(e, launch, OVERALL)}",
                 speedup=c.speedup,
                 instances=len(launch.members),
-                risk=f"{launch.risk} {risk_of(launch, e)}",
+                risk=risk_of(launch, e),
                 offered=True,
                 undo=UNDO,
                 evidence=c.measurements,
@@ -83,7 +83,7 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         f"{latency_text(e, launch, scope)}",
         speedup=best.speedup,
         instances=len(launch.members),
-        risk=" ".join(filter(None, (launch.risk, risk_of(launch, e)))),
+        risk=risk_of(launch, e),
         undo=UNDO,
         evidence=best.measurements,
     )
@@ -165,11 +165,11 @@ def interval_text(speedup: Interval) -> str:
 
 def risk_of(launch: Launch, e: Evidence) -> str:
     """What may go wrong with it, in a sentence."""
-    risks = []
+    risks = [launch.risk] if launch.risk else []
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
-    if launch.allocator is not None:
-        risks.append("The preloaded allocator reaches every program that the command starts.")
+    if launch.preloaded:
+        risks.append("What is preloaded reaches every program that the command starts.")
     if launch.memory is not None:
         risks.append("A memory policy ties the process to nodes: other processes there compete with it.")
     if launch.cpus is not None:
