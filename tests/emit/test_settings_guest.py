@@ -87,7 +87,7 @@ def test_killed_at_steps_of_apply_and_undone(guest: Guest, known: Known, tmp_pat
         guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=always"
     )
     before = state(guest)
-    at_writes = "case $BASH_COMMAND in put_file*) ((n++ == {})) && kill -KILL $$ ;; esac"
+    at_writes = 'case $BASH_COMMAND in "put "*) ((n++ == {})) && kill -KILL $$ ;; esac'
     for trap in (
         *(at_writes.format(n) for n in range(0, 14, 3)),
         *(f"((n++ == {n})) && kill -KILL $$" for n in (200, 400)),
@@ -192,8 +192,8 @@ def test_power_cuts(start_guest: StartGuest, tmp_path: Path) -> None:
     before = state(guest)
     stop = "set -T; n=0; trap 'case $BASH_COMMAND in {} ((n++ == {})) && kill -STOP $$ ;; esac' DEBUG"
     for script_, verb, pattern, times in (
-        ("system_optimize.sh", "apply", "put_file*)", 0),
-        ("system_optimize.sh", "apply", "put_file*)", 4),
+        ("system_optimize.sh", "apply", '"put "*)', 0),
+        ("system_optimize.sh", "apply", '"put "*)', 4),
         ("make_persistent.sh", "install", "mv*)", 1),
     ):
         (tmp_path / "env").write_text(stop.format(pattern, times))
@@ -217,7 +217,7 @@ def test_killed_at_every_write_of_apply(guest: Guest, known: Known, tmp_path: Pa
     _, path = script(guest, known, tmp_path, *(k for k in EVERYTHING if not k.startswith("io.access")))
     before = state(guest)
     for n in range(200):
-        trap = f"set -T; n=0; trap 'case $BASH_COMMAND in put_*) ((n++ == {n})) && kill -KILL $$ ;; esac' DEBUG\n"
+        trap = f"set -T; n=0; trap 'case $BASH_COMMAND in \"put \"*) ((n++ == {n})) && kill -KILL $$ ;; esac' DEBUG\n"
         (tmp_path / "env").write_text(trap)
         guest.copy_in(tmp_path / "env", "/root/env")
         if guest.run(f"BASH_ENV=/root/env {path} apply").status != 137:
