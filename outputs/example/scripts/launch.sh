@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs a command the way that was fastest on vm when hwdiag 0.1.0 measured it (2026-11-20T15:24:06Z).
-# Overall (resnet18, gpt2): keep what you have, undecided
+# Runs a command the way that was fastest on vm when hwdiag 0.1.0 measured it (2026-11-20T18:06:51Z).
+# Overall (resnet18, gpt2): keep what you have
 # It sets this for the one command only and changes nothing on the host: to take it back, start the command without it.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
 # shellcheck disable=SC2016
 set -euo pipefail
 
 WHAT='nothing set: as it runs today'
-WHY='The nearest, '"'"'tcmalloc_minimal'"'"', gave 1.05x (95 % interval 0.93 to 1.21, 9 pairs of processes): the interval holds both a change worth making (over 3%) and none.'
+WHY='The nearest, '"'"'OMP_PROC_BIND=close OMP_PLACES=cores'"'"', gave 1.00x (95 % interval 0.99 to 1.01, 2 pairs of processes): at least 8 pairs are needed to decide.'
 HOST=vm
 ARCH=x86_64
 CPUS=2
@@ -53,10 +53,13 @@ if [ "$here_arch" != "$ARCH" ] || [ "$here_cpus" != "$CPUS" ] ||
   warn "forced: measured on $HOST ($ARCH, $CPUS CPUs), not on this host ($here_arch, $here_cpus CPUs)"
 fi
 
+
 set_vars=()
+
+
+
+
 bind=()
-
-
 
 
 if [ "$show" = yes ]; then
