@@ -86,4 +86,4 @@ def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: 
 
 
 def test_a_record_from_before_there_were_audits_still_loads() -> None:
-    assert store.load(ROOT / "outputs" / "example").audit is None
+    assert store.load(ROOT / "outputs" / "example" / "earlier").audit is None

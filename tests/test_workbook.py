@@ -37,7 +37,8 @@ def test_cells_are_few_short_and_hold_no_logic() -> None:
     assert 10 <= len(lengths) <= 20
     assert lengths[len(lengths) // 2] <= 3
     assert max(lengths) <= 8
-    assert not any(word in source for source in code_cells() for word in ("def ", "class ", "for ", "if "))
+    code = [re.sub(r"#.*", "", source) for source in code_cells()]
+    assert not any(word in source for source in code for word in ("def ", "class ", "for ", "if "))
 
 
 def test_the_committed_notebook_runs_anywhere_and_shows_the_example() -> None:
