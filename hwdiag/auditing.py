@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from hwdiag.advise.audit import Audit, audit, parse_choice
 from hwdiag.advise.findings import worst_first
@@ -22,21 +20,19 @@ from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.storage import read_speed
-from hwdiag.model import Value
-from hwdiag.params import refuse_unknown
+from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.record import store
 from hwdiag.record.model import Record
 from hwdiag.record.store import write_file
 from hwdiag.record.versions import versions
 from hwdiag.show import audit as show
 from hwdiag.show.sections import Section, machine
-from hwdiag.show.table import Table
 from hwdiag.words import now
 
 FILE = "audit.json"
 
 
-class AuditParams(Value):
+class AuditParams(NotebookParams):
     """All parameters of an audit. A field's text is its help everywhere."""
 
     snapshot: str | None = Field(None, description="snapshot of another host to audit instead of this one")
@@ -48,42 +44,12 @@ class AuditParams(Value):
     models: str | None = Field(None, description="folder that models are loaded from, to see how fast it is read")
     watch: float = Field(2.0, ge=0, le=600, description="seconds to watch the machine, best while it works")
 
-    @field_validator("knobs", mode="before")
-    @classmethod
-    def _knobs_as_text(cls, value: Any) -> Any:
-        """``memory`` and ``[memory, io.read_ahead=4096]``, as papermill's -p and variables give them."""
-        if isinstance(value, str):
-            value = yaml.safe_load(value) if value.lstrip().startswith("[") else value.split(",")
-        return [str(v).strip() for v in value] if isinstance(value, list) else value
-
-    def table(self) -> Table:
-        """The parameters as a table."""
-        rows = [(name, str(value) if value not in (None, ()) else "as described above") for name, value in self]
-        return Table("Parameters", ("parameter", "value"), rows)
-
-    def _repr_html_(self) -> str:
-        return self.table().to_html()
-
-    def __repr__(self) -> str:
-        return repr(self.table())
+    _names = field_validator("knobs", mode="before")(as_names)
 
 
 def load(given: Mapping[str, Any]) -> AuditParams:
-    """Parameters given, then variables HWDIAG_SNAPSHOT, HWDIAG_KNOBS and so on, then the defaults.
-
-    Raises:
-        UsageError: an unknown name or a wrong value.
-    """
-    refuse_unknown(given, AuditParams.model_fields)
-    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in AuditParams.model_fields}
-    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
-    try:
-        params = AuditParams.model_validate(values)
-    except yaml.YAMLError:
-        raise UsageError("parameter knobs: neither a name nor a list of names") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
+    """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    params = AuditParams.load(given)
     parse_choice(params.knobs)
     if params.models is not None and not Path(params.models).expanduser().is_dir():
         raise UsageError(f"parameter models: there is no folder {params.models}")

@@ -9,19 +9,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from hwdiag.errors import UsageError
 from hwdiag.estimate.parts import find_part
 from hwdiag.home import home
-from hwdiag.model import Value
-from hwdiag.params import refuse_unknown
+from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.record import compare, index
 from hwdiag.record.compare import MIN_EFFECT
 from hwdiag.show import comparison as show
 from hwdiag.show.sections import Section
-from hwdiag.show.table import Table
 from hwdiag.workbook import assigned_names, replay_path, replayed
 
 
@@ -31,7 +28,7 @@ def index_of(locations: Sequence[str]) -> Path:
     return home() / "outputs" / ".index" / f"{sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
-class CompareParams(Value):
+class CompareParams(NotebookParams):
     """All parameters of a comparison. A field's text is its help everywhere."""
 
     records: tuple[str, ...] = Field(
@@ -43,42 +40,10 @@ class CompareParams(Value):
         100 * MIN_EFFECT, gt=0, le=100, description="least change of speed worth a word, in percent"
     )
 
-    @field_validator("records", "parts", "hosts", mode="before")
-    @classmethod
-    def _as_names(cls, value: Any) -> Any:
-        """``a`` and ``[a, b]``, as papermill's -p and variables give them."""
-        if isinstance(value, str):
-            value = yaml.safe_load(value) if value.startswith("[") else [value]
-        return value
-
-    def table(self) -> Table:
-        """The parameters as a table."""
-        rows = [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else f"{v:g}") for name, v in self]
-        return Table("Parameters", ("parameter", "value"), [(n, v or "as described above") for n, v in rows])
-
-    def _repr_html_(self) -> str:
-        return self.table().to_html()
-
-    def __repr__(self) -> str:
-        return repr(self.table())
+    _names = field_validator("records", "parts", "hosts", mode="before")(as_names)
 
 
-def load(given: Mapping[str, Any]) -> CompareParams:
-    """Parameters given, then variables HWDIAG_RECORDS, HWDIAG_PARTS ..., then the defaults.
-
-    Raises:
-        UsageError: an unknown name or a wrong value.
-    """
-    refuse_unknown(given, CompareParams.model_fields)
-    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in CompareParams.model_fields}
-    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
-    try:
-        return CompareParams.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
-    except yaml.YAMLError:
-        raise UsageError("parameters records, parts and hosts: neither a name nor a list of names") from None
+load = CompareParams.load
 
 
 def parameters(namespace: Mapping[str, Any]) -> CompareParams:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from hwdiag.compat.check import Progress, chosen, survey
 from hwdiag.compat.model import Interpreter, Survey
@@ -20,19 +19,18 @@ from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.model import Value
-from hwdiag.params import Params, interpreter, refuse_unknown
+from hwdiag.notebook_params import NotebookParams, as_names
+from hwdiag.params import Params, interpreter
 from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
 from hwdiag.show import compat as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
-from hwdiag.show.table import Table
 from hwdiag.workbook import assigned_names, replay_path, replayed
 
 FILE = "compatibility.json"
 
 
-class CheckParams(Value):
+class CheckParams(NotebookParams):
     """All parameters of a compatibility check. A field's text is its help everywhere."""
 
     python: str | None = Field(
@@ -41,42 +39,10 @@ class CheckParams(Value):
     packages: tuple[str, ...] = Field((), description="which packages to check; None takes all with native code")
     child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
 
-    @field_validator("packages", mode="before")
-    @classmethod
-    def _packages_as_text(cls, value: Any) -> Any:
-        """``torch`` and ``[torch, numpy]``, as papermill's -p and variables give them."""
-        if isinstance(value, str):
-            value = yaml.safe_load(value)
-        return (value,) if isinstance(value, str) else value
-
-    def table(self) -> Table:
-        """The parameters as a table."""
-        rows = [(name, str(value) if value not in (None, ()) else "as described above") for name, value in self]
-        return Table("Parameters", ("parameter", "value"), rows)
-
-    def _repr_html_(self) -> str:
-        return self.table().to_html()
-
-    def __repr__(self) -> str:
-        return repr(self.table())
+    _names = field_validator("packages", mode="before")(as_names)
 
 
-def load(given: Mapping[str, Any]) -> CheckParams:
-    """Parameters given, then variables HWDIAG_PYTHON, HWDIAG_PACKAGES and HWDIAG_CHILD_TIMEOUT, then the defaults.
-
-    Raises:
-        UsageError: an unknown name or a wrong value.
-    """
-    refuse_unknown(given, CheckParams.model_fields)
-    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in CheckParams.model_fields}
-    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
-    try:
-        return CheckParams.model_validate(values)
-    except (ValidationError, yaml.YAMLError) as error:
-        if not isinstance(error, ValidationError):
-            raise UsageError("parameter packages: neither a name nor a list of names") from None
-        first = error.errors()[0]
-        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
+load = CheckParams.load
 
 
 def parameters(namespace: Mapping[str, Any]) -> CheckParams:

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from hwdiag.errors import HwdiagError, UsageError
@@ -28,7 +27,8 @@ from hwdiag.host.root import Root
 from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
 from hwdiag.model import Value
-from hwdiag.params import Params, interpreter, refuse_unknown
+from hwdiag.notebook_params import NotebookParams, as_names
+from hwdiag.params import Params, interpreter
 from hwdiag.record import store
 from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
 from hwdiag.show import estimate as show
@@ -58,7 +58,7 @@ OTHERS = (
 """Beside the comparison's: those on which it gave up, and decoding."""
 
 
-class EstimateParams(Value):
+class EstimateParams(NotebookParams):
     """All parameters of an estimate. A field's text is its help everywhere."""
 
     python: str | None = Field(
@@ -73,42 +73,10 @@ class EstimateParams(Value):
         "standard", description="quick estimates only; standard also checks it here, fifteen minutes; thorough thirty"
     )
 
-    @field_validator("nets", "parts", mode="before")
-    @classmethod
-    def _as_names(cls, value: Any) -> Any:
-        """``resnet50`` and ``[resnet50, vit-l]``, as papermill's -p and variables give them."""
-        if isinstance(value, str):
-            value = yaml.safe_load(value) if value.startswith("[") else value.split(",")
-        return value
-
-    def table(self) -> Table:
-        """The parameters as a table."""
-        rows = [(name, ", ".join(map(str, v)) if isinstance(v, tuple) else str(v)) for name, v in self]
-        return Table("Parameters", ("parameter", "value"), [(n, v if v not in ("", "None") else "-") for n, v in rows])
-
-    def _repr_html_(self) -> str:
-        return self.table().to_html()
-
-    def __repr__(self) -> str:
-        return repr(self.table())
+    _names = field_validator("nets", "parts", mode="before")(as_names)
 
 
-def load(given: Mapping[str, Any]) -> EstimateParams:
-    """Parameters given, then variables HWDIAG_PYTHON, HWDIAG_NETS, HWDIAG_PARTS ..., then the defaults.
-
-    Raises:
-        UsageError: an unknown name or a wrong value.
-    """
-    refuse_unknown(given, EstimateParams.model_fields)
-    named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in EstimateParams.model_fields}
-    values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
-    try:
-        return EstimateParams.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"parameter {first['loc'][0]}: {first['msg']}") from None
-    except yaml.YAMLError:
-        raise UsageError("parameters nets and parts: neither a name nor a list of names") from None
+load = EstimateParams.load
 
 
 def parameters(namespace: Mapping[str, Any]) -> EstimateParams:
