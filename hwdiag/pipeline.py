@@ -143,7 +143,7 @@ class Run:
         )
         if is_command and not self._command_runs(campaign):
             return self._learn(measurements=tuple(campaign.measurements))
-        on_gpu = [w for w in r.workloads if w.kind != "numpy" and w.family != "own"]
+        on_gpu = [w for w in r.workloads if w.kind not in ("numpy", "onednn") and w.family != "own"]
         for i, _ in enumerate(r.software.cuda_devices if on_gpu else ()):
             for _ in range(DEVICE_BLOCKS):
                 campaign.run([DEFAULT], on_gpu, "device", device=f"cuda:{i}")

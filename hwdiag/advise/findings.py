@@ -13,6 +13,7 @@ from hwdiag.host.cpulist import format_cpulist
 from hwdiag.measure.model import BASELINE, Measurement
 from hwdiag.measure.placement import kind_domains
 from hwdiag.measure.software import ELSEWHERE
+from hwdiag.measure.stats import warming
 from hwdiag.measure.workloads import ENGINES, MATMUL_N
 from hwdiag.words import plural
 
@@ -20,6 +21,8 @@ Said = Finding | Check
 
 STEAL_SHARE = 0.02
 """Steal time above which the hypervisor's other guests show in the figures."""
+COLD_SHARE = 0.1
+"""Share of measurements that may still be warming up before it is worth a word."""
 ENGINE_GAP = 1.2
 """Factor between two libraries on the same product from which it is worth a word."""
 OTHER_CPU = 0.25
@@ -164,6 +167,25 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
             title="The machine was quiet while measuring",
             detail=f"steal {steal:.1%}, other processes {others:.2f} CPUs (medians over children)",
         )
+
+
+def warmed_up(e: Evidence) -> Iterator[Said]:
+    """Had the processes reached their steady speed before they were timed?"""
+    ok = [m for m in e.measurements if m.outcome.ok]
+    if not ok:
+        return
+    cold = [m for m in ok if warming(m.seconds, e.min_effect)]
+    if len(cold) <= COLD_SHARE * len(ok):
+        yield Check(id="warm", state="fine", title="The processes were warm when they were timed",
+                    detail=f"{len(cold)} of {plural(len(ok), 'measurement')} became faster while timed")  # fmt: skip
+        return
+    yield Finding(
+        id="still-warming",
+        severity="note",
+        title=f"{len(cold)} of {plural(len(ok), 'measurement')} were still becoming faster while they were timed",
+        detail="The medians are then a little too slow, for all Launches alike: a longer budget warms up longer.",
+        evidence=tuple(m.id for m in cold[:3]),
+    )
 
 
 def engines(e: Evidence) -> Iterator[Said]:
@@ -338,6 +360,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     torch_runs,
     failures,
     environment,
+    warmed_up,
     engines,
     thread_default,
     gpu_seen_by_torch,

@@ -165,6 +165,17 @@ def test_what_could_not_be_looked_at_is_said() -> None:
     assert "could not be measured" in unchecked["numa"].title
 
 
+def test_processes_that_were_timed_cold_are_told_of() -> None:
+    warm = (0.1, 0.101, 0.1, 0.099) * 5
+    cold = (*(0.2 - 0.01 * i for i in range(8)), *warm)
+    few = evidence(measurements=tuple(measurement(i, seconds=warm) for i in range(1, 11)))
+    many = evidence(measurements=tuple(measurement(i, seconds=cold if i < 4 else warm) for i in range(1, 11)))
+    assert "warm" in {c.id for c in consult(few)[1]}
+    (said,) = [f for f in consult(many)[0] if f.id == "still-warming"]
+    assert said.title.startswith("3 of 10 measurements")
+    assert said.evidence == ("m0001", "m0002", "m0003")
+
+
 def test_the_worst_comes_first() -> None:
     software = make_software(threads=40, environment={"TORCH_NUM_THREADS": "8"})
     dead = measurement(2, outcome=Outcome(kind="timeout", detail="no end"), seconds=())
