@@ -9,7 +9,17 @@ from hwdiag.advise.findings import consult
 from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.host.model import CoreKind, Gap, Gpu, Limits
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Comparison, Disturbance, Interval, Measurement, Outcome, Phase, Software, Verdict
+from hwdiag.measure.model import (
+    Comparison,
+    Disturbance,
+    Estimate,
+    Interval,
+    Measurement,
+    Outcome,
+    Phase,
+    Software,
+    Verdict,
+)
 from hwdiag.measure.software import NOT_HERE
 from hwdiag.measure.workloads import gpt2, resnet18
 from hwdiag.params import Expectation, Profile
@@ -163,6 +173,39 @@ def test_what_could_not_be_looked_at_is_said() -> None:
     assert {"gpu", "numa", "allocators", "gap-/sys/x"} <= set(unchecked)
     assert unchecked["gap-/sys/x"].detail == "permission denied"
     assert "could not be measured" in unchecked["numa"].title
+
+
+def test_what_carries_a_risk_is_offered_and_taken_on_only_by_who_chose_it() -> None:
+    risky = Launch(name="daring", env={"X": "1"}, risk="Nobody supports it.")
+    found = {
+        "launches": (*LAUNCHES, risky),
+        "comparisons": (compared("daring", "overall", 1.4, "better"), compared("daring", "gpt2", 2.0, "better")),
+    }
+    overall, *rest = recommend(evidence(**found))
+    (offer,) = [r for r in rest if r.offered]
+    assert (overall.launch, offer.launch, offer.id) == (None, "daring", "offer-overall")
+    assert offer.risk.startswith("Nobody supports it.")
+    assert "gpt2 2.00x" in offer.why
+    assert [r.launch for r in rest if not r.offered] == [None, None]
+    assert verdict(evidence(**found), recommend(evidence(**found))).startswith(
+        "Keep what you have overall; at a risk: "
+    )
+    chosen = recommend(evidence(**found, profile=Profile(unsupported=True)))
+    assert (chosen[0].launch, chosen[0].offered) == ("daring", False)
+
+
+def test_a_library_far_behind_another_is_told_of() -> None:
+    def timed(workload: str, seconds: float) -> Estimate:
+        interval = Interval(median=seconds, low=seconds, high=seconds, processes=3)
+        return Estimate(workload=workload, launch="default", device="cpu", seconds=interval, measurements=("m0001",))
+
+    def said(other: float) -> set[str]:
+        findings, checks = consult(evidence(estimates=(timed("matmul-fp32", 0.1), timed("linear-onednn", other))))
+        return {f.id for f in findings} | {c.id for c in checks if c.state == "fine"}
+
+    assert "engine-gap" in said(0.05)
+    assert "engines" in said(0.095)
+    assert not {"engine-gap", "engines"} & {f.id for f in consult(evidence())[0]}
 
 
 def test_processes_that_were_timed_cold_are_told_of() -> None:

@@ -46,7 +46,14 @@ LAUNCHES = [
     Launch(name="default"),
     Launch(name="threads=2", threads=2, env={"MKL_NUM_THREADS": "2"}),
     Launch(name="node=0", threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
-    Launch(name="evil", cpus=(0,), env={"X": EVIL}, allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so")),
+    Launch(name="preload", preload=("/run/libfirst.so",), unset=("GONE",)),
+    Launch(
+        name="evil",
+        preload=(f"/no/{EVIL}.so",),
+        cpus=(0,),
+        env={"X": EVIL},
+        allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so"),
+    ),
     Launch(name="unset", unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
     Launch(name="unset-and-preload", unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
 ]
@@ -163,3 +170,28 @@ def test_what_is_unset_is_gone_and_the_allocator_stands_alone(tmp_path: Path, he
     gone = write(tmp_path, Launch(name="x", unset=("OPENBLAS_CORETYPE",)), here)
     done = run(gone, "--", "sh", "-c", "echo ${OPENBLAS_CORETYPE-gone} $PWD", OPENBLAS_CORETYPE="Haswell")
     assert done.stdout == f"gone {tmp_path}\n"
+
+
+def test_libraries_beside_the_script_go_in_front_and_what_is_unset_is_gone(tmp_path: Path, here: Host) -> None:
+    launch = Launch(name="x", preload=("/elsewhere/libfirst.so",), unset=("GONE",), env={"KEPT": "yes"})
+    path = write(tmp_path, launch, here)
+    show = ("sh", "-c", "echo [$GONE] [$KEPT]; exec env")
+    missing = run(path, *show, GONE="1", LD_PRELOAD="")
+    assert missing.stdout.startswith("[] [yes]\n")
+    assert "libfirst.so is not there any more" in missing.stderr
+    (tmp_path / "libfirst.so").write_text("no library: the loader says so and goes on")
+    found = run(path, *show, LD_PRELOAD="")
+    assert f"LD_PRELOAD={tmp_path}/libfirst.so" in found.stdout
+
+
+def test_without_numactl_the_cpus_are_bound_all_the_same(tmp_path: Path, here: Host) -> None:
+    cpu = min(here.usable_cpus)
+    launch = Launch(name="x", cpus=(cpu,), memory=MemoryPolicy(mode="preferred", nodes=(0,)))
+    path = write(tmp_path, launch, here)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "env", "taskset", "uname", "getconf", "sha256sum", "cut", "grep", "dirname"):
+        (tools / name).symlink_to(shutil.which(name) or pytest.skip(f"no {name}"))
+    done = run(path, "grep", "Cpus_allowed_list", "/proc/self/status", PATH=str(tools))
+    assert done.stdout.split() == ["Cpus_allowed_list:", str(cpu)], done.stderr
+    assert "the CPUs are bound, the memory is not" in done.stderr
