@@ -147,7 +147,7 @@ def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, here: Host) -> Non
 def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> None:
     system = here.system.model_copy(update={"hostname": EVIL})
     why = Recommendation(id="launch-overall", scope="overall", launch="evil", title=EVIL, why=EVIL)
-    path = write(tmp_path, LAUNCHES[3], here.model_copy(update={"system": system}), why)
+    path = write(tmp_path, LAUNCHES[-1], here.model_copy(update={"system": system}), why)
     done = run(path, "sh", "-c", 'printf %s "$X"')
     assert done.stdout == EVIL
     assert run(path, "--show").returncode == 0
