@@ -42,18 +42,19 @@ def with_cpus(host: Host, *cpus: int) -> Host:
     return host.model_copy(update={"cpu": host.cpu.model_copy(update={"online": cpus})})
 
 
+EVIL_LAUNCH = Launch(
+    name="evil",
+    preload=(f"/no/{EVIL}.so",),
+    cpus=(0,),
+    env={"X": EVIL},
+    allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so"),
+)
 LAUNCHES = [
     Launch(name="default"),
     Launch(name="threads=2", threads=2, env={"MKL_NUM_THREADS": "2"}),
     Launch(name="node=0", threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
     Launch(name="preload", preload=("/run/libfirst.so",), unset=("GONE",)),
-    Launch(
-        name="evil",
-        preload=(f"/no/{EVIL}.so",),
-        cpus=(0,),
-        env={"X": EVIL},
-        allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so"),
-    ),
+    EVIL_LAUNCH,
     Launch(name="unset", unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
     Launch(name="unset-and-preload", unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
 ]
@@ -147,7 +148,7 @@ def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, here: Host) -> Non
 def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> None:
     system = here.system.model_copy(update={"hostname": EVIL})
     why = Recommendation(id="launch-overall", scope="overall", launch="evil", title=EVIL, why=EVIL)
-    path = write(tmp_path, LAUNCHES[-1], here.model_copy(update={"system": system}), why)
+    path = write(tmp_path, EVIL_LAUNCH, here.model_copy(update={"system": system}), why)
     done = run(path, "sh", "-c", 'printf %s "$X"')
     assert done.stdout == EVIL
     assert run(path, "--show").returncode == 0
