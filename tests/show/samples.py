@@ -30,8 +30,11 @@ from hwdiag.measure.model import (
     Estimate,
     Interval,
     Measurement,
+    Noise,
+    Option,
     Outcome,
     Software,
+    Step,
     ThreadPool,
     Workload,
 )
@@ -311,6 +314,11 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
                                 ("matmul-fp32", 1.0, "same"), ("matmul-bf16", 0.99, "same"), ("copy", 0.92, "worse"),
                                 ("triad", 1.04, "undecided")):  # fmt: skip
         bench.compare(name, best, gain, verdict, confirmed[name], spread=0.012 if verdict == "same" else 0.035)
+    twin = Launch(name="default, a second time")
+    for w in WORKLOADS:
+        if w.name in ("resnet18", "gpt2"):
+            for launch in (DEFAULT, twin):
+                bench.measure(launch, w, 24, phase="noise")
     bench.compare("gpt2", malloc, 1.01, "same", evidence[:6], phase="screen")
     data: dict[str, Any] = {
         "name": "rack-7",
@@ -321,6 +329,8 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
         "verdict": "Started with 12 threads on node 0, your models run 1.12x as fast here (1.10 to 1.14).",
         "host": host,
         "software": make_software(),
+        "noise": Noise(pairs=8, spread=0.021, alone=0.13, drift_p=0.4, autocorrelation=0.1),
+        "steps": make_steps(),
         "launches": (DEFAULT, *threads, node0, spread, malloc, best),
         "workloads": WORKLOADS,
         "overall_of": ("resnet18", "gpt2"),
@@ -344,6 +354,20 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
         "complete": True,
     }  # fmt: skip
     return Record(**(data | more))
+
+
+def make_steps() -> tuple[Step, ...]:
+    """Two questions: one thing taken on, one dropped, and one that was not better."""
+
+    def option(launch: str, gain: float, *, dropped: bool = False) -> Option:
+        speedup = Interval(median=gain, low=gain - 0.02, high=gain + 0.02, processes=3)
+        return Option(launch=launch, speedup=speedup, dropped=dropped)
+
+    placed = (option("node0", 1.1), option("threads-1", 0.2, dropped=True))
+    return (
+        Step(question="placement", options=placed, adopted="node0"),
+        Step(question="heap", options=(option("node0 + jemalloc", 1.09),), adopted=None),
+    )
 
 
 def make_software() -> Software:

@@ -11,7 +11,7 @@ import pytest
 
 from hwdiag.record.model import Record
 from hwdiag.show.figure import Figure
-from hwdiag.show.plots import gains, roofline, thread_scaling
+from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, thread_scaling
 from tests.show.samples import make_record
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -19,6 +19,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def draw(record: Record) -> list[Figure]:
     figures = [gains(record), thread_scaling(record), roofline(record), roofline(record, "cuda:0")]
+    figures += [search_steps(record), noise_strips(record)]
     assert all(figures)
     return [f for f in figures if f]
 
@@ -129,6 +130,18 @@ def test_nothing_to_draw_is_none(field):
     record = make_record(**{field: ()})
     assert thread_scaling(record) is None
     assert roofline(record) is None
+
+
+def test_the_search_tells_what_was_taken_on_and_what_dropped(drawn):
+    alt = drawn[4].alt
+    assert "placement: node0 1.10x (1.08 to 1.12), threads-1 0.20x (0.18 to 0.22) (dropped); taken on: node0" in alt
+    assert "heap: node0 + jemalloc 1.09x (1.07 to 1.11); nothing taken on" in alt
+    assert "single processes differ by 13 %, two processes that take turns by 2.1 %" in drawn[5].alt
+
+
+def test_no_search_and_no_noise_draw_nothing():
+    assert search_steps(make_record(steps=())) is None
+    assert noise_strips(make_record(noise=None)) is None
 
 
 def test_no_ceilings_no_roofline_and_no_comparisons_no_gains():

@@ -15,7 +15,7 @@ from hwdiag.show.report import figures, render_report
 from tests.show.samples import HOSTILE, hostile_host, make_record
 
 PARTS = ("launches", "workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
-         "checks", "files")  # fmt: skip
+         "checks", "files", "steps")  # fmt: skip
 VOID = {"meta", "img", "br", "link", "input", "hr", "path"}
 
 
@@ -125,7 +125,7 @@ def test_accessible_frame(page):
 def test_pictures_are_the_figures(page, record):
     shown = [b64decode(i["src"].partition("base64,")[2]).decode() for i in page.all("img")]
     assert sorted(shown) == sorted(f.svg for f in figures(record))
-    assert len(shown) == 5
+    assert len(shown) == 7
 
 
 def test_what_to_do_and_how_to_take_it_back(page):
@@ -190,6 +190,6 @@ def test_any_part_may_be_missing(missing):
 
 def test_nothing_at_all(host):
     nothing = dict.fromkeys(PARTS, ())
-    page = Page(render_report(make_record(host, **nothing, params={}, versions={})))
+    page = Page(render_report(make_record(host, **nothing, noise=None, params={}, versions={})))
     assert "Nothing could be measured" in page.text
     assert len(page.all("img")) == 1

@@ -10,7 +10,12 @@ from hwdiag.show import sections
 
 from .samples import make_record
 
-EMPTY = {"measurements": (), "estimates": (), "comparisons": (), "ceilings": (), "findings": (), "recommendations": ()}
+EMPTY = {
+    "noise": None,
+    **dict.fromkeys(
+        ("steps", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations"), ()
+    ),
+}
 FROM_RECORD = [
     sections.machine,
     sections.software,
@@ -18,6 +23,9 @@ FROM_RECORD = [
     sections.speeds,
     sections.ceilings,
     sections.threads,
+    sections.noise,
+    sections.search,
+    sections.engines,
     sections.comparisons,
     sections.findings,
     sections.recommendations,
@@ -47,6 +55,14 @@ def test_sentences_name_the_figures(record: Record) -> None:
     assert "% of its ceiling" in sections.speeds(record).verdict
     assert "thread" in sections.threads(record).verdict
     assert record.host.cpu.model in sections.machine(record).verdict
+
+
+def test_the_search_and_its_noise_are_told_in_figures(record: Record) -> None:
+    assert "13 %" in sections.noise(record).verdict
+    assert "2.1 %" in sections.noise(record).verdict
+    assert sections.search(record).verdict.startswith("3 other ways in 2 questions; taken on")
+    assert sections.search(record).verdict.endswith("placement: node0.")
+    assert sections.engines(record).verdict.startswith("Of today's libraries torch.mm multiplies fastest")
 
 
 def test_sentences_admit_what_is_not_there(empty: Record) -> None:
