@@ -125,8 +125,8 @@ class Child:
 
     def finish(self, timeout_s: float) -> Outcome:
         """Say that no more commands come, and wait for its end."""
+        self._kill_followers()
         self.resume()
-        self._kill_strangers()
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -144,7 +144,7 @@ class Child:
     def kill(self) -> None:
         """Kill it and all that it started."""
         if self._process is not None:
-            self._kill_strangers()
+            self._kill_followers()
             kill_group(self._process)
             self._process.wait()
             for pipe in (self._process.stdin, self._process.stdout):
@@ -152,15 +152,32 @@ class Child:
                     pipe.close()  # type: ignore[union-attr]
             self._outcome = self._outcome or Outcome(kind="signal", detail="ended by hwdiag")
 
-    def _kill_strangers(self) -> None:
-        """Kill what it started, or adopted, that left its process group: only a user's own code does such things."""
+    def _kill_followers(self) -> None:
+        """Kill all that it started or adopted: what left its process group, as a user's own code may, is not in ours.
+
+        It is stopped meanwhile, so that it starts nothing new, and asked again until nothing is left: what the killed
+        had started in turn comes to it then.
+        """
         if self._process is None or not self._adopts:
             return
-        with contextlib.suppress(psutil.Error, OSError):
+        self.pause()
+        deadline = time.monotonic() + GRACE_S
+        while (left := self._followers()) and time.monotonic() < deadline:
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            time.sleep(0.005)
+
+    def _followers(self) -> list[psutil.Process]:
+        """Processes below it that are alive."""
+        assert self._process is not None
+        alive = []
+        with contextlib.suppress(psutil.Error):
             for process in psutil.Process(self._process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error, OSError):
-                    if os.getpgid(process.pid) != self._process.pid:
-                        process.kill()
+                with contextlib.suppress(psutil.Error):
+                    if process.status() != psutil.STATUS_ZOMBIE:
+                        alive.append(process)
+        return alive
 
     def _next_event(self, deadline: float) -> Event | None:
         """The next whole line that is an event; None at the end of output or of the time."""

@@ -97,6 +97,7 @@ def build():
 """
     (m,) = measure(tmp_path / "mine.py", code, timeout_s=5 if hangs else 30)
     assert m.outcome.kind == ("timeout" if hangs else "ok"), m.outcome.detail
+    time.sleep(0.5)  # what was about to start has had its time
     left = [p for p in psutil.process_iter(["cmdline"]) if ["sleep", seconds] == p.info["cmdline"]]
     for process in left:
         process.kill()
