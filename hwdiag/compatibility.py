@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.params import Params, interpreter
-from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
+from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import compat as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
@@ -162,11 +161,4 @@ def read(path: Path) -> Survey:
     Raises:
         UsageError: there is none, or it is not one.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not a compatibility check")
-        return Survey.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"no compatibility check at {path}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{path} is not a compatibility check") from None
+    return read_value(path, Survey, "a compatibility check")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +29,7 @@ from hwdiag.model import Value
 from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.params import Params, interpreter
 from hwdiag.record import store
-from hwdiag.record.store import MAX_BYTES, create_folder, folder_name
+from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import estimate as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
@@ -214,14 +213,7 @@ def read(path: Path) -> Study:
     Raises:
         UsageError: there is none, or it is not one.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not an estimate")
-        return Study.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"no estimate at {path}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{path} is not an estimate") from None
+    return read_value(path, Study, "an estimate")
 
 
 def estimates(

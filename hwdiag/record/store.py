@@ -7,12 +7,16 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from hwdiag.emit.settings import File
 from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.model import Value
 from hwdiag.record.model import SCHEMA_VERSION, EmittedFile, Record
+
+V = TypeVar("V", bound=Value)
 
 FILE = "record.json"
 MAX_BYTES = 64 * 2**20
@@ -24,6 +28,22 @@ def folder_name(host: str, hostname: str) -> str:
     if host != "auto":
         return host
     return re.sub(r"[^A-Za-z0-9_-]+", "-", hostname).strip("-_")[:63] or "unnamed"
+
+
+def read_value(path: Path, kind: type[V], what: str) -> V:
+    """What a file beside the records holds: ``what`` names it, as in ``a compatibility check``.
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not {what}")
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"no {what.partition(' ')[2]} at {path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path} is not {what}") from None
 
 
 def require_writable(folder: Path) -> None:
