@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hwdiag.comparing import Comparison, load
 from hwdiag.estimate.check import check
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
@@ -23,6 +22,7 @@ from hwdiag.host import Root, read_host
 from hwdiag.show.estimate import check as check_section
 from hwdiag.show.progress import terminal_progress
 from hwdiag.show.table import Table
+from hwdiag.workbook.comparing import Comparison, load
 
 RECORDS = 10_000
 HOSTS = 2_500

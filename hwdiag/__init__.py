@@ -11,7 +11,7 @@ The rooms, in the order in which data flows through them::
     record    What was found?                 Record on disk
     show      How does a person see it?       tables, figures, report
 
-``pipeline`` knows the whole way; notebooks and ``cli`` only tell it.
+``pipeline`` knows the whole way; ``workbook``, one module a notebook, and ``cli`` only tell it.
 Importing this package imports nothing else; torch is never imported outside a child process.
 """
 

@@ -144,7 +144,7 @@ def load(given: Mapping[str, Any]) -> Profile:
     variables = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in Params.model_fields}
     inherited = {name: value for name, value in variables.items() if value}
     chosen = {**inherited, **{k: v for k, v in given.items() if v is not None}}
-    refuse_unknown(chosen, Params.model_fields)
+    refuse_unknown(given, Params.model_fields)
     host = chosen.get("host", "auto")
     return validate({**read_profile(str(host)), **chosen}, "parameter")
 

@@ -8,10 +8,10 @@ import nbformat
 import papermill
 import pytest
 
-from hwdiag.auditing import FILE, AuditParams, AuditRun, load, parameters, start
 from hwdiag.errors import UsageError
 from hwdiag.record import store
 from hwdiag.show import audit as show
+from hwdiag.workbook.auditing import FILE, AuditParams, AuditRun, load, parameters, start
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

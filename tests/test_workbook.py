@@ -19,7 +19,8 @@ from hwdiag.home import home
 from hwdiag.params import load
 from hwdiag.record import store
 from hwdiag.show.summary import MIME
-from hwdiag.workbook import assigned_names, given_parameters, parameters
+from hwdiag.workbook.cells import assigned_names, given_parameters
+from hwdiag.workbook.diagnosing import parameters
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -150,7 +151,7 @@ def test_injected_values_win_and_unknown_names_are_refused() -> None:
     cells = ["", 'host: str = "auto"\nbudget: str = None', '# Parameters\nhost = "dgx"\n', "from hwdiag import show"]
     assert given_parameters({"In": cells, "host": "dgx", "budget": None}) == {"host": "dgx", "budget": None}
     with pytest.raises(UsageError, match="did you mean"):
-        given_parameters({"In": ["# Parameters\nbugdet = 'quick'"], "bugdet": "quick"})
+        parameters({"In": ["# Parameters\nbugdet = None"], "bugdet": None})
 
 
 def test_widgets_appear_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:

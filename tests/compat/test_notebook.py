@@ -12,9 +12,9 @@ import pytest
 from hwdiag.cli import main
 from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Survey
-from hwdiag.compatibility import FILE, CheckParams, load, parameters, read, start
 from hwdiag.errors import UsageError
 from hwdiag.show import compat
+from hwdiag.workbook.checking import FILE, CheckParams, load, parameters, read, start
 from tests.compat.conftest import Site
 
 pytestmark = pytest.mark.usefixtures("clean_environment")

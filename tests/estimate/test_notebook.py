@@ -10,11 +10,11 @@ import nbformat
 import papermill
 import pytest
 
-from hwdiag import comparing, estimating
 from hwdiag.cli import main
 from hwdiag.errors import UsageError
 from hwdiag.estimate.model import Count
 from hwdiag.show.sections import Section
+from hwdiag.workbook import comparing, estimating
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdiag.cli import main
-from hwdiag.comparing import Comparison, load
 from hwdiag.errors import UsageError
 from hwdiag.record.compare import compared, differences, group_of, histories, lines, newest
 from hwdiag.record.index import Refused, Row, Speed, build_index, refused, row_of, rows
 from hwdiag.show import comparison as show
+from hwdiag.workbook.comparing import Comparison, load
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

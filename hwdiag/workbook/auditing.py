@@ -20,7 +20,6 @@ from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.storage import read_speed
-from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.record import store
 from hwdiag.record.model import Record
 from hwdiag.record.store import write_file
@@ -28,6 +27,8 @@ from hwdiag.record.versions import versions
 from hwdiag.show import audit as show
 from hwdiag.show.sections import Section, machine
 from hwdiag.words import now
+from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.params import NotebookParams, as_names
 
 FILE = "audit.json"
 
@@ -65,12 +66,9 @@ def parameters(namespace: Mapping[str, Any]) -> AuditParams:
     Raises:
         UsageError: an unknown parameter or a wrong value.
     """
-    from hwdiag.workbook import assigned_names, replayed  # here, as scipy comes with it: the terminal does without
-
     if replayed() is not None:
         return AuditParams.model_validate(store.load(replayed_audit()).params)
-    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
-    return load({name: namespace[name] for name in names})
+    return load(given_parameters(namespace))
 
 
 class AuditRun:
@@ -174,14 +172,9 @@ class ReplayedAudit(AuditRun):
 
 def start(params: AuditParams) -> AuditRun:
     """Begin an audit; with HWDIAG_REPLAY set, walk through the one in its folder ``audit`` instead."""
-    from hwdiag.workbook import replayed
-
     return ReplayedAudit(replayed_audit()) if replayed() is not None else AuditRun(params)
 
 
 def replayed_audit() -> Path:
     """The audit to replay: in the folder ``audit`` beside the record that HWDIAG_REPLAY names."""
-    from hwdiag.workbook import replay_path
-
-    path = replay_path()
-    return (path if path.is_dir() else path.parent) / "audit" / FILE
+    return replay_folder() / "audit" / FILE

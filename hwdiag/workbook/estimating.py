@@ -26,7 +26,6 @@ from hwdiag.host.root import Root
 from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
 from hwdiag.model import Value
-from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.params import Params, interpreter
 from hwdiag.record import store
 from hwdiag.record.store import create_folder, folder_name, read_value
@@ -35,7 +34,8 @@ from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
 from hwdiag.show.table import Table
 from hwdiag.words import now
-from hwdiag.workbook import assigned_names, replay_path, replayed
+from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.params import NotebookParams, as_names
 
 FILE = "estimate.json"
 BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
@@ -89,8 +89,7 @@ def parameters(namespace: Mapping[str, Any]) -> EstimateParams:
     """
     if replayed() is not None:
         return EstimateParams()
-    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
-    return load({name: namespace[name] for name in names})
+    return load(given_parameters(namespace))
 
 
 class Study(Value):
@@ -202,8 +201,7 @@ class Replayed(Estimator):
 def start(params: EstimateParams) -> Estimator:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        path = replay_path()
-        return Replayed((path if path.is_dir() else path.parent) / FILE)
+        return Replayed(replay_folder() / FILE)
     return Estimator(params, notebook_progress())
 
 

@@ -18,13 +18,13 @@ from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.params import Params, interpreter
 from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import compat as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
-from hwdiag.workbook import assigned_names, replay_path, replayed
+from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.params import NotebookParams, as_names
 
 FILE = "compatibility.json"
 
@@ -55,8 +55,7 @@ def parameters(namespace: Mapping[str, Any]) -> CheckParams:
     """
     if replayed() is not None:
         return CheckParams()
-    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
-    return load({name: namespace[name] for name in names})
+    return load(given_parameters(namespace))
 
 
 class Check:
@@ -150,8 +149,7 @@ class Replayed(Check):
 def start(params: CheckParams) -> Check:
     """Begin a check; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        path = replay_path()
-        return Replayed((path if path.is_dir() else path.parent) / FILE)
+        return Replayed(replay_folder() / FILE)
     return Check(params, notebook_progress())
 
 

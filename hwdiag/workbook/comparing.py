@@ -14,12 +14,12 @@ from pydantic import Field, field_validator
 from hwdiag.errors import UsageError
 from hwdiag.estimate.parts import find_part
 from hwdiag.home import home
-from hwdiag.notebook_params import NotebookParams, as_names
 from hwdiag.record import compare, index
 from hwdiag.record.compare import MIN_EFFECT
 from hwdiag.show import comparison as show
 from hwdiag.show.sections import Section
-from hwdiag.workbook import assigned_names, replay_path, replayed
+from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.params import NotebookParams, as_names
 
 
 def index_of(locations: Sequence[str]) -> Path:
@@ -56,11 +56,8 @@ def parameters(namespace: Mapping[str, Any]) -> CompareParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        path = replay_path()
-        folder = path if path.is_dir() else path.parent
-        return CompareParams(records=(os.path.relpath(folder, home()),), parts=("epyc-9654", "xeon-8490h"))
-    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
-    return load({name: namespace[name] for name in names})
+        return CompareParams(records=(os.path.relpath(replay_folder(), home()),), parts=("epyc-9654", "xeon-8490h"))
+    return load(given_parameters(namespace))
 
 
 class Comparison:

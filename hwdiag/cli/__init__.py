@@ -1,0 +1,59 @@
+"""The command line: the workbook's steps for a terminal. Imports what a verb needs only when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hwdiag import __version__
+from hwdiag.cli import elsewhere, machine, records, stack, tuning
+from hwdiag.errors import HwdiagError
+
+EPILOG = """examples:
+  hwdiag host                          what is this machine?
+  hwdiag run --budget quick            measure, recommend, write a report (about a minute)
+  hwdiag run --python ~/ComfyUI/venv/bin/python
+  hwdiag tune -- python train.py       what makes this command faster?
+  hwdiag tune --metric 'speed: ([0-9.]+) it/s' --higher-is-better -- python train.py
+  hwdiag tune --file my_model.py --goal throughput
+  hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
+  hwdiag host --snapshot spark.tar.gz
+  hwdiag estimate llama-7b --decode    what would other machines do with it?
+  hwdiag compare outputs               hosts side by side, and what became slower
+  hwdiag check                         which packages die here, and of what?
+  hwdiag audit                         how is this host set, and what of that helps?
+  hwdiag report outputs/dgx/20261120T101500Z
+Nothing here changes the host, and nothing needs root."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; gives the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130 interrupted."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.verb(args) or 0)
+    except HwdiagError as error:
+        print(f"hwdiag: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
+        return 0
+    except KeyboardInterrupt:
+        print("hwdiag: interrupted; nothing is left running", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs with their help."""
+    top = argparse.ArgumentParser(
+        prog="hwdiag",
+        description="Guided diagnostics for Linux hosts that run PyTorch: measures what is fastest on this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
+    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    for group in (machine, tuning, stack, elsewhere, records):
+        group.register(verbs)
+    return top

@@ -1,0 +1,92 @@
+"""The verbs about this machine and how it is set: host, snapshot, audit, init-host."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hwdiag.cli.common import add, terminal_width, write
+
+
+def register(verbs: Any) -> None:
+    """Add these verbs."""
+    host = add(verbs, "host", show_host, "show what this machine is: CPU, NUMA, memory, GPUs, disks, limits")
+    host.add_argument("--json", action="store_true", help="print all facts as JSON")
+    host.add_argument(
+        "--snapshot", metavar="FILE", help="of another host: what hwdiag snapshot wrote there, or an unpacked dump"
+    )
+    host.add_argument("--drawing", type=Path, metavar="FILE", help="write the topology drawing there, as SVG")
+
+    snapshot = add(verbs, "snapshot", write_snapshot, "save what is needed to look at this host elsewhere")
+    snapshot.add_argument("file", nargs="?", default="host.tar.gz", help="where to write it (default: host.tar.gz)")
+    snapshot.add_argument(
+        "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
+    )
+
+    audit = add(
+        verbs, "audit", audit_host, "how is this host set, what of that helps or harms, and scripts to change it"
+    )
+    audit.add_argument("--snapshot", metavar="FILE", help="of another host: a snapshot, or an unpacked dump")
+    audit.add_argument("--role", help="desktop, headless or shared (default: headless)")
+    audit.add_argument(
+        "--knob", metavar="NAME", action="append", default=[], help="write scripts for NAME, NAME=VALUE or a group"
+    )
+    audit.add_argument("--models", metavar="FOLDER", help="measure how fast the models there are read")
+    audit.add_argument("--watch", metavar="S", help="seconds to watch the machine, best while it works (default: 0)")
+    audit.add_argument("--all", action="store_true", help="show every setting that is known")
+    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
+
+    init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
+    init.add_argument("name", help="name of the new profile")
+
+
+def show_host(args: argparse.Namespace) -> None:
+    """hwdiag host"""
+    from hwdiag.host.read import read_host
+    from hwdiag.host.root import Root
+
+    host = read_host(Root.open(args.snapshot))
+    if args.drawing:
+        from hwdiag.show.topology import draw_topology
+
+        write(args.drawing, draw_topology(host).svg + "\n")
+    if args.json:
+        print(host.model_dump_json(indent=1))
+        return
+    from hwdiag.show.tables import host_table
+
+    print(host_table(host).to_text(terminal_width()))
+
+
+def write_snapshot(args: argparse.Namespace) -> None:
+    """hwdiag snapshot"""
+    from hwdiag.advise.audit import read_everything
+    from hwdiag.host.snapshot import make_snapshot
+
+    make_snapshot(args.file, with_names=args.with_names, also=read_everything)
+    names = "with names and serial numbers" if args.with_names else "without names and serial numbers"
+    print(f"wrote {args.file}: {Path(args.file).stat().st_size / 1000:.0f} kB, {names}")
+
+
+def audit_host(args: argparse.Namespace) -> int:
+    """hwdiag audit"""
+    from hwdiag.show import audit as show
+    from hwdiag.workbook.auditing import AuditRun, load
+
+    asked = {"snapshot": args.snapshot, "role": args.role, "models": args.models, "watch": args.watch or 0}
+    run = AuditRun(load({**asked, "knobs": args.knob or None}))
+    if args.json:
+        print(run.audit.model_dump_json(indent=1))
+        return 0
+    print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
+    print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
+    print(run.save() if run.audit.chosen else show.verdict(run.audit))
+    return 0
+
+
+def init_host(args: argparse.Namespace) -> None:
+    """hwdiag init-host"""
+    from hwdiag.init_host import write_profile
+
+    print(f"wrote {write_profile(args.name)}")

@@ -1,0 +1,66 @@
+"""The verbs about what was recorded: compare, report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from hwdiag.cli.common import add, terminal_width, write
+
+
+def register(verbs: Any) -> None:
+    """Add these verbs."""
+    compare = add(verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower")
+    compare.add_argument("records", nargs="*", help="folders, record files or fsspec URLs (default: outputs/)")
+    compare.add_argument(
+        "--part", metavar="NAME", action="append", default=[], help="put a catalogued part beside them"
+    )
+    compare.add_argument(
+        "--host", metavar="NAME", action="append", default=[], help="only this host (may be given again)"
+    )
+    compare.add_argument("--min-effect", metavar="PERCENT", type=float, help="least change worth a word (default: 3)")
+    compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+    report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
+    report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
+    report.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to write the HTML (default: beside the record)"
+    )
+    report.add_argument("--json", action="store_true", help="print findings and recommendations as JSON, write nothing")
+
+
+def compare_records(args: argparse.Namespace) -> int:
+    """hwdiag compare; exit status 1 if a host has become slower"""
+    from hwdiag.show.table import Table
+    from hwdiag.workbook.comparing import load, start
+
+    asked = {"records": args.records, "parts": args.part, "hosts": args.host, "min_effect": args.min_effect}
+    found = start(load({k: v for k, v in asked.items() if v}))
+    if args.json:
+        print(json.dumps(found.as_dict(), indent=1))
+    else:
+        for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
+            tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+            print(section.verdict, *tables, sep="\n", end="\n\n")
+    return int(any(h.verdict == "worse" for h in found.history))
+
+
+def write_report(args: argparse.Namespace) -> None:
+    """hwdiag report"""
+    from hwdiag.record import store
+
+    record = store.load(args.record)
+    if args.json:
+        print(record.model_dump_json(indent=1, include={"verdict", "findings", "recommendations", "checks"}))
+        return
+    from hwdiag.show.report import render_report
+    from hwdiag.show.tables import findings_table, recommendations_table
+
+    beside = args.record if args.record.is_dir() else args.record.parent
+    path = args.output or beside / "report.html"
+    write(path, render_report(record))
+    for table in (recommendations_table(record), findings_table(record)):
+        print(table.to_text(terminal_width()), end="\n\n")
+    print(f"report: {path}\n{record.verdict}")

@@ -1,0 +1,51 @@
+"""What a notebook's own cells say, and the record that is shown in place of a run."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hwdiag.home import home
+
+
+def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the parameters cell and of the one that papermill injects, as their names stand in ``namespace``.
+
+    papermill only warns of a name that the notebook does not have, so the names are read from the cells themselves.
+    """
+    names = dict.fromkeys(name for cell in namespace.get("In", ()) for name in assigned_names(cell))
+    return {name: namespace.get(name) for name in names}
+
+
+def assigned_names(cell: str) -> Iterable[str]:
+    """Names that a cell of nothing but assignments gives a value; none for any other cell."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # a cell with magics
+        return ()
+    targets = [
+        *(s.target for s in statements if isinstance(s, ast.AnnAssign)),
+        *(t for s in statements if isinstance(s, ast.Assign) for t in s.targets),
+    ]
+    only_assignments = all(isinstance(s, ast.Assign | ast.AnnAssign) for s in statements)
+    return [t.id for t in targets if isinstance(t, ast.Name)] if only_assignments else ()
+
+
+def replayed() -> str | None:
+    """The value of HWDIAG_REPLAY: a record, or its folder, that is shown in place of a run."""
+    return os.environ.get("HWDIAG_REPLAY") or None
+
+
+def replay_path() -> Path:
+    """The record to replay; a relative path is looked for from here, then from the workbook's folder."""
+    path = Path(replayed() or "")
+    return path if path.exists() or path.is_absolute() else home() / path
+
+
+def replay_folder() -> Path:
+    """The folder that holds the record to replay; what belongs to other notebooks lies beside it."""
+    path = replay_path()
+    return path if path.is_dir() else path.parent
