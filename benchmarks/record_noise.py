@@ -1,7 +1,8 @@
-"""Record how far processes differ here that are alike: ``python benchmarks/record_noise.py [blocks] > noise.json``.
+"""Record how far processes differ here that are alike: ``record_noise.py [blocks] > noise-quiet.json``.
 
-Six processes of today's default take turns in each block, as the candidates of a search do, and tell their medians.
-What ``simulate.py`` draws its noise from. Ctrl-C ends it with the blocks so far.
+Six processes of today's default take turns in each block, as the candidates of a search do, and tell their medians;
+``other_cpu`` is how many CPUs others kept busy meanwhile. What ``simulate.py`` draws its noise from. Ctrl-C ends it
+with the blocks so far.
 """
 
 from __future__ import annotations

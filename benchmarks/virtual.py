@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from hwdiag.measure.runtime import BOUND, heap, runtime
 from hwdiag.measure.search import Question
 
 DEFAULT = Launch(name=BASELINE)
-RECORDED = Path(__file__).with_name("noise.json")
 CORES = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 ALLOCATORS = tuple(Allocator(name=name, path=f"/usr/lib/lib{name}.so") for name in ("jemalloc", "tcmalloc"))
 
@@ -36,11 +35,11 @@ Noise = np.ndarray
 """One row per block: by what the processes of one block, which took turns, differ from each other."""
 
 
-def recorded_noise(*, most_others: float = np.inf, path: Path = RECORDED) -> Noise:
-    """The medians that ``record_noise.py`` recorded, over their block's own, of the blocks in which others kept at most
-    so many CPUs busy."""
-    recorded = json.loads(path.read_text())
-    medians = np.array(recorded["matmul-fp32"])[np.array(recorded["other_cpu"]) <= most_others]
+def recorded_noise(machine: Literal["quiet", "busy"]) -> Noise:
+    """The medians that ``record_noise.py`` recorded, over their block's own: on two cores that nobody else used, or
+    that others kept busy meanwhile."""
+    recorded = json.loads(Path(__file__).with_name(f"noise-{machine}.json").read_text())
+    medians = np.array(recorded["matmul-fp32"])
     return medians / np.median(medians, axis=1, keepdims=True)
 
 

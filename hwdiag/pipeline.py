@@ -39,7 +39,7 @@ from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Command, Workload
 from hwdiag.measure.own import own_command, own_file
 from hwdiag.measure.placement import placement
-from hwdiag.measure.runtime import find_allocators, heap, runtime
+from hwdiag.measure.runtime import find_allocators, heap, interop, runtime
 from hwdiag.measure.search import Question
 from hwdiag.measure.software import NOT_HERE, probe_software
 from hwdiag.measure.stats import MIN_PAIRS
@@ -198,6 +198,7 @@ class Run:
             # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
             placed,
             runtime(host, software),
+            interop(software, workloads),
             heap(host, software, find_allocators(software.prefix) if here else ()),
             dispatch(host, software, vendor_check),
         )

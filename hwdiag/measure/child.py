@@ -74,7 +74,7 @@ class Child:
         except OSError as error:
             self._outcome = Outcome(kind="not-started", detail=f"{argv[0]}: {error.strerror or error}")
         else:
-            self.tell({"parent": os.getpid(), **task})
+            self.tell({"parent": os.getpid(), "interop_threads": launch.interop_threads, **task})
 
     def __enter__(self) -> Child:
         return self

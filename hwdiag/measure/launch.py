@@ -45,6 +45,8 @@ class Launch(Value):
     name: str
     threads: int | None = None
     """Intra-op threads: OpenMP's, and so ATen's, oneDNN's and MKL's."""
+    interop_threads: int | None = None
+    """Inter-op threads: those of ``torch.jit.fork``. No variable sets them, so the program must."""
     cpus: CpuList | None = None
     """CPUs it may run on."""
     memory: MemoryPolicy | None = None
@@ -98,6 +100,8 @@ class Launch(Value):
             parts.append(f"{plural(len(self.instances), 'instance')} at the same time")
         if self.threads is not None:
             parts.append(plural(self.threads, "thread") + (" each" if self.instances else ""))
+        if self.interop_threads is not None:
+            parts.append(f"{plural(self.interop_threads, 'inter-op thread')} (torch.set_num_interop_threads)")
         if self.instances:
             parts.append(f"on CPUs {places_words(self.instances)}")
         if any(p.memory for p in self.instances):

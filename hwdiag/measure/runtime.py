@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Allocator, Launch
-from hwdiag.measure.model import Software
+from hwdiag.measure.model import Software, Workload
 from hwdiag.measure.search import Question
 
 LIBRARY_FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/local/lib64")
@@ -42,6 +42,15 @@ def runtime(host: Host, software: Software) -> Question:
     many = len(host.usable_cpus) > 1
     waiting = [named(env) for env in WAITING.get(loaded, ())]
     return Question("OpenMP runtime", (named(BOUND), *waiting) if many and loaded in WAITING else ())
+
+
+def interop(software: Software, workloads: Sequence[Workload]) -> Question:
+    """Inter-op threads, for a file of the user's own alone: they run what ``torch.jit.fork`` starts, and no eager net
+    starts any."""
+    counts = {1, (software.interop_threads or 1) // 2} - {0, software.interop_threads}
+    is_own = any(w.kind == "file" for w in workloads)
+    options = tuple(Launch(name=f"inter-op threads={n}", interop_threads=n) for n in sorted(counts))
+    return Question("inter-op threads", options if is_own else ())
 
 
 def heap(host: Host, software: Software, allocators: Iterable[Allocator]) -> Question:

@@ -16,6 +16,8 @@ def not_applied(launch: Launch, applied: Applied) -> str | None:
     """What of the Launch did not take effect, in one clause; None if all of it did."""
     if launch.threads not in (None, applied.threads):
         return f"asked for {launch.threads} threads, torch uses {applied.threads}"
+    if launch.interop_threads not in (None, applied.interop_threads):
+        return f"asked for {launch.interop_threads} inter-op threads, torch uses {applied.interop_threads}"
     if launch.cpus not in (None, applied.cpus):
         return f"asked for CPUs {format_cpulist(launch.cpus or ())}, may use {format_cpulist(applied.cpus)}"
     if launch.memory is not None and not policy_matches(launch.memory, applied.memory_policy):

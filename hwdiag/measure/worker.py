@@ -507,6 +507,8 @@ def main():
     except Exception as error:
         tell("failed", workload="import torch", kind="import-error", detail=one_line(error))
         return
+    if task.get("interop_threads"):
+        torch.set_num_interop_threads(task["interop_threads"])
     if task.get("describe"):
         tell("software", **describe_software(torch))
     tell("applied", **applied_launch(torch))

@@ -53,11 +53,17 @@ LAUNCHES = [
     Launch(name="default"),
     Launch(name="threads=2", threads=2, env={"MKL_NUM_THREADS": "2"}),
     Launch(name="node=0", threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
+    Launch(name="inter-op", interop_threads=3),
     Launch(name="preload", preload=("/run/libfirst.so",), unset=("GONE",)),
     EVIL_LAUNCH,
     Launch(name="unset", unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
     Launch(name="unset-and-preload", unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
 ]
+
+
+def test_what_no_variable_sets_is_said(tmp_path: Path, here: Host) -> None:
+    script = write(tmp_path, Launch(name="inter-op", interop_threads=3), here)
+    assert "begin the program with torch.set_num_interop_threads(3)" in run(script, "true").stderr
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

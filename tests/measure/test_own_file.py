@@ -41,6 +41,12 @@ def test_its_callable_is_timed_under_each_launch(tmp_path: Path) -> None:
     assert all(0 < m.median_s < 0.1 and len(m.seconds) >= 3 for m in two)
 
 
+def test_inter_op_threads_are_set_before_its_code_runs(tmp_path: Path) -> None:
+    code = "import torch\nn = torch.get_num_interop_threads()\ndef build():\n  return (lambda: n), (lambda: n == 3)"
+    (one,) = measure(tmp_path / "mine.py", code, Launch(name="three", interop_threads=3))
+    assert (one.outcome.kind, one.applied and one.applied.interop_threads) == ("ok", 3)
+
+
 def test_its_check_is_called_after_the_first_call(tmp_path: Path) -> None:
     code = "calls = []\ndef build():\n  return (lambda: calls.append(1)), (lambda: {})"
     (m,) = measure(tmp_path / "mine.py", code.format("len(calls) == 1"))

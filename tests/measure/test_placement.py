@@ -10,9 +10,11 @@ import pytest
 from hwdiag.host.model import CoreKind, Host, Limits, LogicalCpu
 from hwdiag.measure.launch import Allocator, Launch, MemoryPolicy
 from hwdiag.measure.model import Applied, ThreadPool
+from hwdiag.measure.own import own_file
 from hwdiag.measure.placement import domains, kind_domains, placement, thread_counts
-from hwdiag.measure.runtime import find_allocators, heap, runtime
+from hwdiag.measure.runtime import find_allocators, heap, interop, runtime
 from hwdiag.measure.verify import not_applied
+from hwdiag.measure.workloads import catalogue
 from tests.conftest import make_host, make_software
 
 
@@ -112,6 +114,13 @@ def test_only_the_runtime_that_is_loaded_is_set() -> None:
     assert not runtime(make_host(), make_software()).options
 
 
+def test_inter_op_threads_are_asked_about_only_for_a_file_of_ones_own() -> None:
+    mine = own_file(Path("mine.py"))
+    assert [o.interop_threads for o in interop(make_software(interop_threads=8), [mine]).options] == [1, 4]
+    assert not interop(make_software(interop_threads=1), [mine]).options
+    assert not interop(make_software(interop_threads=8), catalogue(make_host())).options
+
+
 def test_inherited_tunables_are_not_overwritten() -> None:
     assert any("GLIBC_TUNABLES" in o.env for o in heap(make_host(), make_software(), ()).options)
     inherited = make_software(environment={"GLIBC_TUNABLES": "glibc.malloc.check=1"})
@@ -142,6 +151,7 @@ SEEN = Applied(
         (Launch(name="default"), None),
         (Launch(name="x", threads=4, cpus=(0, 1)), None),
         (Launch(name="x", threads=8), "asked for 8 threads, torch uses 4"),
+        (Launch(name="x", interop_threads=2), "asked for 2 inter-op threads, torch uses 4"),
         (Launch(name="x", cpus=(0, 1, 2)), "asked for CPUs 0-2, may use 0-1"),
         (Launch(name="x", memory=MemoryPolicy(mode="interleave", nodes=(0, 1))), None),
         (
