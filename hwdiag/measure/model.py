@@ -241,7 +241,7 @@ class Noise(Value):
     spread: float
     """Standard deviation of the ratio's logarithm, robustly: 0.02 for 2 %."""
     alone: float
-    """The same of single processes, as they would be compared if they ran one after the other."""
+    """The same of single processes over the run, from their median: as they would be compared without turns."""
     drift_p: float
     """Of a trend of the single processes over time by chance (Mann-Kendall); small where the machine drifts."""
     autocorrelation: float

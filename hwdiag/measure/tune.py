@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from statistics import median
 
 from hwdiag.measure.campaign import Campaign
 from hwdiag.measure.compare import Hope, compare_all, pair
@@ -73,7 +73,7 @@ def tune(
         launches=(DEFAULT, TWIN, *tried.launches(finalists)),
         steps=tuple(exploration.steps),
         comparisons=tuple(all_comparisons(campaign.measurements, overall_of, min_effect, hopes)),
-        noise=noise,
+        noise=noise_of(campaign.measurements, overall_of),
     )
 
 
@@ -149,21 +149,20 @@ def all_comparisons(
 
 
 def noise_of(measurements: Sequence[Measurement], overall_of: Sequence[str]) -> Noise | None:
-    """The noise that today's default shows against itself; None where it was not measured twice."""
-    twins = [m for m in measurements if m.phase == "noise" and m.workload in overall_of and m.outcome.ok]
+    """The noise that today's default shows against itself in turns, and by itself over the run.
+
+    None where it was not measured twice.
+    """
+    ok = [m for m in measurements if m.workload in overall_of and m.outcome.ok and m.device == "cpu"]
+    twins = [m for m in ok if m.phase == "noise"]
     ratios = [r for name in overall_of for r in pair(twins, TWIN.name, name, [name]).ratios]
-    alone = [one_after_the_other([m.median_s for m in twins if m.workload == name]) for name in overall_of]
     if len(ratios) < 2:
         return None
+    alone = [[m.median_s for m in ok if (m.launch, m.workload) == (BASELINE, name)] for name in overall_of]
     return Noise(
         pairs=len(ratios),
         spread=spread(ratios),
-        alone=spread([r for values in alone for r in values]),
+        alone=spread([value / median(values) for values in alone for value in values]),
         drift_p=min(drift_p(values) for values in alone),
         autocorrelation=max(autocorrelation(values) for values in alone),
     )
-
-
-def one_after_the_other(times: Sequence[float]) -> list[float]:
-    """Each time over the one before it: what a comparison without turns would see."""
-    return [later / earlier for earlier, later in pairwise(times)]

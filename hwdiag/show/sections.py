@@ -139,7 +139,7 @@ def noise(record: Record) -> Section:
     trend = " The machine drifted over the run." if found.drift_p < DRIFT_P else ""
     needed = pairs_needed(found.spread, min_effect(record) / 200)
     verdict = (
-        f"Single processes of today's default differ by {percent(found.alone)}, two that take turns by "
+        f"Over the run, single processes of today's default differ by {percent(found.alone)}, two that take turns by "
         f"{percent(found.spread)}: {plural(needed, 'pair')} narrow a comparison to half of the least effect, "
         f"{min_effect(record) / 2:g} %.{trend}"
     )
