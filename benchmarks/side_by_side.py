@@ -4,7 +4,8 @@
 
 Rivals: today's default; the environment of a widely copied guide for dual Xeons; ``torch.backends.xeon.run_cpu`` with
 its default advice; with ``--exhaustive`` also the best of every combination of the search's own options, each measured
-once and the best of them again (it takes long). The search may take what a vendor does not support, as a person may choose.
+once and the best of them again (it takes long). The search may take what a vendor does not support, as a person may
+choose.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from hwdiag.measure.tune import DEFAULT, tune
 from hwdiag.measure.workloads import catalogue
 from hwdiag.show.progress import terminal_progress
 from hwdiag.show.table import Table
-
 
 NEAREST = 10
 """Combinations that are measured again, so often:"""
