@@ -54,7 +54,7 @@ def show_host(args: argparse.Namespace) -> None:
     if args.json:
         print(host.model_dump_json(indent=1))
         return
-    from hwdiag.show.tables import host_table
+    from hwdiag.show.host_table import host_table
 
     print(host_table(host).to_text(terminal_width()))
 

@@ -18,6 +18,7 @@ from hwdiag.show.audit import chosen_table, settings
 from hwdiag.show.compat import packages_table
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, duration, plural, ratio, size, utc
+from hwdiag.show.host_table import core_words, host_table, hypervisor_words
 from hwdiag.show.table import Ids, Table, is_anchor
 from hwdiag.show.topology import draw_topology
 
@@ -61,6 +62,7 @@ def render_report(record: Record) -> str:
         settings=settings(record.audit) if record.audit else None,
         chosen=chosen_table(record.audit) if record.audit else None,
         tables=tables,
+        host_table=host_table,
         engines=tables.engines_table(record),
         compatibility=packages_table(record.compatibility) if record.compatibility else None,
         linked=linked,
@@ -116,11 +118,11 @@ def _evidence(ids: tuple[str, ...], linked: Iterable[str]) -> Any:
 def _facts(record: Record) -> list[tuple[str, str]]:
     """The few facts beside the picture; all of them are further down."""
     host = record.host
-    box = " in ".join(p for p in (host.system.container, tables.hypervisor_words(host)) if p)
+    box = " in ".join(p for p in (host.system.container, hypervisor_words(host)) if p)
     gpus = ", ".join(dict.fromkeys(g.name for g in host.gpus))
     facts = [
         ("Processor", host.cpu.model or "unknown"),
-        ("Cores", tables.core_words(host)),
+        ("Cores", core_words(host)),
         ("Instruction set", host.cpu.isa.level if host.cpu.isa else "unknown"),
         (
             "Memory",

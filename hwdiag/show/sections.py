@@ -15,6 +15,7 @@ from hwdiag.record.model import Record
 from hwdiag.show import tables
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, count, percent, plural, size, speedup
+from hwdiag.show.host_table import core_words, host_table
 from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, thread_scaling
 from hwdiag.show.plots._gains import min_effect
 from hwdiag.show.plots._scaling import curves_of
@@ -52,10 +53,10 @@ def machine(record: Record) -> Section:
     paid = "" if quota is None else f", for {plural(quota, 'CPU')} worth of time"
     who = "This process" if host.is_here else "The process that read it there"
     verdict = (
-        f"{host.cpu.model or 'A CPU of unknown model'}: {tables.core_words(host)}, {isa}, "
+        f"{host.cpu.model or 'A CPU of unknown model'}: {core_words(host)}, {isa}, "
         f"{size(host.memory.total_bytes)} of memory. {who} may use {use}{paid}."
     )
-    return Section(verdict, (tables.host_table(host),))
+    return Section(verdict, (host_table(host),))
 
 
 def topology(record: Record) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -170,3 +170,12 @@ def join_few(parts: Sequence[str], limit: int = 12) -> str:
     shown = [shorten(clean(p), 80) for p in parts[:limit]]
     more = [f"and {len(parts) - limit} more"] if len(parts) > limit else []
     return ", ".join(shown + more)
+
+
+Fact = tuple[str, str]
+"""A name, and what is known of it."""
+
+
+def known(facts: Iterable[tuple[str, object]]) -> list[Fact]:
+    """Only the facts that are known."""
+    return [(name, str(value)) for name, value in facts if value is not None and value != ""]

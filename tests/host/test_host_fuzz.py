@@ -19,7 +19,7 @@ from hwdiag.host.model import Host
 from hwdiag.host.snapshot import Recorder, package
 from hwdiag.measure.placement import placement
 from hwdiag.measure.software import NOT_HERE
-from hwdiag.show.tables import host_table
+from hwdiag.show.host_table import host_table
 from hwdiag.show.topology import draw_topology
 
 from .conftest import DUMPS, MakeTree, small_machine

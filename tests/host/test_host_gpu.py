@@ -11,7 +11,7 @@ import pytest
 
 from hwdiag.host import Root, read_host
 from hwdiag.host.gpu import read_gpus
-from hwdiag.show.tables import host_table
+from hwdiag.show.host_table import host_table
 from hwdiag.show.topology import draw_topology
 
 from .conftest import DUMPS, MakeTree

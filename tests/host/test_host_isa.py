@@ -15,7 +15,7 @@ from hwdiag.host.hiding import hidden_features
 from hwdiag.host.model import Hidden, Isa
 from hwdiag.measure.software import NOT_HERE
 from hwdiag.params import Profile
-from hwdiag.show.tables import host_table
+from hwdiag.show.host_table import host_table
 
 from .conftest import DUMPS, MakeTree, small_machine
 

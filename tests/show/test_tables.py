@@ -7,13 +7,14 @@ from html.parser import HTMLParser
 import pytest
 
 from hwdiag.show import tables
+from hwdiag.show.host_table import host_table
 from hwdiag.show.table import Ids, Share, Table
 from tests.show.samples import HOSTILE, make_record
 
 
 def every_table(record):
     return {
-        "host": tables.host_table(record.host),
+        "host": host_table(record.host),
         "software": tables.software_table(record.software),
         "plan": tables.plan_table(record.launches, record.workloads),
         "results": tables.results_table(record),
@@ -99,7 +100,7 @@ def test_share_is_unknown_without_a_ceiling():
 
 def test_an_unnamed_hypervisor_is_still_one(record):
     system = record.host.system.model_copy(update={"hypervisor": "unknown"})
-    facts = dict(tables.host_table(record.host.model_copy(update={"system": system})).rows)
+    facts = dict(host_table(record.host.model_copy(update={"system": system})).rows)
     assert facts["Hypervisor"] == "a hypervisor of unknown make"
 
 
