@@ -172,14 +172,15 @@ class Estimator:
         return show.elsewhere(rows, self.checked)
 
     def save(self) -> str:
-        """Write the study under outputs/; says where."""
+        """Write the study under outputs/, the check too, which is made first if it was not; says where."""
+        verdict = self.check().verdict
         path = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), self.started_at) / FILE
         study = Study(started_at=self.started_at, counts=tuple(self.found.values()), checked=self.checked)
         try:
             path.write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
         except OSError as error:
             raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
-        return f"{self.check().verdict}\n  record {path.relative_to(home())}"
+        return f"{verdict}\n  record {path.relative_to(home())}"
 
 
 class Replayed(Estimator):

@@ -12,9 +12,10 @@ import pytest
 
 from hwdiag.cli import main
 from hwdiag.errors import UsageError
-from hwdiag.estimate.model import Count
+from hwdiag.estimate.model import Checked, Count
 from hwdiag.show.sections import Section
 from hwdiag.workbook import comparing, estimating
+from tests.estimate.test_estimate import check_row
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -98,6 +99,20 @@ def test_the_compare_notebook_shows_two_records_and_the_catalogue(monkeypatch: p
     assert "at most 461" in said
     assert "gpt2 on cpu, runs/s" in said
     assert found.histories().parts
+
+
+def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    row = check_row(0.05)
+    checked = Checked(host="h", cpu="c", started_at="", rows=(row,), quiet=True)
+    monkeypatch.setattr(estimating, "check", lambda *_, **__: (checked, ()))
+    monkeypatch.setattr(estimating, "count_nets", lambda *_: ())
+    monkeypatch.setattr(estimating, "home", lambda: tmp_path)
+    (tmp_path / "outputs").mkdir()
+    estimating.Estimator(estimating.load({"budget": "standard"})).save()
+    (path,) = tmp_path.rglob(estimating.FILE)
+    assert estimating.read(path).checked == checked
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"counts": 3}', '{"schema": 2}'])
