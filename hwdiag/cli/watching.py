@@ -1,4 +1,4 @@
-"""The verb that watches the machine while it works: monitor."""
+"""The verbs that watch a person's own work: monitor looks at the machine, profile into PyTorch."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ EPILOG = """the command:
   'hwdiag run' and 'hwdiag tune' write their phases there by themselves.
 
 Without a command it watches what runs anyway: for --seconds, or until Ctrl-C."""
+PROFILE_EPILOG = """the command:
+  runs as it is, with its own Python; nothing in it is changed, and hwdiag need not be installed there.
+  Each of its Python processes that imports torch is recorded, but for DataLoader workers: at most --seconds, and about
+  --events, so that a long training ends its recording early and goes on. Its exit status is hwdiag's.
+
+the file:
+  has a function build() as for 'hwdiag tune', whose result is called warm, as often as fits --seconds and --events.
+
+The trace opens in Perfetto (ui.perfetto.dev) and chrome://tracing; 'tensorboard --logdir FOLDER' with the plugin
+torch-tb-profiler finds it by its name. Where several processes were traced, the largest trace is the one analysed."""
 
 
 def register(verbs: Any) -> None:
@@ -28,6 +38,21 @@ def register(verbs: Any) -> None:
     monitor.add_argument("--seconds", metavar="S", help="how long; a command is killed then (default: to its end)")
     monitor.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
     monitor.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+    profile = add(
+        verbs, "profile", run_profile, "a script of your own under torch.profiler: what bounds it, and by how much"
+    )
+    profile.epilog = PROFILE_EPILOG
+    profile.formatter_class = argparse.RawDescriptionHelpFormatter
+    profile.add_argument("command", nargs="*", metavar="COMMAND", help="the command with its arguments, behind --")
+    profile.add_argument("--file", type=Path, metavar="FILE", help="Python file with a build(), instead of a command")
+    profile.add_argument("--python", metavar="PATH", help="interpreter with torch for --file (default: this one)")
+    profile.add_argument("--seconds", type=float, default=10.0, metavar="S", help="most to record (default: 10)")
+    profile.add_argument(
+        "--events", type=int, default=200_000, metavar="N", help="most events (default: 200000, 60 MB)"
+    )
+    profile.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
+    profile.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
 def watch(args: argparse.Namespace) -> int:
@@ -72,3 +97,23 @@ def status(of_command: int | None, ran: bool, cut: bool) -> int:
     if of_command is None:
         return 124
     return 128 - of_command if of_command < 0 else of_command or int(cut)
+
+
+def run_profile(args: argparse.Namespace) -> int:
+    """hwdiag profile"""
+    from hwdiag.show import profile as show
+    from hwdiag.workbook.profiling import profile_own, save
+
+    done, place = profile_own(
+        args.command, file=args.file, python=args.python, seconds=args.seconds, events=args.events, out=folder(args.out)
+    )
+    written = save(done, place)
+    stream = sys.stdout if args.file else sys.stderr
+    if args.json:
+        print(done.model_dump_json(indent=1), file=stream)
+        return status(done.status, True, False)
+    assert done.traced is not None
+    tables = (show.operations(done.traced), show.idle(done.traced))
+    parts = [*(t.to_text(terminal_width()) for t in tables), "\n".join(show.summary(done)), show.verdict(done), written]
+    print("\n\n".join(parts), file=stream)
+    return status(done.status, True, False)

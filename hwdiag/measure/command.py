@@ -112,7 +112,8 @@ class Running:
     def wait(self) -> Ran:
         """Its end, at the latest that of its time-out."""
         try:
-            said, _ = self._keeper.communicate(timeout=self.command.timeout_s + GRACE_S)
+            limit = self.command.timeout_s
+            said, _ = self._keeper.communicate(timeout=limit + GRACE_S if limit else None)
         except subprocess.TimeoutExpired:
             return Ran(Outcome(kind="timeout", detail="the command cannot be killed: the kernel holds it"))
         told = parse_any(said)

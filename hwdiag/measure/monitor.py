@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from hwdiag.host.model import Host
@@ -19,12 +18,10 @@ from hwdiag.host.sampling import Sampler
 from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import BASELINE, Command
-from hwdiag.measure.monitored import COMMAND_ENDS, COMMAND_STARTS, Cost, Mark, Monitored
+from hwdiag.measure.monitored import COMMAND_ENDS, COMMAND_STARTS, MARKS, Cost, Mark, Monitored
 from hwdiag.measure.recording import Recorder, summaries
 from hwdiag.words import now
 
-MARKS = "HWDIAG_MARKS"
-"""Names a pipe to the command: each line that is written into it becomes a mark."""
 MARK_LENGTH, MOST_MARKS = 120, 1000
 """Characters of a mark, and how many of them are kept."""
 PATIENCE = 3
@@ -33,11 +30,12 @@ HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signa
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-@dataclass(frozen=True)
 class Clock:
     """Time as it goes by; tests let it go by faster."""
 
-    now: Callable[[], float] = time.monotonic
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
 
     def wait(self, seconds: float, files: Sequence[int]) -> list[int]:
         """Wait for so long, or until one of the files can be read; gives those that can."""
@@ -99,12 +97,8 @@ class Watching:
     def asked(self, number: int, _: object = None) -> None:
         """A signal came: hand it on to the command; without one, a request to end ends the watching."""
         self.requests += number in ENDS
-        if self.running is None:
-            return
-        if self.requests < PATIENCE or number not in ENDS:
-            self.running.signal(number)
-        else:
-            self.running.signal(signal.SIGKILL)
+        if self.running is not None:
+            self.running.signal(number if self.requests < PATIENCE or number not in ENDS else signal.SIGKILL)
 
     @property
     def over(self) -> bool:
@@ -171,6 +165,20 @@ def handling(handler: Callable[[int, object], None]) -> Iterator[None]:
     finally:
         for number, was in before.items():
             signal.signal(number, was)
+
+
+@contextmanager
+def forwarding(running: Running) -> Iterator[None]:
+    """Signals go to this command meanwhile; the third request to end kills it."""
+    requests = 0
+
+    def hand_on(number: int, _: object) -> None:
+        nonlocal requests
+        requests += number in ENDS
+        running.signal(number if requests < PATIENCE or number not in ENDS else signal.SIGKILL)
+
+    with handling(hand_on):
+        yield
 
 
 def monitor(

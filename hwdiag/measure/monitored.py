@@ -8,6 +8,8 @@ from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.sampling import Column
 from hwdiag.model import Value
 
+MARKS = "HWDIAG_MARKS"
+"""The variable that names a pipe to the command: each line that is written into it becomes a mark."""
 COMMAND_STARTS, COMMAND_ENDS = "the command starts", "the command ends"
 
 

@@ -170,8 +170,8 @@ class Monitor:
 def said(recording: Recording, folder: Path) -> str:
     """The verdict, and where everything is."""
     where = folder.relative_to(home()) if folder.is_relative_to(home()) else folder
-    lines = [f"{name}:".ljust(10) + f"{where}/{file}" for name, file in (("samples", SAMPLES), ("summary", FILE),
-             ("figure", FIGURE))]  # fmt: skip
+    files = (("samples", SAMPLES), ("summary", FILE), ("figure", FIGURE))
+    lines = [f"{name + ':':<10}{where}/{file}" for name, file in files if (folder / file).exists()]
     return "\n".join([show.verdict(recording.monitored, recording.findings), *lines])
 
 

@@ -14,7 +14,7 @@ from hwdiag.measure.monitored import COMMAND_ENDS, COMMAND_STARTS, Monitored
 from hwdiag.measure.recording import TIME, read_columns
 from hwdiag.show import svg
 from hwdiag.show.figure import Figure
-from hwdiag.show.format import clean, shorten
+from hwdiag.show.format import clean, said, shorten
 from hwdiag.show.plots._canvas import canvas, look, to_figure
 
 if TYPE_CHECKING:
