@@ -85,7 +85,7 @@ class Running:
 
     def _tell(self, what: dict[str, Any]) -> None:
         assert self._keeper.stdin is not None
-        with contextlib.suppress(OSError):  # it ended: ``wait`` finds out how
+        with contextlib.suppress(OSError, ValueError):  # it ended, or is waited for: ``wait`` finds out how
             self._keeper.stdin.write(json.dumps(what) + "\n")
             self._keeper.stdin.flush()
 

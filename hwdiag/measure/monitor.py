@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -42,7 +43,7 @@ class Clock:
         poller = select.poll()
         for file in files:
             poller.register(file, select.POLLIN)
-        return [file for file, _ in poller.poll(max(0.0, 1000 * seconds))]
+        return [file for file, _ in poller.poll(None if math.isinf(seconds) else max(0.0, 1000 * seconds))]
 
 
 See = Callable[[float, Sequence[float]], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -17,7 +18,7 @@ from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import BASELINE, Command
-from hwdiag.measure.monitor import forwarding
+from hwdiag.measure.monitor import Clock, forwarding
 from hwdiag.measure.trace import Traced, analyse, read_trace
 from hwdiag.model import Value
 
@@ -74,7 +75,10 @@ def profile(
     with ExitStack() as stack:
         if file is None:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwdiag-"))
-            shutil.copy(TRACER, Path(place, "sitecustomize.py"))
+            try:
+                shutil.copy(TRACER, Path(place, "sitecustomize.py"))
+            except OSError as error:
+                raise HwdiagError(f"cannot write to {place}: {error.strerror}") from None
             env["PYTHONPATH"] = os.pathsep.join(filter(None, (place, os.environ.get("PYTHONPATH"))))
         else:
             argv = [python, str(TRACER), str(file)]
@@ -82,6 +86,7 @@ def profile(
             Running(Command(argv=tuple(argv), timeout_s=0), Launch(name=BASELINE, env=env), stdio)
         )
         stack.enter_context(forwarding(running))
+        Clock().wait(math.inf, [running.fileno()])
         ran = running.wait()
     return look(folder, argv if file is None else (str(file),), ran)
 
@@ -139,7 +144,7 @@ def notes(told: Sequence[dict[str, Any]]) -> list[str]:
             if t["why"] in ("os._exit", "os.execv", "os.execve", "SIGTERM"):
                 lines.append(f"{who}: ended by {t['why']}; the trace was written just before that")
             if t.get("probe") and not t["cut"]:
-                lines.append(f"{who}: over a moment after importing torch: its cold start is in the trace")
+                lines.append(f"{who}: most of its work was done at once after importing torch: the trace is of that")
         elif t["state"] == "failed":
             lines.append(f"{who}: no trace, {t['error']}")
         elif t["state"] == "recording":

@@ -3,8 +3,8 @@
 Two ways in, both with a task as JSON in ``HWDIAG_TRACE``, {"folder": ..., "seconds": 10, "events": 300000}:
 
 - copied as ``sitecustomize.py`` into a folder at the front of PYTHONPATH, it waits for torch to be imported and records
-  from then on: a moment to see how many events come, which is thrown away if the script goes on, then ``seconds``, or
-  less where that would be more than ``events``. The script itself is not changed.
+  from then on: a moment to see how many events come, which is thrown away if more of them come later, then ``seconds``,
+  or less where that would be more than ``events``. The script itself is not changed.
 - ``tracer.py FILE`` calls what ``build()`` of this file gives, as often as fits.
 
 Each process that imports torch leaves ``NAME.status.json`` in the folder, and NAME.pt.trace.json: Perfetto and Chrome
@@ -44,7 +44,7 @@ class Tracer:
         self.folder, self.seconds, self.events = task["folder"], float(task["seconds"]), int(task["events"])
         self.pid = os.getpid()
         self.name = "hwdiag_%d.%d" % (self.pid, time.time_ns())
-        self.profile = None
+        self.profile = self.first = None
         self.torch = None
         self.done = False
         self.probing = True
@@ -113,11 +113,11 @@ class Tracer:
         if self.done or not self.probing:
             return self.finish("its time")
         self.profile.stop()
-        found = PER_EVENT * len(self.profile.profiler.kineto_results.events())
+        found = PER_EVENT * count(self.profile)
         if found >= self.events / 2:  # as much again would be too much
             return self.write("its events", stopped=True)
         self.seconds = min(self.seconds, PROBE_S * self.events / max(found, 1))
-        self.probing, self.profile = False, None
+        self.first, self.profile, self.probing = self.profile, None, False
         return self.start()
 
     def finish(self, why):
@@ -136,8 +136,10 @@ class Tracer:
         try:
             if not stopped:
                 self.profile.stop()
+            if self.first is not None and count(self.first) > count(self.profile):
+                self.profile, self.probing = self.first, True  # all that it did, it did at first
             self.profile.export_chrome_trace(path)
-            error = "" if ends_well(path) else "the disk is full"
+            error = "" if ends_well(path) else "the profiler did not write it to its end: is the disk full?"
         except BaseException as failure:
             error = "%s: %s" % (type(failure).__name__, str(failure)[:300])
         if error:
@@ -167,8 +169,15 @@ class Tracer:
         os.kill(self.pid, number)
 
 
+def count(profile):
+    """Events of one that has been stopped."""
+    return len(profile.profiler.kineto_results.events())
+
+
 def ends_well(path):
     """Whether the trace is whole: the profiler says nothing when the disk is full."""
+    if not os.path.exists(path):
+        return False
     with open(path, "rb") as file:
         file.seek(max(0, os.path.getsize(path) - 16))
         return file.read().rstrip().endswith(b"}")
@@ -260,7 +269,7 @@ def call(tracer, path):
     seconds = (time.monotonic() - began) / calls
     with torch.profiler.profile(activities=torch.profiler.supported_activities(), profile_memory=True) as probe:
         work()
-    each = max(1, PER_EVENT * len(probe.profiler.kineto_results.events()))
+    each = max(1, PER_EVENT * count(probe))
     steps = max(1, min(int(tracer.seconds / seconds), tracer.events // each, 1000))
     tracer.start()
     for step in range(steps):

@@ -21,7 +21,7 @@ from hwdiag.measure.trace import analyse, overlap, read_trace, total, union, wit
 from hwdiag.show import profile as show
 
 RECORDED = Path(__file__).parent / "traces" / "two-layers-cpu.pt.trace.json.gz"
-"""Four steps of SGD on a net of two layers, fed by a DataLoader, recorded by torch 2.13.0 on two CPUs."""
+"""Three steps of SGD on a net of two layers, fed by a DataLoader, recorded by torch 2.13.0 on two CPUs."""
 
 
 def x(cat: str, name: str, ts: float, dur: float, tid: int = 1, **args: Any) -> dict[str, Any]:
@@ -110,8 +110,8 @@ def test_what_is_shown_has_the_shares() -> None:
     done = profiled(cuda_trace())
     assert show.verdict(done) == (
         "CPU-bound: GPU 0 had work for 40 % of the time (idle: 20 % waiting for the DataLoader, 11 % PyTorch's own "
-        "work on the CPU: operations and launches, 10 % getting memory from the driver, 10 % Python and all else outside of "
-        "PyTorch and 9 % copying to or from the CPU, or waiting for that)."
+        "work on the CPU: operations and launches, 10 % getting memory from the driver, 10 % Python and all else "
+        "outside of PyTorch and 9 % copying to or from the CPU, or waiting for that)."
     )
     assert "idle: waiting for the DataLoader" in show.idle(analyse(cuda_trace())).to_text()
     figure = show.memory_figure(analyse(cuda_trace()))
@@ -131,8 +131,8 @@ def test_a_recorded_trace_of_a_cpu() -> None:
     assert traced.cpu["input"] > 0
     assert traced.cpu["launching"] > traced.cpu["input"]
     calls = {o.name: o.calls for o in traced.operations}
-    assert calls["aten::addmm"] == 8  # two layers, four steps
-    assert calls["aten::mm"] == 12  # two for the second layer's backward pass, one for the first's
+    assert calls["aten::addmm"] == 6  # two layers, three steps
+    assert calls["aten::mm"] == 9  # two for the second layer's backward pass, one for the first's
     own = sum(o.cpu_s for o in traced.operations)
     assert 0 < own <= traced.seconds
     (line,) = traced.memory
@@ -143,10 +143,7 @@ def test_a_recorded_trace_of_a_cpu() -> None:
 
 
 def test_the_committed_trace_names_no_place() -> None:
-    text = gzip.decompress(RECORDED.read_bytes()).decode()
-    assert "/" not in text.replace("\\/", "/") or not any(
-        p in text for p in ("/root", "/home", "/tmp", "/work", "/usr")
-    )
+    assert b"/" not in gzip.decompress(RECORDED.read_bytes())
 
 
 # Damaged
