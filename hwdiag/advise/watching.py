@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
     """What is to be said of this recording."""
     seen = Seen(host=host, activity=activity_of(done, path, host), others={})
     asked = (
-        *(a for a in (*gpu_clocks(seen), *swapping(seen)) if told(a, done)),
+        *(gpu_clocks(seen) if seen.activity.gpus else ()),
+        *(swapping(seen) if done.summary("swap.in") else ()),
         *throttling(done, path),
         *idle_gpus(done),
         *waiting(done),
@@ -40,15 +42,10 @@ def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
     return tuple(a.model_copy(update={"evidence": (path.name,)}) if isinstance(a, Finding) else a for a in asked)
 
 
-def told(answer: Answer, done: Monitored) -> bool:
-    """Whether the recording had what the question asks for: a GPU's check of a clock that nobody told says nothing."""
-    return bool(done.gpus) if answer.id.startswith("gpu-clock") else done.summary("swap.in") is not None
-
-
 def activity_of(done: Monitored, path: Path, host: Host) -> Activity:
     """The recording as what the symptoms are asked of: the sums of it, and each GPU when it was busiest."""
     swapped, stall = done.summary("swap.in"), done.summary("pressure.memory.some")
-    pages = None if swapped is None else round(swapped.mean * done.seconds / 4096)
+    pages = None if swapped is None else round(swapped.mean * done.seconds / os.sysconf("SC_PAGE_SIZE"))
     return Activity(
         seconds=done.seconds,
         swapped_in_pages=pages,

@@ -162,7 +162,10 @@ def why_nothing(told: Sequence[dict[str, Any]]) -> str:
         ("failed", "no trace could be written: {error}"),
         ("recording", "no trace: the process was killed, or ended without Python's own end, before it was written"),
         ("imported", "no trace: the process was killed before PyTorch did anything"),
-        ("nothing", "nothing was traced: torch was imported, and the script was over before it was used"),
+        (
+            "nothing",
+            "nothing was traced: it was over before it used a GPU, within two seconds of importing torch",
+        ),
     ):
         found = next((t for t in told if t["state"] == state), None)
         if found is not None:

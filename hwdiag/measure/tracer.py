@@ -47,6 +47,7 @@ class Tracer:
         self.profile = self.first = None
         self.torch = None
         self.done = False
+        self.callbacks = []
         self.probing = True
         self.until = None
         self.told = {"pid": self.pid, "argv": list(getattr(sys, "orig_argv", sys.argv))[:40], "cut": "", "error": ""}
@@ -95,8 +96,9 @@ class Tracer:
     def ask(self, function, asked, what):
         """Have the main thread call this between two of its instructions, once."""
         if asked != what:
-            self.callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: self.quietly(function))
-            ctypes.pythonapi.Py_AddPendingCall(self.callback, None)
+            callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: self.quietly(function))
+            self.callbacks.append(callback)  # it must outlive its call
+            ctypes.pythonapi.Py_AddPendingCall(callback, None)
         return what
 
     def quietly(self, function):
@@ -166,7 +168,7 @@ class Tracer:
     def terminated(self, number, frame):
         self.finish("SIGTERM")
         signal.signal(number, signal.SIG_DFL)
-        os.kill(self.pid, number)
+        os.kill(os.getpid(), number)  # which is a forked worker's own, not ours
 
 
 def count(profile):

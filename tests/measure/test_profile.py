@@ -74,7 +74,11 @@ def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers:
         ("import os; os._exit(3)", 3, "ended by os._exit; the trace was written just before that"),
         ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 5'])", 5, "ended by os.execv; the trace was written"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "ended by SIGTERM; the trace was written"),
-        ("import os; os.fork() or os._exit(0); os.wait()", 0, "most of its work was done at once"),
+        (
+            "import os, signal, time; pid = os.fork() or time.sleep(9); os.kill(pid, signal.SIGTERM); os.wait()",
+            0,
+            "most of its work was done at once",
+        ),
     ],
 )
 def test_each_way_to_end_leaves_a_trace_and_a_line(tmp_path: Path, code: str, status: int, note: str) -> None:
