@@ -18,8 +18,9 @@ EPILOG = """the command:
 Without a command it watches what runs anyway: for --seconds, or until Ctrl-C."""
 PROFILE_EPILOG = """the command:
   runs as it is, with its own Python; nothing in it is changed, and hwdiag need not be installed there.
-  Each of its Python processes that imports torch is recorded, but for DataLoader workers: at most --seconds, and about
-  --events, so that a long training ends its recording early and goes on. Its exit status is hwdiag's.
+  Each of its Python processes that imports torch is recorded, but for DataLoader workers, from then on for --seconds,
+  or until it has grown by 1 GiB; a long training goes on without. Of more than --events, the first are kept.
+  A recording from the start has the cold start in it: --after 30 looks later. The exit status is the command's.
 
 the file:
   has a function build() as for 'hwdiag tune', whose result is called warm, as often as fits --seconds and --events.
@@ -47,7 +48,10 @@ def register(verbs: Any) -> None:
     profile.add_argument("command", nargs="*", metavar="COMMAND", help="the command with its arguments, behind --")
     profile.add_argument("--file", type=Path, metavar="FILE", help="Python file with a build(), instead of a command")
     profile.add_argument("--python", metavar="PATH", help="interpreter with torch for --file (default: this one)")
-    profile.add_argument("--seconds", type=float, default=10.0, metavar="S", help="most to record (default: 10)")
+    profile.add_argument("--seconds", type=float, default=5.0, metavar="S", help="most to record (default: 5)")
+    profile.add_argument(
+        "--after", type=float, default=0.0, metavar="S", help="of a command: seconds from importing torch on"
+    )
     profile.add_argument(
         "--events", type=int, default=200_000, metavar="N", help="most events (default: 200000, 60 MB)"
     )
@@ -105,7 +109,13 @@ def run_profile(args: argparse.Namespace) -> int:
     from hwdiag.workbook.profiling import profile_own, save
 
     done, place = profile_own(
-        args.command, file=args.file, python=args.python, seconds=args.seconds, events=args.events, out=folder(args.out)
+        args.command,
+        file=args.file,
+        python=args.python,
+        seconds=args.seconds,
+        after=args.after,
+        events=args.events,
+        out=folder(args.out),
     )
     written = save(done, place)
     stream = sys.stdout if args.file else sys.stderr

@@ -19,7 +19,7 @@ from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import BASELINE, Command
 from hwdiag.measure.monitor import Clock, forwarding
-from hwdiag.measure.trace import Traced, analyse, read_trace
+from hwdiag.measure.trace import Traced, analyse, cut_trace, read_trace
 from hwdiag.model import Value
 
 TRACER = Path(__file__).with_name("tracer.py")
@@ -51,7 +51,8 @@ def profile(
     *,
     file: Path | None = None,
     python: str = sys.executable,
-    seconds: float = 10,
+    seconds: float = 5,
+    after: float = 0,
     events: int = 200_000,
     stdio: tuple[int, int, int] | None = None,
 ) -> Profiled:
@@ -63,14 +64,15 @@ def profile(
         file: instead of a command, a file with a ``build()``, run by ``python``.
         python: an interpreter with torch, for ``file``.
         seconds: the most that is recorded.
-        events: about the most events that are recorded.
+        after: seconds from importing torch to the beginning of the recording; a file's calls are warm anyway.
+        events: the most events that are kept.
         stdio: files that become its standard input, output and error.
 
     Raises:
         UsageError: the trace cannot be read.
         HwdiagError: nothing was traced, or no trace could be written.
     """
-    task = json.dumps({"folder": str(folder.resolve()), "seconds": seconds, "events": events})
+    task = json.dumps({"folder": str(folder.resolve()), "seconds": seconds, "after": after, "events": events})
     env = {TASK: task, "KINETO_LOG_LEVEL": "99"}  # or the profiler's own messages stand among the command's
     with ExitStack() as stack:
         if file is None:
@@ -88,10 +90,10 @@ def profile(
         stack.enter_context(forwarding(running))
         Clock().wait(math.inf, [running.fileno()])
         ran = running.wait()
-    return look(folder, argv if file is None else (str(file),), ran)
+    return look(folder, argv if file is None else (str(file),), ran, events)
 
 
-def look(folder: Path, argv: Sequence[str], ran: Ran) -> Profiled:
+def look(folder: Path, argv: Sequence[str], ran: Ran, events: int) -> Profiled:
     """What the command left in the folder."""
     told = statuses(folder)
     written = [t for t in told if t["state"] == "written"]
@@ -108,13 +110,20 @@ def look(folder: Path, argv: Sequence[str], ran: Ran) -> Profiled:
     # Where several processes use torch, the one that recorded most is the one that works.
     names = sorted((t["name"] for t in written), key=lambda n: (folder / n).stat().st_size, reverse=True)
     chosen = next(t for t in written if t["name"] == names[0])
+    trace, cut = cut_trace(read_trace(folder / names[0]), events)
+    if cut:
+        try:
+            (folder / names[0]).write_text(json.dumps(trace))
+        except OSError as error:
+            raise HwdiagError(f"cannot write {folder / names[0]}: {error.strerror}") from None
     return done.model_copy(
         update={
             "trace": names[0],
             "others": tuple(names[1:]),
             "steps": chosen.get("steps"),
             "torch": str(chosen.get("torch", "")),
-            "traced": analyse(read_trace(folder / names[0])),
+            "traced": analyse(trace),
+            "notes": (*done.notes, *((f"the trace is cut: {cut}",) if cut else ())),
         }
     )
 
@@ -137,14 +146,12 @@ def notes(told: Sequence[dict[str, Any]]) -> list[str]:
     for t in told:
         who = f"process {t['pid']}"
         if t["state"] == "written":
-            if t["cut"] == "its time":
+            if t["why"] == "its time":
                 lines.append(f"{who}: the recording ended after its time, as it was meant to; the script went on")
-            elif t["cut"] == "its events":
-                lines.append(f"{who}: the recording was cut at once: so many events come that it was full")
+            elif t["why"] == "its size":
+                lines.append(f"{who}: the recording was cut, as the process had grown by 1 GiB meanwhile")
             if t["why"] in ("os._exit", "os.execv", "os.execve", "SIGTERM"):
                 lines.append(f"{who}: ended by {t['why']}; the trace was written just before that")
-            if t.get("probe") and not t["cut"]:
-                lines.append(f"{who}: most of its work was done at once after importing torch: the trace is of that")
         elif t["state"] == "failed":
             lines.append(f"{who}: no trace, {t['error']}")
         elif t["state"] == "recording":

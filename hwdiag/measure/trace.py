@@ -111,6 +111,18 @@ def read_trace(path: Path) -> dict[str, Any]:
     return trace
 
 
+def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
+    """The trace's beginning with at most so many events, and in words what was cut; nothing where it has no more."""
+    timed = sorted((e for e in trace["traceEvents"] if isinstance(e, dict) and "ts" in e), key=lambda e: e["ts"])
+    if len(timed) <= most:
+        return trace, ""
+    begin, end, last = timed[0]["ts"], timed[most]["ts"], timed[-1]["ts"]
+    # The profiler's own mark of the whole time would make all that was cut look idle.
+    kept = [e for e in timed[:most] if e.get("cat") != "Trace" and e["ts"] + e.get("dur", 0) <= end]
+    told = f"its first {len(kept)} of {len(timed)} events, {(end - begin) / 1e6:.2g} of {(last - begin) / 1e6:.2g} s"
+    return {**trace, "traceEvents": [*(e for e in trace["traceEvents"] if "ts" not in e), *kept]}, told
+
+
 def analyse(trace: dict[str, Any]) -> Traced:
     """What the trace says.
 

@@ -1,10 +1,9 @@
 """Puts a Python process that knows nothing of it under torch.profiler. Standard library and torch only, any Python.
 
-Two ways in, both with a task as JSON in ``HWDIAG_TRACE``, {"folder": ..., "seconds": 10, "events": 300000}:
+Two ways in, both with a task as JSON in ``HWDIAG_TRACE``, {"folder": ..., "seconds": 5, "events": 200000}:
 
 - copied as ``sitecustomize.py`` into a folder at the front of PYTHONPATH, it waits for torch to be imported and records
-  from then on: a moment to see how many events come, which is thrown away if more of them come later, then ``seconds``,
-  or less where that would be more than ``events``. The script itself is not changed.
+  from then on, or ``after`` so many seconds, for ``seconds``. The script itself is not changed.
 - ``tracer.py FILE`` calls what ``build()`` of this file gives, as often as fits.
 
 Each process that imports torch leaves ``NAME.status.json`` in the folder, and NAME.pt.trace.json: Perfetto and Chrome
@@ -25,8 +24,8 @@ import threading
 import time
 
 TASK = "HWDIAG_TRACE"
-PROBE_S = 0.25
-"""Seconds that are recorded only to see how many events come: a million a second is possible."""
+MOST_GROWTH = 1 << 30
+"""Bytes that the process may grow by while it is recorded; a million events a second are possible, of some 300 each."""
 PER_EVENT = 3
 """Events of the trace for each that the profiler counts: what it allocates and frees comes on top."""
 WARM_S = 1.0
@@ -44,13 +43,11 @@ class Tracer:
         self.folder, self.seconds, self.events = task["folder"], float(task["seconds"]), int(task["events"])
         self.pid = os.getpid()
         self.name = "hwdiag_%d.%d" % (self.pid, time.time_ns())
-        self.profile = self.first = None
-        self.torch = None
+        self.after = float(task.get("after", 0))
+        self.profile = self.torch = self.until = None
         self.done = False
         self.callbacks = []
-        self.probing = True
-        self.until = None
-        self.told = {"pid": self.pid, "argv": list(getattr(sys, "orig_argv", sys.argv))[:40], "cut": "", "error": ""}
+        self.told = {"pid": self.pid, "argv": list(getattr(sys, "orig_argv", sys.argv))[:40], "why": "", "error": ""}
 
     def tell(self, **more):
         """Leave word of how it stands; a full disk is found out by whoever misses it."""
@@ -67,31 +64,36 @@ class Tracer:
         atexit.register(self.finish, "its end")
         self.guard()
         gpu_build = bool(torch.version.cuda or getattr(torch.version, "hip", None))
-        if not gpu_build and threading.current_thread() is threading.main_thread():
+        if not gpu_build and not self.after and threading.current_thread() is threading.main_thread():
             self.start()
         threading.Thread(target=self.watch, args=(gpu_build,), daemon=True).start()
 
     def start(self):
-        """Begin to record, in the main thread."""
+        """Begin to record, in the main thread. Once only: what the script has open when a recording ends would be
+        taken for a part of the next one, and crash it."""
         if self.done or self.profile is not None:
             return
         profiler = self.torch.profiler
         self.profile = profiler.profile(activities=profiler.supported_activities(), profile_memory=True)
+        self.size = resident()
         self.profile.start()
-        self.until = time.monotonic() + (PROBE_S if self.probing else self.seconds)
+        self.until = time.monotonic() + self.seconds
         self.tell(state="recording")
 
     def watch(self, gpu_build):
-        """In a thread of its own: ask the main thread to begin, to go on and to end when it is time."""
+        """In a thread of its own: ask the main thread to begin and to end when it is time."""
         asked, began = None, time.monotonic()
         while not self.done:
             time.sleep(POLL_S)
+            waited = time.monotonic() - began
             if self.until is None:
-                waited = time.monotonic() - began > CUDA_WAIT_S
-                if not gpu_build or waited or self.torch.cuda.is_initialized():
+                ready = not gpu_build or waited > CUDA_WAIT_S or self.torch.cuda.is_initialized()
+                if ready and waited >= self.after:
                     asked = self.ask(self.start, asked, "start")
             elif time.monotonic() >= self.until:
-                asked = self.ask(self.next, asked, self.until)
+                asked = self.ask(lambda: self.finish("its time"), asked, "end")
+            elif resident() - self.size > MOST_GROWTH:
+                asked = self.ask(lambda: self.finish("its size"), asked, "end")
 
     def ask(self, function, asked, what):
         """Have the main thread call this between two of its instructions, once."""
@@ -110,36 +112,17 @@ class Tracer:
             self.tell(state="failed", error="%s: %s" % (type(error).__name__, str(error)[:300]))
         return 0
 
-    def next(self):
-        """The time is up: of the probe, or of the recording."""
-        if self.done or not self.probing:
-            return self.finish("its time")
-        self.profile.stop()
-        found = PER_EVENT * count(self.profile)
-        if found >= self.events / 2:  # as much again would be too much
-            return self.write("its events", stopped=True)
-        self.seconds = min(self.seconds, PROBE_S * self.events / max(found, 1))
-        self.first, self.profile, self.probing = self.profile, None, False
-        return self.start()
-
     def finish(self, why):
         """End the recording and write it; does nothing the second time, or in a forked child."""
         if self.done or os.getpid() != self.pid:
             return
+        self.done = True
         if self.profile is None:
-            self.done = True
             self.tell(state="nothing", why=why)
             return
-        self.write(why)
-
-    def write(self, why, stopped=False):
-        self.done = True
         path = os.path.join(self.folder, self.name + ".pt.trace.json")
         try:
-            if not stopped:
-                self.profile.stop()
-            if self.first is not None and count(self.first) > count(self.profile):
-                self.profile, self.probing = self.first, True  # all that it did, it did at first
+            self.profile.stop()
             self.profile.export_chrome_trace(path)
             error = "" if ends_well(path) else "the profiler did not write it to its end: is the disk full?"
         except BaseException as failure:
@@ -147,8 +130,7 @@ class Tracer:
         if error:
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        cut = why if why in ("its time", "its events") else ""
-        self.tell(state="failed" if error else "written", error=error, why=why, cut=cut, probe=self.probing)
+        self.tell(state="failed" if error else "written", error=error, why=why)
 
     # Ends that Python's own end does not see
 
@@ -171,9 +153,10 @@ class Tracer:
         os.kill(os.getpid(), number)  # which is a forked worker's own, not ours
 
 
-def count(profile):
-    """Events of one that has been stopped."""
-    return len(profile.profiler.kineto_results.events())
+def resident():
+    """Bytes of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def ends_well(path):
@@ -245,7 +228,7 @@ def run_file(path):
         import torch
     except ImportError as error:
         return tracer.tell(state="failed", error="torch cannot be imported: %s" % error)
-    tracer.torch, tracer.probing = torch, False
+    tracer.torch = torch
     tracer.tell(state="imported", torch=str(torch.__version__))
     try:
         return call(tracer, path)
@@ -271,7 +254,7 @@ def call(tracer, path):
     seconds = (time.monotonic() - began) / calls
     with torch.profiler.profile(activities=torch.profiler.supported_activities(), profile_memory=True) as probe:
         work()
-    each = max(1, PER_EVENT * count(probe))
+    each = max(1, PER_EVENT * len(probe.profiler.kineto_results.events()))
     steps = max(1, min(int(tracer.seconds / seconds), tracer.events // each, 1000))
     tracer.start()
     for step in range(steps):
@@ -280,7 +263,7 @@ def call(tracer, path):
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     tracer.told["steps"] = steps
-    return tracer.write("its end")
+    return tracer.finish("its end")
 
 
 if __name__ == "__main__":

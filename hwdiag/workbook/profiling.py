@@ -19,7 +19,14 @@ FILE, FIGURE = "profile.json", "memory.svg"
 
 
 def profile_own(
-    command: Sequence[str], *, file: Path | None, python: str | None, seconds: float, events: int, out: Path | None
+    command: Sequence[str],
+    *,
+    file: Path | None,
+    python: str | None,
+    seconds: float,
+    after: float,
+    events: int,
+    out: Path | None,
 ) -> tuple[Profiled, Path]:
     """Run it traced; gives what was found, and the folder with the trace.
 
@@ -31,8 +38,8 @@ def profile_own(
         raise UsageError("profile what? Give a command behind --, or --file FILE")
     if file is not None and not file.is_file():
         raise UsageError(f"there is no file {file}")
-    if not (0 < seconds <= 3600 and 1000 <= events <= 10_000_000):
-        raise UsageError("--seconds takes up to 3600, --events 1000 to 10000000")
+    if not (0 < seconds <= 600 and 0 <= after <= 86400 and 1000 <= events <= 10_000_000):
+        raise UsageError("--seconds takes up to 600, --after up to 86400, --events 1000 to 10000000")
     interpreter = python_with_torch(python)
     place = out or create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), now())
     stdio = (sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno())
@@ -42,6 +49,7 @@ def profile_own(
         file=file.resolve() if file else None,
         python=interpreter,
         seconds=seconds,
+        after=after,
         events=events,
         stdio=stdio,
     )
