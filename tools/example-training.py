@@ -14,7 +14,7 @@ def mark(text: str) -> None:
 
 
 mark("data")
-data = [torch.randn(256, 3, 32, 32) for _ in range(64)]
+data = [torch.randn(256, 3, 32, 32) for _ in range(24)]
 net = torch.nn.Sequential(
     torch.nn.Conv2d(3, 64, 3), torch.nn.ReLU(), torch.nn.Conv2d(64, 64, 3), torch.nn.Flatten(), torch.nn.LazyLinear(10)
 )
@@ -23,7 +23,7 @@ optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 for threads in (1, torch.get_num_threads()):
     torch.set_num_threads(threads)
     mark(f"{threads} threads" if threads > 1 else "1 thread")
-    for batch in data[:16]:
+    for batch in data[:8]:
         optimizer.zero_grad()
         net(batch).square().mean().backward()
         optimizer.step()

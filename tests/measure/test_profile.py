@@ -51,7 +51,7 @@ def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers:
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
     out = tmp_path / "out"
-    done = profile(out, "--", sys.executable, str(script), *workers)
+    done = profile(out, "--seconds", "60", "--", sys.executable, str(script), *workers)
     assert (done.returncode, done.stdout) == (0, "trained\n")
     assert "CPU-bound: no GPU took part." in done.stderr
     traces = [p for p in out.iterdir() if p.name.endswith(".pt.trace.json")]
