@@ -7,4 +7,5 @@ python=.venv/bin/python
 rm -rf outputs/example/monitor
 $python -m hwdiag monitor --hz 5 --out outputs/example/monitor -- .venv/bin/python tools/example-training.py
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
+  --ExecutePreprocessor.record_timing=False \
   notebooks/monitor.ipynb

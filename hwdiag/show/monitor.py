@@ -27,7 +27,9 @@ LIVE_S = 1.0
 """Seconds between two pictures."""
 LIVE_SAMPLES = 120
 """Samples that the live picture shows."""
-LIVE_ROWS = 24
+LIVE_ROWS = 32
+GPU_ROWS = ("use", "power", "clock", "temperature", "memory")
+"""Rows of the live picture for each GPU, the first ones first."""
 
 
 def verdict(done: Monitored, answers: Iterable[Answer]) -> str:
@@ -140,7 +142,8 @@ class Live:
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = columns
         self.cores = [i for i, c in enumerate(columns) if re.fullmatch(r"cpu\d+\.use", c.name)]
-        self.rows = [i for i, c in enumerate(columns) if is_live(c.name)][:LIVE_ROWS]
+        live = (i for i, c in enumerate(columns) if is_live(c.name))
+        self.rows = sorted(live, key=lambda i: rank(columns[i].name))[:LIVE_ROWS]
         self.history: deque[Sequence[float]] = deque(maxlen=LIVE_SAMPLES)
         self.seconds = 0.0
 
@@ -203,8 +206,14 @@ def is_live(name: str) -> bool:
     """Whether a column is worth a line of the live picture."""
     kind = name.rpartition(".")[2]
     if name.startswith("gpu"):
-        return kind in ("use", "clock", "power", "temperature", "memory")
+        return kind in GPU_ROWS
     return name in ("cpu.use", "memory.used", "swap.in") or kind in ("read", "written", "some")
+
+
+def rank(name: str) -> int:
+    """Its place in the live picture: of many GPUs, first the use of each."""
+    kind = name.rpartition(".")[2]
+    return 1 + GPU_ROWS.index(kind) if name.startswith("gpu") else 0
 
 
 See = Callable[[float, Sequence[float]], None]

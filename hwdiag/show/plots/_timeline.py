@@ -65,7 +65,7 @@ def timeline(done: Monitored, path: Path) -> Figure | None:
         grid: Any = picture.subplots(
             len(heights), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
         )[:, 0]
-        heat_map(picture, grid[0], averaged, cores, done.seconds)
+        heat_map(grid[0], averaged, cores, done.seconds)
         for axes, panel in zip(grid[1:], panels, strict=True):
             draw_panel(axes, panel, averaged)
         for axes in grid:
@@ -78,7 +78,7 @@ def timeline(done: Monitored, path: Path) -> Figure | None:
 
 _CAPTION = (
     "What the machine did, on the time axis of the command. Grey lines are marks; within the first panel each row is "
-    "one CPU, dark where it is busy. White is time of which nothing is known."
+    "one CPU, dark where it is busy and grey where that is not known."
 )
 
 
@@ -120,9 +120,11 @@ def average(values: Any, step: int) -> Any:
     return np.divide(np.nansum(rows, axis=1), counted, out=np.full(len(rows), np.nan), where=counted > 0)
 
 
-def heat_map(picture: Any, axes: Axes, data: dict[str, Any], cores: Sequence[str], seconds: float) -> None:
+def heat_map(axes: Axes, data: dict[str, Any], cores: Sequence[str], seconds: float) -> None:
     """A row for each CPU."""
-    axes.set_title("each CPU, % busy")
+    from matplotlib import colormaps
+
+    axes.set_title("each CPU, % busy: white 0, dark 100", pad=20)  # above the names of the marks
     if not cores:
         axes.text(0.5, 0.5, "the use of CPUs is not told here", ha="center", va="center", transform=axes.transAxes)
         axes.set_yticks([])
@@ -133,12 +135,12 @@ def heat_map(picture: Any, axes: Axes, data: dict[str, Any], cores: Sequence[str
     edges = np.linspace(0, seconds, MOST_POINTS + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     at = np.clip(np.searchsorted(times, middles) - 1, 0, grid.shape[1] - 1)
-    image = axes.imshow(grid[:, at], aspect="auto", cmap="Blues", vmin=0, vmax=100, interpolation="nearest",
+    colours = colormaps["Blues"].with_extremes(bad=svg.LINE)
+    axes.imshow(grid[:, at], aspect="auto", cmap=colours, vmin=0, vmax=100, interpolation="nearest",
                         extent=(0, seconds, len(cores) - 0.5, -0.5))  # fmt: skip
     ids = [int(name[3:].partition(".")[0]) for name in cores]
     shown = range(0, len(ids), max(1, -(-len(ids) // 8)))
     axes.set_yticks([*shown], [f"CPU {ids[i]}" for i in shown])
-    picture.colorbar(image, ax=axes, fraction=0.03, pad=0.01, ticks=[0, 50, 100])
 
 
 def draw_panel(axes: Axes, panel: Panel, data: dict[str, Any]) -> None:
@@ -149,11 +151,12 @@ def draw_panel(axes: Axes, panel: Panel, data: dict[str, Any]) -> None:
         total = np.sum([data[name] for name in line.columns], axis=0) * panel.scale
         axes.plot(data[TIME], total, color=COLOURS[i % len(COLOURS)], linewidth=1.4, label=line.label,
                   linestyle=STYLES[(i // len(COLOURS) + i) % len(STYLES)])  # fmt: skip
-    axes.set_ylim(0, panel.most if panel.most else None)
+    axes.set_ylim(0, 1.04 * panel.most if panel.most else None)
     if panel.most is None and axes.get_ylim()[1] < 1e-9:
         axes.set_ylim(0, 1)
     if len(panel.lines) > 1:
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), frameon=False, fontsize=11)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.05), frameon=False, fontsize=11,
+                    ncols=-(-len(panel.lines) // 4), columnspacing=1.0)  # fmt: skip
 
 
 def draw_marks(axes: Axes, done: Monitored, named: bool) -> None:
@@ -162,8 +165,8 @@ def draw_marks(axes: Axes, done: Monitored, named: bool) -> None:
         ends = mark.text in (COMMAND_STARTS, COMMAND_ENDS)
         axes.axvline(mark.seconds, color=svg.INK if ends else svg.MUTED, linewidth=1, linestyle="-" if ends else ":")
         if named and not ends:
-            axes.annotate(shorten(clean(mark.text), 18), (mark.seconds, 0), xycoords=("data", "axes fraction"),
-                          xytext=(3, 4), textcoords="offset points", fontsize=10, color=svg.MUTED)  # fmt: skip
+            axes.annotate(shorten(clean(mark.text), 18), (mark.seconds, 1), xycoords=("data", "axes fraction"),
+                          xytext=(2, 4), textcoords="offset points", fontsize=10, color=svg.INK)  # fmt: skip
 
 
 def alt(done: Monitored) -> str:
