@@ -175,3 +175,23 @@ def test_no_driver_is_one_line(tmp_path: Path) -> None:
     sampler = Sampler(Root.directory(tmp_path), nvml=FakeNvml([], nvmlInit=NVMLError(9)))
     assert sampler.absent[-1].what == "GPUs"
     assert sampler.absent[-1].why == "no NVIDIA driver on this host"
+
+
+def test_only_what_changes_is_kept_open(tree: MakeTree, tmp_path: Path) -> None:
+    root = tree({"/proc/stat": "a\n", "/secret": ""})
+    file = root.keep("/proc/stat")
+    assert file is not None
+    tree({"/proc/stat": "b\n" * 40_000})
+    assert (file.word(), len(file.text())) == (b"b\n" * 2048, 80_000)
+    file.close()
+    (tmp_path / "out").symlink_to("../..")
+    assert root.keep("/out/etc") is None
+    assert root.why("/out/etc") == "leads out of the dump"
+    assert root.why("/proc/none") == "not there"
+
+
+def test_a_snapshot_is_not_watched() -> None:
+    root = Root.archive(Path(__file__).parent / "snapshots" / "guest-2-sockets.tar.gz")
+    sampler = Sampler(root)
+    assert sampler.columns == ()
+    assert {g.what: g.why for g in sampler.absent}["memory"] == "/proc/meminfo: a snapshot does not change"
