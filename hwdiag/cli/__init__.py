@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hwdiag import __version__
-from hwdiag.cli import elsewhere, machine, records, stack, tuning
+from hwdiag.cli import elsewhere, machine, records, stack, tuning, watching
 from hwdiag.errors import HwdiagError
 
 EPILOG = """examples:
@@ -23,6 +23,7 @@ EPILOG = """examples:
   hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag check                         which packages die here, and of what?
   hwdiag audit                         how is this host set, and what of that helps?
+  hwdiag monitor -- python train.py    what does the machine do meanwhile?
   hwdiag report outputs/dgx/20261120T101500Z
 Nothing here changes the host, and nothing needs root."""
 
@@ -54,6 +55,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    for group in (machine, tuning, stack, elsewhere, records):
+    for group in (machine, tuning, stack, watching, elsewhere, records):
         group.register(verbs)
     return top

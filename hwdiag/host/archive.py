@@ -135,6 +135,10 @@ class Archive(Root):
             raise self._why_not(path)
         return self._files[path][: limit + 1]
 
+    def keep(self, path: str) -> None:
+        """None: a snapshot does not change."""
+        self.note(path, "a snapshot does not change")
+
     def _why_not(self, path: str) -> OSError:
         failure = self.manifest.failures.get(path)
         return OSError(failure.number, failure.text) if failure else OSError(errno.ENOENT, "not in the snapshot")

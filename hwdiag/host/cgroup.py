@@ -67,15 +67,22 @@ def read_cgroup(root: Root) -> CgroupLimits:
     )
 
 
+def throttled_file(root: Root) -> str | None:
+    """The nearest ``cpu.stat`` that counts how long a CPU quota has stopped this process's group."""
+    files = (f"{folder}/cpu.stat" for hierarchy in _hierarchies(root) for folder in hierarchy.folders)
+    return next((f for f in files if parse_throttled(root.text(f) or "") is not None), None)
+
+
+def parse_throttled(text: str) -> float | None:
+    """Seconds, as a ``cpu.stat`` tells them."""
+    match = re.search(r"^throttled_(usec|time) (\d+)$", text, re.MULTILINE)
+    return int(match[2]) / (1e6 if match[1] == "usec" else 1e9) if match else None  # version 2, version 1
+
+
 def read_throttled_s(root: Root) -> float | None:
     """Seconds for which a CPU quota has stopped this process's group so far; None where no group counts that."""
-    for hierarchy in _hierarchies(root):
-        for folder in hierarchy.folders:
-            text = root.text(f"{folder}/cpu.stat") or ""
-            match = re.search(r"^throttled_(usec|time) (\d+)$", text, re.MULTILINE)
-            if match:
-                return int(match[2]) / (1e6 if match[1] == "usec" else 1e9)  # version 2, version 1
-    return None
+    file = throttled_file(root)
+    return parse_throttled(root.text(file) or "") if file else None
 
 
 # Where this process is

@@ -58,7 +58,7 @@ UNIFIED = ("GB10", "Tegra", "Orin", "Xavier", "Thor")
 """Words in the names of chips whose GPU has no memory of its own."""
 
 
-class _Nvml:
+class Nvml:
     """NVML, asked one thing at a time: what is not supported, or not in this driver, is None, and an error a gap."""
 
     def __init__(self, module: Any, root: Root) -> None:
@@ -66,20 +66,22 @@ class _Nvml:
         self.root = root
         self.last_code: int | None = None
         """Code of the last call's error, None if it succeeded."""
+        self.last_error = ""
+        """The same in NVML's words."""
 
     def ask(self, name: str, *args: Any) -> Any:
         """Call one function; None if there is no answer."""
         self.last_code = None
         function = getattr(self.module, name, None)
         if function is None:
-            self.last_code = FUNCTION_NOT_FOUND
+            self.last_code, self.last_error = FUNCTION_NOT_FOUND, "not in this driver"
             return None
         try:
             return function(*args)
         except Exception as error:  # not only NVMLError: the binding raises others for functions a driver lacks
-            self.last_code = _code(error)
+            self.last_code, self.last_error = _code(error), clause(error)
             if self.last_code not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
-                self.root.note(name, _clause(error))
+                self.root.note(name, self.last_error)
             return None
 
     def text(self, name: str, *args: Any) -> str | None:
@@ -105,27 +107,36 @@ def read_gpus(root: Root, *, nvml: Any = None) -> tuple[tuple[Gpu, ...], str | N
             return root.gpus
         if root.source != "live":
             return (), "a dump holds no GPU facts"
-        try:
-            nvml = importlib.import_module("pynvml")  # here, as a dump need not load it
-        except ImportError:
-            return (), "the Python package nvidia-ml-py is not installed"
+    opened, why = open_nvml(root, nvml)
+    if opened is None:
+        return (), why
     try:
-        nvml.nvmlInit()
+        return _read_all(opened)
+    finally:
+        opened.ask("nvmlShutdown")
+
+
+def open_nvml(root: Root, module: Any = None) -> tuple[Nvml | None, str | None]:
+    """NVML, initialised, or why it cannot be; ``module`` stands in for ``pynvml``. Ask it ``nvmlShutdown`` at last."""
+    if module is None:
+        try:
+            module = importlib.import_module("pynvml")  # here, as a dump need not load it
+        except ImportError:
+            return None, "the Python package nvidia-ml-py is not installed"
+    try:
+        module.nvmlInit()
     except Exception as error:
         if _code(error) in NO_DRIVER and not root.exists("/proc/driver/nvidia/version"):
-            return (), "no NVIDIA driver on this host"
-        return (), f"NVML failed: {_clause(error)}"
-    try:
-        return _read_all(_Nvml(nvml, root))
-    finally:
-        _Nvml(nvml, root).ask("nvmlShutdown")
+            return None, "no NVIDIA driver on this host"
+        return None, f"NVML failed: {clause(error)}"
+    return Nvml(module, root), None
 
 
-def _read_all(nvml: _Nvml) -> tuple[tuple[Gpu, ...], str | None]:
+def _read_all(nvml: Nvml) -> tuple[tuple[Gpu, ...], str | None]:
     try:
         count = int(nvml.module.nvmlDeviceGetCount())
     except Exception as error:
-        return (), f"NVML failed: {_clause(error)}"
+        return (), f"NVML failed: {clause(error)}"
     driver = nvml.text("nvmlSystemGetDriverVersion")
     cuda = nvml.number("nvmlSystemGetCudaDriverVersion_v2")
     cuda_text = f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None
@@ -139,7 +150,7 @@ def _read_all(nvml: _Nvml) -> tuple[tuple[Gpu, ...], str | None]:
     return (), "the NVIDIA driver sees no GPU" if count == 0 else "NVML failed: no GPU could be opened"
 
 
-def _read_one(nvml: _Nvml, index: int, handle: Any, driver: str | None, cuda: str | None) -> Gpu:
+def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str | None) -> Gpu:
     name = nvml.text("nvmlDeviceGetName", handle) or "unknown"
     memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
     unified = nvml.last_code == NOT_SUPPORTED or any(word in name.split() for word in UNIFIED)
@@ -204,7 +215,7 @@ def _or(value: int | None, otherwise: int) -> int:
     return otherwise if value is None else value
 
 
-def _nvlinks(nvml: _Nvml, handle: Any) -> int | None:
+def _nvlinks(nvml: Nvml, handle: Any) -> int | None:
     """How many links are up. NVML tells the end of the list by an error; without any link, the first is one."""
     states = []
     for link in range(MAX_NVLINKS):
@@ -215,13 +226,18 @@ def _nvlinks(nvml: _Nvml, handle: Any) -> int | None:
     return sum(1 for state in states if state == 1) if states else None
 
 
-def _throttling(nvml: _Nvml, handle: Any) -> tuple[str, ...]:
+def _throttling(nvml: Nvml, handle: Any) -> tuple[str, ...]:
     bits = nvml.number("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if bits is None:  # its name before driver 535
         bits = nvml.number("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
-    known = 1 | sum(THROTTLE_REASONS)
-    names = [name for bit, name in THROTTLE_REASONS.items() if (bits or 0) & bit]
-    return (*names, f"unknown reason {bits & ~known:#x}") if bits and bits & ~known else tuple(names)
+    return reason_names(bits or 0)
+
+
+def reason_names(bits: int) -> tuple[str, ...]:
+    """What NVML's bits say, in words."""
+    unknown = bits & ~(1 | sum(THROTTLE_REASONS))
+    names = [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+    return (*names, f"unknown reason {unknown:#x}") if unknown else tuple(names)
 
 
 def _node(root: Root, bus_id: str | None) -> int | None:
@@ -252,6 +268,6 @@ def _code(error: BaseException) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _clause(error: BaseException) -> str:
+def clause(error: BaseException) -> str:
     """NVML's own words for an error (``Driver Not Loaded``), or the name of the exception."""
     return str(error).strip() or type(error).__name__

@@ -53,14 +53,21 @@ class Ran:
     applied: Applied | None = None
     cpu_s: float | None = None
     peak_rss_bytes: int | None = None
+    status: int | None = None
+    """Its exit status, or minus the signal that ended it; None if it never ran, or had to be killed."""
 
 
 class Running:
     """A command at work. Use it in a ``with`` statement: nothing of it outlives that."""
 
-    def __init__(self, command: Command, launch: Launch) -> None:
-        """Start it. Start several from one thread: they are killed when that ends."""
+    def __init__(self, command: Command, launch: Launch, stdio: tuple[int, int, int] | None = None) -> None:
+        """Start it. Start several from one thread: they are killed when that ends.
+
+        ``stdio``: files that become its standard input, output and error. Without, it has no input, and ``wait`` tells
+        how it ended by the end of what it printed.
+        """
         self.command, self.launch = command, launch
+        passed = [os.dup(file) for file in stdio or ()]  # 0 to 2 are the keeper's own
         self._keeper = subprocess.Popen(
             [sys.executable, "-IS", str(KEEPER), "keep"],
             stdin=subprocess.PIPE,
@@ -68,13 +75,28 @@ class Running:
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,
+            pass_fds=passed,
             env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"},
         )
         task = {"parent": os.getpid(), "bind": binding(launch), "argv": command.argv, "env": child_environment(launch)}
+        self._tell({**task, "timeout_s": command.timeout_s, "stdio": passed})
+        for file in passed:
+            os.close(file)
+
+    def _tell(self, what: dict[str, Any]) -> None:
         assert self._keeper.stdin is not None
-        with contextlib.suppress(OSError):
-            self._keeper.stdin.write(json.dumps({**task, "timeout_s": command.timeout_s}) + "\n")
+        with contextlib.suppress(OSError, ValueError):  # it ended, or is waited for: ``wait`` finds out how
+            self._keeper.stdin.write(json.dumps(what) + "\n")
             self._keeper.stdin.flush()
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on to the command and its process group."""
+        self._tell({"signal": int(number)})
+
+    def fileno(self) -> int:
+        """A file that can be read from as soon as it has ended."""
+        assert self._keeper.stdout is not None
+        return self._keeper.stdout.fileno()
 
     def __enter__(self) -> Running:
         return self
@@ -90,7 +112,8 @@ class Running:
     def wait(self) -> Ran:
         """Its end, at the latest that of its time-out."""
         try:
-            said, _ = self._keeper.communicate(timeout=self.command.timeout_s + GRACE_S)
+            limit = self.command.timeout_s
+            said, _ = self._keeper.communicate(timeout=limit + GRACE_S if limit else None)
         except subprocess.TimeoutExpired:
             return Ran(Outcome(kind="timeout", detail="the command cannot be killed: the kernel holds it"))
         told = parse_any(said)
@@ -106,13 +129,15 @@ def read(told: dict[str, Any], command: Command, launch: Launch) -> Ran:
     applied = None if seen is None else Applied.model_validate(seen["applied"])
     outcome = outcome_of(told, start, applied, command, launch)
     value, began, ended = None, 0.0, 0.0
-    if outcome.ok and seen is not None:
+    if seen is not None and "ended_at" in told:
         began, ended = seen["at"], told["ended_at"]
+    if outcome.ok:
         try:
             value = metric(command, told["stdout"], told["stderr"], ended - began)
         except MetricError as error:
             outcome = Outcome(kind="error", detail=str(error))
-    return Ran(outcome, value, began, ended, applied, told.get("cpu_s"), told.get("peak_rss_bytes"))
+    status = None if told["timed_out"] else told.get("returncode")
+    return Ran(outcome, value, began, ended, applied, told.get("cpu_s"), told.get("peak_rss_bytes"), status)
 
 
 def outcome_of(

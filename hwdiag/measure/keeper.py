@@ -4,9 +4,13 @@
 
     {"parent": 4711, "bind": ["taskset", "--cpu-list", "0"], "argv": ["python", "main.py"], "env": {}, "timeout_s": 600}
 
-and writes what came of it, one JSON object, at the end. What the command starts is adopted by this process when its
-own parent ends (PR_SET_CHILD_SUBREAPER), even what leaves the session, so that all of it can be found and killed: at
-the command's end, after the time-out, on SIGTERM, and when the parent dies.
+and writes what came of it, one JSON object, at the end. With ``"stdio": [5, 6, 7]`` the command has these files as
+its standard input, output and error, and nothing of its output is kept; without, it has no input, and the end of what
+it prints is told. A further line ``{"signal": 2}`` hands that signal on to the command. ``timeout_s`` 0 is none.
+
+What the command starts is adopted by this process when its own parent ends (PR_SET_CHILD_SUBREAPER), even what leaves
+the session, so that all of it can be found and killed: at the command's end, after the time-out, on SIGTERM, and when
+the parent dies.
 
 ``keeper.py start FD COMMAND [ARGUMENT...]`` is put between the binding and the command: it says to FD what of the
 Launch it sees of itself, and becomes the command.
@@ -99,6 +103,14 @@ def follow(parent: int, number: int) -> None:
         os._exit(1)
 
 
+def hand_on(process: subprocess.Popen[bytes]) -> None:
+    """Send the command, and all of its group, each signal that is asked for."""
+    for line in sys.stdin:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, json.loads(line)["signal"])
+
+
 def keep() -> None:
     """Run the task's command to its end."""
     for number in (signal.SIGTERM, signal.SIGALRM):
@@ -110,20 +122,22 @@ def keep() -> None:
     seen, say = os.pipe()
     argv = [*task["bind"], sys.executable, "-IS", __file__, "start", str(say), *task["argv"]]
     result: dict[str, Any] = {"timed_out": False}
+    stdin, stdout, stderr = task.get("stdio") or (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
     process: subprocess.Popen[bytes] | None = None
     try:
         signal.setitimer(signal.ITIMER_REAL, task["timeout_s"])
         process = subprocess.Popen(
             argv,
             env=task["env"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             pass_fds=[say],
             start_new_session=True,
             preexec_fn=lambda: follow(here, signal.SIGKILL),
         )
         os.close(say)
+        threading.Thread(target=hand_on, args=(process,), daemon=True).start()
         tails = [Tail(pipe) for pipe in (process.stdout, process.stderr) if pipe]
         with open(seen, errors="replace") as lines:  # at its end, the command begins
             result["start"] = lines.read()
@@ -141,8 +155,8 @@ def keep() -> None:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         result |= {
             "returncode": process.wait(KILL_S),
-            "stdout": tails[0].text(),
-            "stderr": tails[1].text(),
+            "stdout": tails[0].text() if tails else "",
+            "stderr": tails[1].text() if tails else "",
             "left": 0 if result["timed_out"] else left,
             "cpu_s": usage.ru_utime + usage.ru_stime,
             "peak_rss_bytes": usage.ru_maxrss * 1024,

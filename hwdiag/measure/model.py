@@ -99,6 +99,7 @@ class Command(Value):
     """Dotted path to a field of the JSON that it prints: ``result.images_per_s``. Neither: its wall time."""
     higher_is_better: bool = False
     timeout_s: float = 600
+    """0: none."""
 
     @property
     def unit(self) -> str:

@@ -137,6 +137,21 @@ def percent(share: float) -> str:
     return f"{_exact(share * 100)} %" if abs(share) < 0.1 else f"{share * 100:.0f} %"
 
 
+def said(value: float, unit: str) -> str:
+    """A value as a person reads it; NaN is unknown."""
+    if math.isnan(value):
+        return UNKNOWN
+    if unit == "B":
+        return size(value)
+    if unit == "B/s":
+        return f"{disk_size(value)}/s"
+    if unit == "1/s":
+        return f"{count(value)}/s".replace(" /", "/")
+    if unit == "%":
+        return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.1f} %"
+    return f"{significant(value)} {unit}".strip()
+
+
 def shorten(text: str, limit: int) -> str:
     """At most ``limit`` characters, with an ellipsis where something was cut."""
     return text if len(text) <= limit else text[: max(1, limit - 1)].rstrip() + "…"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from hwdiag.measure.monitored import MARKS
 from hwdiag.show.widgets import is_interactive
 
 Progress = Callable[[str, float], None]
@@ -31,14 +34,32 @@ def notebook_progress() -> Progress:
 def terminal_progress(stream: TextIO) -> Progress:
     """For a terminal: a bar; plain lines where the stream is none."""
     if not stream.isatty():
-        return lines(stream)
+        return marking(lines(stream))
 
     def meter() -> Any:
         from tqdm import tqdm
 
         return tqdm(total=100, file=stream, leave=False, bar_format="{l_bar}{bar}| {elapsed}")
 
-    return bar(meter)
+    return marking(bar(meter))
+
+
+def marking(progress: Progress) -> Progress:
+    """The same, which also writes each new phase into the pipe of 'hwdiag monitor', where that watches this process."""
+    pipe, said = os.environ.get(MARKS), ""
+
+    def marked(text: str, share: float) -> None:
+        nonlocal said
+        phase = text.partition(":")[0]
+        if pipe and phase != said:
+            said = phase
+            with contextlib.suppress(OSError):  # nobody reads it any more
+                handle = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+                os.write(handle, f"{phase}\n".encode())
+                os.close(handle)
+        progress(text, share)
+
+    return marked
 
 
 def bar(make_meter: Callable[[], Any]) -> Progress:

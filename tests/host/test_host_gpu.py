@@ -25,6 +25,7 @@ class NVMLError(Exception):
         4: "Insufficient Permissions",
         9: "Driver Not Loaded",
         12: "NVML Shared Library Not Found",
+        15: "GPU is lost",
     }
 
     def __init__(self, value: int) -> None:

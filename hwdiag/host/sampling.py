@@ -1,0 +1,419 @@
+"""What the machine is doing, again and again: columns of numbers from files that stay open, and from NVML.
+
+Sources: proc(5), Documentation/accounting/psi.rst, admin-guide/numastat.rst and admin-guide/iostats.rst of Linux.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hwdiag.host.cgroup import parse_throttled, throttled_file
+from hwdiag.host.disks import NOT_DATA
+from hwdiag.host.gpu import CLOCK_MEM, CLOCK_SM, TEMPERATURE_GPU, Nvml, open_nvml
+from hwdiag.host.model import Gap
+from hwdiag.host.root import Kept, Root
+from hwdiag.model import Value
+
+SECTOR = 512
+"""Bytes of a sector in /proc/diskstats, whatever the disk's own."""
+CPUFREQ = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
+NODE = "/sys/devices/system/node/node{}/numastat"
+WHOLE_DISK = "/sys/block"
+
+
+class Column(Value):
+    """One number that is sampled."""
+
+    name: str
+    """``cpu3.use``: what it is about, then what is told of it."""
+    unit: str
+    """``%``, ``MHz``, ``B``, ``B/s``, ``1/s``, ``W``, ``°C``; ``bits`` are NVML's reasons for a low clock."""
+    title: str
+
+
+@dataclass
+class Source:
+    """Columns that are read together. NaN stands for what is not told at that moment."""
+
+    columns: tuple[Column, ...]
+    read: Callable[[float], Sequence[float]]
+    """Called with the seconds since the last call; values in the order of the columns."""
+    close: Callable[[], None] = lambda: None
+
+
+class Sampler:
+    """All that this machine tells, read in one go. What is missing stays out, with the reason in ``absent``."""
+
+    def __init__(self, root: Root, *, nvml: Any = None) -> None:
+        """Opens everything and reads it once, so that the first sample has something to count from."""
+        self.root = root
+        self.absent: list[Gap] = []
+        self.sources = [s for s in (make(root, self.absent) for make in _KERNEL) if s is not None]
+        if nvml is not None or root.source == "live":
+            self.sources += gpu_sources(root, self.absent, nvml)
+        self.columns = tuple(c for s in self.sources for c in s.columns)
+        self.read(math.nan)
+
+    def read(self, elapsed: float) -> list[float]:
+        """One sample, given the seconds since the last one."""
+        values: list[float] = []
+        for source in self.sources:
+            try:
+                values += source.read(elapsed)
+            except (OSError, ValueError, IndexError) as error:  # it went away: a disk, a group, a module
+                self.root.note(source.columns[0].name, f"could not be read at all times: {error}")
+                values += [math.nan] * len(source.columns)
+        return values
+
+    def close(self) -> None:
+        """Close all files and NVML."""
+        for source in self.sources:
+            source.close()
+
+
+# The kernel's tables
+
+
+def cpu_use(root: Root, absent: list[Gap]) -> Source | None:
+    """How busy each CPU is. Its counters step by 10 ms: at 10 samples a second a CPU's use comes in steps of 10 %."""
+    if (file := _keep(root, absent, "/proc/stat", "use of CPUs")) is None:
+        return None
+    before = _cpu_times(file.text())
+    ids = sorted(i for i in before if i >= 0)
+    if not ids:
+        absent.append(Gap(what="use of CPUs", why="/proc/stat names no CPU"))
+        return None
+    columns = (
+        Column(name="cpu.use", unit="%", title="all CPUs busy"),
+        Column(name="cpu.iowait", unit="%", title="all CPUs idle, waiting for a disk"),
+        Column(name="cpu.steal", unit="%", title="taken by the hypervisor"),
+        Column(name="cpu.running", unit="", title="threads that run or want to"),
+        *(Column(name=f"cpu{i}.use", unit="%", title=f"CPU {i} busy") for i in ids),
+    )
+
+    def read(_: float) -> list[float]:
+        nonlocal before
+        text = file.text()
+        now = _cpu_times(text)
+        all_of_them = _shares(before.get(-1), now.get(-1))
+        each = [_shares(before.get(i), now.get(i))[0] for i in ids]
+        before = now
+        return [*all_of_them, _number(text, "\nprocs_running "), *each]
+
+    return Source(columns, read, file.close)
+
+
+def _cpu_times(text: str) -> dict[int, tuple[int, ...]]:
+    """Busy, iowait, steal and total ticks of each CPU; -1 is all of them. guest is part of user already."""
+    times: dict[int, tuple[int, ...]] = {}
+    for line in text.split("\n"):
+        if not line.startswith("cpu"):
+            break
+        name, *fields = line.split()
+        user, nice, system, idle, iowait, irq, softirq, steal = [*map(int, fields[:8]), *[0] * 8][:8]
+        busy = user + nice + system + irq + softirq + steal
+        times[int(name[3:] or -1)] = (busy, iowait, steal, busy + idle + iowait)
+    return times
+
+
+def _shares(before: tuple[int, ...] | None, now: tuple[int, ...] | None) -> list[float]:
+    """Busy, iowait and steal in percent of all that went by; NaN for a CPU that is or was offline."""
+    total = now[3] - before[3] if before and now else 0
+    if before is None or now is None or total <= 0:
+        return [math.nan] * 3
+    return [min(100.0, max(0.0, 100 * (now[i] - before[i]) / total)) for i in range(3)]
+
+
+def cpu_clocks(root: Root, absent: list[Gap]) -> Source | None:
+    """How fast each CPU's clock is. /proc/cpuinfo is no stand-in: in many guests it repeats the nominal clock."""
+    ids = root.ids("/sys/devices/system/cpu", "cpu")
+    files = {i: file for i in ids if (file := root.keep(CPUFREQ.format(i))) is not None}
+    if not files:
+        why = root.why(CPUFREQ.format(ids[0])) if ids else "not there"
+        absent.append(Gap(what="clock of CPUs", why="no cpufreq here" if why == "not there" else why))
+        return None
+    columns = tuple(Column(name=f"cpu{i}.clock", unit="MHz", title=f"clock of CPU {i}") for i in files)
+    return Source(columns, lambda _: [_khz(file) / 1000 for file in files.values()], _closer(files.values()))
+
+
+def _khz(file: Kept) -> float:
+    try:
+        return float(file.word())
+    except (OSError, ValueError):  # the CPU is offline, or the driver says <unknown>
+        return math.nan
+
+
+def memory(root: Root, absent: list[Gap]) -> Source | None:
+    """How much memory is in use."""
+    if (file := _keep(root, absent, "/proc/meminfo", "memory")) is None:
+        return None
+    columns = (
+        Column(name="memory.used", unit="B", title="memory that is not available"),
+        Column(name="memory.available", unit="B", title="memory available"),
+        Column(name="memory.file_cache", unit="B", title="file cache"),
+        Column(name="memory.dirty", unit="B", title="waiting to be written"),
+        Column(name="swap.used", unit="B", title="swap in use"),
+    )
+
+    def read(_: float) -> list[float]:
+        text = "\n" + file.text()
+        total, available, cached, dirty, swap, free = (
+            1024 * _number(text, f"\n{name}:")
+            for name in ("MemTotal", "MemAvailable", "Cached", "Dirty", "SwapTotal", "SwapFree")
+        )
+        return [total - available, available, cached, dirty, swap - free]
+
+    return Source(columns, read, file.close)
+
+
+def paging(root: Root, absent: list[Gap]) -> Source | None:
+    """What is swapped, and what had to be fetched from a disk."""
+    if (file := _keep(root, absent, "/proc/vmstat", "swapping")) is None:
+        return None
+    page = root.page_bytes or 4096
+    columns = (
+        Column(name="swap.in", unit="B/s", title="read back from swap"),
+        Column(name="swap.out", unit="B/s", title="written to swap"),
+        Column(name="memory.major_faults", unit="1/s", title="page faults that read a disk"),
+    )
+
+    def counters() -> list[float]:
+        text = "\n" + file.text()
+        pages = [_number(text, f"\n{name} ") for name in ("pswpin", "pswpout", "pgmajfault")]
+        return [pages[0] * page, pages[1] * page, pages[2]]
+
+    return Source(columns, _rates(counters), file.close)
+
+
+def numa(root: Root, absent: list[Gap]) -> Source | None:
+    """Where memory comes from: pages that were given on the node that was wanted, or not."""
+    ids = root.ids("/sys/devices/system/node", "node")
+    files = {i: file for i in ids if (file := root.keep(NODE.format(i))) is not None}
+    if not files:
+        why = root.why(NODE.format(ids[0])) if ids else "not there"
+        absent.append(Gap(what="NUMA hits and misses", why="this kernel has no NUMA" if why == "not there" else why))
+        return None
+    told = (("hits", "as wanted"), ("misses", "as another was full"), ("remote", "for a thread of another node"))
+    columns = tuple(
+        Column(name=f"node{i}.{name}", unit="1/s", title=f"pages given on node {i} {title}")
+        for i in files
+        for name, title in told
+    )
+
+    def counters() -> list[float]:
+        texts = ["\n" + file.word().decode(errors="replace") for file in files.values()]
+        return [_number(t, f"\n{name} ") for t in texts for name in ("numa_hit", "numa_miss", "other_node")]
+
+    return Source(columns, _rates(counters), _closer(files.values()))
+
+
+def disks(root: Root, absent: list[Gap]) -> Source | None:
+    """What is read from and written to each disk."""
+    if (file := _keep(root, absent, "/proc/diskstats", "disks")) is None:
+        return None
+    names = [n for n in root.names(WHOLE_DISK) if not NOT_DATA.fullmatch(n) and f" {n} " in file.text()]
+    if not names:
+        absent.append(Gap(what="disks", why="no disk of this machine's own is to be seen"))
+        file.close()
+        return None
+    columns = tuple(
+        Column(name=f"{disk}.{name}", unit=unit, title=f"{disk} {title}")
+        for disk in names
+        for name, unit, title in (("read", "B/s", "read"), ("written", "B/s", "written"), ("busy", "%", "busy"))
+    )
+
+    def counters() -> list[float]:
+        lines = {fields[2]: fields for line in file.text().split("\n") if len(fields := line.split()) > 12}
+        found = [lines.get(name) for name in names]
+        # Sectors read and written; milliseconds with something to do, a thousandth of which is a tenth of a percent.
+        return [
+            value
+            for f in found
+            for value in ([math.nan] * 3 if f is None else [SECTOR * int(f[5]), SECTOR * int(f[9]), int(f[12]) / 10])
+        ]
+
+    return Source(columns, _rates(counters), file.close)
+
+
+def pressure(root: Root, absent: list[Gap]) -> Source | None:
+    """Share of the time in which programs waited (pressure stall information), of the whole machine."""
+    files: dict[str, Kept] = {}
+    for what in ("cpu", "memory", "io"):
+        if (file := _keep(root, absent, f"/proc/pressure/{what}", f"pressure on {what}")) is not None:
+            files[what] = file
+    told = (("some", "at least one program waited"), ("full", "all programs waited"))
+    columns = tuple(
+        Column(name=f"pressure.{what}.{kind}", unit="%", title=f"{title} for {what}")
+        for what in files
+        for kind, title in told
+        if (what, kind) != ("cpu", "full")  # has no meaning for the whole machine, and is 0
+    )
+    if not columns:
+        return None
+
+    def counters() -> list[float]:
+        texts = {what: file.text() for what, file in files.items()}
+        return [_stalled(texts[c.name.split(".")[1]], c.name.rpartition(".")[2]) for c in columns]
+
+    return Source(columns, _rates(counters, most=100.0), _closer(files.values()))
+
+
+def _stalled(text: str, kind: str) -> float:
+    """Microseconds stalled so far, as what a second's share of is a percentage."""
+    match = re.search(rf"^{kind} .*total=(\d+)", text, re.MULTILINE)
+    return int(match[1]) / 1e4 if match else math.nan
+
+
+def quota(root: Root, absent: list[Gap]) -> Source | None:
+    """How long a CPU quota stopped this process's group."""
+    path = throttled_file(root)
+    file = root.keep(path) if path else None
+    if file is None:
+        absent.append(Gap(what="CPU quota", why="no control group here counts how long it was stopped"))
+        return None
+    column = Column(name="cgroup.stopped", unit="%", title="stopped by its CPU quota, summed over CPUs")
+
+    def counters() -> list[float]:
+        stopped = parse_throttled(file.text())
+        return [math.nan if stopped is None else 100 * stopped]
+
+    return Source((column,), _rates(counters), file.close)
+
+
+_KERNEL = (cpu_use, cpu_clocks, memory, paging, numa, disks, pressure, quota)
+
+
+# GPUs
+
+
+def gpu_sources(root: Root, absent: list[Gap], module: Any = None) -> list[Source]:
+    """One source for each GPU. What a driver does not tell of it at first is absent; later it is NaN."""
+    nvml, why = open_nvml(root, module)
+    if nvml is None:
+        absent.append(Gap(what="GPUs", why=why or "unknown"))
+        return []
+
+    def shutdown() -> None:
+        nvml.ask("nvmlShutdown")
+
+    sources = []
+    for index in range(nvml.number("nvmlDeviceGetCount") or 0):
+        handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)
+        if handle is None:
+            absent.append(Gap(what=f"GPU {index}", why=nvml.last_error))
+        elif (source := _gpu(nvml, index, handle, absent)) is not None:
+            sources.append(source)
+    if sources:
+        sources[-1].close = shutdown
+    else:
+        absent.append(Gap(what="GPUs", why="the NVIDIA driver sees no GPU that tells anything"))
+        shutdown()
+    return sources
+
+
+Ask = Callable[[Nvml, Any], Sequence[float]]
+
+
+def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | None:
+    columns: list[Column] = []
+    asks: list[tuple[Ask, int]] = []
+    for ask, told in _GPU:
+        if any(math.isnan(v) for v in ask(nvml, handle)):
+            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=nvml.last_error or "not told"))
+            continue
+        asks.append((ask, len(told)))
+        columns += [Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {t}") for name, unit, t in told]
+
+    def read(_: float) -> list[float]:
+        return [value for ask, _ in asks for value in ask(nvml, handle)]
+
+    return Source(tuple(columns), read) if columns else None
+
+
+def _use(nvml: Nvml, handle: Any) -> Sequence[float]:
+    rates = nvml.ask("nvmlDeviceGetUtilizationRates", handle)
+    return (math.nan, math.nan) if rates is None else (rates.gpu, rates.memory)
+
+
+def _memory_used(nvml: Nvml, handle: Any) -> Sequence[float]:
+    told = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
+    return (math.nan if told is None else float(told.used),)
+
+
+def _reasons(nvml: Nvml, handle: Any) -> Sequence[float]:
+    bits = nvml.number("nvmlDeviceGetCurrentClocksEventReasons", handle)
+    if bits is None:  # its name before driver 535
+        bits = nvml.number("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+    return (math.nan if bits is None else float(bits),)
+
+
+def _one(name: str, *more: int, scale: float = 1) -> Ask:
+    def ask(nvml: Nvml, handle: Any) -> Sequence[float]:
+        value = nvml.number(name, handle, *more)
+        return (math.nan if value is None else value * scale,)
+
+    return ask
+
+
+_GPU: tuple[tuple[Ask, tuple[tuple[str, str, str], ...]], ...] = (
+    (_use, (("use", "%", "had a kernel running"), ("memory_use", "%", "read or wrote its memory"))),
+    (_memory_used, (("memory", "B", "memory in use"),)),
+    (_one("nvmlDeviceGetClockInfo", CLOCK_SM), (("clock", "MHz", "clock of its cores"),)),
+    (_one("nvmlDeviceGetClockInfo", CLOCK_MEM), (("memory_clock", "MHz", "clock of its memory"),)),
+    (_one("nvmlDeviceGetPowerUsage", scale=1e-3), (("power", "W", "power"),)),
+    (_one("nvmlDeviceGetTemperature", TEMPERATURE_GPU), (("temperature", "°C", "temperature"),)),
+    (_reasons, (("reasons", "bits", "reasons for a low clock"),)),
+)
+
+
+# Helpers
+
+
+def _keep(root: Root, absent: list[Gap], path: str, what: str) -> Kept | None:
+    """A file to be read again and again; where there is none, the reason."""
+    file = root.keep(path)
+    if file is not None:
+        try:
+            file.text()
+            return file
+        except OSError as error:  # pressure files open, but do not read, where the kernel was told not to count
+            root.note(path, (error.strerror or str(error)).lower())
+            file.close()
+    absent.append(Gap(what=what, why=f"{path}: {root.why(path)}"))
+    return None
+
+
+def _number(text: str, label: str) -> float:
+    """The number that follows the label; NaN without it."""
+    at = text.find(label)
+    if at < 0:
+        return math.nan
+    words = text[at + len(label) : at + len(label) + 40].split(None, 1)
+    return float(words[0]) if words else math.nan
+
+
+def _rates(counters: Callable[[], list[float]], most: float = math.inf) -> Callable[[float], list[float]]:
+    """What counters grow by in a second. One that goes backwards, as after a device came back, tells nothing."""
+    before: list[float] = []
+
+    def read(elapsed: float) -> list[float]:
+        nonlocal before
+        now, last = counters(), before or [math.nan]
+        before = now
+        if len(last) != len(now) or not elapsed > 0:
+            return [math.nan] * len(now)
+        return [min((n - b) / elapsed, most) if n >= b else math.nan for n, b in zip(now, last, strict=True)]
+
+    return read
+
+
+def _closer(files: Iterable[Kept]) -> Callable[[], None]:
+    def close() -> None:
+        for file in files:
+            file.close()
+
+    return close

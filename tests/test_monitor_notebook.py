@@ -1,0 +1,101 @@
+"""The monitor notebook, its parameters, and what it shows of a recorded hour or ten seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from hwdiag.errors import UsageError
+from hwdiag.record.store import read_value
+from hwdiag.show import monitor as show
+from hwdiag.workbook.monitoring import (
+    FILE,
+    SAMPLES,
+    Monitor,
+    MonitorParams,
+    Recording,
+    load,
+    parameters,
+    start,
+)
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "notebooks" / "monitor.ipynb"
+EXAMPLE = ROOT / "outputs" / "example" / "monitor"
+
+
+def test_cells_are_short_and_hold_no_logic() -> None:
+    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+    assert max(len(source.splitlines()) for source in cells) <= 5
+    assert not any(word in source for source in cells[1:] for word in ("def ", "class ", "for ", "if "))
+
+
+def test_its_parameters_are_the_schemas() -> None:
+    found = papermill.inspect_notebook(NOTEBOOK)
+    assert {name: p["help"] for name, p in found.items()} == {
+        name: field.description for name, field in MonitorParams.model_fields.items()
+    }
+    assert {p["default"] for p in found.values()} == {"None"}
+
+
+def test_the_committed_outputs_are_the_examples() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+    recording = read_value(EXAMPLE / FILE, Recording, "a recording")
+    assert show.verdict(recording.monitored, recording.findings) in "".join(o.get("text", "") for o in outputs)
+    assert {m.text for m in recording.monitored.marks} >= {"data", "1 thread", "2 threads", "save"}
+    assert recording.monitored.status == 0
+    assert (EXAMPLE / SAMPLES).stat().st_size < 200_000
+    assert "/" not in " ".join(recording.monitored.command).replace(".venv/bin/python tools/example-training.py", "")
+
+
+def test_replaying_shows_the_recording_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_REPLAY", str(ROOT / "outputs" / "example" / "record.json"))
+    watched = start(parameters({"In": ["nonsense = 1"]}))
+    assert "all CPUs busy" in repr(watched.run())
+    figure = watched.over_time().parts[0]
+    assert figure is not None
+    assert "data:image/svg+xml" in figure.to_html()
+    assert "outputs/example/monitor/monitor.parquet" in watched.save()
+
+
+def test_a_recording_is_walked_through_and_saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "params").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
+    watched = Monitor(load({"hz": 10, "seconds": 0.6}))
+    assert "Nothing wrong was seen" in repr(watched.run()) or "finding" in repr(watched.run())
+    assert "of one core" in repr(watched.costs())
+    said = watched.save()
+    (path,) = (tmp_path / "outputs").rglob(FILE)
+    assert str(path.relative_to(tmp_path)) in said
+    assert read_value(path, Recording, "a recording") == watched.recording
+
+
+def test_commands_are_given_as_text_or_as_lists() -> None:
+    assert load({"command": "python -c 'print(1)'"}).command == ("python", "-c", "print(1)")
+    assert load({"command": "[echo, a b]"}).command == ("echo", "a b")
+    assert load({"command": ["echo", "a b"]}).command == ("echo", "a b")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"second": 3}, 'did you mean "seconds"'),
+        ({"hz": 0.1}, "parameter hz: "),
+        ({"hz": 11}, "parameter hz: "),
+        ({"seconds": -1}, "parameter seconds: "),
+        ({"command": "'"}, "parameter command: "),
+        ({"command": "[]"}, "parameter command: "),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        load(given)
+    assert "\n" not in str(raised.value)
