@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hwdiag.advise.audit import audit
-from hwdiag.emit.comfyui import names, render_comfyui, unit_word
+from hwdiag.emit.comfyui import names, render_comfyui
 from hwdiag.emit.scripts import render_settings
 from hwdiag.emit.settings import settings_files
 from hwdiag.host.model import Host
@@ -588,12 +588,8 @@ def test_ways_to_start_comfyui(fake: FakeHost, tmp_path: Path) -> None:
         if shutil.which("shellcheck"):
             checked = subprocess.run(["shellcheck", tmp_path / name], capture_output=True, text=True)
             assert checked.returncode == 0, checked.stdout
-    assert (
-        f'ExecStart="{launch}" -- "{sys.executable}" "main.py" "--cpu"'.replace('"main.py"', "main.py")
-        in texts["comfyui.service"]
-    )
+    assert f'\nExecStart=/bin/bash "{tmp_path}/comfyui-optimized.sh"\n' in texts["comfyui.service"]
 
 
-def test_names_in_a_unit_are_words() -> None:
-    assert unit_word('/a b/$x/%h/"q"\\\n') == r'"/a b/$$x/%%h/\"q\"\\\x0a"'
+def test_alternatives_of_a_pattern() -> None:
     assert names("A|(B|C)_X(1|2)|D") == ["A", "B_X1", "B_X2", "C_X1", "C_X2", "D"]
