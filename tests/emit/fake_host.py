@@ -18,6 +18,7 @@ import pytest
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
+from hwdiag.host.settings import normal
 from tests.host.test_host_gpu import FakeNvml
 
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib64")
@@ -138,8 +139,8 @@ class FakeHost:
                 if path.is_symlink() or not path.is_file():
                     continue
                 text = path.read_text(errors="surrogateescape")
-                if "[" in text and str(path).startswith(f"{self.folder}/sys"):
-                    text = text[text.index("[") + 1 : text.index("]")]
+                if "/queue/" in str(path) or "/kernel/mm/" in str(path):
+                    text = normal(text)
                 found[f"/{path.relative_to(self.folder)}"] = " ".join(text.split())
         return {p: t for p, t in found.items() if p not in ("/gpus/calls", "/var/lib/hwdiag/lock")}
 

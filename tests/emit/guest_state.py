@@ -25,7 +25,7 @@ DUMP = rf"""{SETTINGS}
 find /etc /usr/local /lib/udev/rules.d /var/lib/hwdiag -xdev \( -type f -o -type l -o -type d \) -printf '%y %p %m %U %s %l\n' 2>/dev/null |
   grep -Ev '/etc/(mtab|adjtime|\.updated|ld.so.cache)|/var/lib/hwdiag' | sort
 find /etc /usr/local -xdev -type f | sort | xargs -d '\n' md5sum
-"""
+"""  # noqa: E501
 """The same, and all of /etc, /usr/local and /var/lib/hwdiag."""
 
 

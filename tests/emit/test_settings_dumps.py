@@ -50,7 +50,9 @@ def folder() -> Iterator[Path]:
 
 def files_of(root: Root, host: Host) -> dict[str, str]:
     """What the audit reads of a dump and what the kernel changes along with it, as the dump has it."""
-    beside = [f"{k.source.path.rpartition('/')[0]}/{d}" for k in KNOBS if isinstance(k.source, Files) for d in k.disturbs]
+    beside = [
+        f"{k.source.path.rpartition('/')[0]}/{d}" for k in KNOBS if isinstance(k.source, Files) for d in k.disturbs
+    ]
     wanted = {where for where in read_everything(root, host)[1] if where.startswith("/sys/")}
     for disk in host.disks:
         wanted |= {path.replace("*", disk.name) for path in beside}
