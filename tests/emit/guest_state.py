@@ -12,21 +12,20 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from tests.vm.guest import Guest
 
-SETTINGS = r"""
-find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
+LISTED = r"""find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
   /sys/kernel/mm/transparent_hugepage /sys/devices/system/cpu /sys/module/zfs/parameters -type f -readable 2>/dev/null |
-  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)' |
+  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)'"""  # noqa: E501
+"""Prints the files of every setting near those that are changed."""
+
+DUMP = rf"""{LISTED} |
   sort | xargs -d '\n' grep -sH '' --
 cut -d' ' -f5,6 /proc/self/mountinfo | sed 's/^/mount /'
-systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer"""  # noqa: E501
-"""Every setting near those that are changed, mounts, and the timer, as lines."""
-
-DUMP = rf"""{SETTINGS}
+systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
 find /etc /usr/local /lib/udev/rules.d /var/lib/hwdiag -xdev \( -type f -o -type l -o -type d \) -printf '%y %p %m %U %s %l\n' 2>/dev/null |
   grep -Ev '/etc/(mtab|adjtime|\.updated|ld.so.cache)|/var/lib/hwdiag' | sort
 find /etc /usr/local -xdev -type f | sort | xargs -d '\n' md5sum
 """  # noqa: E501
-"""The same, and all of /etc, /usr/local and /var/lib/hwdiag."""
+"""Every setting near those that are changed, mounts, the timer, and all of /etc and /usr/local, as lines."""
 
 
 def state(guest: Guest) -> set[str]:
