@@ -104,20 +104,44 @@ MODULES = "modules_load=acpi-cpufreq,bfq,kyber-iosched"
 """On the kernel's command line: what an installed distribution would load at boot."""
 
 
+COMPARE = rf"""#!/bin/bash
+# settings: all of them, from a list that is made once
+{LISTED} | sort >/run/list
+settings() {{
+  xargs -d '\n' grep -sH '' -- </run/list
+  cut -d' ' -f5,6 /proc/self/mountinfo
+  systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
+}}
+before=$(settings)
+"""
+
+EACH = r"""
+# each.sh SCRIPT SETTING[,SETTING]...: sets, checks and takes back each; prints the three exit statuses and whether all
+# settings are as before (0)
+for only in "${@:2}"; do
+  "$1" apply --only "$only" >/run/said; ends=$?
+  "$1" status --only "$only" >/run/said; ends+=" $?"
+  "$1" undo >/run/said; ends+=" $?"
+  [ "$(settings)" = "$before" ]; echo "${only##*,} $ends $?"
+done
+rm -f /run/said /run/list "$0"
+"""
+
+
 @pytest.mark.vm_long
 def test_each_setting_by_itself(guest: Guest, known: Known, tmp_path: Path, proof: Proof) -> None:
-    """Set, read back, taken back, one after the other."""
+    """Set, read back, taken back, one after the other; all of /etc is compared at the end."""
     found, path = script(guest, known, tmp_path, *EVERYTHING)
     before = state(guest)
-    rows = {}
-    chosen = dict.fromkeys(r.knob for r in found.chosen)
-    for knob in chosen:
-        with_it = ",".join(k for k in chosen if k in (knob, *BY_ID[knob].after))  # a queue's length needs its scheduler
-        verbs = (f"apply --only {with_it}", f"status --only {with_it}", "undo")
-        ends = [guest.run(f"{path} {verb}").status for verb in verbs]
-        left = state(guest) ^ before
-        rows[knob] = (ends[:2] == [0, 0], ends[2] == 0 and not left)
-        assert all(rows[knob]), (knob, ends, left)
+    copy_script(guest, COMPARE + EACH, "/root/each.sh", tmp_path)
+    chosen = list(dict.fromkeys(r.knob for r in found.chosen))
+    only = [",".join(k for k in chosen if k in (knob, *BY_ID[knob].after)) for knob in chosen]  # a queue's scheduler
+    done = guest.run(f"/root/each.sh {path} {' '.join(only)}", limit_s=840)
+    ends = {knob: [int(n) for n in rest] for knob, *rest in map(str.split, done.stdout.splitlines())}
+    assert list(ends) == chosen
+    assert {knob: end for knob, end in ends.items() if any(end)} == {}
+    assert state(guest) ^ before == set()
+    rows = {knob: (end[:2] == [0, 0], end[2:] == [0, 0]) for knob, end in ends.items()}
     proof.keep("alone", rows=rows, guest=described(known[1]))
 
 
@@ -128,19 +152,12 @@ def described(host: Host) -> str:
     )
 
 
-KILL = r"""#!/bin/bash
+KILL = r"""
 # kill.sh SCRIPT VERB: kills SCRIPT VERB before its first write, its second ... and undoes that, until it gets through.
 # The kill is one command at the head of the function that all writes go through; the rest is as emitted.
 sed 's/^put() { /&((${HITS:=0} == ${KILL_AT:--1})) \&\& kill -KILL $$; HITS=$((HITS + 1)); /' "$1" >/run/killed.sh
 cmp -s "$1" /run/killed.sh && exit
-listed() { LISTED | sort >/run/list; }
-settings() {
-  xargs -d '\n' grep -sH '' -- </run/list
-  cut -d' ' -f5,6 /proc/self/mountinfo
-  systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
-}
-listed
-before=$(settings) good=0
+good=0
 for ((n = 0; n < 500; n++)); do
   if [ "$2" = undo ]; then "$1" apply >/run/said || exit; fi
   KILL_AT=$n bash /run/killed.sh "$2" >/run/said 2>&1
@@ -163,7 +180,7 @@ def test_killed_at_every_write(guest: Guest, known: Known, tmp_path: Path, proof
     """In one go in the guest, which compares its settings after each; all else is compared at the end."""
     _, path = script(guest, known, tmp_path, *EVERYTHING)
     before = state(guest)
-    copy_script(guest, KILL.replace("LISTED", LISTED), "/root/kill.sh", tmp_path)
+    copy_script(guest, COMPARE + KILL, "/root/kill.sh", tmp_path)
     done = guest.run(f"/root/kill.sh {path} {verb}", limit_s=840)
     match = re.search(r"^(\d+) of (\d+), then 0$", done.stdout, re.MULTILINE)
     assert match, done.stdout[-3000:] + done.stderr[-1000:]
