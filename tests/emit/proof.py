@@ -46,11 +46,10 @@ class Proof:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.code = checksum()
 
     def keep(self, part: str, **figures: Any) -> None:
         """Keep what a part found, and write the table anew where that is asked for."""
-        text = json.dumps({"code": self.code, **figures})
+        text = json.dumps({"code": checksum(part), **figures})
         (self.folder / f"{part}.json").write_text(text, encoding="utf-8")
         if os.environ.get("HWDIAG_WRITE_PROOF"):
             TABLE.write_text(table(self.parts()), encoding="utf-8")
@@ -58,12 +57,13 @@ class Proof:
     def parts(self) -> dict[str, dict[str, Any]]:
         """What is known of today's code."""
         found = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in self.folder.glob("*.json")}
-        return {part: figures for part, figures in found.items() if figures["code"] == self.code}
+        return {part: figures for part, figures in found.items() if figures["code"] == checksum(part)}
 
 
-def checksum() -> str:
-    """Of the files that make the scripts."""
-    files = sorted(f for top in TESTED for f in (ROOT / top).rglob("*") if f.is_file() and f.suffix != ".pyc")
+def checksum(part: str) -> str:
+    """Of the files that make what this part tested: the scripts, and for Ansible the playbooks too."""
+    suffixes = {".py", ".j2"} | ({".yml"} if part == "ansible" else set())
+    files = sorted(f for top in TESTED for f in (ROOT / top).rglob("*") if f.suffix in suffixes)
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
