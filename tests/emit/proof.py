@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "settings-proof.md"
 TESTED = ("hwdiag/emit", "hwdiag/advise/knobs")
 """What makes the scripts: parts of an earlier state of it are of no use."""
+SLICES = 4
+"""Parts that the kills of one verb come in."""
 CELLS = {
     "alone": ("Set and read back", "Undone, bit for bit"),
     "reboot": ("As wanted after a reboot", "As before after uninstall and another"),
@@ -57,7 +59,16 @@ class Proof:
     def parts(self) -> dict[str, dict[str, Any]]:
         """What is known of today's code."""
         found = {p.stem: json.loads(p.read_text(encoding="utf-8")) for p in self.folder.glob("*.json")}
-        return {part: figures for part, figures in found.items() if figures["code"] == checksum(part)}
+        return together({part: figures for part, figures in found.items() if figures["code"] == checksum(part)})
+
+
+def together(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The slices of the kills as one, where all of them ran."""
+    for verb in ("killed_apply", "killed_undo"):
+        slices = [parts[f"{verb}_{n}"] for n in range(SLICES) if f"{verb}_{n}" in parts]
+        if len(slices) == SLICES:
+            parts[verb] = {name: sum(s[name] for s in slices) for name in ("as_before", "times")}
+    return parts
 
 
 def checksum(part: str) -> str:

@@ -12,7 +12,7 @@ from hwdiag.advise.knobs import BY_ID
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from tests.emit.guest_state import LISTED, copy_script, emit, read_guest, state
-from tests.emit.proof import Proof, proof
+from tests.emit.proof import SLICES, Proof, proof
 from tests.vm.fixtures import StartGuest
 from tests.vm.guest import Guest, Machine
 
@@ -153,41 +153,44 @@ def described(host: Host) -> str:
 
 
 KILL = r"""
-# kill.sh SCRIPT VERB: kills SCRIPT VERB before its first write, its second ... and undoes that, until it gets through.
+# kill.sh SCRIPT VERB FIRST STEP: kills SCRIPT VERB before its write FIRST, FIRST + STEP ... until it gets through, and
+# undoes that each time.
 # The kill is one command at the head of the function that all writes go through; the rest is as emitted.
 sed 's/^put() { /&((${HITS:=0} == ${KILL_AT:--1})) \&\& kill -KILL $$; HITS=$((HITS + 1)); /' "$1" >/run/killed.sh
 cmp -s "$1" /run/killed.sh && exit
-good=0
-for ((n = 0; n < 500; n++)); do
+good=0 kills=0
+for ((n = $3; n < 500; n += $4)); do
   if [ "$2" = undo ]; then "$1" apply >/run/said || exit; fi
   KILL_AT=$n bash /run/killed.sh "$2" >/run/said 2>&1
   end=$?
   "$1" undo >/run/said 2>&1 || { echo "after kill $n undo said:"; cat /run/said; }
   after=$(settings)
   if [ "$end" != 137 ]; then break; fi
+  kills=$((kills + 1))
   if [ "$after" = "$before" ]; then good=$((good + 1)); continue; fi
   echo "kill $n:"
   diff <(echo "$before") <(echo "$after")
 done 2>/dev/null
-echo "$good of $n, then $end"
+echo "$good of $kills, then $end"
 rm -f /run/killed.sh /run/said /run/list "$0"
 """
 
 
 @pytest.mark.vm_long
+@pytest.mark.parametrize("first", range(SLICES))
 @pytest.mark.parametrize("verb", ["apply", "undo"])
-def test_killed_at_every_write(guest: Guest, known: Known, tmp_path: Path, proof: Proof, verb: str) -> None:
+def test_killed_at_every_write(guest: Guest, known: Known, tmp_path: Path, proof: Proof, verb: str, first: int) -> None:
     """In one go in the guest, which compares its settings after each; all else is compared at the end."""
     _, path = script(guest, known, tmp_path, *EVERYTHING)
     before = state(guest)
     copy_script(guest, COMPARE + KILL, "/root/kill.sh", tmp_path)
-    done = guest.run(f"/root/kill.sh {path} {verb}", limit_s=840)
+    done = guest.run(f"/root/kill.sh {path} {verb} {first} {SLICES}", limit_s=840)
     match = re.search(r"^(\d+) of (\d+), then 0$", done.stdout, re.MULTILINE)
     assert match, done.stdout[-3000:] + done.stderr[-1000:]
     good, times = int(match[1]), int(match[2])
-    assert (good, times > 30) == (times, True), done.stdout[-3000:]
+    assert (good, times > 30 // SLICES) == (times, True), done.stdout[-3000:]
     assert state(guest) ^ before == set()
-    proof.keep(f"killed_{verb}", as_before=good, times=times)
+    proof.keep(f"killed_{verb}_{first}", as_before=good, times=times)
 
 
 @pytest.mark.vm_long
