@@ -199,7 +199,7 @@ def test_apply_check_second_run_status_and_undo(played: Played) -> None:
 def test_a_fleet_is_diagnosed(played: Played) -> None:
     """hwdiag as it is installed on the host, in a folder of its own; its record and report come back."""
     there = played.tmp / "there"
-    (there / "params").mkdir(parents=True)
+    shutil.copytree(ROOT / "params", there / "params")
     hwdiag = played.tmp / "hwdiag"
     hwdiag.write_text(
         f'#!/bin/sh\nPYTHONPATH={ROOT} HWDIAG_HOME={there} exec {sys.executable} -m hwdiag "$@" --set minutes=0.3\n'
