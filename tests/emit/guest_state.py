@@ -27,10 +27,21 @@ find /etc /usr/local -xdev -type f | sort | xargs -d '\n' md5sum
 """  # noqa: E501
 """Every setting near those that are changed, mounts, the timer, and all of /etc and /usr/local, as lines."""
 
+PORTS = r"""
+for disk in /sys/block/sd*; do
+  echo "${disk##*/} $(udevadm info --query=property --name="/dev/${disk##*/}" | sed -n 's/^ID_PATH=//p')"
+done
+"""
+
 
 def state(guest: Guest) -> set[str]:
-    """All lines of it."""
-    return set(guest.run(DUMP).stdout.splitlines())
+    """All lines of it, with disks by the port that they are at: sda may be another one after a boot."""
+    text = guest.run(DUMP).stdout
+    for line in guest.run(PORTS).stdout.splitlines():
+        name, _, port = line.partition(" ")
+        if port:
+            text = text.replace(f"/sys/block/{name}/", f"/sys/block/{port}/")
+    return set(text.splitlines())
 
 
 COLLECT = r"""
