@@ -171,17 +171,14 @@ def parse_choice(knobs: Iterable[str]) -> dict[str, str | None]:
 
 def gathered(knob: Knob, cases: Iterable[Case], asked: bool) -> Iterator[Row]:
     """The rows of one entry: places that are alike share one."""
-    alike: dict[tuple[object, ...], Row] = {}
+    alike: dict[tuple[object, ...], list[Row]] = {}
     for case in cases:
         row = judged(knob, case, asked)
-        key = (row.now, row.wanted, row.chosen, row.objection, row.why)
-        if key in alike:
-            first = alike[key]
-            row = first.model_copy(
-                update={"where": (*first.where, *row.where), "targets": (*first.targets, *row.targets)}
-            )
-        alike[key] = row
-    yield from alike.values()
+        alike.setdefault((row.now, row.wanted, row.chosen, row.objection, row.why), []).append(row)
+    for rows in alike.values():
+        where = tuple(w for r in rows for w in r.where)
+        targets = tuple(t for r in rows for t in r.targets)
+        yield rows[0].model_copy(update={"where": where, "targets": targets})
 
 
 def judged(knob: Knob, case: Case, asked: bool) -> Row:

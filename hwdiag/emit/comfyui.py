@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from hwdiag.advise.environment import VARIABLES
-from hwdiag.emit.launch_script import templates
 from hwdiag.emit.scripts import render
 from hwdiag.host.model import Host
 
+OPTIMIZED = "comfyui-optimized.sh"
 NATIVE_HALF = frozenset({"AVX512-FP16", "AVX512-BF16", "AMX-FP16", "AMX-BF16"})
 """Without one of these, half precision on a CPU runs on reference code, some fifty times slower than fp32."""
 
@@ -20,7 +21,7 @@ def render_comfyui(host: Host, folder: str, python: str, launch: str, *, made_at
         host: the host they are for.
         folder: ComfyUI's own.
         python: the interpreter that was measured.
-        launch: absolute path of the launch script of the workbook.
+        launch: absolute path of the launch script of the workbook; what is rendered goes beside it.
         made_at: UTC, ISO 8601.
     """
     on_cpu = not host.gpus
@@ -41,11 +42,8 @@ def render_comfyui(host: Host, folder: str, python: str, launch: str, *, made_at
         why[0],
     ]
     common = {"folder": folder, "python": python, "left_out": left_out()}
-    service = templates().overlay(trim_blocks=True)
-    service.filters["unit_word"] = unit_word
-    service.filters["unit_path"] = unit_path
     return {
-        "comfyui-optimized.sh": render(
+        OPTIMIZED: render(
             "comfyui.sh.j2", host, made_at, title="by the Launch that was measured", reasons=why, flags=flags,
             launch=launch, **common
         ),
@@ -53,9 +51,7 @@ def render_comfyui(host: Host, folder: str, python: str, launch: str, *, made_at
             "comfyui.sh.j2", host, made_at, title="conservatively", reasons=careful_why, flags=careful,
             launch=None, **common
         ),
-        "comfyui.service": service.get_template("comfyui.service.j2").render(
-            host=host, folder=folder, python=python, launch=launch, flags=flags
-        ),
+        "comfyui.service": render("comfyui.service.j2", host, made_at, start=str(Path(launch).with_name(OPTIMIZED))),
     }  # fmt: skip
 
 
@@ -78,14 +74,3 @@ def names(pattern: str) -> list[str]:
             words = [w + o for w in words for o in options]
         found += words
     return found
-
-
-def unit_word(text: str) -> str:
-    """One word of ExecStart=, whatever it holds (systemd.service(5), systemd.syntax(7))."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return '"' + "".join(c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode()) for c in escaped) + '"'
-
-
-def unit_path(text: str) -> str:
-    """A path that is a setting's whole value."""
-    return "".join(c if c.isprintable() else "?" for c in text.replace("%", "%%"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from hwdiag.advise.audit import Row
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.advise.knobs.model import Persistence
-from hwdiag.emit.scripts import GPU, PERSIST, SYSTEM, Place, Step, render, steps
+from hwdiag.emit.scripts import GPU, PERSIST, SYSTEM, WRITE_ONLY, Place, Step, render, steps
 from hwdiag.host.model import Host
 from hwdiag.model import Value
 
@@ -31,6 +31,27 @@ GPU_ORDER = """After=nvidia-persistenced.service
 ConditionPathExists=/dev/nvidiactl
 """
 """The driver forgets settings when its last client leaves: nvidia-persistenced is one that stays."""
+
+AGAIN = """[Unit]
+Description=GPU settings that may be forgotten when a CUDA program starts, asked for again
+After=hwdiag-gpu.service
+ConditionPathExists=/dev/nvidiactl
+
+[Service]
+Type=oneshot
+ExecStart={library}/{script}.sh apply --only {only}"""
+
+TIMER = """[Unit]
+Description=GPU settings that may be forgotten when a CUDA program starts, every five minutes
+
+[Timer]
+OnBootSec=5min
+OnUnitActiveSec=5min
+
+[Install]
+WantedBy=timers.target"""
+"""On a GB10 it is told that clocks are forgotten at a CUDA start. Nothing tells them back, so the only way to have them
+is to ask again; asking for what is set already changes nothing."""
 
 
 Line = Callable[[str, str], str]
@@ -65,7 +86,8 @@ class PersistentFile(Value):
 def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, str], *, made_at: str) -> dict[str, str]:
     """``make_persistent.sh`` by its name, where something that is chosen would be gone after a reboot."""
     found = steps(rows, host, persistent=True)
-    files, units = persistent_files(found, scripts)
+    forgetful = any(g.unified_memory for g in host.gpus)
+    files, units = persistent_files(found, scripts, forgetful=forgetful)
     if not files:
         return {}
     has_disks = any(f.disks for f in files)
@@ -74,9 +96,12 @@ def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, st
 
 
 def persistent_files(
-    found: tuple[Step, ...], scripts: Mapping[str, str]
+    found: tuple[Step, ...], scripts: Mapping[str, str], *, forgetful: bool = False
 ) -> tuple[tuple[PersistentFile, ...], tuple[str, ...]]:
-    """The files in the order in which they are written, and the units to enable."""
+    """The files in the order in which they are written, and the units to enable.
+
+    ``forgetful``: the GPU may forget its clocks while the host runs, as a GB10 may.
+    """
     files = [
         lines("/etc/sysctl.d/99-zz-hwdiag.conf", of(found, "sysctl"), sysctl),
         lines("/etc/tmpfiles.d/hwdiag.conf", of(found, "tmpfiles"), tmpfile),
@@ -106,6 +131,12 @@ def persistent_files(
         )
         files.append(PersistentFile(path=f"/etc/systemd/system/{unit}", text=f"{OURS}\n{body}"))
         units.append(unit)
+        untold = [knob for knob in mine if knob in WRITE_ONLY]
+        if forgetful and untold:
+            again = AGAIN.format(library=LIBRARY, script=script, only=",".join(untold))
+            for name, text in (("hwdiag-gpu-again.service", again), ("hwdiag-gpu-again.timer", TIMER)):
+                files.append(PersistentFile(path=f"/etc/systemd/system/{name}", text=f"{OURS}\n{text}"))
+            units.append("hwdiag-gpu-again.timer")
     return tuple(f for f in files if f is not None), tuple(units)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from hwdiag.advise.audit import Row
 from hwdiag.emit.persist import sysctl
 from hwdiag.emit.scripts import render, steps
 from hwdiag.host.model import Host
+
+PLAIN = re.compile("[A-Za-z0-9._:/-]+")
+"""Paths in which TuneD expands nothing: neither ``*`` nor ``${f:exec:...}``."""
 
 
 def render_tuned(rows: Iterable[Row], host: Host, *, made_at: str) -> str | None:
@@ -22,7 +26,7 @@ def render_tuned(rows: Iterable[Row], host: Host, *, made_at: str) -> str | None
             if place.name.startswith("/proc/sys/"):
                 name, _, value = sysctl(place.name, place.wanted).partition(" = ")
                 sysctls.append((name, value))
-            elif place.kind == "file":
+            elif place.kind == "file" and PLAIN.fullmatch(place.name):
                 files.append((place.name, place.wanted))
     if not sysctls and not files:
         return None

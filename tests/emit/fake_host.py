@@ -18,6 +18,7 @@ import pytest
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
+from hwdiag.host.settings import normal
 from tests.host.test_host_gpu import FakeNvml
 
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib64")
@@ -49,7 +50,10 @@ esac
 """
 
 
-def settings_tree() -> dict[str, str]:
+SCHEDULERS = {"nvme0n1": "[none] mq-deadline", "sda": "none [mq-deadline]"}
+
+
+def settings_tree(cpus: int = 6, disks: Mapping[str, str] = SCHEDULERS) -> dict[str, str]:
     """Files of a small machine: sysctls, two disks, clocks, idle states, ZFS; values as Linux shows them."""
     files = {
         "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
@@ -75,7 +79,7 @@ def settings_tree() -> dict[str, str]:
         "/sys/module/zfs/parameters/zfs_prefetch_disable": "1\n",
         "/sys/devices/system/cpu/online": "0-1\n",
     }
-    for disk, scheduler in (("nvme0n1", "[none] mq-deadline"), ("sda", "none [mq-deadline]")):
+    for disk, scheduler in disks.items():
         files |= {
             f"/sys/block/{disk}/size": "1000215216\n",
             f"/sys/block/{disk}/queue/scheduler": f"{scheduler} kyber bfq\n",
@@ -83,7 +87,7 @@ def settings_tree() -> dict[str, str]:
             f"/sys/block/{disk}/queue/read_ahead_kb": "128\n",
             f"/sys/block/{disk}/queue/rotational": "0\n",
         }
-    for cpu in range(6):
+    for cpu in range(cpus):
         policy = f"/sys/devices/system/cpu/cpufreq/policy{cpu}"
         files |= {
             f"{policy}/scaling_governor": "powersave\n",
@@ -135,8 +139,8 @@ class FakeHost:
                 if path.is_symlink() or not path.is_file():
                     continue
                 text = path.read_text(errors="surrogateescape")
-                if "[" in text and str(path).startswith(f"{self.folder}/sys"):
-                    text = text[text.index("[") + 1 : text.index("]")]
+                if "/queue/" in str(path) or "/kernel/mm/" in str(path):
+                    text = normal(text)
                 found[f"/{path.relative_to(self.folder)}"] = " ".join(text.split())
         return {p: t for p, t in found.items() if p not in ("/gpus/calls", "/var/lib/hwdiag/lock")}
 

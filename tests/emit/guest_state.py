@@ -12,10 +12,12 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from tests.vm.guest import Guest
 
-DUMP = r"""
-find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
+LISTED = r"""find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
   /sys/kernel/mm/transparent_hugepage /sys/devices/system/cpu /sys/module/zfs/parameters -type f -readable 2>/dev/null |
-  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)' |
+  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)'"""  # noqa: E501
+"""Prints the files of every setting near those that are changed."""
+
+DUMP = rf"""{LISTED} |
   sort | xargs -d '\n' grep -sH '' --
 cut -d' ' -f5,6 /proc/self/mountinfo | sed 's/^/mount /'
 systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
@@ -23,12 +25,23 @@ find /etc /usr/local /lib/udev/rules.d /var/lib/hwdiag -xdev \( -type f -o -type
   grep -Ev '/etc/(mtab|adjtime|\.updated|ld.so.cache)|/var/lib/hwdiag' | sort
 find /etc /usr/local -xdev -type f | sort | xargs -d '\n' md5sum
 """  # noqa: E501
-"""Every setting near those that are changed, mounts, the timer, and all of /etc, as lines."""
+"""Every setting near those that are changed, mounts, the timer, and all of /etc and /usr/local, as lines."""
+
+PORTS = r"""
+for disk in /sys/block/sd*; do
+  echo "${disk##*/} $(udevadm info --query=property --name="/dev/${disk##*/}" | sed -n 's/^ID_PATH=//p')"
+done
+"""
 
 
 def state(guest: Guest) -> set[str]:
-    """All lines of it."""
-    return set(guest.run(DUMP).stdout.splitlines())
+    """All lines of it, with disks by the port that they are at: sda may be another one after a boot."""
+    text = guest.run(DUMP).stdout
+    for line in guest.run(PORTS).stdout.splitlines():
+        name, _, port = line.partition(" ")
+        if port:
+            text = text.replace(f"/sys/block/{name}/", f"/sys/block/{port}/")
+    return set(text.splitlines())
 
 
 COLLECT = r"""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hwdiag.host import Root, read_host
-from hwdiag.host.gpu import read_gpus
+from hwdiag.host.gpu import COMPUTE_MODES, read_gpus
 from hwdiag.show.host_table import host_table
 from hwdiag.show.topology import draw_topology
 
@@ -210,6 +210,8 @@ def fake(gpu: ET.Element) -> dict[str, Any]:
     total = said(gpu, "fb_memory_usage/total")
     power = "gpu_power_readings" if gpu.find("gpu_power_readings") is not None else "power_readings"
     link = "pci/pci_gpu_link_info"
+    mode_of = {name: code for code, name in COMPUTE_MODES.items()}
+    least = numbered(gpu, f"{power}/min_power_limit", 1000)
     limit = "current_power_limit" if gpu.find(f"{power}/current_power_limit") is not None else "enforced_power_limit"
     return {
         "nvmlDeviceGetName": gpu.findtext("product_name"),
@@ -222,6 +224,12 @@ def fake(gpu: ET.Element) -> dict[str, Any]:
         "nvmlDeviceGetEnforcedPowerLimit": numbered(gpu, f"{power}/{limit}", 1000),
         "nvmlDeviceGetTemperature": numbered(gpu, "temperature/gpu_temp"),
         "nvmlDeviceGetPersistenceMode": enabled(gpu, "persistence_mode"),
+        "nvmlDeviceGetAccountingMode": enabled(gpu, "accounting_mode"),
+        "nvmlDeviceGetComputeMode": mode_of.get(said(gpu, "compute_mode"), NVMLError(3)),
+        "nvmlDeviceGetPowerManagementDefaultLimit": numbered(gpu, f"{power}/default_power_limit", 1000),
+        "nvmlDeviceGetPowerManagementLimitConstraints": NVMLError(3)
+        if isinstance(least, Exception)
+        else (least, numbered(gpu, f"{power}/max_power_limit", 1000)),
         "nvmlDeviceGetEccMode": pair(enabled(gpu, "ecc_mode/current_ecc")),
         "nvmlDeviceGetMigMode": pair(enabled(gpu, "mig_mode/current_mig")),
         "nvmlDeviceGetCurrPcieLinkGeneration": numbered(gpu, f"{link}/pcie_gen/current_link_gen"),

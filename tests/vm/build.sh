@@ -19,6 +19,7 @@ done
 # compared with; python3 for a venv that the guest shares. The kernel is only unpacked: its package would want an
 # initramfs generator and take a minute for a large initrd.
 packages=systemd,systemd-sysv,udev,dbus,procps,kmod,util-linux,iproute2,bash,python3,numactl,hwloc-nox,qemu-guest-agent
+packages+=,openssh-server # off, until a test wants it
 cat >unpack <<'EOS'
 set -eu
 cd "$1/root"
@@ -44,6 +45,7 @@ chroot root passwd --quiet --delete root
 echo guest >root/etc/hostname
 echo 127.0.0.1 localhost guest >root/etc/hosts
 : >root/etc/fstab
+rm -f root/etc/systemd/system/{sshd.service,multi-user.target.wants/ssh.service}
 rm -f root/etc/machine-id && systemd-id128 new >root/etc/machine-id
 for unit in getty.target serial-getty@ttyS0.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
     e2scrub_reap.service systemd-networkd.service; do

@@ -13,6 +13,7 @@ from pathlib import Path
 
 BUILD = Path(__file__).with_name("build.sh")
 ARM = BUILD.with_name("arm64.sh")
+SSHD = BUILD.with_name("sshd.sh")
 BUILD_LIMIT_S = 600
 
 

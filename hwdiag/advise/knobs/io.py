@@ -108,13 +108,15 @@ KNOBS = (
         group="io",
         what="Whether reading a file writes down when (noatime).",
         source=AccessTimes(),
-        known="Since relatime became the default, in 2009, it saves next to nothing.",
+        known="Since relatime became the default, in 2009, it saves next to nothing. What make_persistent.sh installs "
+        "remounts after each boot and leaves /etc/fstab alone; the option there does the same.",
         evidence="documented",
         link="mount(8), noatime",
         risk="Mail programs and some cleaners of old files rely on access times.",
         wanted=fixed("noatime"),
         takes="noatime|relatime|strictatime",
         takes_words="noatime, relatime or strictatime",
+        persists="unit",  # /etc/fstab is the person's own: a wrong line there keeps a host from booting
         by_name=True,
     ),
     Knob(

@@ -55,6 +55,7 @@ knob_io_scheduler() {
   setting "$DISK" /sys/block/vda/queue/scheduler none
   side "$DISK" /sys/block/vda/queue/nr_requests
   side "$DISK" /sys/block/vda/queue/wbt_lat_usec
+  side "$DISK" /sys/block/vda/queue/iosched/async_depth
 }
 
 # How many packets may wait for a CPU.
@@ -93,8 +94,7 @@ disk() {
   local sectors='' model=''
   DISK=${DISKS[$1]-}
   if [ -n "$DISK" ]; then return; fi
-  if get_file "/sys/block/$1/size"; then sectors=$VALUE; fi
-  if get_file "/sys/block/$1/device/model"; then model=$VALUE; fi
+  { read -r sectors <"/sys/block/$1/size"; read -r model <"/sys/block/$1/device/model"; } 2>/dev/null
   DISK='file'
   if [ "$sectors" != "$2" ] || [ "$model" != "$3" ]; then
     warn "$1 is another disk than when this was made: left alone"
@@ -111,7 +111,7 @@ put_file() { { printf '%s\n' "$2" >"$1"; } 2>/dev/null; }
 KNOB=() KIND=() PLACE=() WANTED=() SIDE=() LASTS=()
 
 setting() { add "$1" "$2" "$3" no "${4:-no}"; }
-side() { if get "$1" "$2"; then add "$1" "$2" '' yes "${3:-no}"; fi; }
+side() { if [ "$1" != file ] || [ -e "$2" ]; then add "$1" "$2" '' yes "${3:-no}"; fi; }
 add() {
   local n=${#PLACE[@]}
   KNOB[n]=$CURRENT KIND[n]=$1 PLACE[n]=$2 WANTED[n]=$3 SIDE[n]=$4 LASTS[n]=$5
@@ -239,7 +239,9 @@ apply() {
     status=$?
     if [ "$status" -eq 3 ]; then VALUE=${WANTED[i]}; fi
     if [ -n "${BEFORE[$key]+x}" ] && { [ "$status" -eq 0 ] || [ "$status" -eq 3 ]; }; then
-      line 'set' "${KIND[i]}" "${PLACE[i]}" "$VALUE" '' "${LASTS[i]}"
+      if [ "${AFTER[$key]-}" != "$VALUE" ] || [ "${MINE[$key]-yes}" = yes ]; then # not the same again and again
+        line 'set' "${KIND[i]}" "${PLACE[i]}" "$VALUE" '' "${LASTS[i]}"
+      fi
     fi
     if [ "${SIDE[i]}" = yes ]; then continue; fi
     case $status in
@@ -282,7 +284,8 @@ rewrite_if_stale() {
 }
 
 undo() {
-  local i key kind place pass left=0 failed=0 restored=0 work=()
+  local i key kind place pass status put left=0 failed=0 restored=0 work=()
+  local -A differed=()
   prepare undo
   if [ "$GONE" -gt 0 ]; then
     printf '%s settings were gone by themselves: this host was started again since they were set\n' "$GONE"
@@ -294,13 +297,21 @@ undo() {
     case $? in
       0) ;;
       3) VALUE=${AFTER[$key]-unknown} ;; # nothing tells it: put back what the driver does by default
-      *) row '' "${BEFORE[$key]}" '?' "$place" 'not here any more'; continue ;;
+      1) # it may come back with another setting, as a scheduler's own do
+        work+=("$key")
+        line mine "$kind" "$place" '' '' "${OUTLASTS[$key]-no}"
+        continue
+        ;;
+      *) row '' "${BEFORE[$key]}" '?' "$place" denied; failed=$((failed + 1)); continue ;;
     esac
-    if [ "$VALUE" = "${BEFORE[$key]}" ]; then continue; fi
-    if [ -n "${AFTER[$key]+x}" ] && [ "$VALUE" != "${AFTER[$key]}" ] && [ "${MINE[$key]-no}" = no ]; then
+    if [ "$VALUE" = "${BEFORE[$key]}" ]; then
+      : # yet putting back another one may change it
+    elif [ -n "${AFTER[$key]+x}" ] && [ "$VALUE" != "${AFTER[$key]}" ] && [ "${MINE[$key]-no}" = no ]; then
       row '' "${BEFORE[$key]}" "$VALUE" "$place" "changed since by somebody, left alone (was set to ${AFTER[$key]})"
       left=$((left + 1))
       continue
+    else
+      differed[$key]=yes
     fi
     work+=("$key")
     line mine "$kind" "$place" '' '' "${OUTLASTS[$key]-no}"
@@ -308,21 +319,28 @@ undo() {
   write_lines
   # In reverse order. What one setting resets of another (a scheduler its queue's length) is put right by another round.
   for pass in 1 2 3; do
+    put=no
     for ((i = ${#work[@]} - 1; i >= 0; i--)); do
       key=${work[i]} kind=${key%% *} place=${key#* }
       get "$kind" "$place"
-      case $? in 3) if [ "$pass" -gt 1 ]; then continue; fi ;; esac
+      case $? in 1 | 2) continue ;; 3) if [ "$pass" -gt 1 ]; then continue; fi ;; esac
       if [ "$VALUE" = "${BEFORE[$key]}" ]; then continue; fi
+      put=yes
       put "$kind" "$place" "${BEFORE[$key]}" 2>/dev/null
       if [ "$pass" -eq 2 ]; then by_default "$kind" "$place" "${BEFORE[$key]}"; fi
     done
+    if [ "$put" = no ]; then break; fi
   done
   for key in ${work[@]+"${work[@]}"}; do
     kind=${key%% *} place=${key#* }
     get "$kind" "$place"
-    if [ $? -eq 3 ]; then
+    status=$?
+    if [ "$status" -eq 3 ]; then
       row '' default '?' "$place" 'reset to the default; nothing tells it back'
+    elif [ "$status" -eq 1 ]; then
+      row '' "${BEFORE[$key]}" '?' "$place" 'not here any more'
     elif [ "$VALUE" = "${BEFORE[$key]}" ]; then
+      if [ -z "${differed[$key]+x}" ]; then continue; fi
       row '' "${BEFORE[$key]}" "$VALUE" "$place" restored
       restored=$((restored + 1))
     else
@@ -399,6 +417,7 @@ overriding() {
 
 differences() {
   local i changes=0
+  load 2>/dev/null
   collect
   for i in "${!PLACE[@]}"; do
     if [ "${SIDE[i]}" = yes ]; then continue; fi
@@ -407,7 +426,7 @@ differences() {
       0) if [ "$VALUE" = "${WANTED[i]}" ]; then continue; fi ;;
       1) VALUE='(not here)' ;;
       2) VALUE='(denied)' ;;
-      3) VALUE='(not told)' ;;
+      3) if [ "${AFTER["${KIND[i]} ${PLACE[i]}"]-}" = "${WANTED[i]}" ]; then continue; fi; VALUE='(not told)' ;;
     esac
     if [ "$changes" -eq 0 ]; then row Setting Now 'Will be' Where ''; fi
     row "${KNOB[i]}" "$VALUE" "${WANTED[i]}" "${PLACE[i]}" ''
