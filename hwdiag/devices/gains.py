@@ -6,13 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from hwdiag.devices.model import Device, Gain
+from hwdiag.devices.model import HOPE, Device, Gain
 from hwdiag.devices.techniques import TECHNIQUES, Technique
 from hwdiag.measure.campaign import Campaign
 from hwdiag.measure.compare import Pairing, pair
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import BASELINE, Comparison, Measurement, Outcome, Phase, Workload
 from hwdiag.measure.stats import ALPHA, MIN_PAIRS, faster_p, geometric_mean, holm, judge, median_interval
+from hwdiag.measure.tune import GRACE_SHARE
 
 DEFAULT = Launch(name=BASELINE)
 MOST_HOPES = 3
@@ -41,22 +42,41 @@ def measure_gains(
     by_name = {t.name: t for t in techniques}
     quick = {name: of for name, of in todo.items() if not by_name[name].slow_start}
     slow = {name: of for name, of in todo.items() if by_name[name].slow_start}
+    planned: set[tuple[str, str]] = set()
     for share, times, on in ((quick, rounds, workloads), (slow, slow_rounds, workloads[:slow_on])):
+        longest = 0.0
         for workload in on:  # one at a time, so that a process's peak of memory is this workload's
             mine = {name: [workload.name] for name, of in share.items() if workload.name in of}
             for _ in range(times):
-                run(campaign, by_name, [workload], device, mine, "screen")
-    hopes = hopeful(campaign.measurements, by_name, todo, device.name)
-    if not hopes:
-        return set()
-    most = max(len([1 for _, w in hopes if w == name]) for _, name in hopes)
+                longest = max(longest, run(campaign, by_name, [workload], device, mine, "screen"))
+        hopes = hopeful(campaign.measurements, by_name, share, device.name)
+        planned |= confirm(campaign, by_name, workloads, device, hopes, longest if share is slow else 0.0)
+    return planned
+
+
+def confirm(
+    campaign: Campaign,
+    by_name: dict[str, Technique],
+    workloads: Sequence[Workload],
+    device: Device,
+    hopes: set[tuple[str, str]],
+    block_s: float,
+) -> set[tuple[str, str]]:
+    """Measure these afresh; gives them, or none where the time does not suffice for so many blocks of ``block_s``.
+
+    All of ``MOST_HOPES`` and what compiles, if all pairs are faster, pass Holm's correction with so many pairs. Fewer
+    would be wasted, so they get some grace.
+    """
+    least = max(MIN_PAIRS, math.ceil(math.log2((MOST_HOPES + 1) / ALPHA)))
+    grace = GRACE_SHARE * campaign.budget.total_s
     again: Todo = defaultdict(list)
-    for name, workload_name in hopes:
-        again[name].append(workload_name)
-    for _ in range(max(MIN_PAIRS, math.ceil(math.log2(most / ALPHA)))):
-        before = campaign.remaining_s
-        run(campaign, by_name, workloads, device, again, "confirm")
-        if campaign.remaining_s < before - campaign.remaining_s:
+    for name, workload in sorted(hopes):
+        again[name].append(workload)
+    if not hopes or least * block_s > campaign.remaining_s + grace:
+        return set()
+    for _ in range(least):
+        took = run(campaign, by_name, workloads, device, again, "confirm")
+        if campaign.remaining_s + grace < took:
             break
     return hopes
 
@@ -68,13 +88,15 @@ def run(
     device: Device,
     todo: Todo,
     phase: Phase,
-) -> None:
-    """Each once, with the default on all that any of them does."""
-    if not todo or campaign.remaining_s <= 0:
-        return
+) -> float:
+    """Each once, with the default on all that any of them does; gives the seconds that it took."""
+    if not todo or (phase == "screen" and campaign.remaining_s <= 0):
+        return 0.0
+    before = campaign.remaining_s
     wanted = {name for names in todo.values() for name in names}
     launches = [DEFAULT, *(by_name[name].launch for name in todo)]
     campaign.run(launches, [w for w in workloads if w.name in wanted], phase, device.name, only=todo)
+    return before - campaign.remaining_s
 
 
 def hopeful(
@@ -85,7 +107,7 @@ def hopeful(
     for name, names in todo.items():
         for workload in names:
             ratios = paired(measurements, by_name[name], workload, device, "screen").ratios
-            if ratios and geometric_mean(ratios) > 1:
+            if ratios and geometric_mean(ratios) > HOPE:
                 seen[workload].append((geometric_mean(ratios), name))
     return {(name, workload) for workload, of in seen.items() for _, name in sorted(of)[-MOST_HOPES:]}
 
@@ -141,6 +163,9 @@ def gain(
         return None
     phase: Phase = "screen" if p_value is None else "confirm"
     pairing = paired(measurements, technique, workload.name, device.name, phase)
+    if not pairing.ratios:  # it was to be confirmed, and died
+        p_value, phase = None, "screen"
+        pairing = paired(measurements, technique, workload.name, device.name, phase)
     comparison = compared(pairing, device.name, phase, p_value, min_effect) if pairing.ratios else None
     failed = next((m.outcome for m in own if not m.outcome.ok), None)
     with_it, without = (default, own) if technique.is_default else (own, default)

@@ -14,6 +14,9 @@ CPU = "cpu"
 
 Mode = Literal["inference", "training"]
 
+HOPE = 1.015
+"""Gain in the screening from which a technique is measured again: half of the least effect that counts by default."""
+
 
 class Device(Value):
     """One device that torch can use."""
@@ -62,8 +65,11 @@ class Gain(Value):
     """First call in a process where nothing is cached; None where nothing is compiled."""
     warm_s: float | None = None
     """First call where an earlier process left its cache."""
-    why_not: str | None = None
-    """Why it is not recommended although it gains."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the screening gave no sign of a gain, so that it was not measured again."""
+        return not self.planned and self.comparison is not None and self.comparison.speedup.median <= HOPE
 
 
 class BatchPoint(Value):

@@ -75,7 +75,7 @@ LEAST_SAVED = 0.1
 def no_gain(gain: Gain) -> bool:
     """Whether it does not pay: surely the same or slower, or without a sign of hope in the screening."""
     assert gain.comparison is not None
-    return gain.comparison.verdict in ("same", "worse") or (not gain.planned and gain.comparison.speedup.median <= 1)
+    return gain.comparison.verdict in ("same", "worse") or gain.is_hopeless
 
 
 def words(gain: Gain) -> str:

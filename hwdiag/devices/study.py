@@ -54,7 +54,7 @@ class Plan:
 
 PLANS: dict[BudgetName, Plan] = {
     "quick": Plan(1, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, ("resnet18", "gpt2"), ("resnet18",), 150, 2, 2, 1, 0.4),
+    "standard": Plan(3, ("resnet18", "gpt2"), ("resnet18",), 135, 2, 2, 1, 0.4),
     "thorough": Plan(6, tuple(NETS), ("resnet18", "unet-block", "bert-base"), 1200, 3, 3, 99, 2.0),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)

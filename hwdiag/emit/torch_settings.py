@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwdiag import __version__
-from hwdiag.devices.model import Study
+from hwdiag.devices.model import CPU, Study
 from hwdiag.devices.recommend import Choice
 from hwdiag.emit.launch_script import templates
 from hwdiag.emit.settings import File
@@ -13,8 +13,9 @@ from hwdiag.emit.settings import File
 PATH = "scripts/settings.py"
 
 
-def render_torch_settings(study: Study, choices: Sequence[Choice], device: str = "cpu") -> str:
-    """The file's text, for one device. Without a gain it changes nothing, and says so."""
+def render_torch_settings(study: Study, choices: Sequence[Choice]) -> str:
+    """The file's text, for the first accelerator, or the CPU. Without a gain it changes nothing, and says so."""
+    device = next((d.name for d in study.devices if not d.is_cpu), CPU)
     mine = {m: [c for c in choices if (c.device, c.mode) == (device, m)] for m in ("inference", "training")}
     setup = dict.fromkeys(line for of in mine.values() for c in of for line in c.entry.setup)
     return (
@@ -32,6 +33,6 @@ def render_torch_settings(study: Study, choices: Sequence[Choice], device: str =
     )
 
 
-def torch_settings(study: Study, choices: Sequence[Choice], device: str = "cpu") -> File:
+def torch_settings(study: Study, choices: Sequence[Choice]) -> File:
     """As a file of a run's folder."""
-    return File(path=PATH, text=render_torch_settings(study, choices, device), what="What to import in a script")
+    return File(path=PATH, text=render_torch_settings(study, choices), what="What to import in a script")

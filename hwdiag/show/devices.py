@@ -201,9 +201,7 @@ def standing(g: Gain) -> str:
     """The verdict; of what the screening gave no hope for, that."""
     if g.comparison is None:
         return "cannot"
-    if not g.planned and g.comparison.speedup.median <= 1:
-        return "no sign of a gain"
-    return g.comparison.verdict
+    return "no sign of a gain" if g.is_hopeless else g.comparison.verdict
 
 
 def reason(g: Gain) -> str:
@@ -211,7 +209,8 @@ def reason(g: Gain) -> str:
         return g.outcome.detail
     assert g.comparison is not None
     if not g.planned:
-        return f"{plural(g.comparison.speedup.processes, 'pair')} in the screening"
+        more = "" if g.is_hopeless else "; more minutes would decide it"
+        return f"{plural(g.comparison.speedup.processes, 'pair')} in the screening{more}"
     return f"{plural(g.comparison.speedup.processes, 'pair')}: {g.comparison.why}"
 
 

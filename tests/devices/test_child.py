@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from hwdiag.devices.found import CHILD
 from hwdiag.devices.gains import DEFAULT
@@ -22,6 +23,7 @@ from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import TECHNIQUES
 from hwdiag.measure.model import Workload
 from hwdiag.measure.turns import Block, Player, Result, Turn
+from hwdiag.measure.workloads import conv2d
 from tests.devices.samples import CPU
 
 SMALL = {"resnet18": {"batch": 4, "side": 64}, "unet-block": {"batch": 4, "side": 8}}
@@ -63,6 +65,16 @@ KERNELS = (elementwise(4096), reduction(4096), attention(), *dispatches())
 @pytest.mark.parametrize("workload", KERNELS, ids=lambda w: w.name)
 def test_kernels_are_right(builders: dict[str, Any], workload: Workload) -> None:
     assert error_of(builders, workload) <= 1e-4
+
+
+@pytest.mark.parametrize(
+    "workload", [attention(), conv2d(), NETS["resnet18"].workload("inference")], ids=lambda w: w.name
+)
+def test_operations_are_those_that_torch_counts(builders: dict[str, Any], workload: Workload) -> None:
+    step, _ = built(builders, workload)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    assert counter.get_total_flops() == pytest.approx(workload.flops, rel=1e-3)
 
 
 def test_a_wrong_kernel_is_noticed(builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

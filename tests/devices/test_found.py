@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from hwdiag.devices.found import find, is_gone, usable
+from hwdiag.devices.found import CHILD, find, is_gone, usable
+from hwdiag.devices.kernels import dispatches
 from hwdiag.devices.model import Device
 from hwdiag.devices.study import Measuring
 from hwdiag.host.model import Gpu, Host
+from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Outcome
-from hwdiag.measure.turns import Player, Result
+from hwdiag.measure.turns import Block, Player, Result, Turn
 from tests.conftest import make_host, make_software
 
 RTX = Gpu(index=0, name="NVIDIA GeForce RTX 3060", driver="470.223.02", cuda="11.4", memory_bytes=12 << 30)
@@ -121,11 +123,6 @@ def test_accelerators_are_asked_whoever_made_them(fake_python: Callable[[str], s
 
 def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable[[str], str]) -> None:
     """The child's synchronisation fails after a while, as CUDA's does."""
-    from hwdiag.devices.found import CHILD
-    from hwdiag.devices.kernels import dispatches
-    from hwdiag.measure.launch import Launch
-    from hwdiag.measure.turns import Block, Turn
-
     workload = next(iter(dispatches()))
     player = Player(Launch(name="default"), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=2, min_samples=1)
@@ -133,6 +130,20 @@ def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable
     outcome = player.results[workload.name].outcome
     assert outcome.kind == "error"
     assert is_gone(outcome)
+
+
+def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[[str], str]) -> None:
+    """Whichever accelerator it is: CUDA's own calls are not needed."""
+    counts = "    reset_peak_memory_stats = staticmethod(lambda device: None)\n"
+    counts += "    max_memory_allocated = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
+    steady = FAKE.replace("cls.calls > 3", "False").replace("    calls = 0\n", "    calls = 0\n" + counts)
+    workload = next(iter(dispatches()))
+    player = Player(Launch(name="default"), [workload], check=False)
+    turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
+    Block(fake_python(steady), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:1", seed=1)
+    result = player.results[workload.name]
+    assert result.outcome.ok, result.outcome
+    assert result.peak_device_bytes == 4096
 
 
 class Lost:
