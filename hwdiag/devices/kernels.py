@@ -16,8 +16,8 @@ LARGEST_ON_CPU: dict[BudgetName, int] = {"quick": 2048, "standard": 4096, "thoro
 """A product of 10,000 takes 2 TFLOP: seconds on many a CPU, thirty of them on an old one."""
 BATCH, HEADS, TOKENS, WIDTH = 1, 12, 512, 64
 """Of attention: a layer of BERT-base."""
-ARRAY_ON_ACCELERATOR = 2**29
-"""Bytes: ten times the L2 of an H200 (50 MB), which is the largest."""
+COMPARED_ARRAY = 2**29
+"""Bytes of an array, at least, where the CPU is compared with a GPU: ten times the L2 of an H200 (50 MB)."""
 TRANSFERS = (2**16, 2**20, 2**26)
 """Bytes of each copy between host and device."""
 
@@ -37,13 +37,13 @@ FP64_N = 2048
 """On an accelerator: many have a sixty-fourth of their fp32 rate in fp64."""
 
 
-def kernels(host: Host, device: Device, budget: BudgetName) -> tuple[Workload, ...]:
-    """What is timed on this device."""
+def kernels(host: Host, device: Device, budget: BudgetName, *, compared: bool) -> tuple[Workload, ...]:
+    """What is timed on this device. ``compared``: with others, on arrays that are large for all of them."""
     largest = LARGEST_ON_CPU[budget] if device.is_cpu else max(MATMUL_SIZES)
     products = [
         matmul("float32", 4, n).model_copy(update={"name": f"matmul-{n}"}) for n in MATMUL_SIZES if n <= largest
     ]
-    arrays = memory_workloads(host) if device.is_cpu else tuple(map(as_large, memory_workloads(host)))
+    arrays = tuple(map(as_large, memory_workloads(host))) if compared else memory_workloads(host)
     elements = arrays[0].size["elements"] * 2  # of 4 bytes in place of 8
     transfers = () if device.is_cpu else tuple(host_copies())
     starts = tuple(dispatches())[: 1 if device.is_cpu else 2]  # a CPU has nothing to wait for
@@ -51,10 +51,10 @@ def kernels(host: Host, device: Device, budget: BudgetName) -> tuple[Workload, .
 
 
 def as_large(workload: Workload) -> Workload:
-    """A memory workload with the arrays of an accelerator."""
-    elements = ARRAY_ON_ACCELERATOR // 8
+    """A memory workload on arrays of that size, unless its own are larger."""
+    elements = max(COMPARED_ARRAY // 8, workload.size["elements"])
     factor = elements / workload.size["elements"]
-    title = f"{workload.title.partition(',')[0]}, float64, arrays of {ARRAY_ON_ACCELERATOR / 2**20:.0f} MiB"
+    title = f"{workload.title.partition(',')[0]}, float64, arrays of {elements * 8 / 2**20:.0f} MiB"
     more = {"flops": workload.flops * factor, "bytes": workload.bytes * factor, "title": title, "note": None}
     return workload.model_copy(update={"size": {"elements": elements}, **more})
 
@@ -125,7 +125,7 @@ def precision(name: str, n: int) -> Workload:
     dtype, width = PRECISIONS[name]
     return Workload.model_validate(
         {
-            "name": f"precision-{name}",
+            "name": f"precision-{name}-{n}",
             "title": f"Matrix product, {name}, {n} x {n}",
             "kind": "precision",
             "family": "compute",

@@ -174,9 +174,10 @@ class Study(Value):
         """The time on one device over that on another, processes paired in the order in which they ran."""
         return ratio_of(self._times(workload, first), self._times(workload, second))
 
-    def ratio_of(self, first: str, second: str, device: str) -> Interval | None:
-        """The time of one workload over that of another, in the same processes."""
-        return ratio_of(self._times(first, device), self._times(second, device))
+    def rate_ratio(self, workload: Workload, other: Workload, device: str) -> Interval | None:
+        """Operations a second of one workload over those of another, in the same processes."""
+        first, second = ([t / w.flops for t in self._times(w.name, device)] for w in (workload, other))
+        return ratio_of(second, first)
 
     def _times(self, workload: str, device: str) -> list[float]:
         default = self.launches[0].name

@@ -16,7 +16,7 @@ from hwdiag.devices.model import Absent, BatchSearch, Device, Mode, Study
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import TECHNIQUES
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.errors import HwdiagError
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.model import Count
@@ -77,12 +77,8 @@ class Measuring:
     timeout_s: float = 120.0
     progress: Progress = lambda text, share: None
     study: Study = field(init=False)
-    _counts: dict[str, Count] | None = None
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.nets if name not in NETS]
-        if unknown:
-            raise UsageError(f"no net {unknown[0]!r} (known: {', '.join(NETS)})")
         self.progress("looking for devices", 0)
         software, devices, absent = find(self.python, self.host, self.timeout_s)
         self.study = Study(
@@ -103,8 +99,9 @@ class Measuring:
 
     def profile(self) -> Study:
         """Kernels and precisions on each device."""
+        compared = len(self.study.devices) > 1
         for device in self.study.devices:
-            todo = (*kernels(self.host, device, self.budget), *precisions(device))
+            todo = (*kernels(self.host, device, self.budget, compared=compared), *precisions(device))
             nets = () if self.budget == "quick" else (NETS["resnet18"].workload("inference"), decoding())
             campaign = self._campaign(PROFILE, 0)
             for n in range(self.plan.blocks):

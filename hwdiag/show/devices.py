@@ -112,9 +112,10 @@ def precision(study: Study) -> Section:
     """Which precision pays, and what does it cost in accuracy?"""
     rows: list[tuple[Cell, ...]] = []
     told = []
-    by_name = {w.what: w for w in study.workloads if w.kind == "precision"}
     for device in study.devices:
         errors, failed = study.errors(device.name), study.failures(device.name)
+        tried = {m.workload for m in study.measurements if m.device == device.name}
+        by_name = {w.what: w for w in study.workloads if w.kind == "precision" and w.name in tried}
         against: dict[str, Interval] = {}
         for name in PRECISIONS:
             w = by_name.get(name)
@@ -122,7 +123,7 @@ def precision(study: Study) -> Section:
                 rows.append((name, device.name, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, ON_GPU_ONLY.get(name, "")))
                 continue
             t = study.estimate(w.name, device.name)
-            ratio = study.ratio_of(by_name["fp32"].name, w.name, device.name) if "fp32" in by_name else None
+            ratio = study.rate_ratio(w, by_name["fp32"], device.name) if "fp32" in by_name else None
             if ratio is not None:
                 against[name] = ratio
             error = errors.get(w.name)

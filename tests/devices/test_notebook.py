@@ -11,6 +11,7 @@ import pytest
 
 from hwdiag.cli import main
 from hwdiag.devices.gains import gains
+from hwdiag.devices.kernels import precision
 from hwdiag.devices.model import Absent, BatchPoint, BatchSearch, Device, Study
 from hwdiag.devices.promises import judged
 from hwdiag.errors import UsageError
@@ -159,6 +160,14 @@ def test_the_verdict_names_what_is_faster_and_what_is_slower() -> None:
     verdict = show.techniques(study(gains=gains(seen, [RESNET], [CPU], hopes, 0.03))).verdict
     assert verdict.startswith("Faster beyond doubt: autocast to bf16 on resnet18-inference 1.50x")
     assert verdict.endswith("Slower: channels_last.")
+
+
+def test_products_of_different_sizes_are_compared_by_their_rates() -> None:
+    small, large = precision("fp64", 100), precision("fp32", 1000)
+    seen = [measured("default", w.name, w.flops / rate) for w, rate in ((small, 1e9), (large, 64e9))]
+    ratio = study(seen, [small, large]).rate_ratio(small, large, "cpu")
+    assert ratio is not None
+    assert ratio.median == pytest.approx(1 / 64)
 
 
 def test_precisions_say_what_they_gain() -> None:
