@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hwdiag import __version__
 from hwdiag.devices.model import CPU, Study
 from hwdiag.devices.recommend import Choice
-from hwdiag.emit.launch_script import templates
+from hwdiag.emit.launch_script import one_line, templates
 from hwdiag.emit.settings import File
 
 PATH = "scripts/settings.py"
@@ -18,19 +18,22 @@ def render_torch_settings(study: Study, choices: Sequence[Choice]) -> str:
     device = next((d.name for d in study.devices if not d.is_cpu), CPU)
     mine = {m: [c for c in choices if (c.device, c.mode) == (device, m)] for m in ("inference", "training")}
     setup = dict.fromkeys(line for of in mine.values() for c in of for line in c.entry.setup)
-    return (
-        templates()
-        .get_template("settings.py.j2")
-        .render(
-            study=study,
-            device=device,
-            kind=device.partition(":")[0],
-            modes=mine,
-            setup=list(setup),
-            variables={k: v for of in mine.values() for c in of for k, v in c.entry.env.items()},
-            version=__version__,
-        )
+    environment = templates()
+    environment.filters["docstring"] = in_docstring
+    return environment.get_template("settings.py.j2").render(
+        study=study,
+        device=device,
+        kind=device.partition(":")[0],
+        modes=mine,
+        setup=list(setup),
+        variables={k: v for of in mine.values() for c in of for k, v in c.entry.env.items()},
+        version=__version__,
     )
+
+
+def in_docstring(text: object) -> str:
+    """Text that cannot leave a docstring: one line without quotes and backslashes."""
+    return one_line(text).replace('"', "'").replace("\\", "/")
 
 
 def torch_settings(study: Study, choices: Sequence[Choice]) -> File:
