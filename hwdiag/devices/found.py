@@ -59,7 +59,7 @@ def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...])
         return rows + ([Absent(what=f"{hidden} more of the host's GPUs", why=why)] if hidden > 0 and not rows else [])
     if gpus:
         return [Absent(what=", ".join(gpu.name for gpu in gpus), why=why)]
-    return [Absent(what="GPUs", why=why if software.cuda and software.cuda_note else "no GPU here")]
+    return [Absent(what="GPUs", why=why if software.cuda and software.cuda_note else "there is none here")]
 
 
 def why_unused(gpus: tuple[Gpu, ...], software: Software) -> str:

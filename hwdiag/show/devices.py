@@ -26,7 +26,7 @@ def devices(study: Study) -> Section:
     """What is there to compare?"""
     others = [d for d in study.devices if not d.is_cpu]
     names = listed(d.title for d in others) or "no GPU"
-    why = f" ({'; '.join(f'{a.what}: {a.why}' for a in study.absent)})" if study.absent and not others else ""
+    why = f" ({'; '.join(a.why for a in study.absent)})" if study.absent and not others else ""
     rows = [
         (d.name, d.title, size(d.memory_bytes), "the host's" if d.unified_memory or d.is_cpu else "its own",
          d.capability or NOT_MEASURED)
@@ -94,8 +94,8 @@ def speedups(study: Study) -> Section:
     """How many times faster than the CPU is each other device?"""
     others = [d for d in study.devices if not d.is_cpu]
     if not others:
-        why = study.absent[0].why if study.absent else "no GPU here"
-        return Section(f"There is nothing to compare the CPU with: {why}.", ())
+        why = study.absent[0].why if study.absent else "there is none here"
+        return Section(f"No GPU to compare the CPU with: {why}.", ())
     rows = []
     for device in others:
         for w in study.workloads:

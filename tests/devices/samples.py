@@ -61,11 +61,12 @@ def study(
         for block in range(3)
         for w, rate in zip(known, (100, 100, 400), strict=True)
     ]
+    of_known = [m for m in seen if m.workload in {w.name for w in known}]
     return Study.model_validate(
         {
             "started_at": "2026-11-20T20:00:00Z", "cpu": "Xeon E5-2680 v2", "software": "2.13.0", "budget": "standard",
             "seed": 1, "min_effect": 0.03, "devices": tuple(devices), "workloads": known,
             "launches": (DEFAULT, *(t.launch for t in BY_NAME.values())), "measurements": tuple(seen),
-            "estimates": estimates(seen), "ceilings": ceilings(seen, known), **more,
+            "estimates": estimates(seen), "ceilings": ceilings(of_known, known), **more,
         }
     )  # fmt: skip

@@ -136,7 +136,7 @@ def test_the_speed_up_over_the_cpu_has_an_interval() -> None:
 def test_without_a_gpu_there_is_a_reason() -> None:
     why = "CUDA_VISIBLE_DEVICES is empty, which leaves them out; unset it, or name GPUs that are there"
     found = study(absent=(Absent(what="RTX 3060", why=why),))
-    assert show.speedups(found).verdict == f"There is nothing to compare the CPU with: {why}."
+    assert show.speedups(found).verdict == f"No GPU to compare the CPU with: {why}."
     assert why in show.devices(found).verdict
 
 
