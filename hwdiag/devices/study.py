@@ -37,6 +37,8 @@ class Plan:
 
     blocks: int
     """Processes of the profile and of the precisions, on each device."""
+    blocks_s: float
+    """Time for them; the first always runs to its end."""
     nets: tuple[str, ...]
     """On which techniques are tried, unless others are named."""
     trained: tuple[str, ...]
@@ -53,9 +55,9 @@ class Plan:
 
 
 PLANS: dict[BudgetName, Plan] = {
-    "quick": Plan(1, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, ("resnet18", "gpt2"), ("resnet18",), 135, 2, 2, 1, 0.4),
-    "thorough": Plan(6, tuple(NETS), ("resnet18", "unet-block", "bert-base"), 1200, 3, 3, 99, 2.0),
+    "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
+    "standard": Plan(3, 50, ("resnet18", "gpt2"), ("resnet18",), 135, 2, 2, 1, 0.4),
+    "thorough": Plan(6, 300, tuple(NETS), ("resnet18", "unet-block", "bert-base"), 1200, 3, 3, 99, 2.0),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
 GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
@@ -103,11 +105,11 @@ class Measuring:
         for device in self.study.devices:
             todo = (*kernels(self.host, device, self.budget, compared=compared), *precisions(device))
             nets = () if self.budget == "quick" else (NETS["resnet18"].workload("inference"), decoding())
-            campaign = self._campaign(PROFILE, 0)
-            for n in range(self.plan.blocks):
-                self.progress(f"profile of {device.name}", n / self.plan.blocks)
+            campaign = self._campaign(PROFILE, self.plan.blocks_s)
+            for _ in range(self.plan.blocks):
+                before = campaign.remaining_s
                 fresh = campaign.run([DEFAULT], [*todo, *nets], "device", device.name)
-                if self._went_away(device, fresh):
+                if self._went_away(device, fresh) or campaign.remaining_s < before - campaign.remaining_s:
                     break
             self._keep([*todo, *nets], campaign.measurements)
         known = [w for w in self.study.workloads if w.family in ("compute", "memory")]
