@@ -177,6 +177,14 @@ def test_settings_take_what_gains_and_keeps_the_results() -> None:
     assert choices(study(gains=tuple(wrong))) == ()
 
 
+def test_of_several_that_gain_only_the_best_is_handed_over_as_it_was_measured() -> None:
+    seen = [*pairs(BF16.name, 1.5, count=12), *pairs("channels-last", 1.2, count=12, default=False),
+            *pairs(INFERENCE_MODE.name, 0.8, count=12, default=False)]  # fmt: skip
+    of = tuple(found(seen, BF16.name, "channels-last", INFERENCE_MODE.name).values())
+    assert {g.comparison.verdict for g in of if g.comparison} == {"better"}
+    assert {c.technique for c in choices(study(gains=of))} == {BF16.name, INFERENCE_MODE.name}
+
+
 def test_one_net_that_becomes_slower_keeps_a_technique_out() -> None:
     (better,) = found(pairs(BF16.name, 1.5), BF16.name).values()
     (worse,) = found(pairs(BF16.name, 0.5), BF16.name).values()

@@ -39,10 +39,14 @@ def winners(*techniques: str) -> Study:
 
 
 def test_it_does_what_was_measured(tmp_path: Path) -> None:
-    found = winners("autocast-bf16", "inference-mode", "channels-last")
-    text = render_torch_settings(found, choices(found))
-    assert "resnet18-inference 1.50x" in text
-    assert used(text, tmp_path) == ["torch.bfloat16", "True", "True", "True"]
+    for technique, seen in (
+        ("autocast-bf16", "torch.bfloat16 True False"),
+        ("channels-last", "torch.float32 True True"),
+    ):
+        found = winners(technique, "inference-mode")
+        text = render_torch_settings(found, choices(found))
+        assert "resnet18-inference 1.50x" in text
+        assert used(text, tmp_path) == [*seen.split(), "True"]
 
 
 def test_without_a_gain_it_changes_nothing_and_says_so(tmp_path: Path) -> None:
