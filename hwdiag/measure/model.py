@@ -153,7 +153,7 @@ class Workload(Value):
         """``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, ``ms`` for nets and files, or a command's own."""
         if self.command is not None:
             return self.command.unit
-        return UNITS[self.family]
+        return "GOP/s" if self.dtype == "int8" and self.family == "compute" else UNITS[self.family]
 
     @property
     def intensity(self) -> float:

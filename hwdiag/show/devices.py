@@ -55,7 +55,7 @@ def profile(study: Study) -> Section:
             t = study.estimate(w.name, device.name)
             if t is None and w.name not in failed:
                 continue
-            share = roof.share(w, t.median) if t else None
+            share = roof.share(w, t.median) if t and w.family in ("compute", "memory") else None
             if share is not None:
                 shares[f"{w.name} on {device.name}"] = share
             rows.append((w.title, device.name, value(w, t), NOT_MEASURED if share is None else Share(share),
@@ -128,7 +128,7 @@ def precision(study: Study) -> Section:
                 against[name] = ratio
             error = errors.get(w.name)
             rows.append((name, device.name, value(w, t), speedup(ratio) if ratio else NOT_MEASURED,
-                         NOT_MEASURED if error is None else f"{error:.1e}",
+                         NOT_MEASURED if error is None else f"{error:.1e}" if error else "0",
                          failed[w.name].detail if w.name in failed else ""))  # fmt: skip
         told += [f"on {device.name} {precision_words(against)}"] if against else []
     header = ("Precision", "Device", "Rate", "Of fp32", "Largest error", "")
@@ -286,9 +286,10 @@ def targets(study: Study) -> Section:
     passed = {True: "pass", False: "FAIL", None: "not decided"}
     rows = [(t.name, t.device, t.wanted, t.measured, passed[t.passed], t.reason) for t in study.targets]
     decided = [t for t in study.targets if t.passed is not None]
-    verdict = (
-        f"{sum(t.passed or False for t in decided)} of {plural(len(decided), 'target')} that could be measured reached."
-    )
+    reached = listed(f"{t.name} on {t.device}" for t in decided if t.passed)
+    missed = listed(f"{t.name} on {t.device}" for t in decided if not t.passed)
+    said = [f"Reached: {reached}." if reached else "", f"Missed: {missed}." if missed else ""]
+    verdict = " ".join(filter(None, said)) or "No target could be decided."
     header = ("Target", "Device", "Wanted", "Measured", "", "Why")
     return Section(verdict, (Table("The guide's targets", header, rows),))
 
