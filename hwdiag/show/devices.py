@@ -67,13 +67,13 @@ def profile(study: Study) -> Section:
         f"{plural(len(rows), 'kernel')} measured; farthest from what its device reached is {low}, "
         f"with {percent(shares[low])} of its roof."
     )
-    header = ("Kernel", "Device", "Median, 95 % interval over processes", "Of the roof", "")
+    header = ("Kernel", "Device", "Median, 95 % interval over processes", "Of the roof", "Note")
     table = Table("Kernels, beside the ceilings of the same device in the same run", header, rows, frozenset({2}))
     return Section(verdict, (table, *(rooflines(study))))
 
 
 def failures(rows: Sequence[tuple[Cell, ...]]) -> Table | None:
-    return Table("What failed", ("Kernel", "Device", "", "", "Why"), rows) if rows else None
+    return Table("What failed", ("Kernel", "Device", "Value", "Share", "Why"), rows) if rows else None
 
 
 def rooflines(study: Study) -> tuple[Figure | None, ...]:
@@ -131,7 +131,7 @@ def precision(study: Study) -> Section:
                          NOT_MEASURED if error is None else f"{error:.1e}" if error else "0",
                          failed[w.name].detail if w.name in failed else ""))  # fmt: skip
         told += [f"on {device.name} {precision_words(against)}"] if against else []
-    header = ("Precision", "Device", "Rate", "Of fp32", "Largest error", "")
+    header = ("Precision", "Device", "Rate", "Of fp32", "Largest error", "Note")
     caption = "The same matrix product in each precision; errors against float64, relative to the largest value"
     verdict = "; ".join(told)
     return Section(
@@ -261,7 +261,7 @@ def batches(study: Study) -> Section:
         for b in study.batches
         for p in b.points
     ]
-    header = ("Net", "Device", "Batch", "Samples a second", "Peak memory", "")
+    header = ("Net", "Device", "Batch", "Samples a second", "Peak memory", "Note")
     return Section(
         "; ".join(told) + ".",
         (Table("Each batch size in a process of its own", header, rows, frozenset({2, 3, 4})),),
@@ -290,7 +290,7 @@ def targets(study: Study) -> Section:
     missed = listed(f"{t.name} on {t.device}" for t in decided if not t.passed)
     said = [f"Reached: {reached}." if reached else "", f"Missed: {missed}." if missed else ""]
     verdict = " ".join(filter(None, said)) or "No target could be decided."
-    header = ("Target", "Device", "Wanted", "Measured", "", "Why")
+    header = ("Target", "Device", "Wanted", "Measured", "Verdict", "Why")
     return Section(verdict, (Table("The guide's targets", header, rows),))
 
 
