@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Sequence
 from hwdiag.devices.model import HOPE, Device, Gain
 from hwdiag.devices.techniques import TECHNIQUES, Technique
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.compare import Pairing, pair
+from hwdiag.measure.compare import Pairing, compared, pair
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, Comparison, Measurement, Outcome, Phase, Workload
-from hwdiag.measure.stats import ALPHA, MIN_PAIRS, faster_p, geometric_mean, holm, judge, median_interval
+from hwdiag.measure.model import BASELINE, Measurement, Outcome, Phase, Workload
+from hwdiag.measure.stats import ALPHA, MIN_PAIRS, faster_p, geometric_mean, holm
 from hwdiag.measure.tune import GRACE_SHARE
 
 DEFAULT = Launch(name=BASELINE)
@@ -166,7 +166,7 @@ def gain(
     if not pairing.ratios:  # it was to be confirmed, and died
         p_value, phase = None, "screen"
         pairing = paired(measurements, technique, workload.name, device.name, phase)
-    comparison = compared(pairing, device.name, phase, p_value, min_effect) if pairing.ratios else None
+    comparison = compared(pairing, p_value, phase, min_effect, device.name) if pairing.ratios else None
     failed = next((m.outcome for m in own if not m.outcome.ok), None)
     with_it, without = (default, own) if technique.is_default else (own, default)
     first = [m.first_s for m in own if m.first_s is not None] if technique.slow_start else []
@@ -185,17 +185,6 @@ def gain(
         cold_s=first[0] if first else None,
         warm_s=float(sorted(first[1:])[len(first[1:]) // 2]) if len(first) > 1 else None,
     )
-
-
-def compared(pairing: Pairing, device: str, phase: Phase, p_value: float | None, min_effect: float) -> Comparison:
-    """The judged comparison."""
-    speedup = median_interval(pairing.ratios)
-    verdict, why = judge(speedup, p_value, min_effect)
-    return Comparison(
-        workload=pairing.scope, device=device, baseline=BASELINE, candidate=pairing.candidate,
-        phase="confirm" if phase == "confirm" else "screen", speedup=speedup, p_value=p_value, verdict=verdict, why=why,
-        measurements=pairing.measurements,
-    )  # fmt: skip
 
 
 def error_of(measurements: Iterable[Measurement]) -> float | None:

@@ -12,7 +12,7 @@ from hwdiag.measure.model import Workload
 from hwdiag.measure.workloads import conv2d, matmul, memory_workloads
 
 MATMUL_SIZES = (512, 1024, 2048, 4096, 10000)
-LARGEST_ON_CPU: dict[BudgetName, int] = {"quick": 2048, "standard": 4096, "thorough": 10000}
+LARGEST_ON_CPU: dict[BudgetName, int] = {"quick": 2048, "standard": 2048, "thorough": 10000}
 """A product of 10,000 takes 2 TFLOP: seconds on many a CPU, thirty of them on an old one."""
 BATCH, HEADS, TOKENS, WIDTH = 1, 12, 512, 64
 """Of attention: a layer of BERT-base."""

@@ -49,15 +49,14 @@ def compare_all(
     overall_of: Sequence[str],
     min_effect: float,
     hopes: Collection[Hope] = (),
-    device: str = "cpu",
 ) -> tuple[Comparison, ...]:
-    """Every Launch of a phase on one device against the default, overall and on each workload.
+    """Every Launch of a phase on the CPU against the default, overall and on each workload.
 
     The more comparisons, the likelier one of them looks good by chance. So only the ``hopes``, which were chosen before
     these measurements were made, can be shown to be better, and each of them must be significant among all of its
     scope: the chance of one false "better" holds for each answer, overall and per workload.
     """
-    seen = [m for m in measurements if m.phase == phase and m.device == device]
+    seen = [m for m in measurements if m.phase == phase and m.device == "cpu"]
     launches, workloads = (list(dict.fromkeys(getattr(m, what) for m in seen)) for what in ("launch", "workload"))
     scopes = [(OVERALL, list(overall_of)), *((w, [w]) for w in workloads)]
     pairings = [pair(seen, name, *scope) for name in launches if name != BASELINE for scope in scopes]
@@ -67,7 +66,7 @@ def compare_all(
         tested = [p for p in pairings if p.scope == scope and (p.candidate, scope) in hopes]
         corrected = holm([faster_p(p.ratios) for p in tested])
         p_values |= {(p.candidate, scope): value for p, value in zip(tested, corrected, strict=True)}
-    return tuple(compared(p, p_values.get((p.candidate, p.scope)), phase, min_effect, device) for p in pairings)
+    return tuple(compared(p, p_values.get((p.candidate, p.scope)), phase, min_effect) for p in pairings)
 
 
 def pair(seen: Sequence[Measurement], candidate: str, scope: str, workloads: Sequence[str]) -> Pairing:
