@@ -148,6 +148,8 @@ class Study(Value):
     software: str
     """Of torch, its version."""
     budget: str
+    minutes: float | None = None
+    """For the techniques, where other than the budget's."""
     seed: int
     min_effect: float
     devices: tuple[Device, ...]

@@ -56,7 +56,7 @@ class Plan:
 
 PLANS: dict[BudgetName, Plan] = {
     "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 135, 2, 2, 1, 0.4),
+    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.4),
     "thorough": Plan(6, 300, tuple(NETS), ("resnet18", "unet-block", "bert-base"), 1200, 3, 3, 99, 2.0),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
@@ -88,6 +88,7 @@ class Measuring:
             cpu=self.host.cpu.model or "unknown",
             software=software.torch_version or "none",
             budget=self.budget,
+            minutes=self.minutes,
             seed=self.seed,
             min_effect=self.min_effect,
             devices=devices,
