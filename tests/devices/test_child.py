@@ -193,9 +193,9 @@ def test_checkpointing_takes_the_outermost_blocks_of_a_net() -> None:
 
 def test_a_batch_is_cut_evenly_or_not_at_all() -> None:
     x = torch.arange(8)
-    assert [p[0].tolist() for p in child.tasks.cut(torch, (x,), 4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [p[0].tolist() for p in child.tasks.cut((x,), 4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     with pytest.raises(ValueError, match="a batch of 8 cannot be cut into 3 equal parts"):
-        child.tasks.cut(torch, (x,), 3)
+        child.tasks.cut((x,), 3)
 
 
 def test_a_limit_of_memory_holds_for_what_comes_after() -> None:

@@ -94,14 +94,14 @@ def tf32(torch, dtype, a, b):
     return lambda: torch.mm(a, b, out=out), lambda: out, 0.02
 
 
-def scaled(torch, x, largest, dim):
+def scaled(x, largest, dim):
     """Scales by which each row, or column, uses the whole range."""
     return x.abs().amax(dim, keepdim=True) / largest
 
 
 def int8(torch, dtype, a, b):
     """int8 times int8 into int32, with a scale for each row and column; only the product is timed."""
-    sa, sb = scaled(torch, a, 127, 1), scaled(torch, b, 127, 0)
+    sa, sb = scaled(a, 127, 1), scaled(b, 127, 0)
     x, y = (a / sa).round().to(torch.int8), (b / sb).round().to(torch.int8)
 
     def step():

@@ -44,14 +44,13 @@ def builders(worker, load, room, here):
             technique.process(torch, device)
         net, given = made(torch, device, what, size)
         if what.endswith(" decode"):
-            step = decoded(torch, load, room, estimated, net, given)
-            return step, lambda: (None, None)
+            return decoded(torch, estimated["timing"], net, given), lambda: (None, None)
         net.eval()
         net, given, around = under(torch, device, used, net, given)
         records = any(t.records_gradients for t in used)
         mode = torch.enable_grad if records else torch.inference_mode
         if fed:
-            give = from_host(torch, device, given, any(t.pinned for t in used))
+            give = from_host(device, given, any(t.pinned for t in used))
         else:
             give = lambda: given  # noqa: E731
 
@@ -60,7 +59,7 @@ def builders(worker, load, room, here):
                 return called(net, give())
 
         def check():
-            reference, wide = doubled(torch, *made(torch, device, what, size))
+            reference, wide = doubled(*made(torch, device, what, size))
             reference.eval()
             with torch.inference_mode():
                 wanted = called(reference, wide)
@@ -78,7 +77,7 @@ def builders(worker, load, room, here):
         trained(net)
         net, given, around = under(torch, device, used, net, given)
         optimizer = torch.optim.AdamW(net.parameters(), lr=0.0)
-        parts = cut(torch, given, max(t.parts for t in [techniques.Technique, *used]))
+        parts = cut(given, max(t.parts for t in [techniques.Technique, *used]))
 
         def gradients():
             for part in parts:
@@ -95,7 +94,7 @@ def builders(worker, load, room, here):
             optimizer.zero_grad()
             gradients()
             got = {n.replace("_orig_mod.", ""): p.grad for n, p in net.named_parameters() if p.grad is not None}
-            reference, wide = doubled(torch, *made(torch, device, what, size))
+            reference, wide = doubled(*made(torch, device, what, size))
             trained(reference)
             called(reference, wide).square().mean().backward()
             wanted = {n: p.grad for n, p in reference.named_parameters() if p.grad is not None}
@@ -164,12 +163,12 @@ def trained(net):
                 setattr(module, name, 0.0)
 
 
-def doubled(torch, net, given):
+def doubled(net, given):
     """The same in float64."""
     return net.double(), each(given, lambda t: t.double() if t.is_floating_point() else t)
 
 
-def cut(torch, given, parts):
+def cut(given, parts):
     """The batch in so many parts of equal size, as near as can be."""
     if parts == 1:
         return [given]
@@ -183,15 +182,15 @@ def cut(torch, given, parts):
     return pieces
 
 
-def from_host(torch, device, given, pinned):
+def from_host(device, given, pinned):
     """Copies the inputs from the host's memory, as a data loader leaves them there."""
     here = each(given, lambda t: t.cpu().pin_memory() if pinned else t.cpu())
     return lambda: each(here, lambda t: t.to(device, non_blocking=pinned))
 
 
-def decoded(torch, load, room, estimated, net, first):
+def decoded(torch, timing, net, first):
     """One token more, with the context in the cache."""
-    step = estimated["timing"].decode_step(net, first)
+    step = timing.decode_step(net, first)
 
     def one():
         with torch.inference_mode():
