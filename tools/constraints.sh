@@ -17,7 +17,7 @@ command -v "$uv" >/dev/null || {
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 cat >"$new" <<HEADER
-# Exact versions of everything that hwdiag installs; Make and CI use them: pip install -c constraints.txt -e '.[test,torch,nets]'
+# Exact versions of everything that hwdiag installs; Make and CI use them: pip install -c constraints.txt -e '.[test,torch,nets,torchao]'
 # Written by "make constraints", which runs tools/constraints.sh: change pyproject.toml or that script, not this file.
 torch==$torch
 HEADER

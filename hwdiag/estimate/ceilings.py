@@ -16,7 +16,7 @@ def ceilings(measurements: Sequence[Measurement], workloads: Iterable[Workload])
     by_name = {w.name: w for w in workloads}
     best: dict[tuple[str, str, str], Ceiling] = {}
     for m in measurements:
-        if m.outcome.ok and by_name[m.workload].family != "own":
+        if m.outcome.ok and by_name[m.workload].family in ("compute", "memory", "model"):
             reached = ceiling_of(m, by_name[m.workload])
             key = (reached.device, reached.kind, reached.dtype)
             if key not in best or reached.value > best[key].value:

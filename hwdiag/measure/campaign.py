@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Protocol
 
@@ -58,10 +58,12 @@ class Campaign:
         most: int = MOST_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
         turns: Turns | None = None,
+        check_all: bool = False,
     ) -> None:
         """``most`` Launches are alive at once; ``child_timeout_s`` bounds each answer of theirs.
 
-        ``turns`` plays the blocks in place of workers.
+        ``turns`` plays the blocks in place of workers. ``check_all``: the first of a Launch's processes checks its
+        results in the screening too, for Launches that may change them.
         """
         self.python = python
         self.budget = budget
@@ -72,6 +74,7 @@ class Campaign:
         self.clock, self._started = clock, clock()
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
         self._turns = turns or Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
+        self._check_all = check_all
         self._checked: set[tuple[str, str]] = set()
         self._failed: set[tuple[str, str, str]] = set()
 
@@ -81,30 +84,45 @@ class Campaign:
         return self.budget.total_s - (self.clock() - self._started)
 
     def run(
-        self, launches: Sequence[Launch], workloads: Sequence[Workload], phase: Phase, device: str = "cpu"
+        self,
+        launches: Sequence[Launch],
+        workloads: Sequence[Workload],
+        phase: Phase,
+        device: str = "cpu",
+        only: Mapping[str, Collection[str]] | None = None,
     ) -> list[Measurement]:
         """Every Launch once, in fresh processes; those of one block take turns.
 
         Where there are too many for one block, the first of ``launches`` takes part in each, so that all others have
-        been compared with it.
+        been compared with it. ``only`` names the workloads of a Launch that does not do all of them, by its name.
         """
         fresh: list[Measurement] = []
         for heat in heats(launches, self.most):
             self.progress(f"{phase}: {', '.join(launch.name for launch in heat)}", self._used())
-            fresh += self._run_heat(self._random.sample(heat, len(heat)), workloads, phase, device)
+            fresh += self._run_heat(self._random.sample(heat, len(heat)), workloads, phase, device, only or {})
         self.measurements += fresh
         return fresh
 
     def _run_heat(
-        self, launches: Sequence[Launch], workloads: Sequence[Workload], phase: Phase, device: str
+        self,
+        launches: Sequence[Launch],
+        workloads: Sequence[Workload],
+        phase: Phase,
+        device: str,
+        only: Mapping[str, Collection[str]],
     ) -> list[Measurement]:
         """What failed once under a Launch is not tried again: it would fail, or hang, once more."""
         players = [
             Player(
                 launch,
-                [w for w in workloads if (launch.name, w.name, device) not in self._failed],
+                [
+                    w
+                    for w in workloads
+                    if (launch.name, w.name, device) not in self._failed
+                    and (launch.name not in only or w.name in only[launch.name])
+                ],
                 # Only what may be recommended, and what it is compared with, is worth the time of a reference.
-                check=phase != "screen" and (launch.name, device) not in self._checked,
+                check=(self._check_all or phase != "screen") and (launch.name, device) not in self._checked,
             )
             for launch in launches
         ]
@@ -142,6 +160,8 @@ class Campaign:
                     tolerance=result.tolerance,
                     applied=result.applied,
                     peak_rss_bytes=result.peak_rss_bytes,
+                    peak_device_bytes=result.peak_device_bytes,
+                    first_s=result.first_s,
                     disturbance=disturbance,
                 )
 

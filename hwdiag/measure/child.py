@@ -53,15 +53,18 @@ class Child:
     It gets a process group of its own, which is stopped, continued and killed as a whole.
     """
 
-    def __init__(self, launch: Launch, python: str, task: Event) -> None:
-        """Start the worker under ``launch`` with its first line. One that cannot be started has ended at once."""
+    def __init__(self, launch: Launch, python: str, task: Event, worker: Path = WORKER) -> None:
+        """Start the worker under ``launch`` with its first line. One that cannot be started has ended at once.
+
+        ``worker`` is another file that speaks as it does.
+        """
         self.events: list[Event] = []
         self._buffer = b""
         self._stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  closed in __exit__
         self._process: subprocess.Popen[bytes] | None = None
         self._outcome: Outcome | None = None
         self._adopts = bool(task.get("adopt"))
-        argv = [*binding(launch), python, str(WORKER)]
+        argv = [*binding(launch), python, str(worker)]
         try:
             self._process = subprocess.Popen(
                 argv,

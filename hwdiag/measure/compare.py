@@ -94,12 +94,15 @@ def block_times(measurements: Iterable[Measurement], launch: str, workloads: Seq
     return {block: geometric_mean(times) for block, times in blocks.items() if len(times) == len(workloads)}
 
 
-def compared(pairing: Pairing, p_value: float | None, phase: Phase, min_effect: float) -> Comparison:
+def compared(
+    pairing: Pairing, p_value: float | None, phase: Phase, min_effect: float, device: str = "cpu"
+) -> Comparison:
     """The judged comparison."""
     speedup = median_interval(pairing.ratios)
     verdict, why = judge(speedup, p_value, min_effect)
     return Comparison(
         workload=pairing.scope,
+        device=device,
         baseline=BASELINE,
         candidate=pairing.candidate,
         phase=phase,

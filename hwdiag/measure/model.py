@@ -115,6 +115,10 @@ class Command(Value):
         return 1 / value if self.higher_is_better else value
 
 
+UNITS = {"own": "ms", "memory": "GB/s", "transfer": "GB/s", "compute": "GFLOP/s", "model": "ms", "latency": "µs"}
+"""Of each family of workloads."""
+
+
 class Workload(Value):
     """A named piece of work with its known operations and bytes."""
 
@@ -122,12 +126,18 @@ class Workload(Value):
     """``matmul-fp32``."""
     title: str
     """``Matrix product, fp32, 2048 x 2048``."""
-    kind: Literal["matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2", "file", "command"]
-    family: Literal["compute", "memory", "model", "own"]
-    """``own`` is the user's: its operations and bytes are not known, and given as 0."""
-    dtype: Literal["float32", "bfloat16", "float64"]
+    kind: Literal[
+        "matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2", "file", "command",
+        "elementwise", "attention", "reduction", "transfer", "dispatch", "precision", "inference", "training",
+    ]  # fmt: skip
+    family: Literal["compute", "memory", "model", "own", "transfer", "latency"]
+    """``own`` is the user's: its operations and bytes are not known, and given as 0. ``transfer``: between memories,
+    its bytes counted once. ``latency``: what starting something costs."""
+    dtype: Literal["float32", "bfloat16", "float64", "float16", "int8", "float8_e4m3fn"]
     size: dict[str, int]
     """What its builder in the worker is called with."""
+    what: str | None = None
+    """Which of its kind: a net, a direction of a transfer, a precision."""
     path: str | None = None
     """Of a ``file``: the Python file whose ``build()`` gives what is called."""
     command: Command | None = None
@@ -144,7 +154,7 @@ class Workload(Value):
         """``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, ``ms`` for nets and files, or a command's own."""
         if self.command is not None:
             return self.command.unit
-        return {"own": "ms", "memory": "GB/s", "compute": "GFLOP/s", "model": "ms"}[self.family]
+        return "GOP/s" if self.dtype == "int8" and self.family == "compute" else UNITS[self.family]
 
     @property
     def intensity(self) -> float:
@@ -157,6 +167,8 @@ class Workload(Value):
             return self.command.cost(seconds)  # which is its own inverse
         if self.family in ("model", "own"):
             return seconds * 1e3
+        if self.family == "latency":
+            return seconds * 1e6
         return (self.flops if self.family == "compute" else self.bytes) / seconds / 1e9
 
 
@@ -215,6 +227,10 @@ class Measurement(Value):
     applied: Applied | None = None
     peak_rss_bytes: int | None = None
     """Of the process so far, what it measured before included."""
+    peak_device_bytes: int | None = None
+    """Of the memory of an accelerator, as its allocator in torch counts it since the workload was begun."""
+    first_s: float | None = None
+    """Time of the first call, which compiles and tunes where that is asked for."""
     disturbance: Disturbance = Disturbance()
 
     @property

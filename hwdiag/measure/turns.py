@@ -18,10 +18,11 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from hwdiag.measure.child import Child, Event
+from hwdiag.measure.child import WORKER, Child, Event
 from hwdiag.measure.disturbance import Watch
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Applied, Disturbance, Outcome, Workload
@@ -54,6 +55,8 @@ class Result:
     max_error: float | None = None
     tolerance: float | None = None
     peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    first_s: float | None = None
 
 
 class Player:
@@ -99,7 +102,7 @@ class Player:
     def prepare(self, name: str, turn: Turn, timeout_s: float) -> None:
         """Build, check and warm up one workload."""
         self.results[name] = Result(self._process, self._applied)
-        workload = self.todo[name].model_dump(include={"name", "kind", "dtype", "size", "path"})
+        workload = self.todo[name].model_dump(include={"name", "kind", "dtype", "size", "path", "what"})
         command = {"do": "prepare", "workload": workload, "check": self.check, "warmup_s": turn.warmup_s}
         ready = self._ask(name, command, timeout_s)
         if ready:
@@ -107,6 +110,7 @@ class Player:
             result.warmup, result.max_error, result.tolerance = (
                 ready[0][key] for key in ("warmup", "max_error", "tolerance")
             )
+            result.first_s = ready[0].get("first_s")
             if self.launch.threads not in (None, ready[0]["threads"]):
                 detail = f"asked for {self.launch.threads} threads, but the workload itself sets {ready[0]['threads']}"
                 result.outcome = Outcome(kind="not-applied", detail=detail)
@@ -119,6 +123,7 @@ class Player:
             return
         result = self.results[name]
         result.peak_rss_bytes = sum(window["peak_rss_bytes"] for window in windows)
+        result.peak_device_bytes = windows[0].get("peak_device_bytes")
         if len(windows) == 1:
             result.seconds += windows[0]["seconds"]
         else:
@@ -184,9 +189,18 @@ def out_of_memory(watch: Watch, players: Sequence[Player]) -> None:
 class Block:
     """One block: every Launch measures its workloads in a process of its own, and they take turns."""
 
-    def __init__(self, python: str, turn: Turn, *, timeout_s: float, processes: Iterator[int] | None = None) -> None:
+    def __init__(
+        self,
+        python: str,
+        turn: Turn,
+        *,
+        timeout_s: float,
+        processes: Iterator[int] | None = None,
+        worker: Path = WORKER,
+    ) -> None:
         """``timeout_s`` bounds each answer; ``processes`` numbers the processes over several blocks."""
         self.python = python
+        self.worker = worker
         self.turn = turn
         self.timeout_s = timeout_s
         self._processes = processes or itertools.count(1)
@@ -211,7 +225,7 @@ class Block:
         for player in players:
             adopt = any(w.kind == "file" for w in player.todo.values())
             more = {**task, "adopt": adopt}
-            team = [children.enter_context(Child(launch, self.python, more)) for launch in player.members]
+            team = [children.enter_context(Child(launch, self.python, more, self.worker)) for launch in player.members]
             player.start(team, next(self._processes))
         for player in players:
             player.wait(self.timeout_s)

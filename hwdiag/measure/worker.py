@@ -57,6 +57,10 @@ LIBRARIES = (  # file name pattern, api, name
 )
 
 
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED")
+"""What torch, the C++ library, and cuBLAS and cuDNN say of it."""
+
+
 class WrongResult(Exception):
     """A workload's result is further from its reference than the arithmetic allows."""
 
@@ -280,8 +284,8 @@ def build_net(torch, net, x):
     return step, check
 
 
-def build_resnet18(torch, device, dtype, batch, side):
-    """ResNet-18 (He et al. 2015, table 1): 11.7 million parameters."""
+def resnet18(torch, device, dtype, batch, side):
+    """A net and its input: ResNet-18 (He et al. 2015, table 1), 11.7 million parameters."""
     nn = torch.nn
 
     def conv(cin, cout, kernel, stride):
@@ -302,11 +306,15 @@ def build_resnet18(torch, device, dtype, batch, side):
     stages = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
     blocks = [Block(*s) for s in [*stages, (512, 512, 1)]]
     net = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
-    return build_net(torch, net.to(device, dtype), torch.randn(batch, 3, side, side, device=device).to(dtype))
+    return net.to(device, dtype), torch.randn(batch, 3, side, side, device=device).to(dtype)
 
 
-def build_gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, positions):
-    """GPT-2 small (Radford et al. 2019): 124 million parameters; one forward pass over a prompt, without a cache."""
+def build_resnet18(torch, device, dtype, batch, side):
+    return build_net(torch, *resnet18(torch, device, dtype, batch, side))
+
+
+def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, positions):
+    """A net and its input: GPT-2 small (Radford et al. 2019), 124 million parameters; a prompt, without a cache."""
     nn, functional = torch.nn, torch.nn.functional
 
     class Block(nn.Module):
@@ -347,7 +355,11 @@ def build_gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabu
             else:
                 for part in parameter.view(-1).split(noise.numel()):
                     part.copy_(noise[: part.numel()])
-    return build_net(torch, net, torch.randint(vocabulary, (batch, tokens), device=device))
+    return net, torch.randint(vocabulary, (batch, tokens), device=device)
+
+
+def build_gpt2(torch, device, dtype, **size):
+    return build_net(torch, *gpt2(torch, device, dtype, **size))
 
 
 def build_file(torch, device, dtype, path):
@@ -418,22 +430,45 @@ def warm_up(step, synchronize, seconds):
     return loops, done, each
 
 
+def accelerator(torch, device):
+    """What waits for this device and counts its memory, whoever made it; None for the CPU."""
+    if device in ("cpu", "meta"):
+        return None
+    return getattr(torch, "accelerator", None) or torch.cuda  # before torch 2.6 there is only the latter
+
+
 class Prepared:
     """A workload that is built, checked and warm."""
 
-    def __init__(self, torch, device, command):
+    def __init__(self, torch, device, command, builders=BUILDERS):
         spec = command["workload"]
-        self.synchronize = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-        build = BUILDERS[spec["kind"]]
-        more = {"path": spec["path"]} if spec["kind"] == "file" else {}
+        self.device, self.accelerator = device, accelerator(torch, device)
+        build = builders[spec["kind"]]
+        more = {key: spec[key] for key in ("path", "what") if spec.get(key)}
         self.step, check = build(torch, torch.device(device), getattr(torch, spec["dtype"]), **spec["size"], **more)
+        self.synchronize()
+        start = time.perf_counter()
+        self.step()
+        self.synchronize()
+        self.first_s = time.perf_counter() - start
         self.max_error = self.tolerance = None
         if command["check"]:
-            self.step()
             self.max_error, self.tolerance = check()
             if self.max_error is not None and not self.max_error <= self.tolerance:  # also true for NaN
                 raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
+        if hasattr(self.accelerator, "reset_peak_memory_stats"):
+            self.accelerator.reset_peak_memory_stats(device)
         self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, command["warmup_s"])
+
+    def synchronize(self):
+        """Wait until the device has done all that it was asked for."""
+        if self.accelerator is not None:
+            self.accelerator.synchronize(self.device)
+
+    def peak_device_bytes(self):
+        """The most that torch held on an accelerator since this was warmed up."""
+        counts = hasattr(self.accelerator, "max_memory_allocated")
+        return self.accelerator.max_memory_allocated(self.device) if counts else None
 
     def sample(self, seconds, min_samples):
         """Seconds per iteration, one value per group of iterations, for about ``seconds``.
@@ -467,7 +502,7 @@ def failure(error):
         return "wrong-result", message
     if isinstance(error, EOFError):
         return "error", one_line(error) + " (nobody is there to type: standard input is /dev/null)"
-    if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
+    if isinstance(error, MemoryError) or any(words in message for words in OUT_OF_MEMORY):
         return "out-of-memory", one_line(error)
     return "error", one_line(error)
 
@@ -485,7 +520,7 @@ def adopt_orphans():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def main():
+def main(builders=BUILDERS, describe=describe_software):
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != os.path.dirname(os.path.abspath(__file__))]
     faulthandler.enable()
     lines = os.fdopen(os.dup(1), "w", buffering=1)
@@ -510,15 +545,15 @@ def main():
     if task.get("interop_threads"):
         torch.set_num_interop_threads(task["interop_threads"])
     if task.get("describe"):
-        tell("software", **describe_software(torch))
+        tell("software", **describe(torch))
     tell("applied", **applied_launch(torch))
     torch.manual_seed(task["seed"])
-    answer_commands(torch, task["device"], commands, tell)
+    answer_commands(torch, task["device"], commands, tell, builders)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     tell("end", cpu_s=usage.ru_utime + usage.ru_stime)
 
 
-def answer_commands(torch, device, commands, tell):
+def answer_commands(torch, device, commands, tell, builders):
     """Do what the parent asks for, a line each, until its end of the pipe is closed."""
     prepared, name = None, None
     gc.disable()  # a collection costs some 30 ms, in the middle of a sample
@@ -529,13 +564,14 @@ def answer_commands(torch, device, commands, tell):
                 prepared, name = None, command["workload"]["name"]
                 gc.collect()
                 tell("begin", workload=name)
-                prepared = Prepared(torch, device, command)
-                about = {key: getattr(prepared, key) for key in ("max_error", "tolerance", "warmup")}
+                prepared = Prepared(torch, device, command, builders)
+                about = {key: getattr(prepared, key) for key in ("max_error", "tolerance", "warmup", "first_s")}
                 tell("ready", workload=name, threads=torch.get_num_threads(), **about)
             elif command["do"] == "sample":
                 seconds = prepared.sample(command["seconds"], command["min_samples"])
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-                tell("window", workload=name, seconds=seconds, peak_rss_bytes=peak)
+                more = {"peak_device_bytes": prepared.peak_device_bytes()}
+                tell("window", workload=name, seconds=seconds, peak_rss_bytes=peak, **more)
                 if command["go_on"]:
                     prepared.go_on_until(commands)
             else:

@@ -7,10 +7,24 @@ the least of the compute ceiling and arithmetic intensity times the memory ceili
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from hwdiag.estimate.model import Ceiling
+from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Estimate, Workload
-from hwdiag.record.model import Record
+
+
+class Rated(Protocol):
+    """What has speeds and ceilings: a Record, or a study of devices."""
+
+    @property
+    def launches(self) -> tuple[Launch, ...]: ...
+    @property
+    def workloads(self) -> tuple[Workload, ...]: ...
+    @property
+    def estimates(self) -> tuple[Estimate, ...]: ...
+    @property
+    def ceilings(self) -> tuple[Ceiling, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -40,14 +54,14 @@ class Roof:
         return None if attainable is None else workload.flops / seconds / attainable
 
 
-def roof_of(record: Record, device: str) -> Roof:
+def roof_of(record: Rated, device: str) -> Roof:
     """The highest measured ceilings of a device."""
     mine = sorted((c for c in record.ceilings if c.device == device and c.value > 0), key=lambda c: c.value)
     memory = [c for c in mine if c.kind == "memory"]
     return Roof(device, {c.dtype: c for c in mine if c.kind == "compute"}, memory[-1] if memory else None)
 
 
-def default_estimates(record: Record, device: str | None = None) -> list[tuple[Workload, Estimate]]:
+def default_estimates(record: Rated, device: str | None = None) -> list[tuple[Workload, Estimate]]:
     """Each workload under today's default, in the order of the workloads, device by device."""
     if not record.launches:
         return []

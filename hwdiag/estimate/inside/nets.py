@@ -105,7 +105,8 @@ TRANSFORMERS = {
     "whisper-base": ("whisper", "WhisperConfig", "WhisperForConditionalGeneration", WHISPER_BASE, {"tokens": 64}),
     "whisper-large": ("whisper", "WhisperConfig", "WhisperForConditionalGeneration", WHISPER_LARGE, {"tokens": 64}),
 }
-PLAIN = {"deeplabv3-r50": {"side": 512}}
+PLAIN = {"deeplabv3-r50": {"side": 512, "channels": 3}, "unet-block": {"side": 32, "channels": 320}}
+"""Written out here: the side and the channels of the image that they take."""
 WHISPER_FRAMES = 3000
 """Mel frames of 30 s of sound, which Whisper always takes."""
 DECODERS = ("gpt2", "gpt2-xl", "llama-7b", "tinyllama-1.1b", "mixtral-8x7b", "whisper-base", "whisper-large")
@@ -123,9 +124,10 @@ def build(torch, spec):
     if ":" in spec["net"]:
         return build_own(torch, spec["net"])
     if spec["net"] in PLAIN:
-        net = deeplabv3_r50(torch)
-        side = spec.get("side") or PLAIN[spec["net"]]["side"]
-        return net.eval(), {"x": torch.zeros(spec["batch"], 3, side, side)}
+        net = {"deeplabv3-r50": deeplabv3_r50, "unet-block": unet_block}[spec["net"]](torch)
+        image = PLAIN[spec["net"]]
+        side = spec.get("side") or image["side"]
+        return net.eval(), {"x": torch.zeros(spec["batch"], image["channels"], side, side)}
     if spec["net"] not in TRANSFORMERS:
         raise NotBuilt("no net %r (known: %s; or module:function)" % (spec["net"], ", ".join(names())))
     module, configuration, architecture, values, size = TRANSFORMERS[spec["net"]]
@@ -260,3 +262,26 @@ def deeplabv3_r50(torch):
             return nn.functional.interpolate(found, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
     return DeepLab()
+
+
+def unet_block(torch, channels=320, heads=8):
+    """A block of the U-Net of latent diffusion (Rombach et al. 2022): residual convolutions, then self-attention."""
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            parts = [[nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, 1, 1)] for _ in range(2)]
+            self.body = nn.Sequential(*parts[0], *parts[1])
+            self.norm = nn.GroupNorm(32, channels)
+            self.qkv, self.project = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+
+        def forward(self, x):
+            x = x + self.body(x)
+            n, c, h, w = x.shape
+            pixels = self.norm(x).view(n, c, h * w).transpose(1, 2)
+            q, k, v = self.qkv(pixels).view(n, h * w, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
+            return x + self.project(mixed).transpose(1, 2).reshape(n, c, h, w)
+
+    return Block()

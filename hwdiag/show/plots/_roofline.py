@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hwdiag.record.model import Record
 from hwdiag.show import svg
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, count, percent, shorten, significant
 from hwdiag.show.plots._canvas import canvas, look, place, to_figure
-from hwdiag.show.roof import Roof, default_estimates, roof_of
+from hwdiag.show.roof import Rated, Roof, default_estimates, roof_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +20,7 @@ _LOOKS: dict[str, tuple[str, str, Any]] = {
     "float32": (svg.BLUE, "o", "-"),
     "bfloat16": (svg.VERMILION, "s", (0, (6, 2))),
     "float64": (svg.GREEN, "^", (0, (2, 2))),
+    "int8": (svg.INK, "v", (0, (1, 1))),
 }
 """Colour, marker and line of each type of number, so that no one of them has to tell them apart alone."""
 
@@ -42,7 +42,7 @@ class Dot:
     measurements: tuple[str, ...]
 
 
-def roofline(record: Record, device: str = "cpu") -> Figure | None:
+def roofline(record: Rated, device: str = "cpu") -> Figure | None:
     """The measured ceilings of a device, and its workloads under today's default, on logarithmic axes.
 
     None without a memory ceiling, a compute ceiling or a workload with operations.
@@ -72,7 +72,7 @@ _CAPTION = (
 )
 
 
-def _dots(record: Record, roof: Roof) -> list[Dot]:
+def _dots(record: Rated, roof: Roof) -> list[Dot]:
     dots = []
     for w, e in default_estimates(record, roof.device):
         t = e.seconds

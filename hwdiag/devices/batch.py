@@ -1,0 +1,81 @@
+"""Which batch sizes fit, and which gives the best throughput? Each size in a process of its own, that may die of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hwdiag.devices.found import CHILD
+from hwdiag.devices.model import BatchPoint, BatchSearch, Device, Mode
+from hwdiag.devices.nets import NETS
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import BASELINE
+from hwdiag.measure.stats import median_interval
+from hwdiag.measure.turns import Block, Player, Turn
+
+SHARE = 0.8
+"""Of the usable memory that a process may take on a CPU: beyond it, a host swaps or kills in place of failing."""
+RESOLUTION = 1 / 8
+"""Of the largest size that fits, by which it is known."""
+TURN = Turn(warmup_s=0.0, window_s=0.2, windows=1, min_samples=3)
+
+
+def search_batches(
+    python: str,
+    net: str,
+    mode: Mode,
+    device: Device,
+    *,
+    limit_bytes: int | None,
+    slowest_s: float,
+    most: int = 4096,
+    timeout_s: float = 120.0,
+    seed: int = 1,
+) -> BatchSearch:
+    """Double the batch until it fails, then bisect; or stop where one takes longer than ``slowest_s``."""
+    env = {"HWDIAG_MEMORY_LIMIT": str(limit_bytes)} if limit_bytes is not None and device.is_cpu else {}
+    block = Block(python, TURN, timeout_s=timeout_s, worker=CHILD)
+
+    def measure(batch: int) -> BatchPoint:
+        workload = NETS[net].workload(mode)
+        workload = workload.model_copy(update={"size": {**workload.size, "batch": batch}})
+        player = Player(Launch(name=BASELINE, env=env), [workload], check=False)
+        block.run([player], device=device.name, seed=seed)
+        result = player.results[workload.name]
+        return BatchPoint(
+            batch=batch,
+            seconds=median_interval(result.seconds).median if result.outcome.ok else None,
+            peak_bytes=result.peak_device_bytes or result.peak_rss_bytes,
+            outcome=result.outcome,
+        )
+
+    points, stopped = double_and_bisect(measure, slowest_s, most)
+    return BatchSearch(net=net, mode=mode, device=device.name, points=points, limit_bytes=limit_bytes, stopped=stopped)
+
+
+def double_and_bisect(
+    measure: Callable[[int], BatchPoint], slowest_s: float, most: int
+) -> tuple[tuple[BatchPoint, ...], str]:
+    """The points in order of their size, and why no larger one was tried where the largest fitted."""
+    points: list[BatchPoint] = []
+    batch = 1
+    while True:
+        points.append(measure(batch))
+        last = points[-1]
+        if not last.outcome.ok or last.seconds is None:
+            break
+        if last.seconds > slowest_s:
+            return tuple(points), f"a batch of {batch} takes {last.seconds:.1f} s"
+        if batch >= most:
+            return tuple(points), f"no more than {most} were to be tried"
+        batch *= 2
+    low, high = batch // 2, batch
+    while points[-1].outcome.kind == "out-of-memory" or len(points) > 1:
+        middle = (low + high) // 2
+        if middle <= low or high - low <= RESOLUTION * low:
+            break
+        points.append(measure(middle))
+        if points[-1].outcome.ok:
+            low = middle
+        else:
+            high = middle
+    return tuple(sorted(points, key=lambda p: p.batch)), ""

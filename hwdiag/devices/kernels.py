@@ -1,0 +1,144 @@
+"""The kernels of the profile, and the precisions, one entry each with its operations and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hwdiag.devices.model import Device
+from hwdiag.host.model import Host
+from hwdiag.measure.budget import BudgetName
+from hwdiag.measure.model import Workload
+from hwdiag.measure.workloads import conv2d, matmul, memory_workloads
+
+MATMUL_SIZES = (512, 1024, 2048, 4096, 10000)
+LARGEST_ON_CPU: dict[BudgetName, int] = {"quick": 2048, "standard": 2048, "thorough": 10000}
+"""A product of 10,000 takes 2 TFLOP: seconds on many a CPU, thirty of them on an old one."""
+BATCH, HEADS, TOKENS, WIDTH = 1, 12, 512, 64
+"""Of attention: a layer of BERT-base."""
+COMPARED_ARRAY = 2**29
+"""Bytes of an array, at least, where the CPU is compared with a GPU: ten times the L2 of an H200 (50 MB)."""
+TRANSFERS = (2**16, 2**20, 2**26)
+"""Bytes of each copy between host and device."""
+
+PRECISIONS = {
+    "fp64": ("float64", 8),
+    "fp32": ("float32", 4),
+    "tf32": ("float32", 4),
+    "bf16": ("bfloat16", 2),
+    "fp16": ("float16", 2),
+    "int8": ("int8", 1),
+    "fp8": ("float8_e4m3fn", 1),
+}
+"""The type of each in torch, and its bytes."""
+PRECISION_N = {"cpu": 768, "accelerator": 8192}
+"""On a CPU without instructions for it, fp16 reaches 1 GFLOP/s: this size takes a second then."""
+FP64_N = 2048
+"""On an accelerator: many have a sixty-fourth of their fp32 rate in fp64."""
+
+
+def kernels(host: Host, device: Device, budget: BudgetName, *, compared: bool) -> tuple[Workload, ...]:
+    """What is timed on this device. ``compared``: with others, on arrays that are large for all of them."""
+    largest = LARGEST_ON_CPU[budget] if device.is_cpu else max(MATMUL_SIZES)
+    products = [
+        matmul("float32", 4, n).model_copy(update={"name": f"matmul-{n}"}) for n in MATMUL_SIZES if n <= largest
+    ]
+    arrays = tuple(map(as_large, memory_workloads(host))) if compared else memory_workloads(host)
+    elements = arrays[0].size["elements"] * 2  # of 4 bytes in place of 8
+    transfers = () if device.is_cpu else tuple(host_copies())
+    starts = tuple(dispatches())[: 1 if device.is_cpu else 2]  # a CPU has nothing to wait for
+    return (*products, conv2d(), attention(), *arrays, elementwise(elements), reduction(elements), *starts, *transfers)
+
+
+def as_large(workload: Workload) -> Workload:
+    """A memory workload on arrays of that size, unless its own are larger."""
+    elements = max(COMPARED_ARRAY // 8, workload.size["elements"])
+    factor = elements / workload.size["elements"]
+    title = f"{workload.title.partition(',')[0]}, float64, arrays of {elements * 8 / 2**20:.0f} MiB"
+    more = {"flops": workload.flops * factor, "bytes": workload.bytes * factor, "title": title, "note": None}
+    return workload.model_copy(update={"size": {"elements": elements}, **more})
+
+
+def elementwise(elements: int) -> Workload:
+    """y = 2 x, into memory that is there."""
+    return _float32(
+        "elementwise", f"y = 2 x, fp32, arrays of {elements * 4 / 2**20:.0f} MiB", "elementwise", "memory",
+        {"elements": elements}, flops=elements, bytes=8 * elements,
+    )  # fmt: skip
+
+
+def reduction(elements: int) -> Workload:
+    """The sum of an array."""
+    return _float32(
+        "reduction", f"Sum, fp32, an array of {elements * 4 / 2**20:.0f} MiB", "reduction", "memory",
+        {"elements": elements}, flops=elements, bytes=4 * elements,
+    )  # fmt: skip
+
+
+def attention() -> Workload:
+    """softmax(Q K^T) V: two products of 2 tokens^2 width FLOP for each head; softmax itself is not counted."""
+    each = BATCH * HEADS * TOKENS * WIDTH
+    size = {"batch": BATCH, "heads": HEADS, "tokens": TOKENS, "width": WIDTH}
+    return _float32(
+        "attention", f"Attention, fp32, {HEADS} heads of {WIDTH}, {TOKENS} tokens", "attention", "compute",
+        size, flops=4 * each * TOKENS, bytes=4 * 4 * each,
+    )  # fmt: skip
+
+
+def dispatches() -> Iterator[Workload]:
+    """What it costs to start a kernel that has next to nothing to do."""
+    for what, title in (("in a row", "one after the other"), ("waited", "each waited for")):
+        name = f"launch-{'waited' if what == 'waited' else 'queued'}"
+        yield _float32(
+            name, f"Start of a kernel: one number added, {title}", "dispatch", "latency", {}, what=what,
+            flops=1, bytes=8,
+        )  # fmt: skip
+
+
+def host_copies() -> Iterator[Workload]:
+    """Copies between host and device: from pageable and from pinned memory, both directions."""
+    for count in TRANSFERS:
+        size = f"{count / 2**20:g} MiB" if count >= 2**20 else f"{count / 2**10:g} KiB"
+        for way in ("to", "from"):
+            for kind in ("pageable", "pinned"):
+                title = f"Copy {way} the device, {kind}, {size}, bytes counted once"
+                name = f"copy-{way}-{kind}-{size.replace(' ', '')}"
+                yield _float32(
+                    name, title, "transfer", "transfer", {"elements": count // 4}, what=f"{way} {kind}",
+                    flops=0, bytes=count,
+                )  # fmt: skip
+
+
+def precisions(device: Device) -> tuple[Workload, ...]:
+    """The same product in each precision that this device may have."""
+    n = PRECISION_N["cpu" if device.is_cpu else "accelerator"]
+    if device.is_cpu:
+        return tuple(precision(name, n) for name in PRECISIONS if name not in ON_GPU_ONLY)
+    return tuple(precision(name, FP64_N if name == "fp64" else n) for name in PRECISIONS)
+
+
+ON_GPU_ONLY = {"tf32": "a format of GPUs from Ampere on", "fp8": "a format of GPUs from Ada and Hopper on"}
+
+
+def precision(name: str, n: int) -> Workload:
+    """An n x n product in one precision."""
+    dtype, width = PRECISIONS[name]
+    return Workload.model_validate(
+        {
+            "name": f"precision-{name}-{n}",
+            "title": f"Matrix product, {name}, {n} x {n}",
+            "kind": "precision",
+            "family": "compute",
+            "dtype": dtype,
+            "what": name,
+            "size": {"n": n},
+            "flops": 2 * n**3,
+            "bytes": 3 * n * n * width,
+        }
+    )
+
+
+def _float32(name: str, title: str, kind: str, family: str, size: dict[str, int], **more: Any) -> Workload:
+    return Workload.model_validate(
+        {"name": name, "title": title, "kind": kind, "family": family, "dtype": "float32", "size": size, **more}
+    )

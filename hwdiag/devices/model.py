@@ -1,0 +1,201 @@
+"""What a study of devices finds: speeds, errors and gains, batch sizes, targets. Times in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hwdiag.estimate.model import Ceiling
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Comparison, Estimate, Interval, Measurement, Outcome, Workload
+from hwdiag.measure.stats import median_interval
+from hwdiag.model import Value
+
+CPU = "cpu"
+
+Mode = Literal["inference", "training"]
+
+HOPE = 1.015
+"""Gain in the screening from which a technique is measured again: half of the least effect that counts by default."""
+
+
+class Device(Value):
+    """One device that torch can use."""
+
+    name: str
+    """As torch calls it: ``cpu``, ``cuda:0``."""
+    title: str
+    memory_bytes: int | None = None
+    unified_memory: bool = False
+    """It has no memory of its own, but the host's."""
+    capability: str | None = None
+    """CUDA's compute capability, ``9.0``."""
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.name == CPU
+
+
+class Absent(Value):
+    """Something that was not measured, and why."""
+
+    what: str
+    why: str
+
+
+class Gain(Value):
+    """One technique on one net on one device."""
+
+    technique: str
+    workload: str
+    device: str
+    mode: Mode
+    comparison: Comparison | None = None
+    """With the technique against without it; None where it did not run."""
+    planned: bool = False
+    """Whether it was measured again, afresh, after the screening gave hope."""
+    outcome: Outcome
+    max_error: float | None = None
+    """Against float64: of the outputs relative to the largest, of all gradients together in training."""
+    default_error: float | None = None
+    """The same without it."""
+    peak_bytes: int | None = None
+    """Most memory of a process with it: of the device where that has its own, else the process's."""
+    default_peak_bytes: int | None = None
+    cold_s: float | None = None
+    """First call in a process where nothing is cached; None where nothing is compiled."""
+    warm_s: float | None = None
+    """First call where an earlier process left its cache."""
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the screening gave no sign of a gain, so that it was not measured again."""
+        return not self.planned and self.comparison is not None and self.comparison.speedup.median <= HOPE
+
+
+class BatchPoint(Value):
+    """One batch size in a process of its own."""
+
+    batch: int
+    seconds: float | None = None
+    """One iteration."""
+    peak_bytes: int | None = None
+    outcome: Outcome
+
+    @property
+    def rate(self) -> float | None:
+        """Samples a second."""
+        return None if self.seconds is None else self.batch / self.seconds
+
+
+class BatchSearch(Value):
+    """Which batch sizes fit, and which gives the best throughput."""
+
+    net: str
+    mode: Mode
+    device: str
+    points: tuple[BatchPoint, ...]
+    limit_bytes: int | None = None
+    """Memory that a process might take beside torch itself, where that was limited."""
+    stopped: str = ""
+    """Why no larger one was tried where the largest fitted: ``a batch takes 2.1 s``."""
+
+    @property
+    def fitting(self) -> tuple[BatchPoint, ...]:
+        return tuple(p for p in self.points if p.outcome.ok)
+
+    @property
+    def largest(self) -> BatchPoint | None:
+        """The largest that fitted."""
+        return max(self.fitting, key=lambda p: p.batch, default=None)
+
+    @property
+    def best(self) -> BatchPoint | None:
+        """The smallest within ``ENOUGH`` of the best throughput: more only costs memory and waiting."""
+        rates = [p.rate or 0 for p in self.fitting]
+        near = [p for p in self.fitting if (p.rate or 0) >= ENOUGH * max(rates)]
+        return min(near, key=lambda p: p.batch, default=None)
+
+
+ENOUGH = 0.95
+"""Of the best throughput."""
+
+
+def ratio_of(first: list[float], second: list[float]) -> Interval | None:
+    """Median and interval of the ratios, pair by pair; None where there is no pair."""
+    ratios = [a / b for a, b in zip(first, second, strict=False)]
+    return median_interval(ratios) if ratios else None
+
+
+class Target(Value):
+    """One figure that a source wants, and what was measured."""
+
+    name: str
+    wanted: str
+    device: str
+    measured: str
+    passed: bool | None
+    """None where it was not measured."""
+    reason: str
+    """Why it fails, or why it was not measured; of one that passes what bounds it."""
+
+
+class Study(Value):
+    """One study of one host's devices. Its figures can be drawn from it alone."""
+
+    started_at: str
+    finished_at: str = ""
+    cpu: str
+    software: str
+    """Of torch, its version."""
+    budget: str
+    minutes: float | None = None
+    """For the techniques, where other than the budget's."""
+    seed: int
+    min_effect: float
+    devices: tuple[Device, ...]
+    absent: tuple[Absent, ...] = ()
+    launches: tuple[Launch, ...]
+    """The first is how it runs by default."""
+    workloads: tuple[Workload, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    """Each with its median alone."""
+    estimates: tuple[Estimate, ...] = ()
+    ceilings: tuple[Ceiling, ...] = ()
+    gains: tuple[Gain, ...] = ()
+    batches: tuple[BatchSearch, ...] = ()
+    targets: tuple[Target, ...] = ()
+
+    def estimate(self, workload: str, device: str) -> Interval | None:
+        """Seconds of one iteration by default; None where it was not measured."""
+        default = self.launches[0].name
+        return next(
+            (e.seconds for e in self.estimates if (e.workload, e.device, e.launch) == (workload, device, default)), None
+        )
+
+    def ratio(self, workload: str, first: str, second: str) -> Interval | None:
+        """The time on one device over that on another, processes paired in the order in which they ran."""
+        return ratio_of(self._times(workload, first), self._times(workload, second))
+
+    def rate_ratio(self, workload: Workload, other: Workload, device: str) -> Interval | None:
+        """Operations a second of one workload over those of another, in the same processes."""
+        first, second = ([t / w.flops for t in self._times(w.name, device)] for w in (workload, other))
+        return ratio_of(second, first)
+
+    def _times(self, workload: str, device: str) -> list[float]:
+        default = self.launches[0].name
+        return [m.median_s for m in self.measurements
+                if (m.workload, m.device, m.launch) == (workload, device, default) and m.outcome.ok]  # fmt: skip
+
+    def errors(self, device: str) -> dict[str, float]:
+        """Of each workload on a device the error against float64 that its first process found."""
+        found: dict[str, float] = {}
+        for m in self.measurements:
+            if m.device == device and m.max_error is not None and m.launch == self.launches[0].name:
+                found.setdefault(m.workload, m.max_error)
+        return found
+
+    def failures(self, device: str) -> dict[str, Outcome]:
+        """Of each workload that failed on a device by default, how."""
+        default = self.launches[0].name
+        return {m.workload: m.outcome for m in self.measurements
+                if m.device == device and m.launch == default and not m.outcome.ok}  # fmt: skip

@@ -1,0 +1,98 @@
+"""The reference nets, as workloads: a forward pass, and a training step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwdiag.devices.model import Device, Mode
+from hwdiag.measure.model import Workload
+from hwdiag.measure.workloads import GPT2, RESNET18_FLOPS, gpt2
+from hwdiag.model import Value
+
+
+class Net(Value):
+    """One reference net."""
+
+    name: str
+    title: str
+    inference: dict[str, int]
+    """Size of a forward pass."""
+    training: dict[str, int]
+    """Size of a training step; batches can be cut into four."""
+    flops: float = 0
+    """Of the forward pass; 0 where it is not counted here."""
+    convolutions: bool = False
+    attention: bool = False
+    linear_layers: bool = True
+    """Whether its linear layers do a good part of the work."""
+    plain: bool = False
+    """Written in plain torch; any other needs transformers in that interpreter."""
+
+    def title_of(self, mode: Mode) -> str:
+        size = self.size_of(mode)
+        parts = [f"batch {size['batch']}"]
+        parts += [f"{size['side']} x {size['side']}"] if "side" in size else []
+        parts += [f"{size['tokens']} tokens"] if "tokens" in size else []
+        return f"{self.title} {'forward pass' if mode == 'inference' else 'training step'}, {', '.join(parts)}"
+
+    def size_of(self, mode: Mode) -> dict[str, int]:
+        return self.inference if mode == "inference" else self.training
+
+    def workload(self, mode: Mode, *, fed: bool = False) -> Workload:
+        """As a workload. ``fed``: its inputs come from the host's memory each time."""
+        return Workload.model_validate(
+            {
+                "name": f"{self.name}-{mode}" + ("-fed" if fed else ""),
+                "title": self.title_of(mode) + (", inputs copied from the host" if fed else ""),
+                "kind": mode,
+                "family": "model",
+                "dtype": "float32",
+                "what": self.name,
+                "size": {**self.size_of(mode), **({"fed": 1} if fed else {})},
+                "flops": self.flops if mode == "inference" else 0,
+                "bytes": 0,
+            }
+        )
+
+
+def image(name: str, title: str, **more: Any) -> Net:
+    """A net of convolutions."""
+    return Net(name=name, title=title, inference={"batch": 1, "side": 224}, training={"batch": 8, "side": 96},
+               convolutions=True, **{"linear_layers": False, **more})  # fmt: skip
+
+
+NETS: dict[str, Net] = {
+    net.name: net
+    for net in (
+        image("resnet18", "ResNet-18", flops=RESNET18_FLOPS, plain=True),
+        Net(name="gpt2", title="GPT-2 small", inference=GPT2, training={**GPT2, "batch": 4}, flops=gpt2().flops,
+            attention=True, plain=True),
+        image("resnet50", "ResNet-50"),
+        image("mobilenetv2", "MobileNetV2"),
+        Net(name="vit-b", title="ViT-B", inference={"batch": 1, "side": 224}, training={"batch": 4, "side": 224},
+            attention=True),
+        Net(name="bert-base", title="BERT-base", inference={"batch": 1, "tokens": 128},
+            training={"batch": 4, "tokens": 128}, attention=True),
+        Net(name="unet-block", title="A U-Net block", inference={"batch": 1, "side": 32},
+            training={"batch": 4, "side": 32}, convolutions=True, attention=True, linear_layers=False),
+    )
+}  # fmt: skip
+
+DECODE_TOKENS = 64
+"""Context of the token whose latency a target asks for."""
+
+
+def decoding() -> Workload:
+    """One token of GPT-2 small with its context in the cache."""
+    return Workload(
+        name="gpt2-decode", title=f"GPT-2 small, one token after {DECODE_TOKENS}", kind="inference", family="model",
+        dtype="float32", what="gpt2 decode", size={"batch": 1, "tokens": DECODE_TOKENS}, flops=0, bytes=0,
+    )  # fmt: skip
+
+
+def tasks(names: tuple[str, ...], modes: tuple[Mode, ...], device: Device) -> tuple[Workload, ...]:
+    """Every net in every mode; where the device has memory of its own also fed from the host's."""
+    found = [NETS[name].workload(mode) for mode in modes for name in names]
+    if not device.is_cpu and "inference" in modes:
+        found += [NETS[name].workload("inference", fed=True) for name in names]
+    return tuple(found)

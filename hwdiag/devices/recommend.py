@@ -1,0 +1,68 @@
+"""What of it is worth having in a script: what was shown to gain on this host, as it was measured."""
+
+from __future__ import annotations
+
+from hwdiag.devices.model import Gain, Mode, Study
+from hwdiag.devices.techniques import BY_NAME, Technique
+from hwdiag.measure.stats import geometric_mean
+from hwdiag.model import Value
+
+TOLERATED = 0.05
+"""Error up to which a technique is written down: beyond it, it is named with its error, and a person decides."""
+
+
+class Choice(Value):
+    """A technique for one mode on one device, and the evidence for it."""
+
+    technique: str
+    mode: Mode
+    device: str
+    gains: tuple[Gain, ...]
+
+    @property
+    def entry(self) -> Technique:
+        return BY_NAME[self.technique]
+
+    @property
+    def gain(self) -> float:
+        """Geometric mean of its speed-ups."""
+        return geometric_mean([g.comparison.speedup.median for g in self.gains if g.comparison])
+
+    @property
+    def evidence(self) -> str:
+        """``resnet18-inference 1.31x (1.28 to 1.34)``."""
+        seen = [(g.workload, g.comparison.speedup) for g in self.gains if g.comparison]
+        return ", ".join(f"{name} {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" for name, s in seen)
+
+
+def choices(study: Study) -> tuple[Choice, ...]:
+    """What was measured together, for each device and mode: what is on by default and gains, and the best technique.
+
+    Every process that was compared has the defaults on; of the others each was measured without the rest, so only one
+    of them is handed over.
+    """
+    found: list[Choice] = []
+    modes: tuple[Mode, ...] = ("inference", "training")
+    for device in study.devices:
+        for mode in modes:
+            gaining = winners(study, device.name, mode)
+            best = max((c for c in gaining if not c.entry.is_default), key=lambda c: c.gain, default=None)
+            found += [c for c in gaining if c.entry.is_default or c is best]
+    return tuple(found)
+
+
+def winners(study: Study, device: str, mode: Mode) -> list[Choice]:
+    """Techniques that made a net faster beyond doubt, made none slower, and kept its results."""
+    found = []
+    mine = [g for g in study.gains if (g.device, g.mode) == (device, mode) and g.comparison]
+    for name in dict.fromkeys(g.technique for g in mine):
+        of = tuple(g for g in mine if g.technique == name)
+        verdicts = {g.comparison.verdict for g in of if g.comparison}
+        if "better" in verdicts and "worse" not in verdicts and all(map(is_exact_enough, of)):
+            found.append(Choice(technique=name, mode=mode, device=device, gains=of))
+    return found
+
+
+def is_exact_enough(gain: Gain) -> bool:
+    """Whether its results stayed near those without it."""
+    return gain.max_error is None or gain.max_error <= max(TOLERATED, 2 * (gain.default_error or 0))

@@ -1,0 +1,228 @@
+"""One study: the devices, their kernels and precisions, the techniques on the reference nets, batches and targets."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from hwdiag.devices.batch import SHARE, search_batches
+from hwdiag.devices.found import CHILD, find, is_gone
+from hwdiag.devices.gains import DEFAULT, gains, measure_gains
+from hwdiag.devices.kernels import kernels, precisions
+from hwdiag.devices.model import Absent, BatchSearch, Device, Mode, Study
+from hwdiag.devices.nets import NETS, decoding, tasks
+from hwdiag.devices.targets import COUNTED, targets
+from hwdiag.devices.techniques import TECHNIQUES
+from hwdiag.errors import HwdiagError
+from hwdiag.estimate.ceilings import ceilings
+from hwdiag.estimate.count import count_nets
+from hwdiag.estimate.model import Count
+from hwdiag.host.model import Host
+from hwdiag.measure.budget import Budget, BudgetName
+from hwdiag.measure.campaign import Campaign, Progress, at_once
+from hwdiag.measure.compare import estimates
+from hwdiag.measure.model import Measurement, Workload
+from hwdiag.measure.turns import Block, Turn
+from hwdiag.words import now
+
+MODES: tuple[Mode, ...] = ("inference", "training")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much a budget measures."""
+
+    blocks: int
+    """Processes of the profile and of the precisions, on each device."""
+    blocks_s: float
+    """Time for them; the first always runs to its end."""
+    nets: tuple[str, ...]
+    """On which techniques are tried, unless others are named."""
+    trained: tuple[str, ...]
+    gains_s: float
+    """For the techniques, on each device."""
+    rounds: int
+    """Blocks of the screening."""
+    slow_rounds: int
+    """The same of techniques that compile first."""
+    slow_on: int
+    """Workloads on which they are tried."""
+    slowest_s: float
+    """Of a batch, beyond which no larger one is tried; 0 leaves the batches out."""
+
+
+PLANS: dict[BudgetName, Plan] = {
+    "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
+    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.4),
+    "thorough": Plan(6, 300, tuple(NETS), ("resnet18", "unet-block", "bert-base"), 1200, 3, 3, 99, 2.0),
+}
+PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
+GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
+COMPILE_S = 300.0
+"""For a first call that compiles, on an old CPU."""
+
+
+@dataclass
+class Measuring:
+    """A study in the making: each step is measured when it is first asked for."""
+
+    python: str
+    host: Host
+    budget: BudgetName = "standard"
+    nets: tuple[str, ...] = ()
+    minutes: float | None = None
+    min_effect: float = 0.03
+    seed: int = 1
+    timeout_s: float = 120.0
+    progress: Progress = lambda text, share: None
+    study: Study = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.progress("looking for devices", 0)
+        software, devices, absent = find(self.python, self.host, self.timeout_s)
+        self.study = Study(
+            started_at=now(),
+            cpu=self.host.cpu.model or "unknown",
+            software=software.torch_version or "none",
+            budget=self.budget,
+            minutes=self.minutes,
+            seed=self.seed,
+            min_effect=self.min_effect,
+            devices=devices,
+            absent=absent,
+            launches=(DEFAULT, *(t.launch for t in TECHNIQUES)),
+        )
+
+    @property
+    def plan(self) -> Plan:
+        return PLANS[self.budget]
+
+    def profile(self) -> Study:
+        """Kernels and precisions on each device."""
+        compared = len(self.study.devices) > 1
+        for device in self.study.devices:
+            todo = (*kernels(self.host, device, self.budget, compared=compared), *precisions(device))
+            nets = () if self.budget == "quick" else (NETS["resnet18"].workload("inference"), decoding())
+            campaign = self._campaign(PROFILE, self.plan.blocks_s)
+            for _ in range(self.plan.blocks):
+                before = campaign.remaining_s
+                fresh = campaign.run([DEFAULT], [*todo, *nets], "device", device.name)
+                if self._went_away(device, fresh) or campaign.remaining_s < before - campaign.remaining_s:
+                    break
+            self._keep([*todo, *nets], campaign.measurements)
+        known = [w for w in self.study.workloads if w.family in ("compute", "memory")]
+        names = {w.name for w in known}
+        seen = [m for m in self.study.measurements if m.workload in names]
+        return self._update(ceilings=ceilings(seen, known))
+
+    def techniques(self) -> Study:
+        """Each technique on the reference nets, on each device."""
+        hopes: set[tuple[str, str, str]] = set()
+        workloads: dict[str, Workload] = {}
+        with compiled_code() as env:
+            known = [t.model_copy(update={"env": {**env, **t.launch.env}}) if t.slow_start else t for t in TECHNIQUES]
+            for device in self.study.devices:
+                todo = self._tasks(device)
+                workloads |= {w.name: w for w in todo}
+                campaign = self._campaign(GAINS, self._gains_s(), most=at_once(self.host, todo))
+                plan = self.plan
+                rounds = {"rounds": plan.rounds, "slow_rounds": plan.slow_rounds, "slow_on": plan.slow_on}
+                found = measure_gains(campaign, device, todo, techniques=known, **rounds)
+                hopes |= {(device.name, *hope) for hope in found}
+                self._went_away(device, campaign.measurements)
+                self._keep(todo, campaign.measurements)
+        found_gains = gains(
+            self.study.measurements, tuple(workloads.values()), self.study.devices, hopes, self.min_effect
+        )
+        return self._update(gains=found_gains)
+
+    def batches(self) -> Study:
+        """Batch sizes, on each device."""
+        found: list[BatchSearch] = []
+        usable = self.host.usable_memory_bytes
+        for device in self.study.devices if self.plan.slowest_s else ():
+            if device.unified_memory:
+                why = "GPU and CPU share their memory: one batch too many freezes the host in place of failing"
+                self._absent(f"batch sizes on {device.title}", why)
+                continue
+            for mode in MODES:
+                self.progress(f"batch sizes on {device.name}, {mode}", 0)
+                limit = int(SHARE * usable) if usable is not None and device.is_cpu else None
+                found.append(
+                    search_batches(
+                        self.python, "resnet18", mode, device, limit_bytes=limit, slowest_s=self.plan.slowest_s,
+                        timeout_s=self.timeout_s, seed=self.seed,
+                    )
+                )  # fmt: skip
+        return self._update(batches=tuple(found))
+
+    def targets(self) -> Study:
+        """Are the guide's targets reached?"""
+        return self._update(targets=targets(self.study, self._counted()), finished_at=now())
+
+    def _counted(self) -> dict[str, Count]:
+        """Operations of the targets' nets; none where that interpreter has no transformers."""
+        try:
+            return dict(zip(COUNTED, count_nets(self.python, list(COUNTED.values())), strict=True))
+        except HwdiagError as error:
+            self._absent("what bounds the targets", str(error))
+            return {}
+
+    def _tasks(self, device: Device) -> tuple[Workload, ...]:
+        inferred, trained = self.nets or self.plan.nets, self.nets or self.plan.trained
+        return (*tasks(inferred, ("inference",), device), *tasks(trained, ("training",), device))
+
+    def _gains_s(self) -> float:
+        return self.plan.gains_s if self.minutes is None else self.minutes * 60
+
+    def _campaign(self, turn: Turn, seconds: float, most: int = 1) -> Campaign:
+        budget = Budget(total_s=seconds, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=turn)
+        timeout_s = max(self.timeout_s, COMPILE_S)
+        return Campaign(
+            self.python, budget, seed=self.seed, child_timeout_s=timeout_s, progress=self.progress, most=most,
+            turns=Block(self.python, turn, timeout_s=timeout_s, worker=CHILD), check_all=True,
+        )  # fmt: skip
+
+    def _went_away(self, device: Device, measurements: Sequence[Measurement]) -> bool:
+        """Whether the device did; it is not used any more then, and one line says why."""
+        gone = next((m.outcome for m in measurements if is_gone(m.outcome)), None)
+        if gone is None or device.is_cpu:
+            return False
+        self._absent(device.title, f"it went away: {gone.detail}")
+        self._update(devices=tuple(d for d in self.study.devices if d != device))
+        return True
+
+    def _absent(self, what: str, why: str) -> None:
+        self._update(absent=(*self.study.absent, Absent(what=what, why=why)))
+
+    def _keep(self, workloads: Sequence[Workload], measurements: Sequence[Measurement]) -> None:
+        """Take what was measured into the study, each process with its median alone, numbered through."""
+        study = self.study
+        first = len(study.measurements) + 1
+        slim = [
+            m.model_copy(update={"id": f"m{first + n:04d}", "seconds": m.seconds and (m.median_s,), "applied": None})
+            for n, m in enumerate(measurements)
+        ]
+        known = {w.name: w for w in (*study.workloads, *workloads)}
+        self._update(
+            workloads=tuple(known.values()),
+            measurements=(*study.measurements, *slim),
+            estimates=estimates([*study.measurements, *slim]),
+        )
+
+    def _update(self, **values: object) -> Study:
+        self.study = self.study.model_copy(update=values)
+        return self.study
+
+
+@contextmanager
+def compiled_code() -> Iterator[dict[str, str]]:
+    """An empty cache of compiled code, so that the first call of the first process is a cold one."""
+    folder = tempfile.mkdtemp(prefix="hwdiag-inductor-")
+    try:
+        yield {"TORCHINDUCTOR_CACHE_DIR": folder}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,225 @@
+"""The techniques, declared as data: where each applies, what it sets, what was promised for it, what it writes down.
+
+Adding one is adding an entry here and what it changes in the child, in ``inside/techniques.py``.
+"""
+
+from __future__ import annotations
+
+from hwdiag.devices.model import Device, Mode
+from hwdiag.devices.nets import NETS
+from hwdiag.measure.launch import Launch
+from hwdiag.measure.model import Workload
+from hwdiag.model import Value
+
+VARIABLE = "HWDIAG_TECHNIQUES"
+
+
+class Technique(Value):
+    """One technique. Its gain is the time without it over the time with it."""
+
+    name: str
+    title: str
+    sentence: str
+    """What it does."""
+    modes: tuple[Mode, ...] = ("inference", "training")
+    cpu: bool = True
+    """Whether it can do anything on a CPU."""
+    accelerator: bool = True
+    cuda: bool = False
+    """Whether only CUDA has it."""
+    needs: str = ""
+    """What a net must have: ``convolutions``, ``attention``, ``linear_layers``."""
+    fed: bool = False
+    """Whether it is about how inputs come to the device."""
+    is_default: bool = False
+    """Whether it is how things run anyway: then the process that is compared is the one without it."""
+    slow_start: bool = False
+    """Whether the first call compiles, for seconds or minutes."""
+    saves: str = ""
+    """What it is for where that is not speed: ``memory``."""
+    env: dict[str, str] = {}
+    setup: tuple[str, ...] = ()
+    """Lines of settings.py for the process."""
+    prepare: tuple[str, ...] = ()
+    """Lines of settings.py that change ``net``."""
+    around: str = ""
+    """In settings.py: the context that a forward pass runs inside of."""
+    caution: str = ""
+    source: str
+
+    @property
+    def launch(self) -> Launch:
+        """The process that is compared with the default one."""
+        child = {} if self.env else {VARIABLE: WITHOUT.get(self.name, self.name)}
+        return Launch(name=self.name, env={**child, **self.env})
+
+    def applies(self, workload: Workload, device: Device) -> bool:
+        """Whether it can change anything there."""
+        net = NETS[workload.what or ""]
+        here = self.cpu if device.is_cpu else self.accelerator
+        return (
+            here
+            and (not self.cuda or device.name.startswith("cuda"))
+            and workload.kind in self.modes
+            and (not self.needs or bool(getattr(net, self.needs)))
+            and self.fed == bool(workload.size.get("fed"))
+            and (workload.kind != "training" or self.name != "accumulation" or workload.size["batch"] % 4 == 0)
+        )
+
+
+WITHOUT = {"inference-mode": "autograd", "fused-attention": "math-attention"}
+"""Of what is the default, what the child is told to do in its place."""
+
+GUIDE = "torch performance tuning guide"
+
+TECHNIQUES: tuple[Technique, ...] = (
+    Technique(
+        name="inference-mode",
+        title="inference_mode",
+        sentence="Records nothing for gradients.",
+        modes=("inference",),
+        is_default=True,
+        around="torch.inference_mode()",
+        source=GUIDE,
+    ),
+    Technique(
+        name="channels-last",
+        title="channels_last",
+        sentence="Stores images pixel by pixel, as convolution kernels of oneDNN and cuDNN like them.",
+        needs="convolutions",
+        prepare=("net = net.to(memory_format=torch.channels_last)",),
+        caution="inputs must be given as x.contiguous(memory_format=torch.channels_last)",
+        source="torch channels-last tutorial",
+    ),
+    Technique(
+        name="autocast-bf16",
+        title="autocast to bf16",
+        sentence="Runs products and convolutions in bf16, whose range needs no GradScaler.",
+        around='torch.autocast("{device}", dtype=torch.bfloat16)',
+        caution="8 bits of precision",
+        source="torch.amp documentation",
+    ),
+    Technique(
+        name="autocast-fp16",
+        title="autocast to fp16",
+        sentence="Runs products and convolutions in fp16; training would need torch.amp.GradScaler as well.",
+        modes=("inference",),
+        cpu=False,
+        around='torch.autocast("{device}", dtype=torch.float16)',
+        caution="values beyond 65,504 overflow",
+        source="torch.amp documentation",
+    ),
+    Technique(
+        name="compile",
+        title="torch.compile",
+        sentence="Compiles the net: fuses what lies between products, and starts fewer kernels.",
+        slow_start=True,
+        prepare=("net = torch.compile(net)",),
+        caution="the first call compiles, and so does each new shape",
+        source="torch.compile documentation",
+    ),
+    Technique(
+        name="compile-reduce-overhead",
+        title="torch.compile, reduce-overhead",
+        sentence="As torch.compile, and starts all kernels at once as a CUDA graph.",
+        cpu=False,
+        cuda=True,
+        slow_start=True,
+        prepare=('net = torch.compile(net, mode="reduce-overhead")',),
+        caution="inputs of one shape; its memory stays taken",
+        source="torch.compile documentation",
+    ),
+    Technique(
+        name="int8",
+        title="int8 by torchao",
+        sentence="Multiplies linear layers in int8: weights once, activations at each call; convolutions stay.",
+        modes=("inference",),
+        needs="linear_layers",
+        prepare=(
+            "from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_",
+            "quantize_(net, Int8DynamicActivationInt8WeightConfig())",
+        ),
+        caution="accuracy must be checked on data of your own",
+        source="torchao documentation",
+    ),
+    Technique(
+        name="fused-attention",
+        title="fused attention (SDPA)",
+        sentence="scaled_dot_product_attention takes a fused kernel where the device has one.",
+        needs="attention",
+        is_default=True,
+        source="torch SDPA documentation",
+    ),
+    Technique(
+        name="tf32",
+        title="TF32",
+        sentence="float32 products with 10 bits of mantissa.",
+        cpu=False,
+        cuda=True,
+        setup=('torch.set_float32_matmul_precision("high")',),
+        caution="10 bits of precision",
+        source="torch numerical accuracy notes",
+    ),
+    Technique(
+        name="cudnn-benchmark",
+        title="cudnn.benchmark",
+        sentence="Times the algorithms for each new shape of a convolution, and takes the fastest.",
+        cpu=False,
+        cuda=True,
+        needs="convolutions",
+        setup=("torch.backends.cudnn.benchmark = True",),
+        caution="for inputs of one shape; varying shapes pay for it each time",
+        source="torch reproducibility notes",
+    ),
+    Technique(
+        name="graphs",
+        title="CUDA graphs",
+        sentence="Records the net's kernels once and starts all of them together.",
+        modes=("inference",),
+        cpu=False,
+        cuda=True,
+        caution="inputs of one shape, at one address",
+        source="torch CUDA semantics notes",
+    ),
+    Technique(
+        name="pinned",
+        title="pinned memory and non_blocking",
+        sentence="Inputs lie in page-locked memory, from which the device copies while the host goes on.",
+        modes=("inference",),
+        cpu=False,
+        fed=True,
+        caution="DataLoader(pin_memory=True), and x.to(device, non_blocking=True)",
+        source="torch CUDA semantics notes",
+    ),
+    Technique(
+        name="expandable-segments",
+        title="expandable_segments",
+        sentence="The allocator grows its segments, so that less is lost between them.",
+        cpu=False,
+        cuda=True,
+        saves="memory",
+        env={"PYTORCH_ALLOC_CONF": "expandable_segments:True"},
+        caution="an environment variable, to be set before the process starts",
+        source="torch CUDA semantics notes",
+    ),
+    Technique(
+        name="checkpointing",
+        title="gradient checkpointing",
+        sentence="Keeps a block's input only, and computes the block again in the backward pass.",
+        modes=("training",),
+        saves="memory",
+        caution="costs about one forward pass more",
+        source="torch.utils.checkpoint documentation",
+    ),
+    Technique(
+        name="accumulation",
+        title="gradient accumulation",
+        sentence="Cuts a batch into four, and steps the optimiser once.",
+        modes=("training",),
+        saves="memory",
+        caution="batch norm sees the small batches",
+        source=GUIDE,
+    ),
+)
+
+BY_NAME = {t.name: t for t in TECHNIQUES}

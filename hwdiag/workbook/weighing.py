@@ -1,0 +1,198 @@
+"""What the devices notebook and ``hwdiag devices`` call: parameters in, a study to walk through, files out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from hwdiag.devices.model import Study
+from hwdiag.devices.nets import NETS
+from hwdiag.devices.promises import judged
+from hwdiag.devices.recommend import choices
+from hwdiag.devices.study import Measuring
+from hwdiag.emit.torch_settings import torch_settings
+from hwdiag.errors import HwdiagError
+from hwdiag.home import home
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.measure.budget import BudgetName
+from hwdiag.measure.campaign import Progress
+from hwdiag.params import Params, interpreter
+from hwdiag.record.store import create_folder, folder_name, read_value, write_file
+from hwdiag.show import devices as show
+from hwdiag.show.progress import notebook_progress
+from hwdiag.show.sections import Section
+from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.params import NotebookParams, as_names
+
+FILE = "devices.json"
+
+
+class DevicesParams(NotebookParams):
+    """All parameters of a study of devices. A field's text is its help everywhere."""
+
+    python: str | None = Field(None, description="interpreter whose torch is measured; None takes the workbook's own")
+    nets: tuple[str, ...] = Field(
+        (), description=f"nets to try techniques on, of {', '.join(NETS)}; None takes what the budget gives"
+    )
+    budget: BudgetName = Field(
+        "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 30 minutes"
+    )
+    minutes: float | None = Field(
+        None, gt=0, description="time for the techniques on each device; None takes what the budget gives"
+    )
+    min_effect: float = Field(3.0, gt=0, lt=100, description="least gain worth a change, in percent")
+    child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
+    seed: int = Field(1, description="seed of the order of measurements")
+
+    _names = field_validator("nets", mode="before")(as_names)
+
+    @field_validator("nets")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in names if name not in NETS]
+        if unknown:
+            raise ValueError(f"no net {unknown[0]!r} (known: {', '.join(NETS)})")
+        return names
+
+
+load = DevicesParams.load
+
+
+def parameters(namespace: Mapping[str, Any]) -> DevicesParams:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return DevicesParams()
+    return load(given_parameters(namespace))
+
+
+class Devices:
+    """One study, to be walked through: ``devices``, ``profile``, ``precision``, ``techniques`` ... ``save``."""
+
+    def __init__(self, params: DevicesParams, progress: Progress = lambda text, share: None) -> None:
+        """Raises ``UsageError`` where there is no such interpreter."""
+        self.params = params
+        self._measuring = Measuring(
+            interpreter(Params(python=params.python)),
+            read_host(Root.live()),
+            budget=params.budget,
+            nets=params.nets,
+            minutes=params.minutes,
+            min_effect=params.min_effect / 100,
+            seed=params.seed,
+            timeout_s=params.child_timeout,
+            progress=progress,
+        )
+
+    # Each step is measured once, when it is first asked for; those before it come first.
+
+    @cached_property
+    def found(self) -> Study:
+        return self._measuring.study
+
+    @cached_property
+    def profiled(self) -> Study:
+        return self._measuring.profile()
+
+    @cached_property
+    def tried(self) -> Study:
+        _ = self.profiled
+        return self._measuring.techniques()
+
+    @cached_property
+    def searched(self) -> Study:
+        _ = self.tried
+        return self._measuring.batches()
+
+    @cached_property
+    def done(self) -> Study:
+        _ = self.searched
+        return self._measuring.targets()
+
+    def devices(self) -> Section:
+        """What is there to compare?"""
+        return show.devices(self.found)
+
+    def profile(self) -> Section:
+        """How fast is each kernel, of what the device reaches?"""
+        return show.profile(self.profiled)
+
+    def speedups(self) -> Section:
+        """How many times faster than the CPU is each other device?"""
+        return show.speedups(self.profiled)
+
+    def precision(self) -> Section:
+        """Which precision pays, and what does it cost in accuracy?"""
+        return show.precision(self.profiled)
+
+    def techniques(self) -> Section:
+        """What is each technique worth?"""
+        return show.techniques(self.tried)
+
+    def batches(self) -> Section:
+        """How large a batch fits, and which is fastest?"""
+        return show.batches(self.searched)
+
+    def targets(self) -> Section:
+        """Does it reach what the guide wants?"""
+        return show.targets(self.done)
+
+    def promises(self) -> Section:
+        """What was promised, and what of it holds here?"""
+        return show.promises(judged(self.done))
+
+    def settings(self) -> Section:
+        """What is worth having in a script?"""
+        return show.settings(choices(self.done))
+
+    def save(self) -> str:
+        """Write the study and settings.py under outputs/; says where."""
+        study = self.done
+        folder = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), study.started_at)
+        try:
+            (folder / FILE).write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise HwdiagError(f"cannot write {folder / FILE}: {error.strerror}") from None
+        emitted = write_file(folder, torch_settings(study, choices(study)))
+        where = folder.relative_to(home())
+        return f"{self.settings().verdict}\n  record   {where / FILE}\n  settings {where / emitted.path}"
+
+
+class Replayed(Devices):
+    """A recorded study, shown in place of a new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``UsageError`` where there is no record."""
+        self.params = DevicesParams()
+        self.found = self.profiled = self.tried = self.searched = self.done = read(path)
+
+    def save(self) -> str:
+        return f"{self.settings().verdict}\n  record   {FILE}"
+
+
+def start(params: DevicesParams) -> Devices:
+    """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    if replayed() is not None:
+        return Replayed(replay_folder() / FILE)
+    return Devices(params, notebook_progress())
+
+
+def read(path: Path) -> Study:
+    """A recorded study.
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    return read_value(path, Study, "a study of devices")

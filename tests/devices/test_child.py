@@ -1,0 +1,223 @@
+"""What runs in the child: kernels that are right, and techniques that change what they say and keep the results."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hwdiag.devices.found import CHILD
+from hwdiag.devices.gains import DEFAULT
+from hwdiag.devices.inside import child, techniques
+from hwdiag.devices.kernels import attention, dispatches, elementwise, host_copies, precisions, reduction
+from hwdiag.devices.nets import NETS
+from hwdiag.devices.techniques import TECHNIQUES
+from hwdiag.measure.model import Workload
+from hwdiag.measure.turns import Block, Player, Result, Turn
+from hwdiag.measure.workloads import conv2d
+from tests.devices.samples import CPU
+
+SMALL = {"resnet18": {"batch": 4, "side": 64}, "unet-block": {"batch": 4, "side": 8}}
+META = {"batch": 1, "tokens": 8, "width": 64, "layers": 3, "heads": 4, "vocabulary": 2000, "positions": 16}
+
+
+@pytest.fixture
+def builders(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """All builders of the child, in this process."""
+    monkeypatch.delenv("HWDIAG_TECHNIQUES", raising=False)
+    monkeypatch.delenv("HWDIAG_MEMORY_LIMIT", raising=False)
+    kernels = child.kernels.builders(child.worker)
+    return {
+        **child.worker.BUILDERS,
+        **kernels,
+        **child.tasks.builders(child.worker, child.load, child.ROOM, child.HERE),
+    }
+
+
+def built(builders: dict[str, Any], workload: Workload) -> tuple[Callable[[], Any], Callable[[], tuple[float, float]]]:
+    more = {"what": workload.what} if workload.what else {}
+    dtype = getattr(torch, workload.dtype)
+    step, check = builders[workload.kind](torch, torch.device("cpu"), dtype, **workload.size, **more)
+    return step, check
+
+
+def error_of(builders: dict[str, Any], workload: Workload) -> float:
+    """Of one workload, within its tolerance."""
+    step, check = built(builders, workload)
+    step()
+    error, tolerance = check()
+    assert error <= tolerance, workload.name
+    return error
+
+
+KERNELS = (elementwise(4096), reduction(4096), attention(), *dispatches())
+
+
+@pytest.mark.parametrize("workload", KERNELS, ids=lambda w: w.name)
+def test_kernels_are_right(builders: dict[str, Any], workload: Workload) -> None:
+    assert error_of(builders, workload) <= 1e-4
+
+
+@pytest.mark.parametrize(
+    "workload", [attention(), conv2d(), NETS["resnet18"].workload("inference")], ids=lambda w: w.name
+)
+def test_operations_are_those_that_torch_counts(builders: dict[str, Any], workload: Workload) -> None:
+    step, _ = built(builders, workload)
+    # Of attention the counter knows the two products, but not the fused kernel of a CPU.
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        step()
+    assert counter.get_total_flops() == pytest.approx(workload.flops, rel=1e-3)
+
+
+def test_a_wrong_kernel_is_noticed(builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "sum", lambda x: x.sum() * (1 if x.dtype is torch.float64 else 0.999))
+    step, check = built(builders, reduction(4096))
+    step()
+    error, tolerance = check()
+    assert error > tolerance
+
+
+def test_transfers_copy_what_they_should(builders: dict[str, Any]) -> None:
+    pageable = [w for w in host_copies() if w.what and "pageable" in w.what]
+    assert len(pageable) == 6
+    for workload in pageable:
+        assert error_of(builders, workload.model_copy(update={"size": {"elements": 1000}})) == 0
+
+
+def test_each_precision_has_the_error_of_its_format(builders: dict[str, Any]) -> None:
+    """Between half of and some 30 units in the last place of the operands, as their rounding errors add up."""
+    errors = {}
+    for workload in precisions(CPU):
+        small = workload.model_copy(update={"size": {"n": 128}})
+        errors[workload.what] = error_of(builders, small)
+    assert errors["fp64"] < 1e-14 < errors["fp32"] < 1e-5 < errors["fp16"] < errors["bf16"] < 0.05
+    assert 1e-3 < errors["int8"] < 0.05
+    assert set(errors) == {"fp64", "fp32", "bf16", "fp16", "int8"}
+
+
+UNET, UNET_STEP = (NETS["unet-block"].workload(mode) for mode in ("inference", "training"))
+STEP = NETS["resnet18"].workload("training")
+CASES = {
+    "default": (UNET, UNET_STEP, STEP),
+    "inference-mode": (UNET,),
+    "channels-last": (UNET,),
+    "autocast-bf16": (UNET, UNET_STEP),
+    "fused-attention": (UNET,),
+    "checkpointing": (STEP,),
+    "accumulation": (UNET_STEP,),
+}
+"""Small nets on which each technique of the CPU is tried; what compiles takes too long for a test."""
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[tuple[str, str], Result]:
+    """Every technique in a process of its own: what it does to a net may end a process, as any measurement may."""
+    launches = {"default": DEFAULT, **{t.name: t.launch for t in TECHNIQUES}}
+    todo = {
+        name: [w.model_copy(update={"size": SMALL[w.what or ""]}) for w in workloads]
+        for name, workloads in CASES.items()
+    }
+    players = [Player(launches[name], workloads, check=True) for name, workloads in todo.items()]
+    turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
+    Block(sys.executable, turn, timeout_s=120, worker=CHILD).run(players, device="cpu", seed=1)
+    return {(p.launch.name, w): r for p in players for w, r in p.results.items()}
+
+
+@pytest.mark.parametrize("technique", CASES)
+def test_a_technique_keeps_the_results(results: dict[tuple[str, str], Result], technique: str) -> None:
+    for workload in CASES[technique]:
+        result = results[technique, workload.name]
+        assert result.outcome.ok, result.outcome
+        assert result.seconds
+        assert result.first_s is not None
+        assert result.peak_rss_bytes is not None
+        assert result.max_error is not None
+        if technique == "autocast-bf16":
+            assert 1e-4 < result.max_error < 0.1
+        else:
+            assert result.max_error < 1e-3
+
+
+def test_every_step_of_training_meets_the_same_weights(builders: dict[str, Any]) -> None:
+    workload = NETS["resnet18"].workload("training").model_copy(update={"size": SMALL["resnet18"]})
+    step, check = built(builders, workload)
+    before = check()
+    for _ in range(3):
+        step()
+    assert check() == pytest.approx(before, rel=0.2, abs=1e-6)
+
+
+def test_int8_changes_linear_layers_and_says_where_it_cannot(
+    builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWDIAG_TECHNIQUES", "int8")
+    net = NETS["gpt2"].workload("inference").model_copy(update={"size": META})
+    if importlib.util.find_spec("torchao"):
+        assert 1e-4 < error_of(builders, net) < 0.1
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    with pytest.raises(Exception, match="int8 needs torchao in that interpreter"):
+        built(builders, net)
+
+
+def test_channels_last_wants_convolutions(builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_TECHNIQUES", "channels-last")
+    with pytest.raises(Exception, match="the net has no convolutions"):
+        built(builders, NETS["gpt2"].workload("inference").model_copy(update={"size": META}))
+
+
+def test_compiling_without_a_compiler_is_one_clear_line(
+    builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HWDIAG_TECHNIQUES", "compile")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(Exception, match=r"torch\.compile needs a C\+\+ compiler on the CPU"):
+        built(builders, NETS["unet-block"].workload("inference").model_copy(update={"size": SMALL["unet-block"]}))
+
+
+def test_checkpointing_takes_the_outermost_blocks_of_a_net() -> None:
+    net, _ = child.worker.resnet18(torch, torch.device("cpu"), torch.float32, batch=1, side=32)
+    assert [type(b).__name__ for b in techniques.repeated_blocks(net)] == ["Block"] * 8  # type: ignore[no-untyped-call]
+    plain = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(9)])
+    assert techniques.repeated_blocks(plain) == []  # type: ignore[no-untyped-call]
+
+
+def test_a_batch_is_cut_evenly_or_not_at_all() -> None:
+    x = torch.arange(8)
+    assert [p[0].tolist() for p in child.tasks.cut((x,), 4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    with pytest.raises(ValueError, match="a batch of 8 cannot be cut into 3 equal parts"):
+        child.tasks.cut((x,), 3)
+
+
+def test_a_limit_of_memory_holds_for_what_comes_after() -> None:
+    code = (
+        f"import importlib.util, os, sys\nsys.path.insert(0, {str(CHILD.parent)!r})\nimport tasks, torch\n"
+        "os.environ['HWDIAG_MEMORY_LIMIT'] = str(10**8)\ntasks.limit_memory()\n"
+        "torch.zeros(5 * 10**6)\nprint('fits', flush=True)\ntorch.zeros(10**9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "fits\n"
+    assert "can't allocate memory" in done.stderr
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+
+
+def test_the_child_stands_on_its_own(tmp_path: Path) -> None:
+    """It runs without hwdiag on the path, and ends in order when nobody asks for anything."""
+    import os
+
+    task = json.dumps({"parent": os.getpid(), "device": "cpu", "seed": 1, "describe": True})
+    done = subprocess.run(
+        [sys.executable, "-P", str(CHILD)], input=task + "\n", capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [e["event"] for e in events] == ["begin", "software", "applied", "end"]
+    assert events[1]["devices"] == [] or torch.accelerator.is_available()

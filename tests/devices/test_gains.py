@@ -1,0 +1,192 @@
+"""What a technique is worth: decided only by enough pairs, corrected for their number, and said as it was measured."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hwdiag.devices.gains import DEFAULT, gains, measure_gains
+from hwdiag.devices.model import Device, Gain
+from hwdiag.devices.nets import NETS, tasks
+from hwdiag.devices.promises import PROMISES, judged
+from hwdiag.devices.recommend import choices
+from hwdiag.devices.techniques import BY_NAME, TECHNIQUES
+from hwdiag.measure.budget import Budget
+from hwdiag.measure.campaign import Campaign
+from hwdiag.measure.model import Disturbance, Measurement, Outcome
+from hwdiag.measure.turns import Player, Result, Turn
+from tests.devices.samples import CPU, GPU, RESNET, measured, pairs, study
+
+BF16, INFERENCE_MODE = BY_NAME["autocast-bf16"], BY_NAME["inference-mode"]
+
+
+def found(measurements: Sequence[Measurement], *names: str, hoped: bool = True) -> dict[str, Gain]:
+    hopes = {("cpu", name, RESNET.name) for name in names} if hoped else set()
+    return {g.technique: g for g in gains(measurements, [RESNET], [CPU], hopes, 0.03)}
+
+
+def test_a_planned_technique_that_is_faster_is_better_and_one_of_the_screening_is_not() -> None:
+    planned = found(pairs(BF16.name, 1.5), BF16.name)[BF16.name]
+    assert planned.comparison is not None
+    assert (planned.comparison.verdict, planned.planned) == ("better", True)
+    assert planned.comparison.speedup.median == pytest.approx(1.5, rel=0.01)
+    screened = found(pairs(BF16.name, 1.5, count=2, phase="screen"), BF16.name, hoped=False)[BF16.name]
+    assert screened.comparison is not None
+    assert (screened.comparison.verdict, screened.planned) == ("undecided", False)
+
+
+def test_what_is_the_default_is_compared_the_other_way_round() -> None:
+    without = pairs(INFERENCE_MODE.name, 0.8)  # the process without it takes 1.25 times as long
+    gain = found(without, INFERENCE_MODE.name)[INFERENCE_MODE.name]
+    assert gain.comparison is not None
+    assert gain.comparison.speedup.median == pytest.approx(1.25, rel=0.01)
+    assert gain.comparison.verdict == "better"
+
+
+def test_the_more_techniques_are_tested_on_a_net_the_more_pairs_each_needs() -> None:
+    eight = [*pairs(BF16.name, 1.5, count=8), *pairs("channels-last", 1.2, count=8, default=False)]
+    alone = found(pairs(BF16.name, 1.5, count=8), BF16.name)
+    both = found(eight, BF16.name, "channels-last")
+    p_alone, p_both = (g[BF16.name].comparison.p_value for g in (alone, both))  # type: ignore[union-attr]
+    assert p_alone == pytest.approx(2**-8)
+    assert p_both == pytest.approx(2 * 2**-8)
+
+
+def test_one_that_fails_is_a_row_with_its_reason_and_no_figure() -> None:
+    broken = Outcome(kind="error", detail="Missing: int8 needs torchao in that interpreter: No module named 'torchao'")
+    seen = [measured("default", "gpt2-inference", 0.1), measured("int8", "gpt2-inference", 0, outcome=broken)]
+    (gain,) = gains(seen, [NETS["gpt2"].workload("inference")], [CPU], (), 0.03)
+    assert (gain.technique, gain.comparison, gain.outcome) == ("int8", None, broken)
+
+
+def test_memory_counts_processes_that_measured_nothing_else() -> None:
+    seen = pairs(BF16.name, 1.1, count=1, phase="screen", peak_rss_bytes=900, max_error=1e-3)  # with a reference in it
+    seen += pairs(BF16.name, 1.1, count=1, phase="screen", peak_rss_bytes=500)
+    assert found(seen)[BF16.name].peak_bytes == 500
+
+
+def test_techniques_apply_where_they_can_do_something() -> None:
+    def names(device: Device, net: str, mode: Any) -> set[str]:
+        return {t.name for t in TECHNIQUES if t.applies(NETS[net].workload(mode), device)}
+
+    assert "channels-last" not in names(CPU, "gpt2", "inference")
+    assert {"int8", "fused-attention"} <= names(CPU, "gpt2", "inference")
+    assert not {"tf32", "graphs", "cudnn-benchmark", "expandable-segments"} & names(CPU, "resnet18", "inference")
+    assert {"tf32", "graphs", "cudnn-benchmark", "expandable-segments"} <= names(GPU, "resnet18", "inference")
+    assert {"checkpointing", "accumulation"} <= names(CPU, "resnet18", "training")
+    assert not names(CPU, "resnet18", "training") & {"inference-mode", "int8"}
+    fed = NETS["resnet18"].workload("inference", fed=True)
+    assert [t.name for t in TECHNIQUES if t.applies(fed, GPU)] == ["pinned"]
+    assert [w.name for w in tasks(("resnet18",), ("inference",), CPU)] == ["resnet18-inference"]
+    assert [w.name for w in tasks(("resnet18",), ("inference",), GPU)] == [
+        "resnet18-inference",
+        "resnet18-inference-fed",
+    ]
+
+
+class Simulated:
+    """Turns in which bf16 is twice as fast and nothing else changes anything; it keeps who was asked what."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[frozenset[str], frozenset[str]]] = []
+        self._wobble = itertools.cycle([1.0, 1.01, 0.99])
+
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        self.asked.append(
+            (frozenset(p.launch.name for p in players), frozenset(name for p in players for name in p.todo))
+        )
+        for player in players:
+            for name in player.todo:
+                seconds = (0.005 if player.launch.name == BF16.name else 0.0101) * next(self._wobble)
+                player.results[name] = Result(process=1, seconds=[seconds], first_s=1.0)
+        return Disturbance()
+
+
+def campaign(turns: Simulated, seconds: float) -> Campaign:
+    turn = Turn(warmup_s=0, window_s=0, windows=1, min_samples=1)
+    budget = Budget(total_s=seconds, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=turn)
+    clock = itertools.count().__next__
+    return Campaign("python", budget, seed=1, child_timeout_s=1, clock=clock, turns=turns, check_all=True)
+
+
+def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> None:
+    turns = Simulated()
+    run = campaign(turns, 10_000)
+    workloads = tasks(("resnet18",), ("inference",), CPU)
+    hopes = measure_gains(run, CPU, workloads, rounds=2, slow_rounds=1, slow_on=1)
+    assert (BF16.name, RESNET.name) in hopes
+    screened, again, compiled = (turns.asked[n][0] for n in (0, 2, -1))
+    assert screened == {DEFAULT.name, "inference-mode", "channels-last", BF16.name}
+    assert {BF16.name, DEFAULT.name} <= again < screened
+    assert compiled == {DEFAULT.name, "compile"}  # after all that starts at once
+    of = {g.technique: g for g in gains(run.measurements, workloads, [CPU], {("cpu", *h) for h in hopes}, 0.03)}
+    assert of[BF16.name].comparison.verdict == "better"  # type: ignore[union-attr]
+    assert not [
+        name for name, g in of.items() if name != BF16.name and g.comparison and g.comparison.verdict == "better"
+    ]
+    assert of["compile"].cold_s == 1.0
+
+
+def test_without_time_nothing_more_is_started() -> None:
+    turns = Simulated()
+    assert measure_gains(campaign(turns, 0), CPU, [RESNET], rounds=2, slow_rounds=2, slow_on=1) == set()
+    assert turns.asked == []
+
+
+def test_every_technique_has_its_side_in_the_child() -> None:
+    from hwdiag.devices.inside.techniques import TECHNIQUES as CHILDS
+
+    told = {t.launch.env.get("HWDIAG_TECHNIQUES") for t in TECHNIQUES}
+    assert told - {None} <= CHILDS.keys()
+    assert CHILDS.keys() <= told
+    assert [t.name for t in TECHNIQUES if t.launch.is_default] == []
+
+
+# --- what follows from them ------------------------------------------------------------------------------------------
+
+
+def standings(**more: Any) -> dict[str, str]:
+    return {p.claim: k.standing for p, k in judged(study(**more))}
+
+
+def test_promises_follow_the_measurements() -> None:
+    claim = "Mixed precision saves time in inference"
+    assert standings()[claim] == "not measured"
+    for ratio, standing in ((1.5, "holds here"), (0.7, "doesn't"), (1.0, "doesn't")):
+        of = tuple(found(pairs(BF16.name, ratio), BF16.name).values())
+        assert standings(gains=of)[claim] == standing
+    few = tuple(found(pairs(BF16.name, 1.5, count=2, phase="screen"), hoped=False).values())
+    assert standings(gains=few)[claim] == "undecided"
+
+
+def test_what_needs_a_gpu_says_so_without_one_only() -> None:
+    needs = {claim for claim, standing in standings().items() if standing == "needs a GPU"}
+    assert {"Pinned memory is critical", "PYTORCH_CUDA_ALLOC_CONF saves memory"} <= needs
+    assert "needs a GPU" not in standings(devices=(CPU, GPU)).values()
+    assert len({p.claim for p in PROMISES}) == len(PROMISES)
+
+
+def test_settings_take_what_gains_and_keeps_the_results() -> None:
+    exact = found(pairs(BF16.name, 1.5, max_error=0.004), BF16.name).values()
+    wrong = found(pairs(BF16.name, 1.5, max_error=0.09), BF16.name).values()
+    slower = found(pairs("channels-last", 0.5), "channels-last").values()
+    assert [c.technique for c in choices(study(gains=(*exact, *slower)))] == [BF16.name]
+    assert choices(study(gains=tuple(wrong))) == ()
+
+
+def test_of_several_that_gain_only_the_best_is_handed_over_as_it_was_measured() -> None:
+    seen = [*pairs(BF16.name, 1.5, count=12), *pairs("channels-last", 1.2, count=12, default=False),
+            *pairs(INFERENCE_MODE.name, 0.8, count=12, default=False)]  # fmt: skip
+    of = tuple(found(seen, BF16.name, "channels-last", INFERENCE_MODE.name).values())
+    assert {g.comparison.verdict for g in of if g.comparison} == {"better"}
+    assert {c.technique for c in choices(study(gains=of))} == {BF16.name, INFERENCE_MODE.name}
+
+
+def test_one_net_that_becomes_slower_keeps_a_technique_out() -> None:
+    (better,) = found(pairs(BF16.name, 1.5), BF16.name).values()
+    (worse,) = found(pairs(BF16.name, 0.5), BF16.name).values()
+    other = worse.model_copy(update={"workload": "gpt2-inference"})
+    assert choices(study(gains=(better, other))) == ()

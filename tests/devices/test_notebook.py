@@ -1,0 +1,185 @@
+"""The devices notebook, its parameters, what it shows of a recorded study, and its verb."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+
+from hwdiag.cli import main
+from hwdiag.devices.gains import gains
+from hwdiag.devices.kernels import precision
+from hwdiag.devices.model import Absent, BatchPoint, BatchSearch, Device, Study
+from hwdiag.devices.promises import judged
+from hwdiag.errors import UsageError
+from hwdiag.measure.model import Outcome
+from hwdiag.measure.stats import MIN_PAIRS
+from hwdiag.show import devices as show
+from hwdiag.show.sections import Section
+from hwdiag.workbook import weighing
+from tests.devices.samples import CPU, GPU, PRODUCT, RESNET, measured, pairs, study
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "outputs" / "example"
+NOTEBOOK = ROOT / "notebooks" / "devices.ipynb"
+
+
+def cells() -> list[Any]:
+    notebook: Any = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+    return [c for c in notebook.cells if c.cell_type == "code"]
+
+
+def test_cells_are_short_and_hold_no_logic() -> None:
+    sources = [c.source for c in cells()]
+    assert max(len(source.splitlines()) for source in sources) <= 7
+    assert not any(word in source for source in sources[1:] for word in ("def ", "class ", "for ", "if "))
+
+
+def test_its_parameters_are_the_schemas() -> None:
+    found = papermill.inspect_notebook(NOTEBOOK)
+    assert {n: p["help"] for n, p in found.items()} == {
+        n: field.description for n, field in weighing.DevicesParams.model_fields.items()
+    }
+    assert {p["default"] for p in found.values()} == {"None"}
+
+
+def test_the_committed_outputs_are_whole() -> None:
+    found = [c for c in cells() if "parameters" not in c.metadata.get("tags", [])]
+    assert all(c.outputs and c.execution_count for c in found)
+    assert not [o for c in found for o in c.outputs if o.output_type == "error"]
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> weighing.Devices:
+    """The example."""
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE / "record.json"))
+    return weighing.start(weighing.parameters({"In": ["nonsense = 1"]}))
+
+
+def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: weighing.Devices) -> None:
+    steps = ("devices", "profile", "speedups", "precision", "techniques", "batches", "targets", "promises", "settings")
+    for step in steps:
+        section = getattr(replayed, step)()
+        assert isinstance(section, Section)
+        assert section.verdict.endswith(".")
+        assert "nan" not in repr(section)
+    assert replayed.save().endswith("record   devices.json")
+
+
+def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.Devices) -> None:
+    kept = {promise.claim: kept.standing for promise, kept in judged(replayed.done)}
+    assert kept["Pinned memory is critical"] == "needs a GPU"
+    assert kept["fuse_modules, where a model has it"] == "doesn't"
+    assert {g.technique for g in replayed.done.gains} >= {"inference-mode", "channels-last", "autocast-bf16"}
+    decided = [g.comparison for g in replayed.done.gains if g.comparison and g.comparison.verdict != "undecided"]
+    assert all(c.speedup.processes >= MIN_PAIRS for c in decided)
+    assert "bf16" in replayed.precision().verdict
+    text = (EXAMPLE / weighing.FILE).read_text()
+    assert not any(path in text for path in ("/home/", "/tmp/", "/root/"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"devices": 3}', '{"schema": 2}'])
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / weighing.FILE
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is not a study of devices"):
+        weighing.read(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"net": "x"}, 'did you mean "nets"'),
+        ({"nets": "vgg"}, "parameter nets: no net 'vgg'"),
+        ({"budget": "long"}, "parameter budget: "),
+        ({"minutes": 0}, "parameter minutes: "),
+        ({"min_effect": "many"}, "parameter min_effect: "),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        weighing.load(given)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_command_line_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong, message in (
+        (["devices", "--net", "vgg"], "no net 'vgg'"),
+        (["devices", "--budget", "long"], "parameter budget"),
+        (["devices", "--python", "/nonexistent/python"], "there is no file"),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
+
+
+# --- what is shown of studies that this machine cannot make ----------------------------------------------------------
+
+
+def two_devices() -> Study:
+    seen = [
+        measured("default", PRODUCT.name, 0.01 if device is CPU else 0.001, block=block, device=device.name)
+        for device in (CPU, GPU)
+        for block in range(3)
+    ]
+    return study(seen, [PRODUCT], devices=(CPU, GPU))
+
+
+def test_the_speed_up_over_the_cpu_has_an_interval() -> None:
+    said = repr(show.speedups(two_devices()))
+    assert "10.0x (10.0 to 10.0)" in said
+    spark = Device(name="cuda:0", title="NVIDIA GB10", unified_memory=True)
+    unified = show.speedups(two_devices().model_copy(update={"devices": (CPU, spark)})).verdict
+    assert "GPU and CPU read the same memory" in unified
+
+
+def test_without_a_gpu_there_is_a_reason() -> None:
+    why = "CUDA_VISIBLE_DEVICES is empty, which leaves them out; unset it, or name GPUs that are there"
+    found = study(absent=(Absent(what="RTX 3060", why=why),))
+    assert show.speedups(found).verdict == f"No GPU to compare the CPU with: {why}."
+    assert why in show.devices(found).verdict
+
+
+def test_a_failed_kernel_and_a_failed_technique_are_rows_with_their_reason() -> None:
+    lost = Outcome(kind="error", detail="CUDA error: unspecified launch failure")
+    seen = [
+        measured("default", PRODUCT.name, 0.01),
+        measured("default", PRODUCT.name, 0, device="cuda:0", outcome=lost),
+    ]
+    assert lost.detail in repr(show.profile(study(seen, [PRODUCT], devices=(CPU, GPU))))
+    missing = Outcome(kind="error", detail="Missing: torch.compile needs a C++ compiler")
+    tried = [measured("default", RESNET.name, 0.1), measured("compile", RESNET.name, 0, outcome=missing)]
+    table = repr(show.techniques(study(gains=gains(tried, [RESNET], [CPU], (), 0.03))))
+    assert "cannot" in table
+    assert "needs a C++ compiler" in " ".join(table.split())
+
+
+def test_the_verdict_names_what_is_faster_and_what_is_slower() -> None:
+    seen = [*pairs("autocast-bf16", 1.5), *pairs("channels-last", 0.5, default=False)]
+    hopes = {("cpu", name, RESNET.name) for name in ("autocast-bf16", "channels-last")}
+    verdict = show.techniques(study(gains=gains(seen, [RESNET], [CPU], hopes, 0.03))).verdict
+    assert verdict.startswith("Faster beyond doubt: autocast to bf16 on resnet18-inference 1.50x")
+    assert verdict.endswith("Slower: channels_last.")
+
+
+def test_products_of_different_sizes_are_compared_by_their_rates() -> None:
+    small, large = precision("fp64", 100), precision("fp32", 1000)
+    seen = [measured("default", w.name, w.flops / rate) for w, rate in ((small, 1e9), (large, 64e9))]
+    ratio = study(seen, [small, large]).rate_ratio(small, large, "cpu")
+    assert ratio is not None
+    assert ratio.median == pytest.approx(1 / 64)
+
+
+def test_precisions_say_what_they_gain() -> None:
+    assert show.precision(study()).verdict == "On cpu bf16 is 4.0 times as fast as fp32."
+
+
+def test_batches_that_do_not_fit_say_why() -> None:
+    full = Outcome(kind="out-of-memory", detail="RuntimeError: can't allocate memory")
+    points = (BatchPoint(batch=1, outcome=full),)
+    found = study(batches=(BatchSearch(net="resnet18", mode="inference", device="cpu", points=points),))
+    assert "not even one fits (RuntimeError: can't allocate memory)" in show.batches(found).verdict
