@@ -53,7 +53,7 @@ class Child:
     It gets a process group of its own, which is stopped, continued and killed as a whole.
     """
 
-    def __init__(self, launch: Launch, python: str, task: Event) -> None:
+    def __init__(self, launch: Launch, python: str, task: Event, worker: Path = WORKER) -> None:
         """Start the worker under ``launch`` with its first line. One that cannot be started has ended at once."""
         self.events: list[Event] = []
         self._buffer = b""
@@ -61,7 +61,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._outcome: Outcome | None = None
         self._adopts = bool(task.get("adopt"))
-        argv = [*binding(launch), python, str(WORKER)]
+        argv = [*binding(launch), python, str(worker)]
         try:
             self._process = subprocess.Popen(
                 argv,
