@@ -81,8 +81,8 @@ def picture_steps(feed: Feed) -> Iterator[PlanStep]:
             yield PlanStep(
                 title=f"Pictures: {extra.what}",
                 gain=extra.speedup.median,
-                gain_words=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f}), measured "
-                f"in {extra.speedup.processes} pairs with the setting above",
+                gain_words=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f}), in "
+                f"{extra.speedup.processes} pairs with the setting above",
                 do=f"in the Dataset: {extra.what}",
                 check=f"{RATE}. What it changes: {extra.changes}; train a few epochs and compare the accuracy",
                 undo="take the line out of the Dataset",
@@ -107,8 +107,8 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
         if cold.any_order.bytes_s < needed:
             yield PlanStep(
                 title="The first epoch waits for the disk",
-                gain_words=f"not measured: one reader got {cold.any_order.bytes_s / 1e6:.0f} MB/s in any order, and this "
-                f"loader takes {needed / 1e6:.0f} MB/s",
+                gain_words=f"not measured: one reader got {cold.any_order.bytes_s / 1e6:.0f} MB/s in any order, and "
+                f"this loader takes {needed / 1e6:.0f} MB/s",
                 do=f"keep the data ({gib(feed.decoding.mean_bytes * (feed.dataset.length if feed.dataset else 0))}) "
                 "in the page cache, store pictures smaller, or as few large files",
                 check="the second epoch is no faster than the first",
@@ -150,8 +150,8 @@ def validation_step(feed: Feed) -> Iterator[PlanStep]:
     share = feed.validation.samples_s / feed.best.samples_s
     yield PlanStep(
         title=f"Validation: a loader of its own with {feed.validation.setting.describe()}",
-        gain_words=f"{feed.validation.samples_s:.0f} samples/s, {share:.0%} of the training's; it leaves the training's "
-        "workers their memory",
+        gain_words=f"{feed.validation.samples_s:.0f} samples/s, {share:.0%} of the training's; it leaves the "
+        "training's workers their memory",
         do="take the second DataLoader over from dataloader.py",
         check="the validation takes no longer than before; all samples are in it (drop_last stays False)",
         undo="use the loader that it had",

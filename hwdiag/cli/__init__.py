@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hwdiag import __version__
-from hwdiag.cli import elsewhere, machine, records, stack, tuning
+from hwdiag.cli import elsewhere, loading, machine, records, stack, tuning
 from hwdiag.errors import HwdiagError
 
 EPILOG = """examples:
@@ -21,6 +21,7 @@ EPILOG = """examples:
   hwdiag host --snapshot spark.tar.gz
   hwdiag estimate llama-7b --decode    what would other machines do with it?
   hwdiag compare outputs               hosts side by side, and what became slower
+  hwdiag feed --data ~/pictures        does the data come fast enough? What to give a DataLoader
   hwdiag check                         which packages die here, and of what?
   hwdiag audit                         how is this host set, and what of that helps?
   hwdiag report outputs/dgx/20261120T101500Z
@@ -54,6 +55,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    for group in (machine, tuning, stack, elsewhere, records):
+    for group in (machine, tuning, loading, stack, elsewhere, records):
         group.register(verbs)
     return top

@@ -66,6 +66,7 @@ def snippet(feed: Feed) -> str:
     assert feed.best is not None
     return (
         templates()
+        .overlay(trim_blocks=True)
         .get_template("dataloader.py.j2")
         .render(
             feed=feed,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,24 @@ SLOPE = 1.2
 """Amplitude falls with the spatial frequency f about as 1/f, as in natural images (Field 1987)."""
 GRAIN = 2.0
 """Standard deviation of the sensor's noise, of 255."""
+
+
+def synthetic_set(count: int, *, seed: int = 1) -> Path:
+    """The folder of such a set, made where it is not there yet: in the user's cache, which lies on a disk mostly.
+
+    Raises ``OSError`` where it cannot be written.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwdiag"
+    folder = cache / f"pictures-{count}-{seed}"
+    if not folder.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=".pictures-", dir=cache))
+        try:
+            make_pictures(making, count, seed=seed)
+            making.rename(folder)  # whole or not at all
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    return folder
 
 
 def make_pictures(folder: Path, count: int, *, seed: int = 1, png_share: float = 0.1) -> int:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
 
-from hwdiag.feeding import memory, search, storage
+from hwdiag.feeding import memory, storage
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.model import (
     Broken,
@@ -23,10 +23,12 @@ from hwdiag.feeding.model import (
     Feed,
     Footprint,
     Found,
+    Prediction,
     Room,
     Setting,
     Trial,
 )
+from hwdiag.feeding.search import DEFAULT, NO_WAIT, Races, Try, questions, usable_cpus, with_workers
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.measure.model import Phase
@@ -127,7 +129,7 @@ class Run:
             "data": self.data.words,
             "batch_size": self.batch_size,
             "step_s": self.step_s,
-            "cpus": search.usable_cpus(self.host),
+            "cpus": usable_cpus(self.host),
             "nodes": max(1, len(self.host.numa)),
             "storage": storage.storage_of(self.root, self.host, self.data.folder),
             "room": self.room,
@@ -204,7 +206,7 @@ class Run:
             setting = Setting.model_validate(
                 {"name": "1 worker", "workers": 1, "batch_size": self.batch_size, "start_method": method or None}
             )
-            one = memory.Prediction(
+            one = Prediction(
                 process_bytes=0, shared_bytes=3 * dataset.batch_bytes, files=memory.FILES + 3 * dataset.tensors
             )
             if why := memory.too_much(one, self.room):
@@ -233,8 +235,8 @@ class Run:
         """Which setting is the fastest, or the smallest that lets the training never wait?"""
         if self.problem:
             return
-        races = search.Races(self._try(feeder), self._too_much, self.seed)
-        asked = search.questions(
+        races = Races(self._try(feeder), self._too_much, self.seed)
+        asked = questions(
             self.host,
             batch_sizes=[n for n in self.batch_sizes if n != self.batch_size],
             start_methods=self._start_methods(),
@@ -247,17 +249,17 @@ class Run:
             min_effect=self.min_effect,
             rounds=self.budget.rounds,
             most_pairs=self.budget.most_pairs,
-            default=search.DEFAULT,
+            default=DEFAULT,
             clock=self.clock,
         )
-        chosen = decision.launch if decision.verdict == "better" else search.DEFAULT
+        chosen = decision.launch if decision.verdict == "better" else DEFAULT
         self.known |= {
             "steps": decision.steps,
             "verdict": decision.verdict,
             "why": decision.why,
             "speedup": decision.speedup,
             "refused": races.why_not,
-            "default": self._chosen(search.DEFAULT),
+            "default": self._chosen(DEFAULT),
             "best": self._chosen(chosen),
         }
         if self.known["best"] is None:
@@ -310,7 +312,7 @@ class Run:
             **task,
         )
 
-    def _try(self, feeder: Feeder, **more: Any) -> search.Try:
+    def _try(self, feeder: Feeder, **more: Any) -> Try:
         def run(setting: Setting, phase: Phase, block: int) -> float | None:
             self._say(f"{phase}: {setting.name}")
             outcome, said = self._apart(
@@ -329,8 +331,8 @@ class Run:
             )
             if not outcome.ok:
                 return None
-            fed = self.step_s and said["waiting"] < search.NO_WAIT
-            return float(self.step_s if fed else said["batch_s"]) / (setting.batch_size or self.batch_size)
+            is_fed = self.step_s is not None and said["waiting"] < NO_WAIT
+            return float((is_fed and self.step_s) or said["batch_s"]) / (setting.batch_size or self.batch_size)
 
         return run
 
@@ -382,7 +384,7 @@ class Run:
         most = max(1, (best.setting.workers or 1) // 2)
         counts = sorted({max(1, most // 4), max(1, most // 2), most})
         run = self._try(feeder, validation=True)
-        settings = [search.with_workers(n).model_copy(update={"name": f"validation, {n}"}) for n in counts]
+        settings = [with_workers(n).model_copy(update={"name": f"validation, {n}"}) for n in counts]
         for block in range(2):
             for setting in settings:
                 run(setting, "screen", block)

@@ -11,7 +11,7 @@ from hwdiag.measure.model import Interval
 from hwdiag.show.format import disk_size, percent, plural, ratio, seconds, significant, size, speedup
 from hwdiag.show.plots import steps_figure
 from hwdiag.show.sections import Section
-from hwdiag.show.table import Table, join_few
+from hwdiag.show.table import Table
 
 NOT_REACHED = "Not looked at: {}."
 COLD = 0.9
@@ -89,15 +89,13 @@ def decoding(feed: Feed) -> Section:
     if not whole:
         return Section("No decoder that is installed reads these pictures.", (decoder_table(found),))
     best = min(whole, key=lambda d: d.seconds or 0.0)
-    said = (
-        f"{best.name} decodes {significant(1 / (best.seconds or 1))} pictures/s on one core. {judged(found, whole[0])}"
-    )
+    said = f"{best.name} decodes {significant(1 / (best.seconds or 1))} pictures/s on one core. {judged(whole[0])}"
     if found.broken:
         said += f" {plural(len(found.broken), 'picture')} of {found.looked_at} looked at cannot be decoded."
     return Section(said, (decoder_table(found), broken_table(feed) if found.broken else None))
 
 
-def judged(found: Decoding, first: Decoder) -> str:
+def judged(first: Decoder) -> str:
     """Where the time goes, and whether Pillow-SIMD could help: it speeds up the resize, not the decoding."""
     if first.seconds is None or first.resize_seconds is None:
         return ""
@@ -172,7 +170,7 @@ def search(feed: Feed) -> Section:
     if feed.best is None:
         return Section(verdict(feed), ())
     failed = {t.setting: t.outcome.detail for t in feed.trials if not t.outcome.ok}
-    rows = [(name, why) for name, why in failed.items()]
+    rows = list(failed.items())
     table = Table("Settings that failed", ("Setting", "Why"), rows) if rows else None
     tried = len({t.setting for t in feed.trials})
     said = f"{plural(tried, 'setting')} in {plural(len(feed.trials), 'process', 'processes')}. {verdict(feed)}"
@@ -231,8 +229,3 @@ def plan(feed: Feed, steps: Sequence[PlanStep]) -> Section:
     first = steps[0]
     said = f"{plural(len(steps), 'step')}; begin with: {first.title}."
     return Section(said, (Table("Rollout plan", ("Step", "Gain", "Do", "Check", "Way back"), rows),))
-
-
-def missing_words(found: Decoding) -> str:
-    """Decoders that are not there, in one line."""
-    return join_few(list(found.missing))

@@ -1,5 +1,6 @@
 """What the notebooks and the command line call, one module a notebook. Their cells and verbs hold no logic.
 
 Each module checks the parameters, gives something to walk through section by section, and writes what was found:
-``diagnosing`` (diagnose and launch), ``checking`` (compatibility), ``estimating``, ``comparing``, ``auditing``.
+``diagnosing`` (diagnose and launch), ``checking`` (compatibility), ``estimating``, ``comparing``, ``auditing``,
+``feeding`` (input_pipeline).
 """
