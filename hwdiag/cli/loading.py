@@ -40,7 +40,7 @@ def feed_training(args: argparse.Namespace) -> int:
     values = {name: getattr(args, name, None) for name in FeedParams.model_fields}
     run = Feeding(load({k: v for k, v in values.items() if v is not None}), terminal_progress(sys.stderr))
     if args.json:
-        print(run.feed.model_dump_json(indent=1))
+        print(run.feed.model_dump_json(indent=1, exclude_defaults=True))
     else:
         for section in (run.storage(), run.decoding(), run.memory(), run.chosen(), run.plan()):
             tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]

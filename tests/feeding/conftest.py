@@ -44,17 +44,21 @@ def dataset_file(tmp_path: Path) -> Callable[[str], str]:
     return write
 
 
-@pytest.fixture
-def feeder() -> Iterator[Feeder]:
-    """A child; when it is gone, nothing that it started is left."""
-    before = set(psutil.Process().children(recursive=True))
+@pytest.fixture(scope="session")
+def one_child() -> Iterator[Feeder]:
+    """torch is imported once for all tests; nothing of it is left at the end."""
     with Feeder(sys.executable) as child:
         yield child
-    left = [p for p in psutil.Process().children(recursive=True) if p not in before and p.status() != "zombie"]
-    strays = [
-        p
-        for p in psutil.process_iter(["cmdline"])
-        if "hwdiag/feeding/inside/child.py" in " ".join(p.info["cmdline"] or [])
-    ]
-    assert left == []
-    assert [p for p in strays if p.ppid() == 1] == []
+    assert [p for p in psutil.Process().children(recursive=True) if is_feeder(p)] == []
+
+
+@pytest.fixture
+def feeder(one_child: Feeder) -> Iterator[Feeder]:
+    """A child that waits for questions; when a test ends, all that it started for it is gone."""
+    yield one_child
+    running = [p for p in psutil.Process().children(recursive=True) if is_feeder(p)]
+    assert [below for p in running for below in p.children(recursive=True) if below.status() != "zombie"] == []
+
+
+def is_feeder(process: psutil.Process) -> bool:
+    return any("feeding/inside/child.py" in word for word in process.cmdline())

@@ -58,7 +58,7 @@ def test_what_cannot_be_pickled(feeder: Feeder, dataset_file: Write) -> None:
 def test_a_worker_that_the_kernel_kills(feeder: Feeder, dataset_file: Write) -> None:
     body = "if torch.utils.data.get_worker_info():\n    os.kill(os.getpid(), signal.SIGKILL)\nreturn torch.zeros(3)"
     outcome, _ = trial(feeder, dataset_file(body))
-    assert outcome.detail == "a worker of the DataLoader was killed by signal: Killed"
+    assert outcome.detail.startswith("a worker of the DataLoader died: it ")
 
 
 def test_a_process_that_dies_itself(feeder: Feeder, dataset_file: Write) -> None:
@@ -137,7 +137,8 @@ def test_too_small_a_dev_shm(dataset_file: Write) -> None:
         ("def build_dataset(): raise KeyError('where')", "KeyError: 'where'"),
         ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
         (
-            "import torch\nclass I(torch.utils.data.IterableDataset): pass\ndef build_dataset(): return I()",
+            "import torch\nclass I(torch.utils.data.IterableDataset):\n    def __iter__(self): yield 1\n"
+            "def build_dataset(): return I()",
             "an IterableDataset cannot be searched yet",
         ),
     ],

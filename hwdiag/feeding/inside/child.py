@@ -4,6 +4,9 @@ import os
 import sys
 
 if __name__ == "__main__":
+    here = os.path.dirname(os.path.abspath(__file__))
+    if here not in sys.path:
+        sys.path.insert(0, here)  # Python leaves it out where it is told to be isolated
     from hwdiag_inside.answers import main
 
     main()

@@ -86,9 +86,9 @@ def explained(error):
         return OUT_OF_FILES
     if "Bus error" in text or "unable to allocate shared memory" in text or "No space left on device" in text:
         return OUT_OF_SHM
-    killed = re.search(r"DataLoader worker .{0,40}(killed by signal: \w+|exited unexpectedly)", text)
-    if killed:
-        return "a worker of the DataLoader was %s" % killed.group(1).replace("exited", "gone: it exited")
+    died = re.search(r"DataLoader worker .{0,40}(killed by signal: \w+|exited unexpectedly)", text)
+    if died:
+        return "a worker of the DataLoader died: it %s" % died.group(1).replace("killed", "was killed")
     if "DataLoader timed out" in text:
         return "a worker gave no batch for %s s" % re.search(r"after (\d+)", text).group(1)
     caught = re.match(r"Caught (\w+) in DataLoader worker", text)
@@ -117,6 +117,7 @@ def answer(task, lines):
 def apart(work, task, lines):
     """Run it in a process of its own. Gives what it found, with the memory that it held."""
     reader, writer = os.pipe()
+    killed_before = memory.oom_kills()
     with tempfile.TemporaryFile("w+", errors="replace") as stderr:
         pid = os.fork()
         if pid == 0:
@@ -149,20 +150,23 @@ def apart(work, task, lines):
         stderr.seek(0)
         tail = stderr.read()[-4000:]
     if stopped:
-        raise Failed(*stopped) if "pickle" not in tail else Failed("error", unpicklable(tail))
+        raise Failed("error", unsaid(tail)) if unsaid(tail) else Failed(*stopped)
     if not said:
         raise Failed("signal", "the process died%s" % ended(status))
     result = json.loads(said)
     if "found" not in result:
-        is_pickle = "gave no batch" in result["detail"] and "pickle" in tail
-        raise Failed(result["kind"], unpicklable(tail) if is_pickle else result["detail"])
+        if memory.oom_kills() > killed_before:
+            raise Failed("out-of-memory", "%s; the kernel killed a process for want of memory" % result["detail"])
+        raise Failed(result["kind"], ("gave no batch" in result["detail"] and unsaid(tail)) or result["detail"])
     return dict(result["found"], memory=peaks.found())
 
 
-def unpicklable(tail):
-    """Of what the queue of a worker prints, where it cannot raise."""
-    last = next((line for line in reversed(tail.splitlines()) if "pickle" in line), "")
-    return "a batch cannot be sent from a worker: it holds what cannot be pickled; %s" % last.strip()[:300]
+def unsaid(tail):
+    """What the queue of a worker prints where it cannot raise: the training waits for ever then. Empty if nothing."""
+    if "Too many open files" in tail:
+        return OUT_OF_FILES
+    last = next((line for line in reversed(tail.splitlines()) if "pickle" in line), None)
+    return last and "a batch cannot be sent from a worker: it holds what cannot be pickled; %s" % last.strip()[:300]
 
 
 def watch(pid, reader, peaks, task):

@@ -45,6 +45,16 @@ def process_bytes(pid):
     return 0, 0
 
 
+def oom_kills():
+    """Processes that the kernel killed for want of memory since boot (/proc/vmstat, Linux 4.13)."""
+    try:
+        with open("/proc/vmstat") as lines:
+            found = re.search(r"^oom_kill (\d+)$", lines.read(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0
+
+
 def total(text, field):
     return sum(int(kib) << 10 for kib in re.findall(r"^%s:\s+(\d+) kB$" % field, text, re.MULTILINE))
 
