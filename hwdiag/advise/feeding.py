@@ -14,8 +14,6 @@ RESIZE_HEAVY = 1.0
 """Pillow's resize takes longer than decoding: only then is Pillow-SIMD, which speeds up the resize, worth a look."""
 NEAR = 0.8
 """Share of a limit that is worth raising it for."""
-MUCH_AHEAD_KB = 4096
-"""Read-ahead that costs more than it brings where small files are read in any order."""
 RATE = "hwdiag feed again, and compare its samples/s"
 
 
@@ -50,12 +48,14 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
             continue
         gain, before = option.speedup.median / before, option.speedup.median
         name = option.launch.split(" + ")[-1]
+        is_crowded = (feed.best.setting.workers or 0) > feed.cpus if feed.best else False
+        warned = "; torch warns of more workers than CPUs, which were measured to be faster here" if is_crowded else ""
         yield PlanStep(
             title=f"DataLoader: {name}",
             gain=gain,
             gain_words=f"{gain:.2f}x in the races of the search",
             do=f"take {name} over from dataloader.py ({step.question})",
-            check=f"{RATE}; torch prints no warning about too many workers",
+            check=f"{RATE}{warned if step.question == 'workers' else ''}",
             undo="put the argument back as it was; nothing else is changed",
         )
 
@@ -131,15 +131,6 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
             do="hwdiag audit --knob limits.nofile, or ulimit -n 65536 in the shell that trains",
             check="ulimit -n; no 'Too many open files'",
             undo="scripts/system_optimize.sh undo, or a new shell",
-        )
-    if store.disk and (store.read_ahead_kb or 0) > MUCH_AHEAD_KB and feed.decoding is not None:
-        yield PlanStep(
-            title=f"Look at the read-ahead of {store.disk}: {store.read_ahead_kb} kB",
-            gain_words="not measured: hwdiag changes nothing on the host",
-            do=f"for pictures of {feed.decoding.mean_bytes / 1e3:.0f} kB 128 kB is enough; "
-            "hwdiag audit --knob io.read_ahead=128",
-            check="hwdiag feed again: files read in any order, not in memory",
-            undo="scripts/system_optimize.sh undo",
         )
 
 

@@ -12,7 +12,7 @@ from hwdiag.emit.launch_script import one_line, templates
 from hwdiag.emit.settings import File
 from hwdiag.feeding.model import Chosen, Feed
 
-KNOBS = {"open files": "limits.nofile", "read-ahead": "io.read_ahead"}
+KNOBS = {"open files": "limits.nofile"}
 """Settings of the host that a step of the plan is about, by a word of its title."""
 
 

@@ -270,7 +270,6 @@ class Feed(Value):
     batch_size: int
     step_s: float | None = None
     cpus: int
-    nodes: int = 1
     storage: Storage
     decoding: Decoding | None = None
     dataset: Dataset | None = None
@@ -278,7 +277,6 @@ class Feed(Value):
     room: Room
     refused: dict[str, str] = {}
     """Settings that were not tried, and why."""
-    settings: tuple[Setting, ...] = ()
     trials: tuple[Trial, ...] = ()
     steps: tuple[Step, ...] = ()
     verdict: Verdict = "undecided"

@@ -130,7 +130,6 @@ class Run:
             "batch_size": self.batch_size,
             "step_s": self.step_s,
             "cpus": usable_cpus(self.host),
-            "nodes": max(1, len(self.host.numa)),
             "storage": storage.storage_of(self.root, self.host, self.data.folder),
             "room": self.room,
             "trials": tuple(self.trials),
@@ -185,6 +184,7 @@ class Run:
         outcome, said = feeder.ask(
             "compare", limit_s=limit_s, paths=paths, size=self.data.size, seconds=seconds, seed=self.seed
         )
+        said.pop("memory", None)
         if outcome.ok:
             self.known["decoding"] = Decoding.model_validate(said)
         else:
@@ -370,8 +370,10 @@ class Run:
             self._say("starting epochs, " + ("workers kept" if keep else "workers started afresh"))
             setting = best.setting.model_copy(update={"persistent": keep})
             outcome, said = self._apart(feeder, "epochs", setting=setting, batches=MOST_EPOCH_BATCHES)
+            name = "kept" if keep else "afresh"
+            self.trials.append(Trial(setting=f"workers {name}", phase="epochs", block=0, outcome=outcome))
             if outcome.ok:
-                found["kept" if keep else "afresh"] = said["restart_s"]
+                found[name] = said["restart_s"]
         if len(found) == 2:
             keep = found["kept"] < found["afresh"]
             setting = best.setting.model_copy(update={"persistent": True} if keep else {})
@@ -400,6 +402,8 @@ class Run:
         ratios: dict[str, list[float]] = {name: [] for name in plans}
         for block in range(self.budget.most_pairs):
             started = self.clock()
+            if self.remaining_s <= 0:
+                break
             today = plain(best.setting.model_copy(update={"name": "as found"}), "confirm", block)
             for name, run in runs.items():
                 other = run(best.setting.model_copy(update={"name": name}), "confirm", block)

@@ -35,6 +35,17 @@ def test_one_that_works(feeder: Feeder, dataset_file: Write) -> None:
     assert (said["length"], said["batch_bytes"], said["tensors"]) == (64, 4 * 3 * 4, 1)
 
 
+def test_what_one_question_sets_does_not_reach_the_next(
+    feeder: Feeder, dataset_file: Write, pictures: Path, tmp_path: Path
+) -> None:
+    """Decoders are compared on one CPU; loaders have all of them."""
+    paths, note = [str(next(pictures.glob("*.jpg")))], tmp_path / "cpus"
+    assert feeder.ask("compare", limit_s=60, paths=paths, size=64, seconds=0.1, seed=1)[0].ok
+    body = f"open({str(note)!r}, 'w').write(str(len(os.sched_getaffinity(0))))\nreturn torch.zeros(3)"
+    assert trial(feeder, dataset_file(body))[0].ok
+    assert int(note.read_text()) == len(os.sched_getaffinity(0))
+
+
 def test_one_that_raises_is_named_with_its_index(feeder: Feeder, dataset_file: Write) -> None:
     outcome, _ = trial(feeder, dataset_file("raise ValueError('no label')"), "look", batch_size=4)
     assert outcome.detail == "dataset[0] raises ValueError: no label"

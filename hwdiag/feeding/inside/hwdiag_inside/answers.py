@@ -6,8 +6,8 @@ Run by path under any interpreter; hwdiag need not be installed there::
     {"do": "find", "folder": "/data/pictures"}
     {"do": "trial", "data": {...}, "setting": {"workers": 4, "batch_size": 32}, "seconds": 1.0, "limit_s": 30}
 
-Answers: ``done`` with ``found``, or ``failed`` with ``kind`` and ``detail``. ``find``, ``read`` and ``compare`` run
-here; all else in a process of its own, forked once torch is imported, watched, and killed with all that it started.
+Answers: ``done`` with ``found``, or ``failed`` with ``kind`` and ``detail``. ``find`` and ``read`` run here; all else
+in a process of its own, forked once torch is imported, watched, and killed with all that it started.
 """
 
 import ctypes
@@ -105,8 +105,7 @@ def answer(task, lines):
     if task["do"] == "compare":
         from . import decoders
 
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # a rate of one core
-        return decoders.compare(task)
+        return apart(decoders.compare, task, lines)
     import torch.utils.data  # once, here: what is forked has it already  # noqa: F401
 
     from . import loading

@@ -15,6 +15,7 @@ MOST = 3.0
 """A window lasts at most so many times as long as it should, to end with as many batches of each worker."""
 QUIET_S = 0.15
 """Workers that use no CPU time for so long wait for the consumer."""
+EPOCHS = 3
 PAUSES = 4
 """How often a consumer that is to show the most memory stops until all has been fetched that may be."""
 
@@ -196,17 +197,17 @@ def trial(task):
 def epochs(task):
     """Seconds until the first batch of the first epoch, and of the second."""
     setting = task["setting"]
-    ahead = max(1, setting.get("workers") or 0) * (setting.get("prefetch") or 2)
-    count = min(2 * ahead, max(ahead, task["batches"])) * setting["batch_size"]
+    each = max(1, setting.get("workers") or 0)
+    count = min(each * ((setting.get("prefetch") or 2) + 1), max(each, task["batches"])) * setting["batch_size"]
     loader, firsts = begin(task, count), []
-    for _ in range(3):
+    for _ in range(EPOCHS):
         started = time.perf_counter()
         batches = iter(loader)
         next(batches)
         firsts.append(time.perf_counter() - started)
         for _ in batches:
             pass
-    return {"first_s": firsts[0], "restart_s": min(firsts[1:])}
+    return {"first_s": firsts[0], "restart_s": sum(firsts[1:]) / len(firsts[1:])}
 
 
 def rest(seconds):
