@@ -14,6 +14,8 @@ RESIZE_HEAVY = 1.0
 """Pillow's resize takes longer than decoding: only then is Pillow-SIMD, which speeds up the resize, worth a look."""
 NEAR = 0.8
 """Share of a limit that is worth raising it for."""
+BUSY = 0.5
+"""Load a CPU, by others, from which on rates are not those of an idle machine."""
 RATE = "hwdiag feed again, and compare its samples/s"
 
 
@@ -149,6 +151,15 @@ def validation_step(feed: Feed) -> Iterator[PlanStep]:
     )
 
 
+def busy(feed: Feed) -> str:
+    """Whether others kept the machine busy when the run began, in a sentence; empty where not."""
+    load = feed.disturbance.load
+    if load is None or load <= BUSY * feed.cpus:
+        return ""
+    cpus = plural(feed.cpus, "CPU")
+    return f"The machine was busy with other things (load {load:.1f} on {cpus}): measure again when it is idle."
+
+
 def verdict(feed: Feed) -> str:
     """One sentence: what to set, and what it gives."""
     if feed.problem or feed.best is None:
@@ -170,4 +181,4 @@ def verdict(feed: Feed) -> str:
         waits = best.waiting or 0.0
         is_fed = "never waits" if waits < NO_WAIT else f"is input-bound: it waits {waits:.0%} of the time"
         said += f" At {1e3 * feed.step_s:.0f} ms a step the training {is_fed}."
-    return said
+    return f"{said} {busy(feed)}".rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from hwdiag.host.cpulist import CpuList, format_cpulist
-from hwdiag.measure.model import Interval, Outcome, Step, Verdict
+from hwdiag.measure.model import Disturbance, Interval, Outcome, Step, Verdict
 from hwdiag.model import Value
 from hwdiag.words import plural
 
@@ -270,6 +270,7 @@ class Feed(Value):
     batch_size: int
     step_s: float | None = None
     cpus: int
+    disturbance: Disturbance = Disturbance()
     storage: Storage
     decoding: Decoding | None = None
     dataset: Dataset | None = None

@@ -31,6 +31,7 @@ from hwdiag.feeding.model import (
 from hwdiag.feeding.search import DEFAULT, NO_WAIT, Races, Try, questions, usable_cpus, with_workers
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
+from hwdiag.measure.disturbance import Watch
 from hwdiag.measure.model import Phase
 from hwdiag.measure.search import find_best
 from hwdiag.measure.stats import faster_p, judge, median_interval
@@ -108,7 +109,7 @@ class Run:
         self.batch_size, self.batch_sizes, self.step_s, self.seed = batch_size, batch_sizes, step_s, seed
         self.min_effect, self.timeout_s = min_effect, timeout_s
         self.started_at, self.clock = now(), clock
-        self.begun = clock()
+        self.begun, self.watch = clock(), Watch()
         self.room = room or memory.room_of(host)
         self.found: Found | None = None
         self.trials: list[Trial] = []
@@ -130,6 +131,7 @@ class Run:
             "batch_size": self.batch_size,
             "step_s": self.step_s,
             "cpus": usable_cpus(self.host),
+            "disturbance": self.watch.stop(None),
             "storage": storage.storage_of(self.root, self.host, self.data.folder),
             "room": self.room,
             "trials": tuple(self.trials),
@@ -235,6 +237,9 @@ class Run:
         """Which setting is the fastest, or the smallest that lets the training never wait?"""
         if self.problem:
             return
+        if self._try(feeder)(DEFAULT, "screen", 0) is None:
+            self._fail(self.trials[-1].outcome.detail)
+            return
         races = Races(self._try(feeder), self._too_much, self.seed)
         asked = questions(
             self.host,
@@ -262,10 +267,6 @@ class Run:
             "default": self._chosen(DEFAULT),
             "best": self._chosen(chosen),
         }
-        if self.known["best"] is None:
-            self._fail(
-                next((t.outcome.detail for t in self.trials if not t.outcome.ok), "there was no time to measure")
-            )
 
     def round_off(self, feeder: Feeder) -> None:
         """Are workers worth keeping, what does the validation need, and what else would help?"""

@@ -14,7 +14,7 @@ from hwdiag.advise.feeding import plan, verdict
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.emit.feeding import as_yaml, feeding_files, rollout, snippet
 from hwdiag.feeding.model import Chosen, Decoder, Feed, Prediction, Room, Setting
-from hwdiag.measure.model import Interval
+from hwdiag.measure.model import Disturbance, Interval
 from hwdiag.show import feeding as show
 from hwdiag.workbook.feeding import FILE, read
 
@@ -81,7 +81,7 @@ def test_without_a_setting_there_is_no_plan_and_no_file(feed: Feed) -> None:
 
 
 def test_input_bound_or_not(feed: Feed) -> None:
-    found = with_setting(feed, workers=2).model_copy(update={"step_s": 0.1})
+    found = with_setting(feed, workers=2).model_copy(update={"step_s": 0.1, "disturbance": Disturbance(load=0.1)})
     assert found.best is not None
     waits = found.model_copy(update={"best": found.best.model_copy(update={"waiting": 0.3})})
     fed = found.model_copy(update={"best": found.best.model_copy(update={"waiting": 0.001})})
@@ -109,6 +109,12 @@ def test_the_snippet_runs(feed: Feed, values: dict[str, Any]) -> None:
     assert done.returncode == 0, done.stderr
     expected = f"8 {values.get('workers', 0)} {values.get('prefetch', 2 if values else None)}"
     assert done.stdout.strip() == expected
+
+
+def test_a_busy_machine_is_told(feed: Feed) -> None:
+    loud = feed.model_copy(update={"disturbance": Disturbance(load=7.0), "cpus": 2})
+    assert verdict(loud).endswith("(load 7.0 on 2 CPUs): measure again when it is idle.")
+    assert "busy" not in verdict(loud.model_copy(update={"cpus": 64}))
 
 
 def test_the_yaml_says_what_was_measured(feed: Feed) -> None:
