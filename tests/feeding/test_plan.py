@@ -137,7 +137,7 @@ def test_what_comes_from_outside_stays_text(feed: Feed) -> None:
     assert yaml.safe_load(as_yaml(odd, plan(odd)))["training"]
     text = rollout(odd, plan(odd))
     assert "<script>" not in text
-    assert "](javascript" not in text
+    assert "[x](" not in text
     for section in (show.storage(odd), show.memory(odd), show.chosen(odd), show.plan(odd, plan(odd))):
         assert "</script>" not in section._repr_html_()
 
