@@ -5,7 +5,8 @@
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
 NOTEBOOKS := $(NOTEBOOK) notebooks/launch.ipynb notebooks/compatibility.ipynb notebooks/estimate.ipynb \
-    notebooks/compare.ipynb notebooks/audit.ipynb notebooks/monitor.ipynb notebooks/devices.ipynb
+    notebooks/compare.ipynb notebooks/audit.ipynb notebooks/monitor.ipynb notebooks/devices.ipynb \
+    notebooks/input_pipeline.ipynb
 RUN := .venv/bin/python -m
 READY := .venv/ready
 

@@ -14,3 +14,8 @@ def plural(number: float, noun: str, nouns: str | None = None) -> str:
 def now() -> str:
     """The present time, UTC, ISO 8601 to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def gib(count: float) -> str:
+    """Bytes in GiB, as an error message has them: ``0.06 GiB``, ``12.5 GiB``."""
+    return f"{count / 2**30:.3g} GiB"

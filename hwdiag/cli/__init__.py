@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hwdiag import __version__
-from hwdiag.cli import devices, elsewhere, machine, records, stack, tuning, watching
+from hwdiag.cli import devices, elsewhere, loading, machine, records, stack, tuning, watching
 from hwdiag.errors import HwdiagError
 
 EPILOG = """examples:
@@ -22,6 +22,7 @@ EPILOG = """examples:
   hwdiag estimate llama-7b --decode    what would other machines do with it?
   hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag devices                       CPU against GPU: which precision and technique pays?
+  hwdiag feed --data ~/pictures        does the data come fast enough? What to give a DataLoader
   hwdiag check                         which packages die here, and of what?
   hwdiag audit                         how is this host set, and what of that helps?
   hwdiag monitor -- python train.py    what does the machine do meanwhile?
@@ -56,6 +57,6 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    for group in (machine, tuning, stack, devices, watching, elsewhere, records):
+    for group in (machine, tuning, loading, stack, devices, watching, elsewhere, records):
         group.register(verbs)
     return top

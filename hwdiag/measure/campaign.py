@@ -7,13 +7,15 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import Budget
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Measurement, Phase, Workload
 from hwdiag.measure.turns import Block, Player
+
+T = TypeVar("T")
 
 Progress = Callable[[str, float], None]
 """Told before each block: what runs now, and the share of the budget that is used, 0..1."""
@@ -166,7 +168,7 @@ class Campaign:
                 )
 
 
-def heats(launches: Sequence[Launch], most: int) -> list[list[Launch]]:
+def heats(launches: Sequence[T], most: int) -> list[list[T]]:
     """Groups of at most ``most``, but of two at least, each with the first Launch in it."""
     first, *others = launches
     size = max(1, most - 1)

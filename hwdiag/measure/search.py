@@ -4,7 +4,8 @@ Threads and placement, the OpenMP runtime, the heap and the libraries' dispatch 
 a process. Asked one after the other, each starting from the best answer so far, they add up to some dozens. What wins
 a race of many wins partly by luck; only the fresh measurement, which no candidate was chosen by, counts as evidence.
 
-Nothing here knows how a Launch is measured: the same search runs on a machine and on a simulated one.
+Nothing here knows how a Launch is measured: the same search runs on a machine and on a simulated one. Nor does it
+know more of a Launch than its name and how a change is added to it: the settings of a DataLoader are searched alike.
 """
 
 from __future__ import annotations
@@ -13,17 +14,33 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol
 
 import numpy as np
+from typing_extensions import Self, TypeVar
 
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Interval, Option, Phase, Step, Verdict
 from hwdiag.measure.stats import MIN_PAIRS, faster_p, geometric_mean, judge, median_interval, pairs_needed, spread
 
+
+class Candidate(Protocol):
+    """What is searched for: a Launch, or another set of settings that are added to each other."""
+
+    @property
+    def name(self) -> str:
+        """Its own; two of the same name are the same."""
+
+    def plus(self, change: Self, /) -> Self:
+        """This with what ``change`` sets set as well."""
+
+
+C = TypeVar("C", bound=Candidate, default=Launch)
+
 Speedups = Mapping[str, Sequence[float]]
 """For each Launch by name, its speed-ups over today's default: one a block, from a pair of processes in turns."""
 
-Measure = Callable[[Sequence[Launch], int, Phase], Speedups]
+Measure = Callable[[Sequence[C], int, Phase], Speedups]
 """Measures these Launches beside today's default in so many blocks. One that fails is left out of the answer."""
 
 CONFIRM_SHARE = 0.38
@@ -44,21 +61,21 @@ USUAL_WEIGHT = 4
 
 
 @dataclass(frozen=True)
-class Question:
+class Question(Generic[C]):
     """One thing to decide: changes to a Launch of which at most one is taken on."""
 
     name: str
-    options: tuple[Launch, ...]
+    options: tuple[C, ...]
     """What each changes."""
-    refine: Callable[[Launch], Sequence[Launch]] = lambda best: ()
+    refine: Callable[[C], Sequence[C]] = lambda best: ()
     """Further options, once the best of the first is known."""
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(Generic[C]):
     """What the search found."""
 
-    launch: Launch
+    launch: C
     """The fastest found; today's default where nothing was, or it failed when it was measured again."""
     verdict: Verdict
     """``better`` only if the fresh measurement shows it."""
@@ -70,16 +87,16 @@ class Decision:
 
 
 def find_best(
-    questions: Sequence[Question],
-    measure: Measure,
+    questions: Sequence[Question[C]],
+    measure: Measure[C],
     *,
     budget_s: float,
     min_effect: float,
     rounds: int = 4,
     most_pairs: int = 16,
-    default: Launch,
+    default: C,
     clock: Callable[[], float] = time.monotonic,
-) -> Decision:
+) -> Decision[C]:
     """The best Launch for one goal within ``budget_s`` seconds.
 
     Args:
@@ -113,7 +130,7 @@ def find_best(
     return Decision(best, verdict, why, speedup, p_value, steps)
 
 
-def kept(exploration: Exploration, questions: Sequence[Question], min_effect: float) -> tuple[Verdict, str]:
+def kept(exploration: Exploration[C], questions: Sequence[Question[C]], min_effect: float) -> tuple[Verdict, str]:
     """Why the default stays, without a confirmation."""
     if not any(q.options for q in questions):
         return "same", "there is nothing else to choose here"
@@ -134,11 +151,11 @@ def pairs_to_confirm(noise: float, min_effect: float, most: int) -> int:
 
 
 @dataclass
-class Exploration:
+class Exploration(Generic[C]):
     """The races so far: the best Launch, and every speed-up that was measured."""
 
-    measure: Measure
-    best: Launch
+    measure: Measure[C]
+    best: C
     deadline: float
     rounds: int
     clock: Callable[[], float]
@@ -161,14 +178,14 @@ class Exploration:
         seen = spread(within) ** 2 * len(within) / max(1, free)
         return float(np.sqrt((USUAL_WEIGHT * self.usual_noise**2 + free * seen) / (USUAL_WEIGHT + free)))
 
-    def explore(self, questions: Sequence[Question]) -> None:
+    def explore(self, questions: Sequence[Question[C]]) -> None:
         """Ask them all; each has a share of the time that is left by the number of its options."""
         for i, question in enumerate(questions):
             left = sum(len(q.options) for q in questions[i:])
             now = self.clock()
             self.ask(question, now + (self.deadline - now) * len(question.options) / max(1, left))
 
-    def ask(self, question: Question, until: float = math.inf) -> None:
+    def ask(self, question: Question[C], until: float = math.inf) -> None:
         """Race the options, and those that come of the best of them, against the best Launch so far."""
         start = self.best
         options = [start.plus(change) for change in question.options]
@@ -203,7 +220,7 @@ class Exploration:
             )
         )
 
-    def _race(self, options: Sequence[Launch], until: float) -> list[Launch]:
+    def _race(self, options: Sequence[C], until: float) -> list[C]:
         """Measure block by block; what is surely behind drops out, and at most half goes on. Gives those left."""
         alive = list(options)
         for done in range(self.rounds):
@@ -227,13 +244,13 @@ class Exploration:
             alive = near[: max(2, math.ceil(len(alive) / 2))]
         return [o for o in alive if o.name in self.seen]
 
-    def _fastest(self, options: Sequence[Launch]) -> Launch:
+    def _fastest(self, options: Sequence[C]) -> C:
         return max(options, key=self._gain)
 
-    def _gain(self, launch: Launch) -> float:
+    def _gain(self, launch: C) -> float:
         """Mean logarithm of the speed-ups over today's default."""
         return float(np.mean(np.log(self.seen[launch.name]))) if launch.name in self.seen else 0.0
 
-    def _is_surely_behind(self, option: Launch, leader: Launch, noise: float) -> bool:
+    def _is_surely_behind(self, option: C, leader: C, noise: float) -> bool:
         error = noise * math.sqrt(sum(1 / len(self.seen[launch.name]) for launch in (option, leader)))
         return self._gain(leader) - self._gain(option) > LEAST_STEP + DROP_SIGMA * error

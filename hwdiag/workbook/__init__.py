@@ -2,5 +2,5 @@
 
 Each module checks the parameters, gives something to walk through section by section, and writes what was found:
 ``diagnosing`` (diagnose and launch), ``checking`` (compatibility), ``estimating``, ``comparing``, ``auditing``,
-``monitoring``, and ``profiling`` for the command line alone.
+``weighing`` (devices), ``feeding`` (input_pipeline), ``monitoring``, and ``profiling`` for the command line alone.
 """

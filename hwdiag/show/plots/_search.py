@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hwdiag.measure.model import Option, Step
@@ -23,7 +24,15 @@ def search_steps(record: Record) -> Figure | None:
 
     Filled: taken on; open: left behind; a cross: dropped as surely worse. None if nothing was asked.
     """
-    steps = [s for s in record.steps if s.options]
+    names = {option.launch for step in record.steps for option in step.options}
+    return steps_figure(
+        record.steps, tuple(m.id for m in record.measurements if m.phase == "screen" and m.launch in names)
+    )
+
+
+def steps_figure(asked: Sequence[Step], evidence: tuple[str, ...] = ()) -> Figure | None:
+    """The same of any search's steps."""
+    steps = [s for s in asked if s.options]
     rows = [(step, option) for step in steps for option in step.options][:_MOST]
     if not rows:
         return None
@@ -41,8 +50,6 @@ def search_steps(record: Record) -> Figure | None:
                 _row(axes, y, option, adopted=option.launch == step.adopted)
                 y += 1
         _frame(axes, [option for _, option in rows], y)
-        names = {option.launch for _, option in rows}
-        evidence = tuple(m.id for m in record.measurements if m.phase == "screen" and m.launch in names)
         return to_figure(picture, "search", _alt(steps), _CAPTION, evidence)
 
 

@@ -1,0 +1,128 @@
+"""What a process and all that it started hold, as /proc/*/smaps tells it. Standard library only."""
+
+import os
+import re
+
+SHM = "/dev/shm/"
+
+
+def tree(top):
+    """Process ids of one and of all below it; a zombie is none."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % name, errors="replace") as stat:
+                state, parent = stat.read().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            parents[int(name)] = int(parent)
+    found, new = set(), {top}
+    while new:
+        found |= new
+        new = {pid for pid, parent in parents.items() if parent in new} - found
+    return found
+
+
+def process_bytes(pid):
+    """Its share of what it holds (Pss), and what it alone holds, both without shared memory; 0 where it ended."""
+    for name in ("smaps_rollup", "smaps"):
+        try:
+            with open("/proc/%d/%s" % (pid, name), errors="replace") as lines:
+                text = lines.read()
+        except OSError:
+            continue
+        if name == "smaps_rollup" and "Pss_Shmem" not in text:
+            continue  # before Linux 5.2
+        parts = [text]
+        if name == "smaps":
+            parts = re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", text, flags=re.MULTILINE)
+            parts = [part for part in parts if SHM not in part.partition("\n")[0]]
+        share, shared, alone = (
+            sum(total(part, field) for part in parts) for field in ("Pss", "Pss_Shmem", r"Private_\w+")
+        )
+        return share - shared, max(0, alone - shared)
+    return 0, 0
+
+
+def oom_kills():
+    """Processes that the kernel killed for want of memory since boot (/proc/vmstat, Linux 4.13)."""
+    try:
+        with open("/proc/vmstat") as lines:
+            found = re.search(r"^oom_kill (\d+)$", lines.read(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0
+
+
+def total(text, field):
+    return sum(int(kib) << 10 for kib in re.findall(r"^%s:\s+(\d+) kB$" % field, text, re.MULTILINE))
+
+
+def shared_bytes(pids):
+    """Shared memory that these processes have mapped, or open, or named (shm_open(3)), each object once."""
+    found = {}
+    for pid in pids:
+        try:
+            with open("/proc/%d/maps" % pid, errors="replace") as maps:
+                for line in maps:
+                    if SHM in line:
+                        place, _, _, _, inode = line.split(None, 5)[:5]
+                        first, last = (int(end, 16) for end in place.split("-"))
+                        found[inode] = max(found.get(inode, 0), last - first)
+            for name in os.listdir("/proc/%d/fd" % pid):
+                path = "/proc/%d/fd/%s" % (pid, name)
+                if os.readlink(path).startswith(SHM):
+                    about = os.stat(path)
+                    found[str(about.st_ino)] = max(found.get(str(about.st_ino), 0), about.st_size)
+        except (OSError, ValueError):
+            continue
+    for path in named(pids):
+        try:
+            about = os.stat(path)
+        except OSError:
+            continue
+        found[str(about.st_ino)] = max(found.get(str(about.st_ino), 0), about.st_size)
+    return sum(found.values())
+
+
+def named(pids):
+    """Files of shared memory that torch made for these processes (sharing strategy file_system)."""
+    for name in os.listdir(SHM):
+        owner = re.match(r"torch_(\d+)_", name)
+        if owner and int(owner.group(1)) in pids:
+            yield SHM + name
+
+
+def remove_shared(pids):
+    """Remove what they left: torch's own manager, which does that, was killed with them."""
+    for path in list(named(pids)):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+class Peaks:
+    """The most that was held of memory, over several looks."""
+
+    def __init__(self, top, trial):
+        self.top, self.trial = top, trial
+        self.alone, self.shared, self.apart, self.totals = {}, 0, 0, []
+
+    def look(self):
+        """Gives what is held now, in bytes."""
+        pids = tree(self.top)
+        held = {pid: process_bytes(pid) for pid in pids}
+        for pid, (_, alone) in held.items():
+            self.alone[pid] = max(self.alone.get(pid, 0), alone)
+        apart, shared = sum(share for share, _ in held.values()), shared_bytes(pids)
+        self.apart, self.shared = max(self.apart, apart), max(self.shared, shared)
+        self.totals.append(apart + shared)
+        return self.totals[-1]
+
+    def found(self):
+        """At any one time together, without and with shared memory; shared; and each worker's own peak, summed."""
+        workers = sum(alone for pid, alone in self.alone.items() if pid not in (self.top, self.trial))
+        held = max(self.totals, default=0)
+        return {"held": held, "apart": self.apart, "shared": self.shared, "workers": workers, "last": self.totals[-1:]}

@@ -1,0 +1,246 @@
+"""What the input-pipeline notebook and ``hwdiag feed`` call: parameters in, a run to walk through, files out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from hwdiag.advise import feeding as advise
+from hwdiag.emit.feeding import feeding_files
+from hwdiag.emit.settings import File
+from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.feeding.child import Feeder
+from hwdiag.feeding.model import Feed
+from hwdiag.feeding.pictures import synthetic_set
+from hwdiag.feeding.run import BUDGETS, Data, Run
+from hwdiag.home import home
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.measure.budget import BudgetName
+from hwdiag.measure.campaign import Progress
+from hwdiag.params import Params, interpreter
+from hwdiag.record.store import create_folder, folder_name, read_value, write_file
+from hwdiag.show import feeding as show
+from hwdiag.show.progress import notebook_progress
+from hwdiag.show.sections import Section
+from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.params import NotebookParams
+
+FILE = "feeding.json"
+
+
+class FeedParams(NotebookParams):
+    """All parameters of an input pipeline's run. A field's text is its help everywhere."""
+
+    data_dir: str | None = Field(None, description="folder of JPEG and PNG pictures; None makes a set on the spot")
+    dataset_file: str | None = Field(None, description="Python file whose build_dataset() gives a Dataset of your own")
+    python: str | None = Field(None, description="interpreter with torch that loads; None takes the workbook's own")
+    budget: BudgetName = Field("standard", description="how long to measure - quick, standard or thorough")
+    batch_size: int = Field(32, ge=1, le=65536, description="samples of one batch")
+    batch_sizes: tuple[int, ...] = Field((), description="other sizes to try, though they change the training")
+    step_ms: float | None = Field(None, gt=0, description="time of one training step; None asks for the most batches")
+    picture_size: int = Field(224, ge=8, le=4096, description="pixels to a side that pictures are resized to")
+    pictures: int = Field(240, ge=1, le=20000, description="how many pictures the set made on the spot has")
+    min_effect: float = Field(3.0, gt=0, le=100, description="least gain worth a change, in percent")
+    minutes: float | None = Field(None, gt=0, description="time for all measurements; None takes what the budget gives")
+    child_timeout: float = Field(30.0, gt=0, description="seconds that one batch, or the folder, is waited for")
+    seed: int = Field(1, description="seed of the order of measurements, and of the set made on the spot")
+
+    @field_validator("batch_sizes", mode="before")
+    @classmethod
+    def _sizes(cls, value: Any) -> Any:
+        """``64``, ``16,64`` and ``[16, 64]``, as papermill's -p and variables give them."""
+        if isinstance(value, str):
+            return [part.strip() for part in value.strip("[] ").split(",")]
+        return [value] if isinstance(value, int) else value
+
+
+def load(given: Mapping[str, Any]) -> FeedParams:
+    """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    params = FeedParams.load(given)
+    if params.data_dir is not None and params.dataset_file is not None:
+        raise UsageError("parameter data_dir: give either a folder or a dataset_file")
+    if any(size < 1 for size in params.batch_sizes):
+        raise UsageError("parameter batch_sizes: a batch has at least one sample")
+    file = params.dataset_file
+    if file is not None and not (file.endswith(".py") and Path(file).expanduser().is_file()):
+        raise UsageError(f"parameter dataset_file: there is no Python file {file}")
+    return params
+
+
+def parameters(namespace: Mapping[str, Any]) -> FeedParams:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return FeedParams()
+    return load(given_parameters(namespace))
+
+
+class Feeding:
+    """One run, to be walked through: ``storage``, ``decoding``, ``memory``, ``search``, ``chosen``, ``plan``, ``save``.
+
+    Each does the steps that it needs, once.
+    """
+
+    def __init__(self, params: FeedParams, progress: Progress = lambda text, share: None) -> None:
+        """Raises ``UsageError`` where there is no such interpreter."""
+        self.params = params
+        self.python = interpreter(Params(python=params.python))
+        self.progress = progress
+        self._done: set[str] = set()
+
+    @cached_property
+    def run(self) -> Run:
+        """Made once, with the set of pictures where none was given."""
+        params = self.params
+        budget = BUDGETS[params.budget]
+        if params.minutes is not None:
+            budget = budget.model_copy(update={"total_s": 60 * params.minutes})
+        self._skipped = tempfile.NamedTemporaryFile(prefix="hwdiag-skipped-")  # noqa: SIM115  as long as the run
+        return Run(
+            self.python,
+            self._data(),
+            read_host(Root.live()),
+            budget,
+            batch_size=params.batch_size,
+            batch_sizes=params.batch_sizes,
+            step_s=params.step_ms / 1e3 if params.step_ms else None,
+            min_effect=params.min_effect / 100,
+            timeout_s=params.child_timeout,
+            seed=params.seed,
+            progress=self.progress,
+        )
+
+    def _data(self) -> Data:
+        params = self.params
+        if params.dataset_file is not None:
+            path = Path(params.dataset_file).expanduser().absolute()
+            return Data(f"build_dataset() of {path.name}", str(path.parent), file=str(path))
+        if params.data_dir is not None:
+            folder = Path(params.data_dir).expanduser().absolute()  # not looked at here: it may hang
+            return Data(f"pictures in {folder}", str(folder), size=params.picture_size, broken=self._skipped.name)
+        self.progress(f"making {params.pictures} pictures", 0)
+        try:
+            folder = synthetic_set(params.pictures, seed=params.seed)
+        except OSError as error:
+            raise HwdiagError(f"the set of pictures could not be written: {error}") from None
+        words = f"{params.pictures} pictures made on the spot (seed {params.seed})"
+        return Data(words, str(folder), size=params.picture_size, broken=self._skipped.name)
+
+    def _upto(self, name: str, /) -> Feed:
+        """What was found, with all steps up to this one done."""
+        steps: dict[str, Callable[[Feeder], None]] = {
+            "look": self.run.look,
+            "read": self.run.read,
+            "decode": self.run.decode,
+            "hold": self.run.hold,
+            "search": self.run.search,
+            "round_off": self.run.round_off,
+        }
+        with Feeder(self.python) as feeder:
+            for step, work in steps.items():
+                if step not in self._done:
+                    work(feeder)
+                    self._done.add(step)
+                if step == name:
+                    break
+        return self.run.feed()
+
+    @cached_property
+    def feed(self) -> Feed:
+        """All of it."""
+        return self._upto("round_off")
+
+    def storage(self) -> Section:
+        """What is the data stored on, and how fast is it read?"""
+        return show.storage(self._upto("read"))
+
+    def decoding(self) -> Section:
+        """Which decoders are there, and what do they give?"""
+        return show.decoding(self._upto("decode"))
+
+    def memory(self) -> Section:
+        """What will a loader hold, and what fits?"""
+        return show.memory(self._upto("hold"))
+
+    def search(self) -> Section:
+        """Which setting is the fastest?"""
+        return show.search(self._upto("search"))
+
+    def chosen(self) -> Section:
+        """What does it give, and what does it hold?"""
+        return show.chosen(self.feed)
+
+    def plan(self) -> Section:
+        """What to do, in order?"""
+        return show.plan(self.feed, advise.plan(self.feed))
+
+    @property
+    def files(self) -> list[File]:
+        """What is emitted."""
+        return feeding_files(self.feed, advise.plan(self.feed))
+
+    def snippet(self) -> str:
+        """The DataLoader, ready to copy."""
+        return next((file.text for file in self.files if file.path == "dataloader.py"), advise.verdict(self.feed))
+
+    def save(self) -> str:
+        """Write the record and the files under outputs/; says where.
+
+        Raises:
+            HwdiagError: something could not be written.
+        """
+        feed = self.feed
+        folder = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), feed.started_at)
+        text = feed.model_dump_json(indent=1, exclude_defaults=True) + "\n"
+        itself = File(path=FILE, text=text, what="All that was measured, for machines")
+        written = [write_file(folder, file) for file in (*self.files, itself)]
+        return said(feed, [f"{folder.relative_to(home())}/{file.path}" for file in written])
+
+
+def said(feed: Feed, paths: list[str]) -> str:
+    """The verdict, and where everything is."""
+    return "\n".join([advise.verdict(feed), *(f"  {path}" for path in paths)])
+
+
+class Replayed(Feeding):
+    """A recorded run, shown in place of one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ``UsageError`` where there is no record."""
+        self.params = FeedParams()
+        self.feed = read(path)
+
+    def _upto(self, _name: str, /) -> Feed:
+        return self.feed
+
+    def save(self) -> str:
+        return said(self.feed, [f"outputs/example/{path}" for path in (*(f.path for f in self.files), FILE)])
+
+
+def start(params: FeedParams) -> Feeding:
+    """Begin a run; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    if replayed() is not None:
+        return Replayed(replay_folder() / FILE)
+    return Feeding(params, notebook_progress())
+
+
+def read(path: Path) -> Feed:
+    """A recorded run.
+
+    Raises:
+        UsageError: there is none, or it is not one.
+    """
+    return read_value(path, Feed, "a run of the input pipeline")

@@ -1,0 +1,132 @@
+"""The input-pipeline notebook, its parameters, the run that it walks through, and the verb."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from hwdiag.advise.feeding import verdict
+from hwdiag.cli import main
+from hwdiag.errors import UsageError
+from hwdiag.feeding.model import Feed
+from hwdiag.workbook import feeding
+from hwdiag.workbook.feeding import FILE, FeedParams, load, parameters, read, start
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "notebooks" / "input_pipeline.ipynb"
+EXAMPLE = ROOT / "outputs" / "example" / FILE
+
+
+def test_cells_are_short_and_hold_no_logic() -> None:
+    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+    assert max(len(source.splitlines()) for source in cells[1:]) <= 4
+    assert not any(word in source for source in cells[1:] for word in ("def ", "class ", "for ", "if "))
+
+
+def test_its_parameters_are_the_schemas() -> None:
+    found = papermill.inspect_notebook(NOTEBOOK)
+    assert {name: p["help"] for name, p in found.items()} == {
+        name: field.description for name, field in FeedParams.model_fields.items()
+    }
+    assert {p["default"] for p in found.values()} == {"None"}
+
+
+def test_the_committed_outputs_are_the_examples() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    assert not [o for o in outputs if o.output_type == "error"]
+    assert verdict(read(EXAMPLE)) in "".join(o.get("text", "") for o in outputs)
+
+
+def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.with_name("record.json")))
+    run = start(parameters({"In": ["nonsense = 1"]}))
+    found = read(EXAMPLE)
+    assert found.storage.kind in run.storage().verdict
+    assert "pictures/s on one core" in run.decoding().verdict
+    assert verdict(found) in run.search().verdict
+    assert run.plan().parts
+    assert "DataLoader(" in run.snippet()
+    assert run.save().endswith(f"outputs/example/{FILE}")
+    assert Feed.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"best": 3}'])
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / FILE
+    path.write_text(text)
+    with pytest.raises(UsageError, match="is not a run of the input pipeline"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data": "x"}, 'did you mean "data_dir"'),
+        ({"batch_size": 0}, "parameter batch_size: "),
+        ({"batch_sizes": "16,many"}, "parameter batch_sizes: "),
+        ({"batch_sizes": "0"}, "parameter batch_sizes: a batch has at least one sample"),
+        ({"step_ms": -1}, "parameter step_ms: "),
+        ({"budget": "long"}, "parameter budget: "),
+        ({"dataset_file": "/nonexistent.py"}, "parameter dataset_file: there is no Python file"),
+        ({"data_dir": "/a", "dataset_file": "/b.py"}, "give either a folder or a dataset_file"),
+    ],
+)
+def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as raised:
+        load(given)
+    assert "\n" not in str(raised.value)
+
+
+def test_sizes_as_papermill_gives_them() -> None:
+    assert load({"batch_sizes": "[16, 64]"}).batch_sizes == (16, 64)
+    assert load({"batch_sizes": "16,64"}).batch_sizes == (16, 64)
+    assert load({"batch_sizes": 16}).batch_sizes == (16,)
+
+
+def test_a_folder_without_pictures_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("nothing to see")
+    assert main(["feed", "--data", str(tmp_path), "--json"]) == 1
+    found = Feed.model_validate(json.loads(capsys.readouterr().out))
+    assert found.problem == f"there is no JPEG or PNG picture in {tmp_path}: 1 other files"
+    assert main(["feed", "--data", str(tmp_path / "none"), "--json"]) == 1
+    assert "there is no folder" in json.loads(capsys.readouterr().out)["problem"]
+    assert main(["feed", "--python", "/nonexistent/python"]) == 2
+    assert main(["feed", "--budget", "long"]) == 2
+
+
+@pytest.mark.slow
+def test_a_folder_with_a_broken_picture_goes_all_the_way(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A short run on a real folder: the setting, the files, and the picture that was skipped."""
+    folder = tmp_path / "set"
+    shutil.copytree(pictures, folder)
+    victim = sorted(folder.glob("*.jpg"))[2]
+    victim.write_bytes(victim.read_bytes()[:1000])
+    (tmp_path / "home" / "params").mkdir(parents=True)
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(feeding, "folder_name", lambda *_: "here")
+    assert main(["feed", "--data", str(folder), "--budget", "quick", "--minutes", "0.4", "--batch-size", "8"]) == 0
+    said = capsys.readouterr().out
+    (out,) = (tmp_path / "home" / "outputs" / "here").iterdir()
+    assert {p.name for p in out.iterdir()} == {FILE, "dataloader.yaml", "dataloader.py", "rollout.md"}
+    found = read(out / FILE)
+    assert [b.path for b in found.broken] == [str(victim)]
+    assert str(victim) in said
+    assert verdict(found) in said
+    assert found.best is not None
+    assert found.best.samples_s > 0
+    assert found.footprint is not None
+    assert any(t.phase == "screen" for t in found.trials)
+    values = yaml.safe_load((out / "dataloader.yaml").read_text())
+    assert values["training"]["arguments"]["batch_size"] == 8
