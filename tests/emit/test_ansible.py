@@ -134,7 +134,9 @@ class Played:
             f"{start} 2>{self.tmp}/sshd.log & server=$!",
             f"login='ssh {SSH} -i {self.tmp}/key -p 2222 root@127.0.0.1 true'",
             "for i in 1 2 3 4 5 6 7 8 9; do $login && break; sleep 1; done",
-            'status=0; "$@" || status=$?; kill $server; exit $status',
+            'status=0; "$@" || status=$?',
+            f"ssh -F none -o ControlPath={self.tmp}/mux -O exit root@127.0.0.1 2>/dev/null || true",
+            "sleep 0.2; kill $server; exit $status",
         ]
         target = {
             "ansible_connection": "ssh",
