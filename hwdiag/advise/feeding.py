@@ -44,6 +44,8 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
     if feed.verdict != "better":
         return
     before = 1.0
+    s = feed.speedup
+    afresh = f"; all of the setting, measured afresh: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
     for step in feed.steps:
         option = next((o for o in step.options if o.launch == step.adopted), None)
         if option is None:
@@ -55,7 +57,7 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
         yield PlanStep(
             title=f"DataLoader: {name}",
             gain=gain,
-            gain_words=f"{gain:.2f}x in the races of the search",
+            gain_words=f"{gain:.2f}x in the races of the search{afresh}",
             do=f"take {name} over from dataloader.py ({step.question})",
             check=f"{RATE}{warned if step.question == 'workers' else ''}",
             undo="put the argument back as it was; nothing else is changed",
