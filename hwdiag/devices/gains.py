@@ -44,13 +44,14 @@ def measure_gains(
     slow = {name: of for name, of in todo.items() if by_name[name].slow_start}
     planned: set[tuple[str, str]] = set()
     for share, times, on in ((quick, rounds, workloads), (slow, slow_rounds, workloads[:slow_on])):
-        longest = 0.0
+        took, runs = 0.0, 0
         for workload in on:  # one at a time, so that a process's peak of memory is this workload's
             mine = {name: [workload.name] for name, of in share.items() if workload.name in of}
             for _ in range(times):
-                longest = max(longest, run(campaign, by_name, [workload], device, mine, "screen"))
+                took += run(campaign, by_name, [workload], device, mine, "screen")
+                runs += 1 + len(mine)
         hopes = hopeful(campaign.measurements, by_name, share, device.name)
-        planned |= confirm(campaign, by_name, workloads, device, hopes, longest if share is slow else 0.0)
+        planned |= confirm(campaign, by_name, workloads, device, hopes, took / max(1, runs))
     return planned
 
 
@@ -59,26 +60,29 @@ def confirm(
     by_name: dict[str, Technique],
     workloads: Sequence[Workload],
     device: Device,
-    hopes: set[tuple[str, str]],
-    block_s: float,
+    hopes: Sequence[tuple[str, str]],
+    each_s: float,
 ) -> set[tuple[str, str]]:
-    """Measure these afresh; gives them, or none where the time does not suffice for so many blocks of ``block_s``.
+    """Measure these afresh, or the first of them for which the time suffices, where one of a block takes ``each_s``.
 
     All of ``MOST_HOPES`` and what compiles, if all pairs are faster, pass Holm's correction with so many pairs. Fewer
     would be wasted, so they get some grace.
     """
     least = max(MIN_PAIRS, math.ceil(math.log2((MOST_HOPES + 1) / ALPHA)))
     grace = GRACE_SHARE * campaign.budget.total_s
-    again: Todo = defaultdict(list)
-    for name, workload in sorted(hopes):
-        again[name].append(workload)
-    if not hopes or least * block_s > campaign.remaining_s + grace:
+    most = (campaign.remaining_s + grace) / (least * each_s) if each_s else 0  # of one block, the default's included
+    while hopes and len(hopes) + len({workload for _, workload in hopes}) > most:
+        hopes = hopes[:-1]
+    if not hopes:
         return set()
+    again: Todo = defaultdict(list)
+    for name, workload in hopes:
+        again[name].append(workload)
     for _ in range(least):
         took = run(campaign, by_name, workloads, device, again, "confirm")
         if campaign.remaining_s + grace < took:
             break
-    return hopes
+    return set(hopes)
 
 
 def run(
@@ -101,15 +105,16 @@ def run(
 
 def hopeful(
     measurements: Sequence[Measurement], by_name: dict[str, Technique], todo: Todo, device: str
-) -> set[tuple[str, str]]:
-    """The best of each workload that looked better in the screening."""
+) -> list[tuple[str, str]]:
+    """The best of each workload that looked better in the screening, the largest gain first."""
     seen: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for name, names in todo.items():
         for workload in names:
             ratios = paired(measurements, by_name[name], workload, device, "screen").ratios
             if ratios and geometric_mean(ratios) > HOPE:
                 seen[workload].append((geometric_mean(ratios), name))
-    return {(name, workload) for workload, of in seen.items() for _, name in sorted(of)[-MOST_HOPES:]}
+    best = [(ratio, name, workload) for workload, of in seen.items() for ratio, name in sorted(of)[-MOST_HOPES:]]
+    return [(name, workload) for _, name, workload in sorted(best, reverse=True)]
 
 
 def paired(

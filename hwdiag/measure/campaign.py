@@ -77,7 +77,7 @@ class Campaign:
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
         self._turns = turns or Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
         self._check_all = check_all
-        self._checked: set[tuple[str, str]] = set()
+        self._checked: set[tuple[str, str, str]] = set()
         self._failed: set[tuple[str, str, str]] = set()
 
     @property
@@ -124,7 +124,8 @@ class Campaign:
                     and (launch.name not in only or w.name in only[launch.name])
                 ],
                 # Only what may be recommended, and what it is compared with, is worth the time of a reference.
-                check=(self._check_all or phase != "screen") and (launch.name, device) not in self._checked,
+                check=(self._check_all or phase != "screen")
+                and any((launch.name, w.name, device) not in self._checked for w in workloads),
             )
             for launch in launches
         ]
@@ -134,7 +135,7 @@ class Campaign:
         for party in [players] if self.most > 1 else [[p] for p in players]:
             disturbance = self._turns.run(party, device=device, seed=self._random.randrange(2**31))
             fresh += self._read(party, disturbance, block, phase, device)
-        self._checked |= {(m.launch, device) for m in fresh if m.max_error is not None}
+        self._checked |= {(m.launch, m.workload, device) for m in fresh if m.max_error is not None}
         self._failed |= {(m.launch, m.workload, device) for m in fresh if not m.outcome.ok}
         return fresh
 

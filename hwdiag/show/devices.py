@@ -152,7 +152,7 @@ def precision_words(against: dict[str, Interval]) -> str:
         elif r.high < 1:
             parts.append(f"{name} is {significant(1 / r.median, 2)} times slower than fp32")
         else:
-            parts.append(f"{name} is as fast as fp32")
+            parts.append(f"{name} is undecided ({significant(r.low, 2)} to {significant(r.high, 2)} times fp32)")
     return listed(parts)
 
 
