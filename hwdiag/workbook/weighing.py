@@ -38,7 +38,7 @@ class DevicesParams(NotebookParams):
 
     python: str | None = Field(None, description="interpreter whose torch is measured; None takes the workbook's own")
     nets: tuple[str, ...] = Field(
-        (), description="reference nets to try techniques on, such as vit-b; None takes what the budget gives"
+        (), description="nets to try techniques on, such as vit-b; None takes what the budget gives"
     )
     budget: BudgetName = Field(
         "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 30 minutes"
