@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 import sys
 from collections.abc import Callable
@@ -14,6 +15,10 @@ from hwdiag.measure.model import Outcome, Software
 from tests.vm.fixtures import guest, start_guest
 
 __all__ = ["guest", "start_guest"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C, and so would all that the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
