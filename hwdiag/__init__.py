@@ -5,7 +5,8 @@ The rooms, in the order in which data flows through them::
     host      What is this machine?           Root -> Host
     measure   What does it do?                Launch, Workload -> Measurement
     estimate  What would another machine do?  ceilings, catalogue, counts, estimates
-    feeding   Is the data there in time?   storage, decoders, DataLoader: what to set
+    devices   What is it worth here?          CPU against GPU: kernels, precisions, techniques
+    feeding   Is the data there in time?      storage, decoders, DataLoader: what to set
     compat    Will my stack run?              packages imported in children, crashes explained
     advise    What should change?             findings, recommendations
     emit      How is it changed and undone?   launch scripts
