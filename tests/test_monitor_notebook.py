@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
 from hwdiag.errors import UsageError
@@ -15,7 +14,6 @@ from hwdiag.workbook.monitoring import (
     FILE,
     SAMPLES,
     Monitor,
-    MonitorParams,
     Recording,
     load,
     parameters,
@@ -29,25 +27,9 @@ NOTEBOOK = ROOT / "notebooks" / "monitor.ipynb"
 EXAMPLE = ROOT / "outputs" / "example" / "monitor"
 
 
-def test_cells_are_short_and_hold_no_logic() -> None:
-    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-    assert max(len(source.splitlines()) for source in cells) <= 5
-    assert not any(word in source for source in cells[1:] for word in ("def ", "class ", "for ", "if "))
-
-
-def test_its_parameters_are_the_schemas() -> None:
-    found = papermill.inspect_notebook(NOTEBOOK)
-    assert {name: p["help"] for name, p in found.items()} == {
-        name: field.description for name, field in MonitorParams.model_fields.items()
-    }
-    assert {p["default"] for p in found.values()} == {"None"}
-
-
 def test_the_committed_outputs_are_the_examples() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert notebook.metadata.kernelspec.name == "python3"
-    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
-    assert not [o for o in outputs if o.output_type == "error"]
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
     recording = read_value(EXAMPLE / FILE, Recording, "a recording")
     assert show.verdict(recording.monitored, recording.findings) in "".join(o.get("text", "") for o in outputs)
     assert {m.text for m in recording.monitored.marks} >= {"data", "1 thread", "2 threads", "save"}

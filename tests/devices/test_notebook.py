@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import nbformat
-import papermill
 import pytest
 
 from hwdiag.cli import main
@@ -26,32 +23,6 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "outputs" / "example"
-NOTEBOOK = ROOT / "notebooks" / "devices.ipynb"
-
-
-def cells() -> list[Any]:
-    notebook: Any = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
-    return [c for c in notebook.cells if c.cell_type == "code"]
-
-
-def test_cells_are_short_and_hold_no_logic() -> None:
-    sources = [c.source for c in cells()]
-    assert max(len(source.splitlines()) for source in sources) <= 7
-    assert not any(word in source for source in sources[1:] for word in ("def ", "class ", "for ", "if "))
-
-
-def test_its_parameters_are_the_schemas() -> None:
-    found = papermill.inspect_notebook(NOTEBOOK)
-    assert {n: p["help"] for n, p in found.items()} == {
-        n: field.description for n, field in weighing.DevicesParams.model_fields.items()
-    }
-    assert {p["default"] for p in found.values()} == {"None"}
-
-
-def test_the_committed_outputs_are_whole() -> None:
-    found = [c for c in cells() if "parameters" not in c.metadata.get("tags", [])]
-    assert all(c.outputs and c.execution_count for c in found)
-    assert not [o for c in found for o in c.outputs if o.output_type == "error"]
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""What holds for every notebook beside diagnose and launch, whose parameters are a host profile's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import pytest
+
+from hwdiag.workbook import auditing, checking, comparing, estimating, feeding, monitoring, weighing
+from hwdiag.workbook.params import NotebookParams
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS: dict[str, type[NotebookParams]] = {
+    "audit": auditing.AuditParams,
+    "compare": comparing.CompareParams,
+    "compatibility": checking.CheckParams,
+    "devices": weighing.DevicesParams,
+    "estimate": estimating.EstimateParams,
+    "input_pipeline": feeding.FeedParams,
+    "monitor": monitoring.MonitorParams,
+}
+MOST_LINES = 4
+LOGIC = ("def ", "class ", "for ", "if ")
+
+
+def code_cells(name: str) -> list[Any]:
+    """Those after the parameters."""
+    notebook: Any = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    assert notebook.metadata.kernelspec.name == "python3"
+    cells = [c for c in notebook.cells if c.cell_type == "code"]
+    return [c for c in cells if "parameters" not in c.metadata.get("tags", [])]
+
+
+def test_every_notebook_is_looked_at_here_and_run_by_make() -> None:
+    found = {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")}
+    assert found == {*NOTEBOOKS, "diagnose", "launch"}
+    makefile = (ROOT / "Makefile").read_text()
+    assert [name for name in found if f"notebooks/{name}.ipynb" not in makefile] == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_cells_are_short_and_hold_no_logic(name: str) -> None:
+    sources = [c.source for c in code_cells(name)]
+    assert max(len(source.splitlines()) for source in sources) <= MOST_LINES
+    assert not any(word in source for source in sources for word in LOGIC)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_its_parameters_are_the_schemas(name: str) -> None:
+    found = papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb")
+    fields = NOTEBOOKS[name].model_fields
+    assert {n: p["help"] for n, p in found.items()} == {n: field.description for n, field in fields.items()}
+    assert {p["default"] for p in found.values()} == {"None"}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_its_committed_outputs_are_whole(name: str) -> None:
+    cells = code_cells(name)
+    assert all(c.outputs and c.execution_count for c in cells)
+    assert not [o for c in cells for o in c.outputs if o.output_type == "error"]
