@@ -23,7 +23,7 @@ export CHOSEN_PYTHON3 := $(value PYTHON3)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup diagnose lab test test-vm lint pytest nbval bench constraints packages clean
+.PHONY: help setup diagnose lab test test-long test-vm lint pytest nbval bench constraints packages clean
 
 help: ## list the targets
 	@echo 'make TARGET [NAME=VALUE ...]'
@@ -40,6 +40,9 @@ lab: $(READY) ## open the workbook in JupyterLab [LAB_ARGS="--no-browser --port=
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(LAB_ARGS)
 
 test: lint pytest nbval ## every test: lint, pytest and nbval
+
+test-long: $(READY) ## the tests that take a minute or more each
+	$(RUN) pytest -m long
 
 test-vm: $(READY) ## the tests in virtual guests, the long ones too (Debian, root)
 	$(RUN) pytest -m 'vm or vm_long'

@@ -197,7 +197,7 @@ def test_apply_check_second_run_status_and_undo(played: Played) -> None:
     assert "optimization_action is apply, status or undo, not aply" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fleet_is_diagnosed(played: Played) -> None:
     """hwdiag as it is installed on the host, in a folder of its own; its record and report come back."""
     there = played.tmp / "there"

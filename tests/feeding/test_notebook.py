@@ -87,7 +87,7 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path, capsys: pytest.Captur
     assert main(["feed", "--budget", "long"]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_folder_with_a_broken_picture_goes_all_the_way(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

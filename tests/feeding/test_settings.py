@@ -156,7 +156,7 @@ def test_what_would_not_fit_is_never_started() -> None:
     assert not set(races.why_not) & loader.tried
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_is_predicted_within_15_percent_of_smaps(pictures: Path) -> None:
     """And never below by more than 5 %: settings that the prediction was not made from, filled to the brim."""
     host = read_host(Root.live())
