@@ -16,7 +16,12 @@ KINDS = kinds_of()
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_launch_against_itself_is_hardly_ever_better(kind: str) -> None:
-    assert 0.001 < false_alarms(KINDS[kind], 10_000) <= 0.01  # it can be, so it is looked for
+    assert false_alarms(KINDS[kind], 10_000) <= 0.01
+
+
+def test_a_launch_against_itself_can_be_better_by_chance() -> None:
+    """So the test above looks for something that there is."""
+    assert false_alarms(BUSY, 10_000) > 0.001
 
 
 def test_searches_among_equals_hardly_ever_name_a_winner() -> None:
