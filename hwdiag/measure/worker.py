@@ -75,6 +75,12 @@ def mapped_files():
     return list(dict.fromkeys(p for p in paths if p.startswith("/")))
 
 
+def peak_rss():
+    """Bytes. getrusage's figure would be the parent's, where that was larger when it started this process."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
 def memory_policy():
     """The process's NUMA policy in numa_maps' words (``default``, ``interleave:0-1``), None if the kernel has none."""
     try:
@@ -569,7 +575,7 @@ def answer_commands(torch, device, commands, tell, builders):
                 tell("ready", workload=name, threads=torch.get_num_threads(), **about)
             elif command["do"] == "sample":
                 seconds = prepared.sample(command["seconds"], command["min_samples"])
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+                peak = peak_rss()
                 more = {"peak_device_bytes": prepared.peak_device_bytes()}
                 tell("window", workload=name, seconds=seconds, peak_rss_bytes=peak, **more)
                 if command["go_on"]:
