@@ -54,10 +54,17 @@ LEAST_ROUNDS = 2
 """Blocks, if there is time, before one option alone ends a race: one block's luck is no answer."""
 REFINEMENTS = 2
 """How often the options around the best so far are asked for."""
+AGAIN_WEIGHT = 6
+"""Options that asking a question again counts as, when the time is shared."""
 USUAL_NOISE = 0.02
 """Spread of a pair's ratio that is assumed until it was seen."""
 USUAL_WEIGHT = 4
 """Values seen that weigh as much: a few equal ones don't prove that there is no noise."""
+
+
+def no_more(best: Candidate) -> tuple[()]:  # noqa: ARG001
+    """No options but the first."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Question(Generic[C]):
     name: str
     options: tuple[C, ...]
     """What each changes."""
-    refine: Callable[[C], Sequence[C]] = lambda best: ()
+    refine: Callable[[C], Sequence[C]] = no_more
     """Further options, once the best of the first is known."""
 
 
@@ -168,6 +175,11 @@ class Exploration(Generic[C]):
     """Names of all that were started, whether they could be measured or not."""
     pace: float = 0.0
     """Seconds that one Launch took in the last block."""
+    answers: dict[str, C] = field(default_factory=dict)
+    """What was taken on, by question, in that order: together the best Launch."""
+
+    def __post_init__(self) -> None:
+        self.default = self.best
 
     @property
     def noise(self) -> float:
@@ -179,31 +191,46 @@ class Exploration(Generic[C]):
         return float(np.sqrt((USUAL_WEIGHT * self.usual_noise**2 + free * seen) / (USUAL_WEIGHT + free)))
 
     def explore(self, questions: Sequence[Question[C]]) -> None:
-        """Ask them all; each has a share of the time that is left by the number of its options."""
-        for i, question in enumerate(questions):
-            left = sum(len(q.options) for q in questions[i:])
+        """Ask them all, then again what later answers may have moved; each has a share of the time that is left."""
+        again = [q for q in questions if q.options and q.refine is not no_more]
+        weights = [*(len(q.options) for q in questions), *(AGAIN_WEIGHT for _ in again)]
+        for i, question in enumerate([*questions, *again]):
             now = self.clock()
-            self.ask(question, now + (self.deadline - now) * len(question.options) / max(1, left))
+            until = now + (self.deadline - now) * weights[i] / max(1, sum(weights[i:]))
+            if i < len(questions):
+                self.ask(question, question.options, until)
+            elif self.answers and next(reversed(self.answers)) != question.name:
+                self.ask(question, question.refine(self.best), until)
 
-    def ask(self, question: Question[C], until: float = math.inf) -> None:
-        """Race the options, and those that come of the best of them, against the best Launch so far."""
+    def ask(self, question: Question[C], changes: Sequence[C], until: float = math.inf) -> None:
+        """Race these changes, and those that come of the best of them, against the best Launch so far.
+
+        They take the place of the question's earlier answer, if it has one.
+        """
         start = self.best
-        options = [start.plus(change) for change in question.options]
+        others = self.default
+        for name, answer in self.answers.items():
+            others = others.plus(answer) if name != question.name else others
+        made = {others.plus(change).name: change for change in changes}
+        options = [others.plus(change) for change in changes if others.plus(change).name != start.name]
         if start.name in self.seen:
             options.insert(0, start)
         alive = self._race(options, until)
         asked = [*options]
         for _ in range(REFINEMENTS):
-            best = self._fastest([*alive, start])
-            known = {*self.seen, *(o.name for o in asked)}
-            fresh = [o for o in map(start.plus, question.refine(best)) if o.name not in known]
+            near = {others.plus(change).name: change for change in question.refine(self._fastest([*alive, start]))}
+            known = {*self.seen, *made, start.name}
+            fresh = [others.plus(change) for name, change in near.items() if name not in known]
             if not fresh or not alive:
                 break
+            made |= near
             asked += fresh
             alive = self._race([*alive[:1], *fresh], until)
         winner = self._fastest([*alive, start])
         if self._gain(winner) > self._gain(start) + LEAST_STEP:
             self.best = winner
+            self.answers.pop(question.name, None)
+            self.answers[question.name] = made[winner.name]
         self.steps.append(
             Step(
                 question=question.name,
