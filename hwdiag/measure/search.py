@@ -54,17 +54,10 @@ LEAST_ROUNDS = 2
 """Blocks, if there is time, before one option alone ends a race: one block's luck is no answer."""
 REFINEMENTS = 2
 """How often the options around the best so far are asked for."""
-AGAIN_WEIGHT = 6
-"""Options that asking a question again counts as, when the time is shared."""
 USUAL_NOISE = 0.02
 """Spread of a pair's ratio that is assumed until it was seen."""
 USUAL_WEIGHT = 4
 """Values seen that weigh as much: a few equal ones don't prove that there is no noise."""
-
-
-def no_more(best: Candidate) -> tuple[()]:  # noqa: ARG001
-    """No options but the first."""
-    return ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ class Question(Generic[C]):
     name: str
     options: tuple[C, ...]
     """What each changes."""
-    refine: Callable[[C], Sequence[C]] = no_more
+    refine: Callable[[C], Sequence[C]] = lambda best: ()
     """Further options, once the best of the first is known."""
 
 
@@ -191,16 +184,17 @@ class Exploration(Generic[C]):
         return float(np.sqrt((USUAL_WEIGHT * self.usual_noise**2 + free * seen) / (USUAL_WEIGHT + free)))
 
     def explore(self, questions: Sequence[Question[C]]) -> None:
-        """Ask them all, then again what later answers may have moved; each has a share of the time that is left."""
-        again = [q for q in questions if q.options and q.refine is not no_more]
-        weights = [*(len(q.options) for q in questions), *(AGAIN_WEIGHT for _ in again)]
-        for i, question in enumerate([*questions, *again]):
+        """Ask them all, each with a share of the time by the number of its options, then again what later answers may
+        have moved, in the time that is left."""
+        for i, question in enumerate(questions):
+            left = sum(len(q.options) for q in questions[i:])
             now = self.clock()
-            until = now + (self.deadline - now) * weights[i] / max(1, sum(weights[i:]))
-            if i < len(questions):
-                self.ask(question, question.options, until)
-            elif self.answers and next(reversed(self.answers)) != question.name:
-                self.ask(question, question.refine(self.best), until)
+            self.ask(question, question.options, now + (self.deadline - now) * len(question.options) / max(1, left))
+        for question in questions:
+            is_settled = not self.answers or question.name == next(reversed(self.answers))
+            changes = () if is_settled else question.refine(self.best)
+            if changes:
+                self.ask(question, changes)
 
     def ask(self, question: Question[C], changes: Sequence[C], until: float = math.inf) -> None:
         """Race these changes, and those that come of the best of them, against the best Launch so far.
@@ -213,7 +207,7 @@ class Exploration(Generic[C]):
             others = others.plus(answer) if name != question.name else others
         made = {others.plus(change).name: change for change in changes}
         options = [others.plus(change) for change in changes if others.plus(change).name != start.name]
-        if start.name in self.seen:
+        if options and start.name in self.seen:
             options.insert(0, start)
         alive = self._race(options, until)
         asked = [*options]
