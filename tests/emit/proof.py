@@ -108,8 +108,12 @@ def settings_table(parts: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     yield row(["---"] * len(header))
     rows = {part: parts[part]["rows"] if part in parts else {} for part in CELLS}
     for knob in dict.fromkeys(k for of_part in rows.values() for k in of_part):
-        found = (rows[part].get(knob, [None] * len(names)) for part, names in CELLS.items())
-        yield row([knob, *(said(fine) for cells in found for fine in cells), BY_ID[knob].persists or ""])
+        cells = (
+            said(fine) if part in parts else "not run"
+            for part, names in CELLS.items()
+            for fine in rows[part].get(knob, [None] * len(names))
+        )
+        yield row([knob, *cells, BY_ID[knob].persists or ""])
 
 
 def row(cells: Iterable[str]) -> str:
@@ -117,4 +121,4 @@ def row(cells: Iterable[str]) -> str:
 
 
 def said(fine: bool | None) -> str:
-    return "not run" if fine is None else "yes" if fine else "NO"
+    return "not there" if fine is None else "yes" if fine else "NO"

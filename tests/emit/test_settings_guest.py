@@ -10,9 +10,11 @@ import pytest
 from hwdiag.advise.audit import Audit
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from tests.emit.guest_state import LISTED, copy_script, emit, read_guest, state
 from tests.emit.proof import SLICES, Proof, proof
+from tests.host.test_host_gpu import GB10, FakeNvml
 from tests.vm.fixtures import StartGuest
 from tests.vm.guest import Guest, Machine
 
@@ -20,9 +22,11 @@ EVERYTHING = (
     "cpu.governor", "cpu.idle_latency=50", "memory", "vm.thp=always", "vm.thp_defrag=defer",
     "vm.numa_balancing=0", "vm.overcommit_memory=1", "vm.nr_hugepages=4", "vm.zone_reclaim_mode=1",
     "io.scheduler=bfq", "io.nr_requests=100", "io.read_ahead=2048", "io.access_times=strictatime",
-    "io.trim_timer=enabled", "network", "net.rmem_max=33554432", "net.wmem_max=33554432",
+    "io.trim_timer=disabled", "network", "net.rmem_max=33554432", "net.wmem_max=33554432",
 )  # fmt: skip
 """Every setting that exists in the guest, to another value than it has."""
+ONLY_KEPT = ("limits.nofile=70000", "limits.memlock=16384", "gpu.persistence", "gpu.clock_lock=2000,2400")
+"""What acts on later logins only, and on a GPU, which the guest has a stand-in for."""
 
 __all__ = ["proof"]
 
@@ -46,6 +50,7 @@ def test_every_setting_there_is_set_read_back_and_taken_back(guest: Guest, known
     chosen = {r.knob for r in found.chosen}
     missing = {w.partition("=")[0] for w in EVERYTHING if "." in w} - chosen
     assert missing == set(), missing
+    assert [r for r in found.chosen if r.now == r.wanted] == []
     before = state(guest)
     applied = guest.run(f"{path} apply")
     assert applied.status == 0, applied.stdout + applied.stderr
@@ -226,27 +231,48 @@ def own(start_guest: StartGuest, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 def copy_scripts(guest: Guest, known: Known, folder: Path, *knobs: str) -> Audit:
     found, texts = emit(*known, *knobs)
-    for name in ("system_optimize.sh", "make_persistent.sh"):
-        copy_script(guest, texts[name], f"/root/scripts/{name}", folder)
+    for name, text in texts.items():
+        if name.endswith(".sh"):
+            copy_script(guest, text, f"/root/scripts/{name}", folder)
     guest.run("sync")
     return found
 
 
+NVIDIA_SMI = """#!/bin/bash
+# Stands in for nvidia-smi and a driver that forgets at a reboot.
+mkdir -p /run/gpu
+echo "$*" >>/run/gpu/calls
+case $* in
+  *' -pm '*) echo Enabled >/run/gpu/persistence_mode ;;
+  *--query-gpu=persistence_mode*) cat /run/gpu/persistence_mode 2>/dev/null || echo Disabled ;;
+esac
+"""
+
+
 @pytest.mark.vm_long
 def test_installed_over_a_reboot_and_back(own: tuple[Guest, set[str], Known], tmp_path: Path, proof: Proof) -> None:
-    guest, before, known = own
-    found = copy_scripts(guest, known, tmp_path, *EVERYTHING)
+    guest, before, (root, _) = own
+    spark = read_host(root, nvml=FakeNvml([{**GB10, "nvmlDeviceGetPersistenceMode": 0}]))
+    found = copy_scripts(guest, (root, spark), tmp_path, *EVERYTHING, *ONLY_KEPT)
+    copy_script(guest, NVIDIA_SMI, "/usr/local/bin/nvidia-smi", tmp_path)
     installed = guest.run("/root/scripts/make_persistent.sh install")
     assert installed.status == 0, installed.stdout + installed.stderr
     guest.reboot()
-    status = guest.run("/root/scripts/system_optimize.sh status").stdout
-    assert guest.run("/root/scripts/make_persistent.sh status").status == 0
+    status = guest.run("/root/scripts/system_optimize.sh status; /root/scripts/gpu_optimize.sh status").stdout
+    kept_status = guest.run("/root/scripts/make_persistent.sh status")
+    assert kept_status.status == 0, kept_status.stdout
     kept = {}
     for knob in dict.fromkeys(r.knob for r in found.chosen):
         lines = [line for line in status.splitlines() if line.startswith(f"{knob} ")]
         kept[knob] = bool(lines) and all(line.endswith("as wanted") for line in lines)
-        assert kept[knob], (knob, lines)
-    gone = guest.run("/root/scripts/make_persistent.sh uninstall")
+    logged_in = guest.run("su -c 'ulimit -Sn; ulimit -l'").stdout.split()
+    kept["limits.nofile"], kept["limits.memlock"] = (logged_in == ["70000", "16384"],) * 2
+    asked = "grep -c 'lgc 2000,2400' /run/gpu/calls"
+    again = "touch /dev/nvidiactl; systemctl start hwdiag-gpu-again.service; rm /dev/nvidiactl"
+    told = guest.run(f"{asked}; systemctl is-active hwdiag-gpu-again.timer; {again}; {asked}").stdout.split()
+    kept["gpu.clock_lock"] = told == ["1", "active", "2"]  # at boot, and once more by what the timer starts
+    assert [knob for knob, fine in kept.items() if not fine] == [], status + str((logged_in, told))
+    gone = guest.run("/root/scripts/make_persistent.sh uninstall; rm /usr/local/bin/nvidia-smi")
     assert gone.status == 0, gone.stdout
     guest.reboot()
     assert state(guest) ^ before == set()
