@@ -19,7 +19,13 @@ from hwdiag.advise.knobs import BY_ID
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "settings-proof.md"
-TESTED = ("hwdiag/emit", "hwdiag/advise/knobs")
+TESTED = (
+    "advise/knobs/*.py",
+    "emit/scripts.py",
+    "emit/persist.py",
+    "emit/settings.py",
+    *(f"emit/templates/{name}.sh.j2" for name in ("optimize", "make_persistent", "identity")),
+)
 """What makes the scripts: parts of an earlier state of it are of no use."""
 SLICES = 4
 """Parts that the kills of one verb come in."""
@@ -74,8 +80,8 @@ def together(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def checksum(part: str) -> str:
     """Of the files that make what this part tested: the scripts, and for Ansible the playbooks too."""
-    suffixes = {".py", ".j2"} | ({".yml"} if part == "ansible" else set())
-    files = sorted(f for top in TESTED for f in (ROOT / top).rglob("*") if f.suffix in suffixes)
+    patterns = (*TESTED, "emit/templates/ansible/*.yml") if part == "ansible" else TESTED
+    files = sorted(f for pattern in patterns for f in (ROOT / "hwdiag").glob(pattern))
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
