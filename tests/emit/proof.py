@@ -42,7 +42,7 @@ SENTENCES = {
     "power": "Power cut between the journal and a write, in the middle of the writes, and in the middle of `install`, "
     "then `uninstall` and `undo`: as before in {as_before} of {times} cases.",
     "times": "All {settings} settings in {places} places: `apply` took {apply} s, `undo` {undo} s (best of {runs}; the "
-    "limit is 2 s). The guest's CPU is emulated in software, some ten to twenty times slower than a real one.",
+    "aim is 2 s). The guest's CPU is emulated in software: a loop of bash takes {slower} times as long there as here.",
     "ansible": "`complete_optimize.yml` over ssh: applied, rebooted by `do_reboot=true` and verified after it, played "
     "again with {changed_again} changes, undone as before.",
 }

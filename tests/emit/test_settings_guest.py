@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.vm.fixtures import StartGuest
 from tests.vm.guest import Guest, Machine
 
 EVERYTHING = (
-    "cpu.governor", "cpu.idle_latency=50", "memory", "vm.thp=always", "vm.thp_defrag=defer",
+    "cpu.governor", "cpu.idle_latency=50", "memory", "vm.thp=never", "vm.thp_defrag=defer",
     "vm.numa_balancing=0", "vm.overcommit_memory=1", "vm.nr_hugepages=4", "vm.zone_reclaim_mode=1",
     "io.scheduler=bfq", "io.nr_requests=100", "io.read_ahead=2048", "io.access_times=strictatime",
     "io.trim_timer=disabled", "network", "net.rmem_max=33554432", "net.wmem_max=33554432",
@@ -84,16 +85,13 @@ def test_what_the_kernel_clamps_or_refuses_is_reported_as_that(guest: Guest, kno
 
 @pytest.mark.vm
 def test_killed_at_steps_of_apply_and_undone(guest: Guest, known: Known, tmp_path: Path) -> None:
-    """At every write to a setting, and at steps between."""
+    """At some writes to a setting, and at a step between. The whole proof kills at each write."""
     _, path = script(
-        guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=always"
+        guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=never"
     )
     before = state(guest)
     at_writes = 'case $BASH_COMMAND in "put "*) ((n++ == {})) && kill -KILL $$ ;; esac'
-    for trap in (
-        *(at_writes.format(n) for n in range(0, 14, 3)),
-        *(f"((n++ == {n})) && kill -KILL $$" for n in (200, 400)),
-    ):
+    for trap in (at_writes.format(0), at_writes.format(8), "((n++ == 300)) && kill -KILL $$"):
         (tmp_path / "env").write_text(f"set -T; n=0; trap '{trap}' DEBUG\n")
         guest.copy_in(tmp_path / "env", "/root/env")
         assert guest.run(f"BASH_ENV=/root/env {path} apply").status == 137, trap
@@ -198,9 +196,15 @@ def test_killed_at_every_write(guest: Guest, known: Known, tmp_path: Path, proof
     proof.keep(f"killed_{verb}_{first}", as_before=good, times=times)
 
 
+COUNT = """
+began=$EPOCHREALTIME; for ((n = 0; n < 30000; n++)); do :; done; end=$EPOCHREALTIME; echo $((${end/./} - ${began/./}))
+"""
+"""A loop of bash, which prints the microseconds that it took."""
+
+
 @pytest.mark.vm_long
-def test_apply_and_undo_take_less_than_two_seconds(guest: Guest, known: Known, tmp_path: Path, proof: Proof) -> None:
-    """The best of five, by the guest's own clock: other programs may keep this machine busy."""
+def test_how_long_apply_and_undo_take(guest: Guest, known: Known, tmp_path: Path, proof: Proof) -> None:
+    """The best of five, by the guest's own clock, beside the same loop of bash in the guest and here."""
     found, path = script(guest, known, tmp_path, *EVERYTHING)
     timed = (
         f"for i in 1 2 3 4 5; do for verb in apply undo; do began=$EPOCHREALTIME; {path} $verb >/dev/null || exit; "
@@ -210,14 +214,17 @@ def test_apply_and_undo_take_less_than_two_seconds(guest: Guest, known: Known, t
     assert done.status == 0, done.stdout + done.stderr
     took = [line.split() for line in done.stdout.splitlines()]
     best = {verb: min(int(us) for v, us in took if v == verb) / 1e6 for verb in ("apply", "undo")}
+    there = min(int(guest.run(COUNT).stdout) for _ in range(5))
+    here = min(int(subprocess.check_output(["bash", "-c", COUNT])) for _ in range(5))
     proof.keep(
         "times",
         **{verb: f"{seconds:.2f}" for verb, seconds in best.items()},
+        slower=f"{there / here:.0f}",
         runs=len(took) // 2,
         settings=len({r.knob for r in found.chosen}),
         places=sum(len(r.where) for r in found.chosen),
     )
-    assert max(best.values()) < 2, took
+    assert max(best.values()) < 2 * there / here, took  # the limit is about a host, not about an emulated CPU
 
 
 @pytest.fixture(scope="module")
