@@ -262,9 +262,13 @@ def test_installed_over_a_reboot_and_back(own: tuple[Guest, set[str], Known], tm
     spark = read_host(root, nvml=FakeNvml([{**GB10, "nvmlDeviceGetPersistenceMode": 0}]))
     found = copy_scripts(guest, (root, spark), tmp_path, *EVERYTHING, *ONLY_KEPT)
     copy_script(guest, NVIDIA_SMI, "/usr/local/bin/nvidia-smi", tmp_path)
-    installed = guest.run("/root/scripts/make_persistent.sh install")
+    # A unit that is enabled stays so: apply is all that it takes, and undo takes it back.
+    installed = guest.run(
+        "/root/scripts/system_optimize.sh apply --only io.trim_timer && /root/scripts/make_persistent.sh install"
+    )
     assert installed.status == 0, installed.stdout + installed.stderr
     guest.reboot()
+    guest.run("systemctl is-system-running --wait")
     status = guest.run("/root/scripts/system_optimize.sh status; /root/scripts/gpu_optimize.sh status").stdout
     kept_status = guest.run("/root/scripts/make_persistent.sh status")
     assert kept_status.status == 0, kept_status.stdout
@@ -279,8 +283,9 @@ def test_installed_over_a_reboot_and_back(own: tuple[Guest, set[str], Known], tm
     told = guest.run(f"{asked}; systemctl is-active hwdiag-gpu-again.timer; {again}; {asked}").stdout.split()
     kept["gpu.clock_lock"] = told == ["1", "active", "2"]  # at boot, and once more by what the timer starts
     assert [knob for knob, fine in kept.items() if not fine] == [], status + str((logged_in, told))
-    gone = guest.run("/root/scripts/make_persistent.sh uninstall; rm /usr/local/bin/nvidia-smi")
+    gone = guest.run("/root/scripts/make_persistent.sh uninstall && /root/scripts/system_optimize.sh undo")
     assert gone.status == 0, gone.stdout
+    guest.run("rm /usr/local/bin/nvidia-smi")
     guest.reboot()
     assert state(guest) ^ before == set()
     proof.keep("reboot", rows={knob: (fine, True) for knob, fine in kept.items()})
