@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import fcntl
 import os
 import re
 import shutil
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -346,6 +349,19 @@ def test_without_a_place_for_the_journal_nothing_is_changed(fake: FakeHost) -> N
     done = fake.run("s", text, "apply")
     assert done.stderr == "system_optimize.sh: /var/lib/hwdiag is not a folder of root's\n"
     assert list((fake.folder / "elsewhere").iterdir()) == []
+
+
+def test_another_run_is_waited_for(fake: FakeHost) -> None:
+    """At boot the units of both scripts start at once."""
+    text = scripts(fake, "vm.swappiness")["system_optimize.sh"]
+    (fake.folder / "var/lib/hwdiag").mkdir()
+    with (fake.folder / "var/lib/hwdiag/lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        threading.Timer(0.5, fcntl.flock, (held, fcntl.LOCK_UN)).start()
+        began = time.monotonic()
+        assert fake.run("s", text, "apply").returncode == 0
+    assert time.monotonic() - began > 0.5
+    assert fake.read("/proc/sys/vm/swappiness") == "10"
 
 
 def test_another_host_is_refused(fake: FakeHost) -> None:
