@@ -329,6 +329,7 @@ def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | Non
         columns += [Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {t}") for name, unit, t in told]
 
     def read(_: float) -> list[float]:
+        nvml.about = f"GPU {index}"
         return [value for ask, _ in asks for value in ask(nvml, handle)]
 
     return Source(tuple(columns), read) if columns else None

@@ -132,10 +132,27 @@ def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable
     assert is_gone(outcome)
 
 
+def test_a_gpu_without_memory_left_is_a_row(fake_python: Callable[[str], str]) -> None:
+    """In CUDA's own words; the process lives on, and the next kernel is measured."""
+    words = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 11.76 GiB of which 2.81 MiB"
+    full = FAKE.replace("cls.calls > 3", "False").replace(
+        "def zeros(*_, **__): return None",
+        f"class OutOfMemoryError(RuntimeError): pass\nasked = []\ndef zeros(*_, **__):\n    asked.append(1)\n"
+        f"    if len(asked) == 1: raise OutOfMemoryError({words!r})",
+    )
+    player = Player(Launch(name="default"), [*dispatches()], check=False)
+    turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
+    Block(fake_python(full), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:0", seed=1)
+    outcomes = [r.outcome for r in player.results.values()]
+    assert sorted(o.kind for o in outcomes) == ["ok", "out-of-memory"]
+    assert [o.detail for o in outcomes if not o.ok] == [f"OutOfMemoryError: {words}"]
+
+
 def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[[str], str]) -> None:
     """Whichever accelerator it is: CUDA's own calls are not needed."""
-    counts = "    reset_peak_memory_stats = staticmethod(lambda device: None)\n"
-    counts += "    max_memory_allocated = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
+    counts = "    empty_cache = staticmethod(lambda: None)\n"
+    counts += "    reset_peak_memory_stats = staticmethod(lambda device: None)\n"
+    counts += "    max_memory_reserved = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
     steady = FAKE.replace("cls.calls > 3", "False").replace("    calls = 0\n", "    calls = 0\n" + counts)
     workload = next(iter(dispatches()))
     player = Player(Launch(name="default"), [workload], check=False)

@@ -168,7 +168,7 @@ def test_a_gpu_that_disappears_is_unknown_from_then_on_and_named(tmp_path: Path)
     assert sampled(sampler, 1)["gpu0.temperature"] == 42
     gpu |= dict.fromkeys((k for k in gpu if k.startswith("nvmlDeviceGet")), NVMLError(15))
     assert all(math.isnan(v) for v in sampler.read(1))
-    assert {g.why for g in root.gaps} == {"GPU is lost"}
+    assert [(g.what, g.why) for g in root.gaps] == [("GPU 0", "GPU is lost")], "one line, not one for each question"
 
 
 def test_no_driver_is_one_line(tmp_path: Path) -> None:
