@@ -42,7 +42,7 @@ class DevicesParams(NotebookParams):
         (), description="nets to try techniques on, such as vit-b; None takes what the budget gives"
     )
     budget: BudgetName = Field(
-        "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 30 minutes"
+        "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 60 minutes"
     )
     minutes: float | None = Field(
         None, gt=0, description="time for the techniques on each device; None takes what the budget gives"

@@ -37,7 +37,7 @@ from hwdiag.measure.turns import Block, Player, Result, Turn
 from hwdiag.measure.workloads import conv2d
 from tests.devices.samples import CPU
 
-SMALL = {"resnet18": {"batch": 4, "side": 64}, "unet-block": {"batch": 4, "side": 8}}
+SMALL = {"resnet18": {"batch": 4, "side": 48}, "unet-block": {"batch": 4, "side": 8}}
 META = {"batch": 1, "tokens": 8, "width": 64, "layers": 3, "heads": 4, "vocabulary": 2000, "positions": 16}
 
 

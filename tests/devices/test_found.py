@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hwdiag.devices.found import CHILD, find, is_gone, usable
-from hwdiag.devices.kernels import dispatches
+from hwdiag.devices.kernels import dispatches, product
 from hwdiag.devices.model import Device
 from hwdiag.devices.study import Measuring
 from hwdiag.host.model import Gpu, Host
@@ -186,10 +186,28 @@ def test_a_study_goes_on_without_a_gpu_that_went_away(
     monkeypatch.setattr("hwdiag.devices.study.Block", Lost)
     measuring = Measuring(fake_python(FAKE), make_host(), budget="standard")
     study = measuring.profile()
-    assert Lost.devices == ["cpu"] * 3 + ["cuda:0", "cuda:1"]
+    assert Lost.devices == ["cpu"] * 4 + ["cuda:0", "cuda:1"], "the first of the CPU's blocks has two parts"
     assert [d.name for d in study.devices] == ["cpu"]
     assert [a.why for a in study.absent if "went away" in a.why] == [
         "it went away: AcceleratorError: CUDA error: unspecified launch failure"
     ] * 2
+    large = {a.what: a.why for a in study.absent if a.step == "profile" and "on the CPU" in a.what}
+    assert large == {
+        f"{product(4096).title}, on the CPU": "one takes some 0.8 s, and the budget standard has 0.5 for one",
+        f"{product(10000).title}, on the CPU": "one takes some 12 s, and the budget standard has 0.5 for one",
+    }
     measuring.techniques()
-    assert set(Lost.devices[5:]) == {"cpu"}
+    assert set(Lost.devices[6:]) == {"cpu"}
+
+
+def test_a_technique_whose_turn_did_not_come_is_named(
+    fake_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwdiag.devices.study.Block", Lost)
+    measuring = Measuring(fake_python(FAKE), make_host(), budget="standard", minutes=1e-9)
+    measuring.study = measuring.study.model_copy(update={"devices": measuring.study.devices[:1]})
+    study = measuring.techniques()
+    assert study.gains == ()
+    left = {a.what: a.why for a in study.absent if a.step == "techniques"}
+    assert left["torch.compile on resnet18-inference"] == "the time was up; --minutes gives more"
+    assert "channels_last on resnet18-inference, resnet18-training" in left
