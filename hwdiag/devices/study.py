@@ -59,14 +59,14 @@ class Plan:
 
 PLANS: dict[BudgetName, Plan] = {
     "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 85, 2, 2, 1, 0.25, 2),
+    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 100, 2, 2, 1, 0.25, 2),
     "thorough": Plan(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 5),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
 GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
 COMPARED = ("mobilenetv2", "vit-b")
 """With ResNet-18, which guides call friendly to a CPU and which not: so far apart that one process tells."""
-FED_S = 2.0
+FED_S = 1.5
 """Of the training that is fed, at least."""
 COMPILE_S = 300.0
 """For a first call that compiles, on an old CPU."""

@@ -170,7 +170,7 @@ def training(torch, worker, data, task):
             module.synchronize(task["device"])
         return waits
 
-    steps(lambda n: n == WARM + 2 * task["workers"] // (1 if module else 2))
+    steps(lambda n: n == WARM + (2 * task["workers"] if module else 0))  # a CPU is slow enough for them to fill up
     start, used = time.perf_counter(), cpu_seconds()
     waits = steps(lambda n: n >= LEAST and time.perf_counter() - start > task["seconds"])
     elapsed = time.perf_counter() - start
