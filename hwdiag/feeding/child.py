@@ -19,8 +19,8 @@ KILL_S = 15.0
 class Feeder:
     """Answers one question after the other, from one child; a fresh one where it died. Use it in a ``with``."""
 
-    def __init__(self, python: str) -> None:
-        self.python = python
+    def __init__(self, python: str, launch: Launch = AS_IT_IS) -> None:
+        self.python, self.launch = python, launch
         self._child: Child | None = None
 
     def __enter__(self) -> Feeder:
@@ -32,7 +32,7 @@ class Feeder:
     def ask(self, do: str, *, limit_s: float, **task: Any) -> tuple[Outcome, dict[str, Any]]:
         """How it went, and what was found: empty where it failed."""
         if self._child is None:
-            self._child = Child(AS_IT_IS, self.python, {"parent": os.getpid(), "adopt": True}, FEEDER)
+            self._child = Child(self.launch, self.python, {"parent": os.getpid(), "adopt": True}, FEEDER)
         child = self._child
         child.tell({"do": do, "limit_s": limit_s, **task})
         event = child.hear(("done", "failed"), limit_s + KILL_S)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.run import growth_of
+from hwdiag.feeding.held import growth_of
 from hwdiag.measure.model import Outcome
 
 Write = Callable[[str], str]
@@ -116,11 +116,11 @@ def test_one_that_takes_too_much_memory_is_stopped(feeder: Feeder, dataset_file:
 def test_one_that_leaks_is_seen(feeder: Feeder, dataset_file: Write) -> None:
     path = Path(dataset_file("hoard.append(bytearray(1 << 20))\nreturn torch.zeros(3)"))
     path.write_text("hoard = []\n" + path.read_text())
-    outcome, said = trial(feeder, str(path), "fill", memory=True, seconds=1)
+    outcome, said = trial(feeder, str(path), "fill", memory=True, seconds=1, pauses=4)
     assert outcome.ok, outcome.detail
     assert 0.8 < growth_of(said) / (4 << 20) < 1.3  # four samples of a MiB each
     steady = dataset_file("return torch.zeros(3)")
-    assert growth_of(trial(feeder, steady, "fill", memory=True, seconds=1)[1]) == 0
+    assert growth_of(trial(feeder, steady, "fill", memory=True, seconds=1, pauses=4)[1]) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")

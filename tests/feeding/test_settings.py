@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.feeding.budget import BUDGETS, Data
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.memory import FILES, predict, room_of, too_much
 from hwdiag.feeding.model import Footprint, Room, Setting
-from hwdiag.feeding.run import BUDGETS, Data, Run
+from hwdiag.feeding.run import Run
 from hwdiag.feeding.search import DEFAULT, Races, questions, usable_cpus
 from hwdiag.host.model import Limits
 from hwdiag.host.read import read_host
@@ -170,7 +171,7 @@ def test_memory_is_predicted_within_15_percent_of_smaps(pictures: Path) -> None:
         assert footprint is not None
         for workers, prefetch, batch_size in ((2, 2, 32), (4, 2, 32), (2, 6, 32), (3, 2, 64), (2, 1, 16)):
             setting = Setting(name="x", workers=workers, prefetch=prefetch, batch_size=batch_size)
-            outcome, said = run._apart(feeder, "fill", setting=setting, seconds=5.0, memory=True)
+            outcome, said = run.trials.ask(feeder, "fill", setting=setting, seconds=5.0, pauses=4, memory=True)
             assert outcome.ok, outcome.detail
             ratio = predict(footprint, setting, batch_size).total_bytes / said["memory"]["held"]
             wrong[workers, prefetch, batch_size] = round(math.log(ratio), 3)
