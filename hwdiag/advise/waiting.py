@@ -44,7 +44,7 @@ def verdict(waited: Waited) -> str:
         return f"Undecided whether {who} is input-bound: it {what} {share:.0%} of the time{interval}. Look longer."
     most = f"{1 / (1 - share):.2f}x as fast" if share < 1 else "faster by any factor"
     gain = (
-        f"faster input could make it {most} at most" if word == "input-bound" else "faster input wins next to nothing"
+        f"faster input could make it {most} at most" if word == "input-bound" else "faster input wins hardly anything"
     )
     return f"{who} is {word}: it {what} {share:.0%} of the time{interval}; {gain}."
 

@@ -1,7 +1,7 @@
 """What a Python process does, by its stacks: py-spy (https://github.com/benfred/py-spy) reads them from outside.
 
-It sees what the kernel cannot tell: whether a training without workers is in the DataLoader, or computes. It needs the right to trace the
-process, as a debugger does, and is asked not to stop it meanwhile.
+It sees what the kernel cannot tell: whether a training without workers is in the DataLoader, or computes. It needs the
+right to trace the process, as a debugger does, and is asked not to stop it meanwhile.
 """
 
 from __future__ import annotations

@@ -157,6 +157,7 @@ def watch(
     top: int,
     seconds: float | None,
     *,
+    may_come: bool = False,
     processes: Processes | None = None,
     gpu: Callable[[], float | None] = lambda: None,
     is_over: Callable[[], bool] = lambda: False,
@@ -168,6 +169,7 @@ def watch(
     Args:
         top: process id.
         seconds: how long, from the first training that is found on; None until it ends.
+        may_come: whether one is waited for where there is none yet.
         gpu: use of the GPUs now, 0..1.
         is_over: whether there will be nothing more to see.
         py_spy: the program py-spy, where it is to look at the stacks too.
@@ -178,12 +180,12 @@ def watch(
     looks: dict[int, Look] = {}
     stacks: dict[int, Stacks] = {}
     asked, ends = 0.0, None
-    while not is_over() and (ends is None or time.monotonic() < ends):
+    while processes.stat(top) and not is_over() and (ends is None or time.monotonic() < ends):
         now = time.monotonic()
         if now - asked > TREE_S or (not looks and now - asked > LOOK_S * 10):
             asked = now
             found = trainings(processes, top)
-            if not found and not processes.stat(top):
+            if not found and not (may_come or looks):
                 break
             for training in found:
                 if training.pid not in looks:

@@ -46,7 +46,14 @@ def watch_command(
         stack.enter_context(forwarding(running))
         over = select.poll()
         over.register(running.fileno(), select.POLLIN | select.POLLHUP)
-        found = watch(running.pid, seconds, gpu=gpu, is_over=lambda: bool(over.poll(0)), py_spy=stacks.installed())
+        found = watch(
+            running.pid,
+            seconds,
+            may_come=True,
+            gpu=gpu,
+            is_over=lambda: bool(over.poll(0)),
+            py_spy=stacks.installed(),
+        )
         return found, running.wait()
 
 
