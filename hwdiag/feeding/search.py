@@ -16,7 +16,7 @@ from hwdiag.measure.search import Question, Speedups
 MOST_AT_ONCE = 6
 """Settings of one block; today's is in each, so that all are compared with one that ran just before or after."""
 MOST_WORKERS = 64
-"""Asked for without being told to; twice as many where that was fastest."""
+"""Up to so many, two for each CPU are asked for; beyond, one."""
 NO_WAIT = 0.01
 """A training that waits for less of its time than this is called fed: more workers could not be told from it."""
 
@@ -42,8 +42,8 @@ def questions(
 ) -> list[Question[Setting]]:
     """What may be set, in the order in which it is decided, the fewest workers first: they win where all are equal."""
     cpus = usable_cpus(host)
-    most = min(2 * cpus, MOST_WORKERS)
-    counts = sorted({*(2**n for n in range(most.bit_length())), cpus, most} & set(range(1, most + 1)))
+    most = max(cpus, min(2 * cpus, MOST_WORKERS))
+    counts = sorted({*(2**n for n in range(most.bit_length())), cpus, most})
     ahead = [Setting(name=f"{n} ahead", prefetch=n) for n in (1, 4, 8)]
     methods = [Setting.model_validate({"name": name, "start_method": name}) for name in start_methods]
     found = [
