@@ -14,8 +14,7 @@ import numpy as np
 from benchmarks.virtual_loader import BOUNDS, VirtualTrials, random_loader
 from hwdiag.feeding.budget import BUDGETS
 from hwdiag.feeding.run import DECODE_SHARE, EXTRA_SHARE
-from hwdiag.feeding.search import DEFAULT, Races, usable_cpus
-from hwdiag.measure.search import find_best
+from hwdiag.feeding.search import DEFAULT, Races, find_setting, usable_cpus
 from hwdiag.show.table import Table
 
 HOSTS = 100
@@ -47,14 +46,13 @@ def regret(seed: int, noise: float) -> Regret:
     loader = random_loader(seed)
     trials = VirtualTrials(loader, noise, STANDARD.window_s, STANDARD.warmup_s, seed)
     races = Races(trials.run, lambda s: "" if s.makes_sense else "no meaning", seed)
-    decision = find_best(
+    decision = find_setting(
         loader.questions,
-        races.measure,
+        races,
         budget_s=(1 - DECODE_SHARE - EXTRA_SHARE) * STANDARD.total_s - BEFORE_S,
         min_effect=MIN_EFFECT,
         rounds=STANDARD.rounds,
         most_pairs=STANDARD.most_pairs,
-        default=DEFAULT,
         clock=lambda: trials.now,
     )
     chosen = decision.launch if decision.verdict == "better" else DEFAULT

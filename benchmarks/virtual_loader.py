@@ -18,13 +18,15 @@ import numpy as np
 
 from benchmarks.virtual import make_host
 from hwdiag.feeding.model import Setting
-from hwdiag.feeding.search import DEFAULT, questions, usable_cpus
+from hwdiag.feeding.search import DEFAULT, MOST_WORKERS, WORKERS, questions, usable_cpus
 from hwdiag.host.model import Host
 from hwdiag.measure.model import Phase
 from hwdiag.measure.search import Question
 
 BATCH = 32
 CORES = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+MOST_PER_CPU = 4
+"""Workers that the search may come to where each only waits for the disk."""
 BOUNDS = ("disk", "decode", "transfer")
 
 
@@ -63,7 +65,7 @@ class VirtualLoader:
     @property
     def questions(self) -> list[Question[Setting]]:
         """What is asked of it."""
-        return questions(self.host, start_methods=("forkserver", "spawn"))
+        return questions(self.host)
 
     def capacity(self, cpus: Sequence[int], busy: float) -> float:
         """CPUs' worth of work that these give when so many want to run."""
@@ -104,21 +106,31 @@ class VirtualLoader:
         return slowest * uneven * (1 + self.spill * np.log2(max(1, ahead))) * sharing
 
     def exhaustive(self) -> Iterator[Setting]:
-        """Every number of workers up to twice the CPUs with every combination of the other questions' options."""
+        """Every number of workers that is worth a look with every combination of the other questions' options.
+
+        All up to 32, and from there on in steps of a twentieth, up to four a CPU, or 64.
+        """
         asked = {q.name: q.options for q in self.questions}
-        others = [(None, *options) for name, options in asked.items() if name != "workers"]
+        others = [(None, *options) for name, options in asked.items() if name != WORKERS]
         yield DEFAULT
-        for count in range(1, 2 * usable_cpus(self.host) + 1):
+        for count in self.counts():
             for chosen in product(*others):
                 whole = Setting(name=str(count), workers=count)
                 for change in filter(None, chosen):
                     whole = whole.plus(change)
                 yield whole
 
+    def counts(self) -> Iterator[int]:
+        """Of workers."""
+        count = 1
+        while count <= max(MOST_WORKERS, MOST_PER_CPU * usable_cpus(self.host)):
+            yield count
+            count += max(1, count // 20 if count >= 32 else 1)
+
     def least(self) -> tuple[float, int]:
-        """The least time of all settings, and how many there are. The way to start changes only the start."""
-        settings = [s for s in self.exhaustive() if s.start_method is None]
-        return min(map(self.seconds, settings)), len(settings) * 3
+        """The least time of all settings, and how many there are."""
+        times = [self.seconds(s) for s in self.exhaustive()]
+        return min(times), len(times)
 
 
 def random_loader(seed: int) -> VirtualLoader:
@@ -134,15 +146,15 @@ def random_loader(seed: int) -> VirtualLoader:
     smt = r.choice((1, 2))
     quota = cores / 2 if r.random() < 0.1 else None
     host = make_host(r, cores=cores, nodes=nodes, smt=smt, mixed=False, quota=quota, vendor="AuthenticAMD")
-    decode_s = between(1e-3, 2e-2)
+    decode_s = between(1e-3, 1e-2)
     fast = decode_s / cores
-    disk_s = between(2, 8) * fast if bound == "disk" else between(0.02, 0.5) * fast
-    take_s = between(2, 8) * fast if bound == "transfer" else between(0.02, 0.5) * fast
+    disk_s = between(1.5, 5) * fast if bound == "disk" else between(0.02, 0.5) * fast
+    take_s = between(1.5, 5) * fast if bound == "transfer" else between(0.02, 0.5) * fast
     return VirtualLoader(
         host=host,
         bound=bound,  # type: ignore[arg-type]
         decode_s=decode_s,
-        latency_s=disk_s * between(1, 32),
+        latency_s=between(1e-4, 1e-2) if bound == "disk" else between(5e-5, 1e-3),
         disk_s=disk_s,
         take_s=take_s,
         send_s=decode_s * r.uniform(0, 0.1),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hwdiag.advise import caching
 from hwdiag.advise.plan import RATE, PlanStep
 from hwdiag.feeding.memory import LEAK_BATCHES
-from hwdiag.feeding.model import Feed
+from hwdiag.feeding.model import Chosen, Feed
 from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.search import NO_WAIT
 from hwdiag.feeding.storage import is_remote
@@ -47,7 +47,7 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
     afresh = f"; all of the setting, measured afresh: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
     for step in feed.steps:
         option = next((o for o in step.options if o.launch == step.adopted), None)
-        if option is None:
+        if option is None or not is_part(option.launch, feed.best):
             continue
         gain, before = option.speedup.median / before, option.speedup.median
         name = option.launch.split(" + ")[-1]
@@ -61,6 +61,11 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
             check=f"{RATE}{warned if step.question == 'workers' else ''}",
             undo="put the argument back as it was; nothing else is changed",
         )
+
+
+def is_part(name: str, best: Chosen | None) -> bool:
+    """Whether what was found is this setting, or it with more; a number of workers may have been found anew."""
+    return best is not None and (best.setting.name == name or best.setting.name.startswith(f"{name} + "))
 
 
 def keeping(feed: Feed) -> Iterator[PlanStep]:

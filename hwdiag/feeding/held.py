@@ -40,15 +40,17 @@ def footprint(trials: Trials, feeder: Feeder, found: Dataset) -> Footprint:
     usual = filled(trials, feeder, None)
     if isinstance(usual, str):
         raise CannotLoad(usual)
-    held = {"": max(0, usual["memory"]["workers"] - found.batch_bytes)}
+    held, first_s = {"": max(0, usual["memory"]["workers"] - found.batch_bytes)}, {"": usual["first_s"]}
     for method in trials.start_methods():
         said = filled(trials, feeder, method)
         if not isinstance(said, str):
             held[method] = max(0, said["memory"]["workers"] - found.batch_bytes)
+            first_s[method] = said["first_s"]
     return Footprint(
         batch_size=trials.batch_size,
         main_bytes=usual["memory"]["apart"] - usual["memory"]["workers"],
         worker_bytes=held,
+        first_s=first_s,
         batch_bytes=found.batch_bytes,
         tensors=found.tensors,
         growth_bytes=growth_of(usual),

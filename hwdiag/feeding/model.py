@@ -42,9 +42,12 @@ class Setting(Value):
 
     @property
     def makes_sense(self) -> bool:
-        """Whether torch takes it: without workers there is nothing to prefetch, to keep or to bind."""
+        """Whether torch takes it, and a worker's threads have a CPU each: without workers there is nothing to prefetch,
+        to keep or to bind."""
         of_workers = (self.prefetch, self.persistent, self.threads, self.start_method, self.sharing)
-        return bool(self.workers) or (not self.places and all(v is None for v in of_workers))
+        if not self.workers:
+            return not self.places and all(v is None for v in of_workers)
+        return all(len(place) >= (self.threads or 1) for place in self.places)
 
     @property
     def batches_ahead(self) -> int:
@@ -199,6 +202,8 @@ class Footprint(Value):
     """The training process with torch and the Dataset, without workers and batches."""
     worker_bytes: dict[str, int]
     """One worker more by its start method, without its batch."""
+    first_s: dict[str, float] = {}
+    """Until the first batch of one worker, by its start method."""
     batch_bytes: int
     tensors: int
     growth_bytes: int = 0

@@ -15,18 +15,17 @@ from hwdiag.feeding import caches, epochs, held, memory, rivals, storage
 from hwdiag.feeding.budget import Data, FeedBudget
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.model import Broken, Caching, Chosen, Decoding, Feed, Found, Room
-from hwdiag.feeding.search import DEFAULT, Races, questions, usable_cpus
+from hwdiag.feeding.search import DEFAULT, Races, find_setting, questions, usable_cpus
 from hwdiag.feeding.trials import CannotLoad, Progress, Trials
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.measure.disturbance import Watch
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.search import find_best
 from hwdiag.words import now
 
 DECODED = 48
 """Pictures that the decoders are compared with, from all over the set."""
-DECODE_SHARE, READ_SHARE, EXTRA_SHARE = 0.05, 0.012, 0.44
+DECODE_SHARE, READ_SHARE, EXTRA_SHARE = 0.04, 0.012, 0.42
 """Shares of the time: comparing decoders, each way of reading, and what comes after the search."""
 ONE_THREAD = Launch(name="one thread for each library", env=rivals.LIBRARY_THREADS)
 
@@ -175,17 +174,16 @@ class Run:
         asked = questions(
             self.host,
             batch_sizes=[n for n in self.batch_sizes if n != trials.batch_size],
-            start_methods=trials.start_methods(),
+            start_methods=trials.start_methods() if trials.budget.race_starts else (),
             cuda=bool(trials.dataset and trials.dataset.cuda),
         )
-        decision = find_best(
+        decision = find_setting(
             asked,
-            races.measure,
+            races,
             budget_s=trials.remaining_s - EXTRA_SHARE * trials.budget.total_s,
             min_effect=self.min_effect,
             rounds=trials.budget.rounds,
             most_pairs=trials.budget.most_pairs,
-            default=DEFAULT,
             clock=trials.clock,
         )
         chosen = decision.launch if decision.verdict == "better" else DEFAULT

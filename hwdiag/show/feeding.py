@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hwdiag.advise.feeding import RESIZE_HEAVY, verdict
 from hwdiag.advise.plan import PlanStep
 from hwdiag.feeding.held import OWN_THREADS
-from hwdiag.feeding.model import Chosen, Decoder, Decoding, Feed, Rate
+from hwdiag.feeding.model import Chosen, Decoder, Decoding, Feed, Footprint, Rate
 from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.measure.model import Interval
@@ -157,7 +157,7 @@ def memory(feed: Feed) -> Section:
         said += f" A worker grows by {size(held.growth_bytes)} with each batch: the Dataset leaks, or keeps a cache."
     rows = [
         ("Training process with torch and the Dataset, no batch", size(held.main_bytes)),
-        *((f"One worker more, {method or 'started as usual'}", size(b)) for method, b in held.worker_bytes.items()),
+        *((f"One worker more, {m or 'started as usual'}", worker_words(held, m)) for m in held.worker_bytes),
         ("One batch", f"{size(held.batch_bytes)} in {plural(held.tensors, 'tensor')}"),
         ("Length of the Dataset", "unknown: an IterableDataset" if found.length is None else str(found.length)),
         ("Threads of a worker", f"{held.worker_threads or 'unknown'}: {threads_words(feed)}"),
@@ -167,6 +167,12 @@ def memory(feed: Feed) -> Section:
     ]
     table = Table("What is held, as /proc/*/smaps tells it, with one worker", ("Part", "Size"), rows)
     return Section(said, (table,))
+
+
+def worker_words(held: Footprint, method: str) -> str:
+    """What a worker that is started so holds, and how long it takes to its first batch."""
+    first_s = held.first_s.get(method)
+    return size(held.worker_bytes[method]) + ("" if first_s is None else f", first batch after {seconds(first_s)}")
 
 
 def threads_words(feed: Feed) -> str:

@@ -149,7 +149,7 @@ class Tree:
         (folder / "fd").mkdir(parents=True)
         (folder / "net").mkdir()
         stat = f"{pid} (odd) name) {state} {parent} " + " ".join(["0"] * 9) + " 100 50 " + " ".join(["0"] * 30)
-        (folder / "cmdline").write_text(command.replace(" ", "\0"))
+        (folder / "cmdline").write_text(command if "\0" in command else command.replace(" ", "\0"))
         (folder / "maps").write_text(maps)
         (folder / "net" / "unix").write_text("Num RefCount Protocol Flags Type St Inode Path\n0: 2 0 0 1 03 77 @x\n")
         for place in (folder, self.thread(pid, pid, comm, "running")):
@@ -175,7 +175,7 @@ def tree(tmp_path: Path) -> Tree:
 
 def test_who_trains_and_who_loads_for_it(tree: Tree) -> None:
     """torchrun with two trainings: one forks its workers, one has them from a fork server; each has a tracker too."""
-    server = "python -c from multiprocessing.forkserver import main; main(3)".replace(" from", "\0from", 1)
+    server = "python\0-c\0from multiprocessing.forkserver import main; main(3)"
     tree.add(10, 1, "torchrun train.py", maps="libtorch_cpu.so")
     tree.add(20, 10, "python train.py", maps="libtorch_cpu.so")
     tree.add(21, 20, "python train.py", comm="pt_data_worker")

@@ -259,7 +259,11 @@ def ticks(pid):
 
 def fill(task):
     """Hold as much memory as this setting can: fetch, then stop until nothing more is fetched, ``pauses`` times."""
-    batches = iter(begin(task))
+    loader = begin(task)
+    started = time.perf_counter()
+    batches = iter(loader)
+    batch = first(batches)
+    first_s = time.perf_counter() - started
     workers, held = task["setting"].get("workers") or 0, []
     outstanding = workers * (task["setting"].get("prefetch") or 2)
     for _ in range(task["pauses"]):
@@ -268,4 +272,9 @@ def fill(task):
         if outstanding:
             rest(task["seconds"])
             held.append(sum(memory.process_bytes(w.pid)[1] for w in multiprocessing.active_children()))
-    return {"held_at_rest": held, "batches_between": max(2, outstanding), "tensors": len(tensors(batch))}
+    return {
+        "held_at_rest": held,
+        "batches_between": max(2, outstanding),
+        "tensors": len(tensors(batch)),
+        "first_s": first_s,
+    }
