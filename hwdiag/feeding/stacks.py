@@ -17,7 +17,8 @@ RATE = 20
 """Stacks a second."""
 END_S = 10.0
 WHOLE_S = 3600
-LOADER = re.compile(r"(^|;)(__next__|_next_data|_try_get_data|_get_data) \([^;]*torch/utils/data/dataloader\.py")
+LOADER = re.compile(r"(^|;)([\w<>]+\.)*(__next__|_next_data) \([^;]*torch/utils/data/dataloader\.py")
+"""A frame of the DataLoader's iterator; newer versions of py-spy put the class before the method."""
 MAIN = re.compile(r"^[^;]*MainThread")
 
 

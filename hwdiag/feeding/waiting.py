@@ -40,15 +40,19 @@ class Look:
         self.blocks: dict[int, Counter[Doing]] = {}
         self.hidden = ""
         self.gpu: list[float] = []
-        self._at_disk = self._worker_looks = 0
+        self._at_disk = self._worker_looks = self._most = 0
         self._cpu_s, self._cpu_of_s = 0.0, 0.0
         self._delay = self._now = processes.delay_s(training.pid)
         self.follow(training)
 
     def follow(self, training: Training) -> None:
-        """Take these workers from now on; adds up what the others used."""
+        """Take these workers from now on; adds up what the others used. Before its first workers it was starting."""
         self._add_up()
+        if training.workers and not self._most:
+            self.began, self._delay = time.monotonic(), self.processes.delay_s(training.pid)
+            self.blocks.clear()
         self.training = training
+        self._most = max(self._most, len(training.workers))
         self._since = time.monotonic()
         self._before = {pid: self.processes.cpu_s(pid) for pid in training.workers}
         self._pipes = self.processes.pipes(training.workers)
@@ -125,7 +129,7 @@ class Look:
         return Waited(
             pid=self.training.pid,
             words=self.training.words,
-            workers=len(self.training.workers),
+            workers=self._most,
             seconds=took,
             looks=looks,
             shares={doing: count / looks for doing, count in total.items()},

