@@ -108,14 +108,14 @@ def test_the_verb_of_a_command(tmp_path: Path) -> None:
     """Its output and exit status are its own; what is left of it is killed."""
     file = tmp_path / "train.py"
     file.write_text(TRAINING.replace("sys.stdin.read()", "sys.exit(3)"))
-    command = [sys.executable, str(file), "0.04", "0.01", "1", "fork", "1.5"]
+    command = [sys.executable, str(file), "0.04", "0.01", "1", "fork", "3"]
     argv = [sys.executable, "-m", "hwdiag", "feed", "--json", "--", *command]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
     assert done.returncode == 3, done.stderr
     assert done.stdout.startswith("ready\n")
     (found,) = json.loads(done.stderr.partition("\nhwdiag:")[0])
     assert found["workers"] == 1
-    assert found["shares"]["data"] > 0.5
+    assert found["shares"]["data"] > 0.2  # the end of the process counts too
     left = [p for p in psutil.process_iter(["cmdline"]) if str(file) in (p.info["cmdline"] or ())]
     assert left == []
 

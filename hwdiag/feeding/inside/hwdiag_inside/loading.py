@@ -13,8 +13,8 @@ from . import memory, streams
 
 MOST = 3.0
 """A window lasts at most so many times as long as it should, to end with as many batches of each worker."""
-QUIET_S = 0.15
-"""Workers that use no CPU time for so long wait for the consumer."""
+QUIET_S, STILL = 0.1, 2
+"""Workers that use no CPU time for so long, so many times one after the other, wait for the consumer."""
 EPOCHS = 3
 
 
@@ -238,13 +238,11 @@ def epochs(task):
 
 def rest(seconds):
     """Wait until the workers have nothing left to do, but not longer than this."""
-    began, before = time.perf_counter(), None
-    while time.perf_counter() - began < seconds:
+    began, before, still = time.perf_counter(), None, 0
+    while time.perf_counter() - began < seconds and still < STILL:
         time.sleep(QUIET_S)
         now = sum(ticks(worker.pid) for worker in multiprocessing.active_children())
-        if now == before:
-            return
-        before = now
+        still, before = (still + 1 if now == before else 0), now
 
 
 def ticks(pid):
