@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwdiag.feeding.model import Feed
+from hwdiag.advise import caching
+from hwdiag.advise.plan import RATE, PlanStep
+from hwdiag.feeding.memory import LEAK_BATCHES
+from hwdiag.feeding.model import Chosen, Feed
+from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.search import NO_WAIT
 from hwdiag.feeding.storage import is_remote
-from hwdiag.model import Value
 from hwdiag.words import gib, plural
 
 RESIZE_HEAVY = 1.0
 """Pillow's resize takes longer than decoding: only then is Pillow-SIMD, which speeds up the resize, worth a look."""
 NEAR = 0.8
 """Share of a limit that is worth raising it for."""
+DISK_WORDS = "hwdiag audit --knob io.scheduler --knob io.read_ahead says how the disk is set, and what that does"
 BUSY = 0.5
 """Load a CPU, by others, from which on rates are not those of an idle machine."""
-RATE = "hwdiag feed again, and compare its samples/s"
-
-
-class PlanStep(Value):
-    """One thing to do, with how to see that it worked and how to take it back."""
-
-    title: str
-    gain: float | None = None
-    """Speed over what it was before this step; None where it was not measured."""
-    gain_words: str
-    do: str
-    check: str
-    undo: str
 
 
 def plan(feed: Feed) -> list[PlanStep]:
     """All steps, the largest measured gain first; then those whose gain was not measured."""
     if feed.problem or feed.best is None:
         return []
-    found = [*setting_steps(feed), *keeping(feed), *picture_steps(feed), *host_steps(feed), *validation_step(feed)]
+    found = [
+        *setting_steps(feed),
+        *keeping(feed),
+        *caching.step(feed),
+        *picture_steps(feed),
+        *dataset_steps(feed),
+        *host_steps(feed),
+        *validation_step(feed),
+    ]
     return sorted(found, key=lambda step: -(step.gain or 0.0))
 
 
@@ -48,7 +47,7 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
     afresh = f"; all of the setting, measured afresh: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
     for step in feed.steps:
         option = next((o for o in step.options if o.launch == step.adopted), None)
-        if option is None:
+        if option is None or not is_part(option.launch, feed.best):
             continue
         gain, before = option.speedup.median / before, option.speedup.median
         name = option.launch.split(" + ")[-1]
@@ -62,6 +61,11 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
             check=f"{RATE}{warned if step.question == 'workers' else ''}",
             undo="put the argument back as it was; nothing else is changed",
         )
+
+
+def is_part(name: str, best: Chosen | None) -> bool:
+    """Whether what was found is this setting, or it with more; a number of workers may have been found anew."""
+    return best is not None and (best.setting.name == name or best.setting.name.startswith(f"{name} + "))
 
 
 def keeping(feed: Feed) -> Iterator[PlanStep]:
@@ -79,9 +83,18 @@ def keeping(feed: Feed) -> Iterator[PlanStep]:
 
 
 def picture_steps(feed: Feed) -> Iterator[PlanStep]:
-    """What another way to make numbers of a picture was shown to gain."""
+    """What another way to make a batch was shown to gain."""
     for extra in feed.extras:
-        if extra.verdict == "better":
+        if extra.verdict == "better" and extra.name == ONE_THREAD:
+            yield PlanStep(
+                title="One thread for each library that a worker calls",
+                gain=extra.speedup.median,
+                gain_words=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f})",
+                do=extra.what,
+                check=f"{RATE}. What it changes: {extra.changes}",
+                undo="start the training without these variables",
+            )
+        elif extra.verdict == "better":
             yield PlanStep(
                 title=f"Pictures: {extra.what}",
                 gain=extra.speedup.median,
@@ -91,6 +104,27 @@ def picture_steps(feed: Feed) -> Iterator[PlanStep]:
                 check=f"{RATE}. What it changes: {extra.changes}; train a few epochs and compare the accuracy",
                 undo="take the line out of the Dataset",
             )
+
+
+def dataset_steps(feed: Feed) -> Iterator[PlanStep]:
+    """What is wrong with the Dataset itself."""
+    held, data = feed.footprint, feed.dataset
+    if data is not None and data.doubled:
+        yield PlanStep(
+            title="Give each worker its own share of the IterableDataset",
+            gain_words="not measured: with more than one worker each sample comes once from each of them",
+            do="in __iter__, take every num_workers-th sample from torch.utils.data.get_worker_info() on",
+            check="the samples of one epoch are as many as without workers",
+            undo="num_workers of at most 1",
+        )
+    if held is not None and held.growth_bytes:
+        yield PlanStep(
+            title=f"Find out why a worker grows by {held.growth_bytes / 2**20:.1f} MiB with each batch",
+            gain_words=f"not measured: after {LEAK_BATCHES} batches {gib(held.growth_bytes * LEAK_BATCHES)} a worker",
+            do="look for lists and dictionaries that the Dataset adds to; a cache needs a limit",
+            check="hwdiag feed no longer says that a worker grows",
+            undo="nothing to undo",
+        )
 
 
 def host_steps(feed: Feed) -> Iterator[PlanStep]:
@@ -113,10 +147,11 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
                 title="The first epoch waits for the disk",
                 gain_words=f"not measured: one reader got {cold.any_order.bytes_s / 1e6:.0f} MB/s in any order, and "
                 f"this loader takes {needed / 1e6:.0f} MB/s",
-                do=f"keep the data ({gib(feed.decoding.mean_bytes * (feed.dataset.length if feed.dataset else 0))}) "
-                "in the page cache, store pictures smaller, or as few large files",
+                do=f"keep the data ({gib(feed.decoding.mean_bytes * ((feed.dataset and feed.dataset.length) or 0))}) "
+                f"in the page cache, store pictures smaller, or as few large files; {DISK_WORDS}",
                 check="the second epoch is no faster than the first",
-                undo="nothing to undo",
+                undo="nothing to undo; scripts/system_optimize.sh undo",
+                knobs=("io.scheduler", "io.read_ahead") if store.disk else (),
             )
     shared = [why for why in feed.refused.values() if "/dev/shm" in why]
     if shared or (feed.room.shared_bytes and best.prediction.shared_bytes > NEAR * feed.room.shared_bytes):
@@ -135,6 +170,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
             do="hwdiag audit --knob limits.nofile, or ulimit -n 65536 in the shell that trains",
             check="ulimit -n; no 'Too many open files'",
             undo="scripts/system_optimize.sh undo, or a new shell",
+            knobs=("limits.nofile",),
         )
 
 

@@ -23,6 +23,7 @@ EPILOG = """examples:
   hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag devices                       CPU against GPU: which precision and technique pays?
   hwdiag feed --data ~/pictures        does the data come fast enough? What to give a DataLoader
+  hwdiag feed -- python train.py       does this training wait for its data?
   hwdiag check                         which packages die here, and of what?
   hwdiag audit                         how is this host set, and what of that helps?
   hwdiag monitor -- python train.py    what does the machine do meanwhile?

@@ -7,24 +7,32 @@ from typing import Any
 import yaml
 
 from hwdiag import __version__
-from hwdiag.advise.feeding import PlanStep, verdict
+from hwdiag.advise import caching
+from hwdiag.advise.feeding import verdict
+from hwdiag.advise.plan import PlanStep
 from hwdiag.emit.launch_script import one_line, templates
 from hwdiag.emit.settings import File
+from hwdiag.feeding.caches import LMDB_READERS
+from hwdiag.feeding.child import FEEDER
 from hwdiag.feeding.model import Chosen, Feed
+from hwdiag.feeding.rivals import LIBRARY_THREADS, ONE_THREAD
 
-KNOBS = {"open files": "limits.nofile"}
-"""Settings of the host that a step of the plan is about, by a word of its title."""
+CACHE = FEEDER.with_name("hwdiag_inside") / "sample_cache.py"
+"""Handed out as it is: what was measured is what is used."""
 
 
 def feeding_files(feed: Feed, steps: list[PlanStep]) -> list[File]:
     """All files of a run; none where no loader was measured."""
     if feed.best is None:
         return []
-    return [
+    found = [
         File(path="dataloader.yaml", text=as_yaml(feed, steps), what="The DataLoader's setting, for a configuration"),
         File(path="dataloader.py", text=snippet(feed), what="The same as code to copy from"),
         File(path="rollout.md", text=rollout(feed, steps), what="What to do, in order of measured gain"),
     ]
+    if caching.chosen(feed) is not None:
+        found.append(File(path=CACHE.name, text=CACHE.read_text(), what="The cache that dataloader.py uses"))
+    return found
 
 
 def as_yaml(feed: Feed, steps: list[PlanStep]) -> str:
@@ -33,11 +41,59 @@ def as_yaml(feed: Feed, steps: list[PlanStep]) -> str:
     values: dict[str, Any] = {
         "training": of_loader(feed.best),
         "validation": of_loader(feed.validation) if feed.validation else None,
-        "environment": {},  # torch gives each worker one thread by itself; no variable was measured to add to that
-        "knobs": sorted({knob for step in steps for word, knob in KNOBS.items() if word in step.title}),
+        "cache": of_cache(feed),
+        "environment": environment(feed),
+        "knobs": sorted({knob for step in steps for knob in step.knobs}),
+        "shared_memory_bytes": shared_memory(feed),
     }
     head = f"# hwdiag {__version__} on {one_line(feed.hostname)}, {feed.started_at}: {one_line(feed.data)}\n"
     return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def environment(feed: Feed) -> dict[str, str]:
+    """Variables for the training and its workers that were measured to help; torch gives a worker one thread itself."""
+    helps = any(e.name == ONE_THREAD and e.verdict == "better" for e in feed.extras)
+    return dict(LIBRARY_THREADS) if helps else {}
+
+
+def shared_memory(feed: Feed) -> int:
+    """Bytes of /dev/shm that both loaders and the cache need: --shm-size of a container."""
+    loaders = sum(c.prediction.shared_bytes for c in (feed.best, feed.validation) if c is not None)
+    cache = caching.chosen(feed)
+    return loaders + (int(caching.taken(cache)) if cache is not None and cache.kind == "shared" else 0)
+
+
+def of_cache(feed: Feed) -> dict[str, Any] | None:
+    """The cache that pays: which, how large, and how it is made."""
+    cache = caching.chosen(feed)
+    if cache is None or cache.speedup is None or feed.caching is None or feed.caching.kept is None:
+        return None
+    return {
+        "kind": cache.kind,
+        "class": f"sample_cache.{caching.CLASSES[cache.kind]}",
+        "arguments": cache_arguments(feed),
+        "bytes": int(caching.taken(cache)),
+        "hit_rate": round(cache.hit, 3),
+        "measured": {"speedup": round(cache.speedup.median, 3)},
+    }
+
+
+def cache_arguments(feed: Feed) -> dict[str, Any]:
+    """What its class is made with, after the Dataset."""
+    cache, found = caching.chosen(feed), feed.caching
+    if cache is None or found is None or found.kept is None:
+        return {}
+    if cache.kind == "lmdb":
+        own: dict[str, Any] = {"path": f"{found.folder}/samples.lmdb", "map_size": found.map_bytes}
+        if (found.readers or 0) > LMDB_READERS:
+            own["readers"] = found.readers
+    elif cache.kind == "shared":
+        own = {"slot_bytes": found.kept.slot_bytes}
+        method = feed.best.setting.start_method if feed.best else None
+        own |= {"start_method": method} if method else {}
+    else:
+        own = {}
+    return {**own, "most": cache.keeps}
 
 
 def of_loader(chosen: Chosen) -> dict[str, Any]:
@@ -64,6 +120,10 @@ def of_loader(chosen: Chosen) -> dict[str, Any]:
 def snippet(feed: Feed) -> str:
     """Python that makes both loaders from ``dataset`` and ``validation_dataset``."""
     assert feed.best is not None
+    cache = of_cache(feed)
+    training = {"batch_size": feed.best.batch_size, "num_workers": 0, **feed.best.setting.arguments()}
+    if cache and cache["kind"] == "worker" and feed.best.setting.workers:
+        training["persistent_workers"] = True  # the cache ends with the worker
     return (
         templates()
         .overlay(trim_blocks=True)
@@ -71,9 +131,12 @@ def snippet(feed: Feed) -> str:
         .render(
             feed=feed,
             verdict=verdict(feed),
+            cache=cache,
+            cache_class=caching.CLASSES.get(str(feed.caching and feed.caching.chosen)),
+            stream=bool(feed.dataset and feed.dataset.stream),
             version=__version__,
             setting=feed.best.setting,
-            training={"batch_size": feed.best.batch_size, "num_workers": 0, **feed.best.setting.arguments()},
+            training=training,
             validation=(
                 {"batch_size": feed.validation.batch_size, **feed.validation.setting.arguments()}
                 if feed.validation

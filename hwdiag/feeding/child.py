@@ -14,13 +14,15 @@ FEEDER = Path(__file__).with_name("inside") / "child.py"
 AS_IT_IS = Launch(name="default")
 KILL_S = 15.0
 """More than the child itself needs to end a trial that ran out of time."""
+BY_ITSELF = ("find", "read")
+"""What the child does in its own process, with nobody to watch it."""
 
 
 class Feeder:
     """Answers one question after the other, from one child; a fresh one where it died. Use it in a ``with``."""
 
-    def __init__(self, python: str) -> None:
-        self.python = python
+    def __init__(self, python: str, launch: Launch = AS_IT_IS) -> None:
+        self.python, self.launch = python, launch
         self._child: Child | None = None
 
     def __enter__(self) -> Feeder:
@@ -32,10 +34,10 @@ class Feeder:
     def ask(self, do: str, *, limit_s: float, **task: Any) -> tuple[Outcome, dict[str, Any]]:
         """How it went, and what was found: empty where it failed."""
         if self._child is None:
-            self._child = Child(AS_IT_IS, self.python, {"parent": os.getpid(), "adopt": True}, FEEDER)
+            self._child = Child(self.launch, self.python, {"parent": os.getpid(), "adopt": True}, FEEDER)
         child = self._child
         child.tell({"do": do, "limit_s": limit_s, **task})
-        event = child.hear(("done", "failed"), limit_s + KILL_S)
+        event = child.hear(("done", "failed"), limit_s + (0 if do in BY_ITSELF else KILL_S))
         if event is None:
             outcome = child.outcome()
             self._end()

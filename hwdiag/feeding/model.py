@@ -42,9 +42,12 @@ class Setting(Value):
 
     @property
     def makes_sense(self) -> bool:
-        """Whether torch takes it: without workers there is nothing to prefetch, to keep or to bind."""
+        """Whether torch takes it, and a worker's threads have a CPU each: without workers there is nothing to prefetch,
+        to keep or to bind."""
         of_workers = (self.prefetch, self.persistent, self.threads, self.start_method, self.sharing)
-        return bool(self.workers) or (not self.places and all(v is None for v in of_workers))
+        if not self.workers:
+            return not self.places and all(v is None for v in of_workers)
+        return all(len(place) >= (self.threads or 1) for place in self.places)
 
     @property
     def batches_ahead(self) -> int:
@@ -173,7 +176,12 @@ class Decoding(Value):
 class Dataset(Value):
     """What a Dataset gives."""
 
-    length: int
+    length: int | None
+    """None of an IterableDataset that does not tell."""
+    stream: bool = False
+    """Whether it is an IterableDataset: samples one after the other, without indices."""
+    doubled: bool = False
+    """Whether two workers give the same samples, so that the training sees each as often as there are workers."""
     batch_bytes: int
     """Of the tensors of one batch of the size that was asked for."""
     tensors: int
@@ -194,10 +202,14 @@ class Footprint(Value):
     """The training process with torch and the Dataset, without workers and batches."""
     worker_bytes: dict[str, int]
     """One worker more by its start method, without its batch."""
+    first_s: dict[str, float] = {}
+    """Until the first batch of one worker, by its start method."""
     batch_bytes: int
     tensors: int
     growth_bytes: int = 0
     """By which a worker grew with each batch, where it kept growing."""
+    worker_threads: int = 0
+    """Of a worker at work, most of them: those of libraries that it calls beside its own."""
 
 
 class Prediction(Value):
@@ -247,6 +259,80 @@ class Extra(Value):
     """What it changes in the numbers that the training sees."""
 
 
+CacheKind = Literal["page", "worker", "shared", "lmdb"]
+
+
+class Kept(Value):
+    """Samples that were kept for a while: what they hold, and how fast they are made, written and read."""
+
+    samples: int
+    """How many it was measured with."""
+    sample_bytes: float
+    slot_bytes: int
+    """Of the largest."""
+    make_s: float
+    """To read and decode one."""
+    is_same: bool
+    """Whether each is the same when it is made again; if not, a cache would end its random changes."""
+    lmdb: str | None = None
+    """Version of LMDB."""
+    lmdb_missing: str = ""
+    """Why there is none."""
+    write_s: float | None = None
+    """To write one, by one process."""
+    stall_s: float | None = None
+    """The longest that a transaction took."""
+    stored_bytes: float | None = None
+    """Of the file, for each."""
+    cold_s: float | None = None
+    """To read one back by one process, out of memory where the file system lets it."""
+    warm_s: float | None = None
+    """The same from memory."""
+    free_bytes: int | None = None
+    """Of the file system of the cache's folder."""
+
+
+class Cache(Value):
+    """One place where samples, or the files they are made of, could be kept."""
+
+    kind: CacheKind
+    needs_bytes: int
+    """For all samples, by all workers together."""
+    room_bytes: int
+    """What there is for it, beside the loader."""
+    keeps: int
+    """Samples for which that suffices."""
+    hit: float
+    """Share of the reads that it answers from the second epoch on, 0..1: what it was measured with."""
+    speedup: Interval | None = None
+    """Over the same setting without it; of the page cache, over reading each file from the disk."""
+    verdict: Verdict = "undecided"
+    why: str = ""
+    """Why it was not tried, or what the figure leaves out."""
+
+
+class Caching(Value):
+    """Which cache pays for this data set and memory."""
+
+    kept: Kept | None = None
+    caches: tuple[Cache, ...] = ()
+    chosen: CacheKind | None = None
+    folder: str | None = None
+    """Where LMDB's file was, and could be."""
+    map_bytes: int | None = None
+    """LMDB's map size for what it would keep."""
+    readers: int | None = None
+    """Processes that read it at the same time."""
+    queue: int | None = None
+    """Samples that wait at most where workers make them and one process writes; None where it is too slow for that."""
+    why: str = ""
+    """Why there is nothing to keep."""
+
+    def of(self, kind: CacheKind) -> Cache | None:
+        """That of this kind."""
+        return next((c for c in self.caches if c.kind == kind), None)
+
+
 class Chosen(Value):
     """A setting with what it gives."""
 
@@ -257,6 +343,45 @@ class Chosen(Value):
     first_s: float | None = None
     restart_s: float | None = None
     prediction: Prediction
+
+
+Doing = Literal["data", "disk", "gpu", "waits", "computes"]
+"""What a training's main thread does: waits for its workers, for a file, for a GPU, for something else, or runs."""
+
+
+class Waited(Value):
+    """What one training process did, seen from outside."""
+
+    pid: int
+    words: str
+    """Its command line, short."""
+    workers: int
+    seconds: float
+    looks: int
+    shares: dict[Doing, float]
+    """Of the looks at its main thread, 0..1."""
+    low: float
+    high: float
+    """95 % interval of the share of the time in which it waits for data."""
+    for_a_cpu: float | None = None
+    """Share of the time in which its main thread could run and had no CPU."""
+    worker_cpu: float | None = None
+    """CPUs that one worker used, in the mean; near 1 it had no time to wait."""
+    worker_disk: float | None = None
+    """Share of the looks at which a worker waited for a file."""
+    gpu: float | None = None
+    """Use of the GPUs, 0..1, in the mean; None where there is none that tells."""
+    stacks: float | None = None
+    """Share of the samples of py-spy in which its main thread is within the DataLoader; None without them."""
+    stacks_why: str = ""
+    """Why there are none."""
+    hidden: str = ""
+    """Why what its threads wait for is not known."""
+
+    @property
+    def share(self) -> float:
+        """Share of the time in which it waits for data, 0..1."""
+        return self.shares.get("data", 0.0) + self.shares.get("disk", 0.0)
 
 
 class Feed(Value):
@@ -289,6 +414,7 @@ class Feed(Value):
     restarts: dict[str, float] = {}
     """Seconds to the first batch of the second epoch, with workers kept and not kept."""
     extras: tuple[Extra, ...] = ()
+    caching: Caching | None = None
     broken: tuple[Broken, ...] = ()
     """Files that were skipped while batches were made."""
     problem: str = ""

@@ -21,12 +21,17 @@ GRAIN = 2.0
 """Standard deviation of the sensor's noise, of 255."""
 
 
+def cache_home() -> Path:
+    """hwdiag's folder in the user's cache, which lies on a disk mostly. It need not be there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwdiag"
+
+
 def synthetic_set(count: int, *, seed: int = 1) -> Path:
-    """The folder of such a set, made where it is not there yet: in the user's cache, which lies on a disk mostly.
+    """The folder of such a set, made where it is not there yet: in the user's cache.
 
     Raises ``OSError`` where it cannot be written.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwdiag"
+    cache = cache_home()
     folder = cache / f"pictures-{count}-{seed}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)

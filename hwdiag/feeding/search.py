@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Protocol
 
 from hwdiag.feeding.model import Setting
+from hwdiag.feeding.together import ask_together
 from hwdiag.host.model import Host
 from hwdiag.measure.campaign import heats
 from hwdiag.measure.model import Phase
-from hwdiag.measure.search import Question, Speedups
+from hwdiag.measure.search import CONFIRM_SHARE, Decision, Exploration, Question, Speedups, confirmed
 
 MOST_AT_ONCE = 6
-"""Settings of one block; today's is in each, so that all are compared with one that ran just before or after."""
+"""Settings of one block, today's default among them."""
 MOST_WORKERS = 64
-"""Asked for without being told to; twice as many where that was fastest."""
+"""Up to so many, two for each CPU are asked for; beyond, one."""
+DEFAULT_EVERY, DEFAULTS = 3, 3
+"""In the screening today's default is measured in every third block, and the median of the last three stands for it:
+settings of one block are compared with each other, for which it does not matter. The confirmation has it in each."""
 NO_WAIT = 0.01
 """A training that waits for less of its time than this is called fed: more workers could not be told from it."""
+
+WORKERS, AGAIN, START = "workers", "workers, again", "start of the workers"
+WORKERS_SHARE = 0.45
+"""Of the time to explore, for the number of workers, which decides most. How they start comes last: it changes the
+start of an epoch, hardly the batches after it, and each trial takes long."""
 
 DEFAULT = Setting(name="default")
 """torch's own: no workers, nothing ahead."""
@@ -42,21 +53,46 @@ def questions(
 ) -> list[Question[Setting]]:
     """What may be set, in the order in which it is decided, the fewest workers first: they win where all are equal."""
     cpus = usable_cpus(host)
-    most = min(2 * cpus, MOST_WORKERS)
-    counts = sorted({*(2**n for n in range(most.bit_length())), cpus, most} & set(range(1, most + 1)))
+    most = max(cpus, min(2 * cpus, MOST_WORKERS))
+    counts = sorted({1, cpus // 4, cpus // 2, cpus, most} - {0})
     ahead = [Setting(name=f"{n} ahead", prefetch=n) for n in (1, 4, 8)]
     methods = [Setting.model_validate({"name": name, "start_method": name}) for name in start_methods]
     found = [
-        Question("workers", tuple(with_workers(n) for n in counts), refine=around),
+        Question(WORKERS, tuple(with_workers(n) for n in counts), refine=around(counts)),
         Question("batches ahead", tuple(ahead)),
         Question("batch size", tuple(Setting(name=f"batches of {n}", batch_size=n) for n in batch_sizes)),
         Question("pinned memory", (Setting(name="pinned memory", pin_memory=True),) if cuda else ()),
-        Question("threads of a worker", (Setting(name="2 threads each", threads=2),) if cpus > 1 else ()),
         Question("CPUs of a worker", tuple(placings(host))),
-        Question("start of the workers", tuple(methods)),
+        Question("threads of a worker", (Setting(name="2 threads each", threads=2),) if cpus > 1 else ()),
         Question("sharing", (Setting(name="file_system", sharing="file_system"),)),
+        Question(START, tuple(methods)),
     ]
     return [question for question in found if question.options]
+
+
+def find_setting(
+    asked: Sequence[Question[Setting]],
+    races: Races,
+    *,
+    budget_s: float,
+    min_effect: float,
+    rounds: int,
+    most_pairs: int,
+    clock: Callable[[], float] = time.monotonic,
+) -> Decision[Setting]:
+    """The best setting within ``budget_s`` seconds: the number of workers in races, as a Launch is searched for; what
+    goes with it all together; and the whole measured afresh. The arguments are those of ``find_best``."""
+    began = clock()
+    deadline = began + budget_s * (1 - CONFIRM_SHARE)
+    exploration = Exploration(races.measure, DEFAULT, deadline, rounds, clock)
+    for question in asked:
+        if question.name == WORKERS:
+            exploration.ask(question, began + WORKERS_SHARE * (deadline - began))
+    others = [q for q in asked if q.name not in (WORKERS, START)]
+    ask_together(exploration, [*again(exploration.best), *others], races.refused)
+    exploration.explore([q for q in asked if q.name == START])
+    end = began + budget_s
+    return confirmed(exploration, asked, DEFAULT, end=end, min_effect=min_effect, most_pairs=most_pairs)
 
 
 def with_workers(count: int) -> Setting:
@@ -64,11 +100,25 @@ def with_workers(count: int) -> Setting:
     return Setting(name=f"{count} worker{'s' * (count > 1)}", workers=count)
 
 
-def around(best: Setting) -> list[Setting]:
-    """Between the counts that were asked for, next to the best of them."""
+def around(counts: Sequence[int]) -> Callable[[Setting], list[Setting]]:
+    """Next to the best of those that were asked for; half or twice as many where it was the first or the last."""
+    least, most = next((n for n in counts if n > 1), 1), max(counts)
+
+    def beside(best: Setting) -> list[Setting]:
+        count = best.workers or 0
+        step = max(1, count // 4)
+        less = count // 2 if count <= least else count - step
+        more = 2 * count if count >= most else count + step
+        return [with_workers(n) for n in (less, more) if n > 0 and count]
+
+    return beside
+
+
+def again(best: Setting) -> list[Question[Setting]]:
+    """Whether some more, or some less, are better together with the rest: a race alone prefers what was lucky."""
     count = best.workers or 0
-    step = max(1, count // 4)
-    return [with_workers(n) for n in (count - step, count + step) if n > 0 and count]
+    counts = [n for n in (2 * count // 3, 3 * count // 2) if n not in (0, count)]
+    return [Question(AGAIN, tuple(map(with_workers, counts)))] if counts else []
 
 
 def placings(host: Host) -> list[Setting]:
@@ -93,6 +143,7 @@ class Races:
         self.why_not: dict[str, str] = {}
         self._random = random.Random(seed)
         self._block = 0
+        self._today: list[float] = []
 
     def measure(self, settings: Sequence[Setting], blocks: int, phase: Phase) -> Speedups:
         """Speed-ups over today's default, one a block. What does not fit, or fails, is left out."""
@@ -102,9 +153,18 @@ class Races:
         for _ in range(blocks):
             for heat in heats([DEFAULT, *able], MOST_AT_ONCE) if able else ():
                 self._block += 1
+                if phase == "screen" and self._today and self._block % DEFAULT_EVERY:
+                    heat = heat[1:]
                 times = {s.name: self.run(s, phase, self._block) for s in self._random.sample(heat, len(heat))}
-                today = times.pop(DEFAULT.name)
+                today = self._default_s(times.pop(DEFAULT.name, None), phase)
                 for name, seconds in times.items():
                     if today is not None and seconds is not None:
                         found.setdefault(name, []).append(today / seconds)
         return found
+
+    def _default_s(self, seconds: float | None, phase: Phase) -> float | None:
+        """Today's default beside which this block's settings are put: in the screening, the last few times of it."""
+        self._today += [] if seconds is None else [seconds]
+        if phase != "screen":
+            return seconds
+        return median(self._today[-DEFAULTS:]) if self._today else None

@@ -89,6 +89,11 @@ class Running:
             self._keeper.stdin.write(json.dumps(what) + "\n")
             self._keeper.stdin.flush()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that watches over the command, below which all that it starts is found."""
+        return self._keeper.pid
+
     def signal(self, number: int) -> None:
         """Hand a signal on to the command and its process group."""
         self._tell({"signal": int(number)})

@@ -112,14 +112,27 @@ def find_best(
     end = clock() + budget_s
     exploration = Exploration(measure, default, end - budget_s * CONFIRM_SHARE, rounds, clock)
     exploration.explore(questions)
-    best, steps = exploration.best, tuple(exploration.steps)
+    return confirmed(exploration, questions, default, end=end, min_effect=min_effect, most_pairs=most_pairs)
+
+
+def confirmed(
+    exploration: Exploration[C],
+    questions: Sequence[Question[C]],
+    default: C,
+    *,
+    end: float,
+    min_effect: float,
+    most_pairs: int,
+) -> Decision[C]:
+    """What the exploration found, measured afresh against ``default`` until ``end`` on its clock."""
+    best, steps, clock = exploration.best, tuple(exploration.steps), exploration.clock
     if best.name == default.name:
         return Decision(default, *kept(exploration, questions, min_effect), steps=steps)
     pairs = pairs_to_confirm(exploration.noise, min_effect, most_pairs)
     ratios: list[float] = []
     for done in range(1, pairs + 1):
         started = clock()
-        ratios += measure([best], 1, "confirm").get(best.name, ())
+        ratios += exploration.measure([best], 1, "confirm").get(best.name, ())
         if not ratios or (done >= MIN_PAIRS and 2 * clock() - started > end):
             break
     if not ratios:

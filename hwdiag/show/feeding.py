@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwdiag.advise.feeding import RESIZE_HEAVY, PlanStep, verdict
-from hwdiag.feeding.model import Chosen, Decoder, Decoding, Feed, Rate
+from hwdiag.advise.feeding import RESIZE_HEAVY, verdict
+from hwdiag.advise.plan import PlanStep
+from hwdiag.feeding.held import OWN_THREADS
+from hwdiag.feeding.model import Chosen, Decoder, Decoding, Feed, Footprint, Rate
+from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.measure.model import Interval
 from hwdiag.show.format import disk_size, percent, plural, ratio, seconds, significant, size, speedup
@@ -154,15 +157,32 @@ def memory(feed: Feed) -> Section:
         said += f" A worker grows by {size(held.growth_bytes)} with each batch: the Dataset leaks, or keeps a cache."
     rows = [
         ("Training process with torch and the Dataset, no batch", size(held.main_bytes)),
-        *((f"One worker more, {method or 'started as usual'}", size(b)) for method, b in held.worker_bytes.items()),
+        *((f"One worker more, {m or 'started as usual'}", worker_words(held, m)) for m in held.worker_bytes),
         ("One batch", f"{size(held.batch_bytes)} in {plural(held.tensors, 'tensor')}"),
-        ("Length of the Dataset", str(found.length)),
+        ("Length of the Dataset", "unknown: an IterableDataset" if found.length is None else str(found.length)),
+        ("Threads of a worker", f"{held.worker_threads or 'unknown'}: {threads_words(feed)}"),
         ("Python, torch", f"{found.python}, {found.torch}"),
         ("GPU", found.cuda or "none seen: pinned memory would change nothing here"),
         *((f"Not tried: {name}", why) for name, why in list(feed.refused.items())[:FEW_BROKEN]),
     ]
     table = Table("What is held, as /proc/*/smaps tells it, with one worker", ("Part", "Size"), rows)
     return Section(said, (table,))
+
+
+def worker_words(held: Footprint, method: str) -> str:
+    """What a worker that is started so holds, and how long it takes to its first batch."""
+    first_s = held.first_s.get(method)
+    return size(held.worker_bytes[method]) + ("" if first_s is None else f", first batch after {seconds(first_s)}")
+
+
+def threads_words(feed: Feed) -> str:
+    """Whether libraries start threads in a worker, and what one thread for each of them would give."""
+    tried = next((e for e in feed.extras if e.name == ONE_THREAD), None)
+    if tried is not None:
+        return f"one for each library gives {gained(tried.speedup)}, {tried.verdict}"
+    if feed.footprint and feed.footprint.worker_threads > OWN_THREADS:
+        return "libraries start some; one for each of them was not measured"
+    return "its own alone; no library starts any, so limiting their number (OMP_NUM_THREADS) would change nothing"
 
 
 def search(feed: Feed) -> Section:

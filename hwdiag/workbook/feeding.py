@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from hwdiag.advise import feeding as advise
 from hwdiag.emit.feeding import feeding_files
 from hwdiag.emit.settings import File
 from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.feeding.budget import BUDGETS, Data
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.model import Feed
-from hwdiag.feeding.pictures import synthetic_set
-from hwdiag.feeding.run import BUDGETS, Data, Run
+from hwdiag.feeding.pictures import cache_home, synthetic_set
+from hwdiag.feeding.run import Run
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -26,6 +27,7 @@ from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
 from hwdiag.params import Params, interpreter
 from hwdiag.record.store import create_folder, folder_name, read_value, write_file
+from hwdiag.show import caching
 from hwdiag.show import feeding as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
@@ -44,6 +46,9 @@ class FeedParams(NotebookParams):
     budget: BudgetName = Field("standard", description="how long to measure - quick, standard or thorough")
     batch_size: int = Field(32, ge=1, le=65536, description="samples of one batch")
     batch_sizes: tuple[int, ...] = Field((), description="other sizes to try, though they change the training")
+    cache_dir: str | None = Field(
+        None, description="folder on a local disk for a cache of samples; None takes ~/.cache/hwdiag"
+    )
     step_ms: float | None = Field(None, gt=0, description="time of one training step; None asks for the most batches")
     picture_size: int = Field(224, ge=8, le=4096, description="pixels to a side that pictures are resized to")
     pictures: int = Field(240, ge=1, le=20000, description="how many pictures the set made on the spot has")
@@ -89,7 +94,8 @@ def parameters(namespace: Mapping[str, Any]) -> FeedParams:
 
 
 class Feeding:
-    """One run, to be walked through: ``storage``, ``decoding``, ``memory``, ``search``, ``chosen``, ``plan``, ``save``.
+    """One run, to be walked through: ``storage``, ``decoding``, ``memory``, ``search``, ``chosen``, ``caches``,
+    ``plan`` and ``save``.
 
     Each does the steps that it needs, once.
     """
@@ -125,19 +131,21 @@ class Feeding:
 
     def _data(self) -> Data:
         params = self.params
+        kept = str(Path(params.cache_dir).expanduser().absolute() if params.cache_dir else cache_home())
         if params.dataset_file is not None:
             path = Path(params.dataset_file).expanduser().absolute()
-            return Data(f"build_dataset() of {path.name}", str(path.parent), file=str(path))
+            return Data(f"build_dataset() of {path.name}", str(path.parent), file=str(path), cache_folder=kept)
+        pictures = partial(Data, size=params.picture_size, broken=self._skipped.name, cache_folder=kept)
         if params.data_dir is not None:
             folder = Path(params.data_dir).expanduser().absolute()  # not looked at here: it may hang
-            return Data(f"pictures in {folder}", str(folder), size=params.picture_size, broken=self._skipped.name)
+            return pictures(f"pictures in {folder}", str(folder))
         self.progress(f"making {params.pictures} pictures", 0)
         try:
             folder = synthetic_set(params.pictures, seed=params.seed)
         except OSError as error:
             raise HwdiagError(f"the set of pictures could not be written: {error}") from None
         words = f"{params.pictures} pictures made on the spot (seed {params.seed})"
-        return Data(words, str(folder), size=params.picture_size, broken=self._skipped.name)
+        return pictures(words, str(folder))
 
     def _upto(self, name: str, /) -> Feed:
         """What was found, with all steps up to this one done."""
@@ -182,6 +190,10 @@ class Feeding:
     def chosen(self) -> Section:
         """What does it give, and what does it hold?"""
         return show.chosen(self.feed)
+
+    def caches(self) -> Section:
+        """Does a cache pay, which one, and how large?"""
+        return caching.caches(self.feed)
 
     def plan(self) -> Section:
         """What to do, in order?"""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.run import growth_of
+from hwdiag.feeding.held import OWN_THREADS, growth_of
 from hwdiag.measure.model import Outcome
 
 Write = Callable[[str], str]
@@ -116,11 +116,11 @@ def test_one_that_takes_too_much_memory_is_stopped(feeder: Feeder, dataset_file:
 def test_one_that_leaks_is_seen(feeder: Feeder, dataset_file: Write) -> None:
     path = Path(dataset_file("hoard.append(bytearray(1 << 20))\nreturn torch.zeros(3)"))
     path.write_text("hoard = []\n" + path.read_text())
-    outcome, said = trial(feeder, str(path), "fill", memory=True, seconds=1)
+    outcome, said = trial(feeder, str(path), "fill", memory=True, seconds=1, pauses=4)
     assert outcome.ok, outcome.detail
     assert 0.8 < growth_of(said) / (4 << 20) < 1.3  # four samples of a MiB each
     steady = dataset_file("return torch.zeros(3)")
-    assert growth_of(trial(feeder, steady, "fill", memory=True, seconds=1)[1]) == 0
+    assert growth_of(trial(feeder, steady, "fill", memory=True, seconds=1, pauses=4)[1]) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
@@ -143,15 +143,10 @@ def test_too_small_a_dev_shm(dataset_file: Write) -> None:
     ("source", "message"),
     [
         ("x = 1", "has no function build_dataset()"),
-        ("def build_dataset(): return 3", "build_dataset() gave a int, which has no __getitem__ and __len__"),
+        ("def build_dataset(): return 3", "build_dataset() gave a int, which has no __getitem__ and __len__ and is no"),
         ("def build_dataset(): return []", "build_dataset() gave a Dataset of length 0"),
         ("def build_dataset(): raise KeyError('where')", "KeyError: 'where'"),
         ("import nothing_of_that_name", "No module named 'nothing_of_that_name'"),
-        (
-            "import torch\nclass I(torch.utils.data.IterableDataset):\n    def __iter__(self): yield 1\n"
-            "def build_dataset(): return I()",
-            "an IterableDataset cannot be searched yet",
-        ),
     ],
 )
 def test_a_file_that_gives_no_dataset(feeder: Feeder, tmp_path: Path, source: str, message: str) -> None:
@@ -161,3 +156,54 @@ def test_a_file_that_gives_no_dataset(feeder: Feeder, tmp_path: Path, source: st
     assert not outcome.ok
     assert message in outcome.detail
     assert "\n" not in outcome.detail
+
+
+STREAM = """
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        about = get_worker_info() if {shares} else None
+        first, step = (about.id, about.num_workers) if about else (0, 1)
+        for n in range(first, {count}, step):
+            yield torch.full((3,), float(n))
+
+
+def build_dataset():
+    return Stream()
+"""
+
+
+@pytest.mark.parametrize(("shares", "doubled"), [(True, False), (False, True)])
+def test_one_without_getitem_is_loaded(feeder: Feeder, tmp_path: Path, shares: bool, doubled: bool) -> None:
+    """And it is told whether each of its workers gives the same samples."""
+    path = tmp_path / "stream.py"
+    path.write_text(STREAM.format(shares=shares, count=40))
+    outcome, said = trial(feeder, str(path), "look", batch_size=4)
+    assert outcome.ok, outcome.detail
+    assert (said["length"], said["stream"], said["doubled"]) == (None, True, doubled)
+    for setting in ({"batch_size": 4}, {"workers": 2, "batch_size": 4}):
+        outcome, said = trial(feeder, str(path), setting=setting)
+        assert outcome.ok, outcome.detail
+        assert said["batches"] > 10  # more than one epoch of it
+    outcome, said = trial(feeder, str(path), "epochs", setting={"workers": 2, "batch_size": 4}, batches=8)
+    assert outcome.ok, outcome.detail
+
+
+def test_one_without_samples(feeder: Feeder, tmp_path: Path) -> None:
+    path = tmp_path / "stream.py"
+    path.write_text(STREAM.format(shares=True, count=0))
+    outcome, _ = trial(feeder, str(path), "look", batch_size=4)
+    assert outcome.detail == "the Dataset gives no whole batch"
+
+
+def test_threads_that_libraries_start_in_a_worker_are_seen(feeder: Feeder, dataset_file: Write) -> None:
+    """Two of its own send batches; OpenBLAS, MKL and the like would start theirs beside them."""
+    body = "time.sleep(0.02)\nreturn torch.zeros(3)"
+    plain = trial(feeder, dataset_file(body), "fill", memory=True, seconds=1, pauses=1)[1]["memory"]["threads"]
+    head = "[threading.Thread(target=time.sleep, args=(3600,), daemon=True).start() for _ in range(4)]\n"
+    many = trial(feeder, dataset_file(head + body), "fill", memory=True, seconds=1, pauses=1)[1]["memory"]["threads"]
+    assert plain <= OWN_THREADS
+    assert many >= plain + 4

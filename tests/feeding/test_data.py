@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from hwdiag.feeding import child, storage
+from hwdiag.feeding import storage
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.inside.hwdiag_inside.decoders import jpeg_size, scale_of
 from hwdiag.feeding.model import Decoding, Found, Reading
@@ -73,14 +76,57 @@ def test_what_lies_in_memory_is_not_called_cold(feeder: Feeder, pictures: Path) 
     assert said["cold"] in (0, None)
 
 
-def test_reading_that_hangs_costs_one_answer(feeder: Feeder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_that_hangs_costs_one_answer(feeder: Feeder, tmp_path: Path) -> None:
     """A pipe without a writer hangs when it is opened, as a network file system does whose server is gone."""
-    monkeypatch.setattr(child, "KILL_S", 0.5)
     os.mkfifo(tmp_path / "a.jpg")
     outcome, said = feeder.ask("read", limit_s=0.5, paths=[str(tmp_path / "a.jpg")], seconds=0.1, seed=1)
     assert (outcome.kind, said) == ("timeout", {})
-    assert "no answer for 1 s in read: killed" in outcome.detail
+    assert "no answer for 0 s in read: killed" in outcome.detail
     assert feeder.ask("find", limit_s=10, folder=str(tmp_path))[0].ok
+
+
+HUNG = """
+import ctypes, os, sys
+from hwdiag.feeding.budget import BUDGETS, Data
+from hwdiag.feeding.run import Run
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.mount(b"nas:/pictures", sys.argv[1].encode(), b"fuse", 0, options):
+    sys.exit(77)
+run = Run(sys.executable, Data("x", sys.argv[1]), read_host(Root.live()), BUDGETS["quick"], timeout_s=1.0)
+feed = run.all()
+print(feed.storage.kind, "|", feed.problem)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse")
+def test_a_file_system_that_hangs_ends_with_one_line(tmp_path: Path) -> None:
+    """A FUSE mount whose server never answers, in a mount namespace of its own; no child is left in it."""
+    argv = ["unshare", "--mount", sys.executable, "-c", HUNG, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"no FUSE can be mounted here: {done.stderr.strip()}")
+    assert done.stdout.strip() == f"fuse | {tmp_path} cannot be looked at: no answer for 1 s in find: killed", (
+        done.stderr
+    )
+    assert [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in (p.info["cmdline"] or ())] == []
+
+
+def test_a_loader_skips_a_broken_picture_and_names_it(feeder: Feeder, pictures: Path, tmp_path: Path) -> None:
+    """Each worker writes the name down; its place is taken by the next one."""
+    paths = [str(p) for p in sorted(pictures.iterdir())]
+    victim, note = tmp_path / "broken.jpg", tmp_path / "skipped"
+    victim.write_bytes(Path(paths[0]).read_bytes()[:500])
+    data = {"paths": [*paths[:7], str(victim)], "size": 32, "broken": str(note)}
+    task = {"seed": 1, "timeout_s": 10, "warmup_s": 0.0, "seconds": 0.3, "limit_s": 30}
+    outcome, said = feeder.ask("trial", data=data, setting={"workers": 2, "batch_size": 8}, **task)
+    assert outcome.ok, outcome.detail
+    assert said["batches"] >= 2
+    assert {line.partition("\t")[0] for line in note.read_text().splitlines()} == {str(victim)}
 
 
 def test_an_interpreter_that_is_none_is_told(tmp_path: Path) -> None:

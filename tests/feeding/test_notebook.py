@@ -81,6 +81,9 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path, capsys: pytest.Captur
     assert main(["feed", "--data", str(tmp_path), "--json"]) == 1
     found = Feed.model_validate(json.loads(capsys.readouterr().out))
     assert found.problem == f"there is no JPEG or PNG picture in {tmp_path}: 1 other files"
+    (tmp_path / "empty").mkdir()
+    assert main(["feed", "--data", str(tmp_path / "empty"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problem"].endswith("empty: it is empty")
     assert main(["feed", "--data", str(tmp_path / "none"), "--json"]) == 1
     assert "there is no folder" in json.loads(capsys.readouterr().out)["problem"]
     assert main(["feed", "--python", "/nonexistent/python"]) == 2

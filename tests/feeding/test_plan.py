@@ -13,7 +13,8 @@ import yaml
 from hwdiag.advise.feeding import plan, verdict
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.emit.feeding import as_yaml, feeding_files, rollout, snippet
-from hwdiag.feeding.model import Chosen, Decoder, Feed, Prediction, Room, Setting
+from hwdiag.feeding.model import Chosen, Decoder, Extra, Feed, Prediction, Room, Setting
+from hwdiag.feeding.rivals import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.measure.model import Disturbance, Interval
 from hwdiag.show import feeding as show
 from hwdiag.workbook.feeding import FILE, read
@@ -69,6 +70,43 @@ def test_storage_limits_and_shared_memory_get_their_steps(feed: Feed) -> None:
     knobs = yaml.safe_load(as_yaml(feed, steps))["knobs"]
     assert "limits.nofile" in knobs
     assert set(knobs) <= set(BY_ID)
+
+
+def test_what_is_wrong_with_the_dataset_gets_its_steps(feed: Feed) -> None:
+    assert feed.dataset is not None
+    assert feed.footprint is not None
+    odd = feed.model_copy(
+        update={
+            "dataset": feed.dataset.model_copy(update={"doubled": True, "stream": True, "length": None}),
+            "footprint": feed.footprint.model_copy(update={"growth_bytes": 4 << 20}),
+        }
+    )
+    titles = [step.title for step in plan(odd)]
+    assert "Give each worker its own share of the IterableDataset" in titles
+    assert "Find out why a worker grows by 4.0 MiB with each batch" in titles
+    assert "shuffle" not in snippet(odd).partition("validation_loader")[0]
+    assert "unknown: an IterableDataset" in repr(show.memory(odd))
+
+
+def test_one_thread_for_each_library_is_emitted_only_where_it_helped(feed: Feed) -> None:
+    gain = Interval(median=1.5, low=1.4, high=1.6, processes=8)
+    helps = Extra(name=ONE_THREAD, what="start it with OMP_NUM_THREADS=1", speedup=gain, verdict="better", changes="no")
+    for extra, environment in ((helps, LIBRARY_THREADS), (helps.model_copy(update={"verdict": "same"}), {})):
+        found = feed.model_copy(update={"extras": (extra,)})
+        steps = plan(found)
+        assert yaml.safe_load(as_yaml(found, steps))["environment"] == environment
+        assert any(s.title.startswith("One thread for each library") for s in steps) == bool(environment)
+    assert "1.50x (1.40 to 1.60), same" in repr(show.memory(found))
+
+
+def test_a_disk_that_is_too_slow_names_its_settings(feed: Feed) -> None:
+    assert feed.storage.reading is not None
+    assert feed.best is not None
+    slow = feed.storage.reading.any_order.model_copy(update={"bytes_s": 1e4})
+    reading = feed.storage.reading.model_copy(update={"cold": 1.0, "any_order": slow})
+    found = feed.model_copy(update={"storage": feed.storage.model_copy(update={"reading": reading, "disk": "sda"})})
+    knobs = yaml.safe_load(as_yaml(found, plan(found)))["knobs"]
+    assert {"io.scheduler", "io.read_ahead"} <= set(knobs) <= set(BY_ID)
 
 
 def test_without_a_setting_there_is_no_plan_and_no_file(feed: Feed) -> None:

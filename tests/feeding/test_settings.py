@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.feeding.budget import BUDGETS, Data
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.memory import FILES, predict, room_of, too_much
 from hwdiag.feeding.model import Footprint, Room, Setting
-from hwdiag.feeding.run import BUDGETS, Data, Run
-from hwdiag.feeding.search import DEFAULT, Races, questions, usable_cpus
+from hwdiag.feeding.run import Run
+from hwdiag.feeding.search import DEFAULT, Races, find_setting, questions, usable_cpus, with_workers
 from hwdiag.host.model import Limits
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.model import Phase
-from hwdiag.measure.search import find_best
 from tests.conftest import make_host
 
 MIB = 1 << 20
@@ -85,11 +85,16 @@ def test_the_room_is_this_processs() -> None:
 
 def test_questions_begin_with_few_workers_and_follow_the_quota() -> None:
     names = {q.name: [o.name for o in q.options] for q in questions(make_host(cores_per_node=6))}
-    assert names["workers"] == ["1 worker", "2 workers", "4 workers", "6 workers", "8 workers", "12 workers"]
-    assert list(names) == ["workers", "batches ahead", "threads of a worker", "CPUs of a worker", "sharing"]
+    assert names["workers"] == ["1 worker", "3 workers", "6 workers", "12 workers"]
+    assert list(names) == ["workers", "batches ahead", "CPUs of a worker", "threads of a worker", "sharing"]
     tight = make_host(cores_per_node=32, limits=Limits(cpu_quota=1.5))
     assert usable_cpus(tight) == 2
     assert [o.workers for o in questions(tight)[0].options] == [1, 2, 4]
+    large = questions(make_host(cores_per_node=128))[0]
+    assert [o.workers for o in large.options] == [1, 32, 64, 128]
+    assert [o.workers for o in large.refine(with_workers(128))] == [96, 256]
+    assert [o.workers for o in large.refine(with_workers(64))] == [48, 80]
+    assert [o.workers for o in large.refine(with_workers(32))] == [16, 40]
     two = make_host(nodes=2, cores_per_node=2)
     placed = {o.name: o.places for q in questions(two) if q.name == "CPUs of a worker" for o in q.options}
     assert placed["nodes in turn"] == ((0, 1), (2, 3))
@@ -97,6 +102,12 @@ def test_questions_begin_with_few_workers_and_follow_the_quota() -> None:
     assert placed["a core each"] == ((0,), (1,), (2,), (3,))
     more = questions(two, batch_sizes=[64], start_methods=["spawn"], cuda=True)
     assert {q.name for q in more} >= {"batch size", "start of the workers", "pinned memory"}
+
+
+def test_a_worker_has_a_cpu_for_each_of_its_threads() -> None:
+    bound = Setting(name="x", workers=2, threads=2, places=((0,), (1,)))
+    assert not bound.makes_sense
+    assert bound.model_copy(update={"places": ((0, 2), (1, 3))}).makes_sense
 
 
 class Simulated:
@@ -122,36 +133,20 @@ class Simulated:
         return self.seconds(setting) * self._random.lognormvariate(0, 0.02)
 
 
-@pytest.mark.parametrize("cpus", [2, 8, 64])
-@pytest.mark.parametrize(("disk_s", "send_s"), [(0.0, 0.0), (0.004, 0.0), (0.0, 0.002)])
-def test_the_search_finds_nearly_the_best_of_a_simulated_loader(cpus: int, disk_s: float, send_s: float) -> None:
-    loader = Simulated(0.004, cpus, disk_s, send_s)
-    races = Races(loader.run, lambda s: "" if s.makes_sense else "no", seed=1)
-    asked = questions(make_host(cores_per_node=cpus))
-    found = find_best(
-        asked, races.measure, budget_s=300, min_effect=0.03, default=DEFAULT, clock=lambda: loader.now, most_pairs=8
-    )
-    best = min(
-        loader.seconds(Setting(name="x", workers=w, prefetch=p)) for w in range(1, 2 * cpus + 1) for p in (1, 2, 4, 8)
-    )
-    assert found.verdict == "better"
-    assert loader.seconds(found.launch) / best - 1 < 0.05
-    assert loader.now < 300 * 1.3
-
-
 def test_what_would_not_fit_is_never_started() -> None:
     loader = Simulated(0.004, 64, 0.0, 0.0)
     room = Room(memory_bytes=1 << 30, shared_bytes=None, files=None)
     races = Races(loader.run, lambda s: too_much(predict(HELD, s, 32), room), seed=1)
-    find_best(
+    find_setting(
         questions(make_host(cores_per_node=64)),
-        races.measure,
+        races,
         budget_s=200,
         min_effect=0.03,
-        default=DEFAULT,
+        rounds=3,
+        most_pairs=8,
         clock=lambda: loader.now,
     )
-    assert {"8 workers", "16 workers", "64 workers"} <= set(races.why_not)
+    assert {"16 workers", "32 workers", "64 workers"} <= set(races.why_not)
     assert all("GiB that may be used" in why for why in races.why_not.values())
     assert not set(races.why_not) & loader.tried
 
@@ -170,7 +165,7 @@ def test_memory_is_predicted_within_15_percent_of_smaps(pictures: Path) -> None:
         assert footprint is not None
         for workers, prefetch, batch_size in ((2, 2, 32), (4, 2, 32), (2, 6, 32), (3, 2, 64), (2, 1, 16)):
             setting = Setting(name="x", workers=workers, prefetch=prefetch, batch_size=batch_size)
-            outcome, said = run._apart(feeder, "fill", setting=setting, seconds=5.0, memory=True)
+            outcome, said = run.trials.ask(feeder, "fill", setting=setting, seconds=5.0, pauses=4, memory=True)
             assert outcome.ok, outcome.detail
             ratio = predict(footprint, setting, batch_size).total_bytes / said["memory"]["held"]
             wrong[workers, prefetch, batch_size] = round(math.log(ratio), 3)

@@ -187,7 +187,7 @@ def measure(ready, pictures, kind, size, seconds, seed):
             row["why"] = why[(key, least)]
         else:
             row["seconds"] = statistics.median(times[(key, least)])
-            row.update(resized(decode, pictures, least, size, share))
+            row.update(resized(decode, pictures, least, size, share / ROUNDS))
             row["difference"] = difference(ready, decode, pictures, least, size)
         rows.append(row)
     return rows

@@ -9,15 +9,13 @@ import time
 from multiprocessing.reduction import ForkingPickler
 
 from . import data as datasets
-from . import memory
+from . import memory, streams
 
 MOST = 3.0
 """A window lasts at most so many times as long as it should, to end with as many batches of each worker."""
-QUIET_S = 0.15
-"""Workers that use no CPU time for so long wait for the consumer."""
+QUIET_S, STILL = 0.1, 2
+"""Workers that use no CPU time for so long, so many times one after the other, wait for the consumer."""
 EPOCHS = 3
-PAUSES = 4
-"""How often a consumer that is to show the most memory stops until all has been fetched that may be."""
 
 
 class Endless:
@@ -57,7 +55,14 @@ class Prepare:
             torch.set_num_threads(self.threads)
 
 
-def make(dataset, collate, setting, sampler, timeout_s):
+def endless(dataset, seed, count=None, shuffle=True):
+    """A Dataset that never ends, or after so many samples, and the order in which a loader takes them."""
+    if streams.is_stream(dataset):
+        return streams.Again(dataset, count), None
+    return dataset, Endless(len(dataset), seed, count, shuffle)
+
+
+def make(dataset, sampler, collate, setting, timeout_s):
     """The DataLoader; what the setting leaves out is left to torch."""
     import torch
 
@@ -68,6 +73,8 @@ def make(dataset, collate, setting, sampler, timeout_s):
         "start_method": "multiprocessing_context",
     }
     more = {theirs: setting[ours] for ours, theirs in names.items() if workers and setting.get(ours) is not None}
+    if sampler is not None:
+        more["sampler"] = sampler
     if workers:
         more["timeout"] = timeout_s
         if setting.get("threads") or setting.get("places"):
@@ -75,7 +82,6 @@ def make(dataset, collate, setting, sampler, timeout_s):
     return torch.utils.data.DataLoader(
         dataset,
         batch_size=setting["batch_size"],
-        sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
         pin_memory=bool(setting.get("pin_memory")),
@@ -116,14 +122,16 @@ def look(task):
     import torch.multiprocessing  # teaches the pickler below about tensors
 
     dataset, collate = datasets.build(task["data"])
-    for index in {0, len(dataset) // 2, len(dataset) - 1}:
+    stream = streams.is_stream(dataset)
+    length = length_of(dataset)
+    for index in () if stream else {0, length // 2, length - 1}:
         try:
             dataset[index]
         except Exception as error:
             raise RuntimeError("dataset[%d] raises %s" % (index, described(error)))
     started = time.perf_counter()
-    sampler = Endless(len(dataset), task["seed"])
-    batch = next(iter(make(dataset, collate, {"batch_size": task["batch_size"]}, sampler, 0)))
+    setting = {"batch_size": task["batch_size"]}
+    batch = first(iter(make(*endless(dataset, task["seed"]), collate, setting, 0)))
     took = time.perf_counter() - started
     try:
         ForkingPickler.dumps(batch)
@@ -138,7 +146,9 @@ def look(task):
         unpicklable = described(error)
     parts = tensors(batch)
     return {
-        "length": len(dataset),
+        "length": length,
+        "stream": stream,
+        "doubled": stream and streams.is_doubled(dataset, collate, task["batch_size"]),
         "batch_bytes": sum(t.numel() * t.element_size() for t in parts),
         "tensors": len(parts),
         "batch_s": took,
@@ -162,8 +172,23 @@ def begin(task, count=None):
 
         torch.multiprocessing.set_sharing_strategy(setting["sharing"])
     dataset, collate = datasets.build(task["data"])
-    sampler = Endless(len(dataset), task["seed"], count, shuffle=not task.get("validation"))
-    return make(dataset, collate, setting, sampler, task["timeout_s"])
+    order = endless(dataset, task["seed"], count, shuffle=not task.get("validation"))
+    return make(*order, collate, setting, task["timeout_s"])
+
+
+def length_of(dataset):
+    """Its number of samples; None of an IterableDataset that has none."""
+    try:
+        return len(dataset)
+    except TypeError:
+        return None
+
+
+def first(batches):
+    """The first batch. Raises RuntimeError where there is none."""
+    for batch in batches:
+        return batch
+    raise RuntimeError("the Dataset gives no whole batch")
 
 
 def trial(task):
@@ -174,7 +199,7 @@ def trial(task):
     each = max(1, setting.get("workers") or 0)
     started = time.perf_counter()
     batches = iter(loader)
-    consume(next(batches), device, pinned)
+    consume(first(batches), device, pinned)
     first_s = time.perf_counter() - started
     warm, count = time.perf_counter(), 1
     while count % each or time.perf_counter() - warm < task["warmup_s"]:
@@ -198,12 +223,13 @@ def epochs(task):
     """Seconds until the first batch of the first epoch, and of the second."""
     setting = task["setting"]
     each = max(1, setting.get("workers") or 0)
-    count = min(each * ((setting.get("prefetch") or 2) + 1), max(each, task["batches"])) * setting["batch_size"]
+    ahead = each * (setting.get("prefetch") or 2)
+    count = max(each, min(ahead, task["batches"])) * setting["batch_size"]
     loader, firsts = begin(task, count), []
     for _ in range(EPOCHS):
         started = time.perf_counter()
         batches = iter(loader)
-        next(batches)
+        first(batches)
         firsts.append(time.perf_counter() - started)
         for _ in batches:
             pass
@@ -212,13 +238,11 @@ def epochs(task):
 
 def rest(seconds):
     """Wait until the workers have nothing left to do, but not longer than this."""
-    began, before = time.perf_counter(), None
-    while time.perf_counter() - began < seconds:
+    began, before, still = time.perf_counter(), None, 0
+    while time.perf_counter() - began < seconds and still < STILL:
         time.sleep(QUIET_S)
         now = sum(ticks(worker.pid) for worker in multiprocessing.active_children())
-        if now == before:
-            return
-        before = now
+        still, before = (still + 1 if now == before else 0), now
 
 
 def ticks(pid):
@@ -232,14 +256,23 @@ def ticks(pid):
 
 
 def fill(task):
-    """Hold as much memory as this setting can: fetch, then stop until nothing more is fetched, several times."""
-    batches = iter(begin(task))
+    """Hold as much memory as this setting can: fetch, then stop until nothing more is fetched, ``pauses`` times."""
+    loader = begin(task)
+    started = time.perf_counter()
+    batches = iter(loader)
+    batch = first(batches)
+    first_s = time.perf_counter() - started
     workers, held = task["setting"].get("workers") or 0, []
     outstanding = workers * (task["setting"].get("prefetch") or 2)
-    for _ in range(PAUSES):
+    for _ in range(task["pauses"]):
         for _ in range(max(2, outstanding)):
             batch = next(batches)
         if outstanding:
             rest(task["seconds"])
             held.append(sum(memory.process_bytes(w.pid)[1] for w in multiprocessing.active_children()))
-    return {"held_at_rest": held, "batches_between": max(2, outstanding), "tensors": len(tensors(batch))}
+    return {
+        "held_at_rest": held,
+        "batches_between": max(2, outstanding),
+        "tensors": len(tensors(batch)),
+        "first_s": first_s,
+    }

@@ -45,6 +45,14 @@ def process_bytes(pid):
     return 0, 0
 
 
+def threads_of(pid):
+    """How many threads a process has; 0 where it ended."""
+    try:
+        return len(os.listdir("/proc/%d/task" % pid))
+    except OSError:
+        return 0
+
+
 def oom_kills():
     """Processes that the kernel killed for want of memory since boot (/proc/vmstat, Linux 4.13)."""
     try:
@@ -108,7 +116,7 @@ class Peaks:
 
     def __init__(self, top, trial):
         self.top, self.trial = top, trial
-        self.alone, self.shared, self.apart, self.totals = {}, 0, 0, []
+        self.alone, self.shared, self.apart, self.totals, self.threads = {}, 0, 0, [], 0
 
     def look(self):
         """Gives what is held now, in bytes."""
@@ -116,13 +124,22 @@ class Peaks:
         held = {pid: process_bytes(pid) for pid in pids}
         for pid, (_, alone) in held.items():
             self.alone[pid] = max(self.alone.get(pid, 0), alone)
+            if pid not in (self.top, self.trial):
+                self.threads = max(self.threads, threads_of(pid))
         apart, shared = sum(share for share, _ in held.values()), shared_bytes(pids)
         self.apart, self.shared = max(self.apart, apart), max(self.shared, shared)
         self.totals.append(apart + shared)
         return self.totals[-1]
 
     def found(self):
-        """At any one time together, without and with shared memory; shared; and each worker's own peak, summed."""
+        """At any one time together, without and with shared memory; shared; each worker's own peak, summed; and the
+        most threads of a worker."""
         workers = sum(alone for pid, alone in self.alone.items() if pid not in (self.top, self.trial))
         held = max(self.totals, default=0)
-        return {"held": held, "apart": self.apart, "shared": self.shared, "workers": workers, "last": self.totals[-1:]}
+        return {
+            "held": held,
+            "apart": self.apart,
+            "shared": self.shared,
+            "workers": workers,
+            "threads": self.threads,
+        }

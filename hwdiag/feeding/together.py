@@ -1,0 +1,154 @@
+"""Several questions answered by the same trials: each tries another combination of answers, and all count for each.
+
+Asked one after the other, an answer is known from its own few trials alone; here the effect of each is estimated from
+all of them, as in a factorial experiment (Fisher 1935, "The Design of Experiments", chapter VI). The answers are taken
+to multiply: what speeds up one combination by a twentieth does so in the others.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwdiag.feeding.model import Setting
+from hwdiag.measure.model import Interval, Option, Step
+from hwdiag.measure.search import LEAST_STEP, Exploration, Question
+
+AT_ONCE = 5
+"""Combinations of one block."""
+USUAL_EFFECT = 0.05
+"""Standard deviation of the effects that are to be expected: estimates from few trials are drawn towards none by it."""
+FREE = 1.0
+"""The same of the blocks' own levels: next to no expectation."""
+SIGMAS = 1.96
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One combination in one block."""
+
+    answers: tuple[int, ...]
+    """For each question 0 for as it was, or the number of the option."""
+    block: int
+    gain: float
+    """Logarithm of its speed-up over today's default."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Of one option, on the logarithm of the speed."""
+
+    mean: float
+    error: float
+    trials: int
+
+
+def ask_together(
+    exploration: Exploration[Setting], questions: Sequence[Question[Setting]], refused: Callable[[Setting], str]
+) -> None:
+    """Ask all of them until the exploration's time is up, and take on each answer that helps.
+
+    ``refused`` says why a setting is not to be tried, or nothing.
+    """
+    start = exploration.best
+    if not questions or start.name not in exploration.seen:
+        return
+    tried, clock = [], exploration.clock
+    for block, wanted in enumerate(combinations(questions)):
+        began = clock()
+        if began + (AT_ONCE * exploration.pace if block else 0) >= exploration.deadline:
+            break
+        able = {whole.name: answers for answers in wanted if not refused(whole := combined(start, questions, answers))}
+        settings = [combined(start, questions, answers) for answers in able.values()]
+        exploration.tried |= set(able)
+        for name, ratios in exploration.measure(settings, 1, "screen").items():
+            exploration.seen.setdefault(name, []).extend(ratios)
+            tried += [Tried(able[name], block, math.log(ratio)) for ratio in ratios]
+        exploration.pace = (clock() - began) / max(1, len(settings))
+    if tried:
+        found = effects(tried, [len(q.options) for q in questions], exploration.noise)
+        take_on(exploration, questions, found, refused)
+
+
+def combinations(questions: Sequence[Question[Setting]], seed: int = 1) -> Iterator[list[tuple[int, ...]]]:
+    """Blocks without end; each answer of a question comes as often as the others, in an order by chance."""
+    order = random.Random(seed)
+    decks: list[list[int]] = [[] for _ in questions]
+    while True:
+        block = []
+        for _ in range(AT_ONCE):
+            for deck, question in zip(decks, questions, strict=True):
+                if not deck:
+                    deck += order.sample(range(len(question.options) + 1), len(question.options) + 1)
+            block.append(tuple(deck.pop() for deck in decks))
+        yield list(dict.fromkeys(block))
+
+
+def combined(start: Setting, questions: Sequence[Question[Setting]], answers: Sequence[int]) -> Setting:
+    """The setting with these answers."""
+    for question, answer in zip(questions, answers, strict=True):
+        start = with_answer(start, question.options[answer - 1]) if answer else start
+    return start
+
+
+def with_answer(start: Setting, option: Setting) -> Setting:
+    """The setting with this answer; another number of workers takes the place of the one that was asked for first."""
+    return option if option.workers is not None else start.plus(option)
+
+
+def effects(tried: Sequence[Tried], options: Sequence[int], noise: float) -> list[list[Effect]]:
+    """Of each question's options over leaving it as it was: ridge regression, with a level for each block."""
+    blocks = max(t.block for t in tried) + 1
+    first = [blocks + sum(options[:n]) for n in range(len(options))]
+    design = np.zeros((len(tried), blocks + sum(options)))
+    for row, one in zip(design, tried, strict=True):
+        row[one.block] = 1
+        for question, answer in enumerate(one.answers):
+            if answer:
+                row[first[question] + answer - 1] = 1
+    expected = np.array([FREE] * blocks + [USUAL_EFFECT] * sum(options))
+    covariance = np.linalg.inv(design.T @ design / noise**2 + np.diag(expected**-2.0))
+    gains = np.array([t.gain for t in tried])
+    centre = float(gains.mean())
+    mean = covariance @ (design.T @ (gains - centre)) / noise**2
+    counts = design.sum(0)
+    return [
+        [Effect(float(mean[i]), float(np.sqrt(covariance[i, i])), int(counts[i])) for i in range(at, at + count)]
+        for at, count in zip(first, options, strict=True)
+    ]
+
+
+def take_on(
+    exploration: Exploration[Setting],
+    questions: Sequence[Question[Setting]],
+    found: Sequence[Sequence[Effect]],
+    refused: Callable[[Setting], str],
+) -> None:
+    """Add the best answer to each question where it helps, and note what each option was estimated to give."""
+    for question, own in zip(questions, found, strict=True):
+        before = exploration.best
+        level = float(np.mean(np.log(exploration.seen[before.name])))
+        wholes = [with_answer(before, option) for option in question.options]
+        able = [(e, w) for e, w in zip(own, wholes, strict=True) if e.trials and not refused(w)]
+        best, whole = max(able, key=lambda pair: pair[0].mean, default=(None, before))
+        is_taken = best is not None and best.mean > LEAST_STEP
+        exploration.steps.append(
+            Step(
+                question=question.name,
+                options=tuple(Option(launch=w.name, speedup=estimate(level, e), dropped=False) for e, w in able),
+                adopted=whole.name if is_taken else None,
+            )
+        )
+        if is_taken and best is not None:
+            exploration.best = whole
+            exploration.seen[whole.name] = [math.exp(level + best.mean)]
+
+
+def estimate(level: float, effect: Effect) -> Interval:
+    """The speed-up over today's default with one more answer."""
+    low, mid, high = (math.exp(level + effect.mean + sigmas * effect.error) for sigmas in (-SIGMAS, 0, SIGMAS))
+    return Interval(median=mid, low=low, high=high, processes=effect.trials)
