@@ -202,22 +202,19 @@ class Exploration(Generic[C]):
         for i, question in enumerate(questions):
             left = sum(len(q.options) for q in questions[i:])
             now = self.clock()
-            self.ask(question, question.options, now + (self.deadline - now) * len(question.options) / max(1, left))
+            self.ask(question, now + (self.deadline - now) * len(question.options) / max(1, left))
         for question in questions:
             is_settled = not self.answers or question.name == next(reversed(self.answers))
             changes = () if is_settled else question.refine(self.best)
             if changes:
-                self.ask(question, changes)
+                self.ask(question, changes=changes)
 
-    def ask(self, question: Question[C], changes: Sequence[C], until: float = math.inf) -> None:
-        """Race these changes, and those that come of the best of them, against the best Launch so far.
-
-        They take the place of the question's earlier answer, if it has one.
-        """
+    def ask(self, question: Question[C], until: float = math.inf, changes: Sequence[C] | None = None) -> None:
+        """Race the options, or these ``changes``, and those that come of the best of them, against the best Launch so
+        far. They take the place of the question's earlier answer, if it has one."""
         start = self.best
-        others = self.default
-        for name, answer in self.answers.items():
-            others = others.plus(answer) if name != question.name else others
+        changes = question.options if changes is None else changes
+        others = self._without(question.name) if question.name in self.answers else start
         made = {others.plus(change).name: change for change in changes}
         options = [others.plus(change) for change in changes if others.plus(change).name != start.name]
         if options and start.name in self.seen:
@@ -253,6 +250,13 @@ class Exploration(Generic[C]):
                 adopted=self.best.name if self.best.name != start.name else None,
             )
         )
+
+    def _without(self, question: str) -> C:
+        """The best Launch so far without the answer to this question."""
+        others = self.default
+        for name, answer in self.answers.items():
+            others = others.plus(answer) if name != question else others
+        return others
 
     def _race(self, options: Sequence[C], until: float) -> list[C]:
         """Measure block by block; what is surely behind drops out, and at most half goes on. Gives those left."""
