@@ -179,6 +179,6 @@ def settings(choices: Sequence[Choice]) -> Section:
     if not choices:
         return Section("Nothing was shown to gain: settings.py changes nothing.", ())
     rows = [(c.entry.title, c.mode, c.device, c.evidence, c.entry.caution or NOT_MEASURED) for c in choices]
-    verdict = f"settings.py takes {listed(dict.fromkeys(c.entry.title for c in choices))}, as they were measured."
+    verdict = f"settings.py takes {listed(dict.fromkeys(c.entry.title for c in choices))}, as measured."
     header = ("Technique", "For", "Device", "Gain", "Mind")
     return Section(verdict, (Table("What settings.py sets", header, rows),))
