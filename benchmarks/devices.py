@@ -91,9 +91,7 @@ def main(argv: Sequence[str]) -> None:
     name = argv[0] if argv else "cpu"
     device = Device(name=name, title=name)
     chosen = [
-        w
-        for w in (*kernels(read_host(Root.live()), device, "standard", compared=name != "cpu"), *precisions(device))
-        if can(w)
+        w for w in (*kernels(read_host(Root.live()), device, compared=name != "cpu"), *precisions(device)) if can(w)
     ]
     told = json.dumps([w.model_dump() for w in chosen])
     arguments = [sys.executable, "-c", INSIDE, str(CHILD), name, str(ROUNDS), told]

@@ -15,4 +15,4 @@ if [ -n "$study" ]; then
     cp "$study" outputs/example/devices.json
 fi
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
-    notebooks/devices.ipynb
+    --ExecutePreprocessor.record_timing=False notebooks/devices.ipynb

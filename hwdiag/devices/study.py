@@ -59,7 +59,7 @@ class Plan:
 
 PLANS: dict[BudgetName, Plan] = {
     "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 100, 2, 2, 1, 0.25, 2),
+    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 2),
     "thorough": Plan(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 5),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
@@ -117,22 +117,23 @@ class Measuring:
         return self._update(ceilings=ceilings(seen, known))
 
     def _profile(self, device: Device, *, compared: bool) -> None:
-        """So many blocks, or as many as the time suffices for; what takes long on a CPU only in the first."""
+        """So many blocks, or as many as the time suffices for; what takes long on a CPU once, if there is time left."""
         nets = [] if self.budget == "quick" else [NETS["resnet18"].workload("inference"), decoding()]
         todo = [*kernels(self.host, device, compared=compared), *precisions(device), *nets]
-        once: list[Workload] = []
+        once = [NETS[name].workload("inference") for name in COMPARED if nets and device.is_cpu]
         campaign = self._campaign(PROFILE, self.plan.blocks_s)
-        for block in range(self.plan.blocks):
+        block_s = 0.0
+        for _ in range(self.plan.blocks):
             before = campaign.remaining_s
-            fresh = campaign.run([DEFAULT], todo, "device", device.name)
-            if self._went_away(device, fresh, "profile"):
+            campaign.run([DEFAULT], todo, "device", device.name)
+            block_s = before - campaign.remaining_s
+            if self._went_away(device, campaign.measurements, "profile") or campaign.remaining_s < block_s:
                 break
-            if device.is_cpu and block == 0:
-                once = [*self._larger(fresh, todo), *(NETS[n].workload("inference") for n in COMPARED if nets)]
-                if once:
-                    campaign.run([DEFAULT], once, "device", device.name)
-            if campaign.remaining_s < before - campaign.remaining_s:
-                break
+        if device.is_cpu:
+            larger = self._larger(campaign.measurements, todo)
+            once = [*larger, *(once if campaign.remaining_s > block_s else ())]
+            if once:
+                campaign.run([DEFAULT], once, "device", device.name)
         self._keep([*todo, *once], campaign.measurements)
 
     def _larger(self, measurements: Sequence[Measurement], known: Sequence[Workload]) -> list[Workload]:

@@ -28,8 +28,8 @@ class Latency:
 
 
 LATENCIES = (
-    Latency("ResNet-18, one image", "resnet18-inference", 15e-3, "resnet18"),
-    Latency("GPT-2 small, a token", decoding().name, 30e-3, "gpt2-decode"),
+    Latency("ResNet-18 per image", "resnet18-inference", 15e-3, "resnet18"),
+    Latency("GPT-2 small per token", decoding().name, 30e-3, "gpt2-decode"),
 )
 DETECTION = "it is not among the reference nets: measure your own with hwdiag tune --file"
 BOUND: dict[Cause, str] = {
@@ -50,7 +50,7 @@ def targets(study: Study, counts: Mapping[str, Count]) -> tuple[Target, ...]:
         on = [d for d in study.devices if wanted.cpu or not d.is_cpu]
         found += [in_training(wanted, device, fed.get(device.name)) for device in on]
         found += [] if on else [undecided(wanted.name, wanted.wanted, "-", "needs a GPU")]
-    return (*found, undecided("YOLOv5s, one image", "< 25 ms", "-", DETECTION))
+    return (*found, undecided("YOLOv5s per image", "< 25 ms", "-", DETECTION))
 
 
 def why_waiting(fed: Fed, wait: Interval) -> str:
@@ -107,9 +107,9 @@ class Wanted:
 
 
 IN_TRAINING = (
-    Wanted("Data loading, a batch", "< 5 ms", "wait_s", 0, WAIT_S, in_ms, why_waiting),
-    Wanted("GPU use, in a training", "> 80 %", "gpu_use", GPU_USE, 1.01, in_percent, why_idle, cpu=False),
-    Wanted("CPU use, in a training", "60 to 80 %", "cpu_use", *CPU_USE, in_percent, why_busy),
+    Wanted("Data loading per batch", "< 5 ms", "wait_s", 0, WAIT_S, in_ms, why_waiting),
+    Wanted("GPU use in training", "> 80 %", "gpu_use", GPU_USE, 1.01, in_percent, why_idle, cpu=False),
+    Wanted("CPU use in training", "60 to 80 %", "cpu_use", *CPU_USE, in_percent, why_busy),
 )
 
 

@@ -121,7 +121,8 @@ class Watching:
                 continue
             if self.clock.now() - self.last < self.period / 4:  # too short to say anything of
                 continue
-            see(self.seconds, self.sample())
+            values = self.sample()
+            see(self.seconds, values)
             late = self.clock.now() - due
             self.late += late > self.period / 2
             due += self.period * (1 + max(0, int(late / self.period)))

@@ -32,6 +32,20 @@ def devices(study: Study) -> Section:
     return Section(f"torch {study.software} can use the CPU, {study.cpu}, and {names}{why}.", (table, absent(study)))
 
 
+def table_of(
+    study: Study, caption: str, header: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], right: frozenset[int]
+) -> Table:
+    """A table of figures by device; without that column where there is but one."""
+    at = header.index("Device")
+    if len(study.devices) > 1 or len({row[at] for row in rows} - {NOT_MEASURED}) > 1:
+        return Table(caption, header, rows, right)
+
+    def cut(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        return (*cells[:at], *cells[at + 1 :])
+
+    return Table(caption, tuple(map(str, cut(header))), [*map(cut, rows)], frozenset(i - (i > at) for i in right))
+
+
 def absent(study: Study, step: Step = "devices") -> Table | None:
     """What was not measured at this step."""
     rows = [(a.what, a.why) for a in study.absent if a.step == step]
@@ -64,7 +78,8 @@ def profile(study: Study) -> Section:
         f"with {percent(shares[low])} of its roof."
     )
     header = ("Kernel", "Device", "Median, 95 % interval over processes", "Of the roof", "Note")
-    table = Table("Kernels, beside the ceilings of the same device in the same run", header, rows, frozenset({2}))
+    caption = "Kernels, beside the ceilings of the same device in the same run"
+    table = table_of(study, caption, header, rows, frozenset({2}))
     return Section(verdict, (table, absent(study, "profile"), *rooflines(study)))
 
 
@@ -73,9 +88,11 @@ def failures(rows: Sequence[tuple[Cell, ...]]) -> Table | None:
 
 
 def rooflines(study: Study) -> tuple[Figure | None, ...]:
-    """Of each device, its kernels of at least some size."""
-    drawn = [w for w in study.workloads if w.family in ("compute", "memory") and w.kind != "precision"]
-    return tuple(roofline(study.model_copy(update={"workloads": tuple(drawn)}), d.name) for d in study.devices)
+    """Of each device, its kernels as torch runs them by itself; without a roof for fp8 where that is emulated."""
+    drawn = [w for w in study.workloads if w.family in ("compute", "memory") and w.what is None]
+    roofs = [c for c in study.ceilings if c.device != CPU or c.dtype != PRECISIONS["fp8"][0]]
+    seen = study.model_copy(update={"workloads": tuple(drawn), "ceilings": tuple(roofs)})
+    return tuple(roofline(seen, d.name) for d in study.devices)
 
 
 def value(workload: Workload, t: Interval | None) -> str:
@@ -150,7 +167,7 @@ def precision(study: Study) -> Section:
     verdict = "; ".join(told)
     return Section(
         f"{verdict[:1].upper()}{verdict[1:]}." if told else "Nothing was measured.",
-        (Table(caption, header, rows, frozenset({2, 3, 4})),),
+        (table_of(study, caption, header, rows, frozenset({2, 3, 4})),),
     )
 
 

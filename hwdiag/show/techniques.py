@@ -10,7 +10,7 @@ from hwdiag.devices.promises import Kept, Promise
 from hwdiag.devices.recommend import Choice
 from hwdiag.devices.techniques import BY_NAME
 from hwdiag.measure.model import Interval
-from hwdiag.show.devices import NOT_MEASURED, absent
+from hwdiag.show.devices import NOT_MEASURED, absent, table_of
 from hwdiag.show.format import UNKNOWN, plural, seconds, significant, size, speedup
 from hwdiag.show.sections import Section, listed
 from hwdiag.show.table import Table
@@ -54,7 +54,8 @@ def techniques(study: Study) -> Section:
     ]
     caption = "Each technique against the same without it, in processes that take turns; median and 95 % interval"
     return Section(
-        verdict, (Table(caption, header, rows, frozenset({3, 6})), absent(study, "techniques"), meanings(study))
+        verdict,
+        (table_of(study, caption, header, rows, frozenset({3, 6})), absent(study, "techniques"), meanings(study)),
     )
 
 
@@ -74,7 +75,7 @@ def reason(g: Gain) -> str:
         return g.outcome.detail
     assert g.comparison is not None
     if not g.planned:
-        more = "" if g.is_hopeless else "; more minutes would decide it"
+        more = "" if g.is_hopeless else "; more minutes would decide"
         return f"{plural(g.comparison.speedup.processes, 'pair')} in the screening{more}"
     return f"{plural(g.comparison.speedup.processes, 'pair')}: {g.comparison.why}"
 
@@ -129,7 +130,7 @@ def batches(study: Study) -> Section:
     return Section(
         "; ".join(told) + ".",
         (
-            Table("Each batch size in a process of its own", header, rows, frozenset({2, 3, 4})),
+            table_of(study, "Each batch size in a process of its own", header, rows, frozenset({2, 3, 4})),
             absent(study, "batches"),
         ),
     )
@@ -158,7 +159,9 @@ def targets(study: Study) -> Section:
     said = [f"Reached: {reached}." if reached else "", f"Missed: {missed}." if missed else ""]
     verdict = " ".join(filter(None, said)) or "No target could be decided."
     header = ("Target", "Device", "Wanted", "Measured", "Verdict", "Why")
-    return Section(verdict, (Table("The guide's targets", header, rows), absent(study, "targets")))
+    return Section(
+        verdict, (table_of(study, "The guide's targets", header, rows, frozenset()), absent(study, "targets"))
+    )
 
 
 def promises(rows: Sequence[tuple[Promise, Kept]]) -> Section:
@@ -179,6 +182,6 @@ def settings(choices: Sequence[Choice]) -> Section:
     if not choices:
         return Section("Nothing was shown to gain: settings.py changes nothing.", ())
     rows = [(c.entry.title, c.mode, c.device, c.evidence, c.entry.caution or NOT_MEASURED) for c in choices]
-    verdict = f"settings.py takes {listed(dict.fromkeys(c.entry.title for c in choices))}, as they were measured."
+    verdict = f"settings.py takes {listed(dict.fromkeys(c.entry.title for c in choices))}, as measured."
     header = ("Technique", "For", "Device", "Gain", "Mind")
     return Section(verdict, (Table("What settings.py sets", header, rows),))

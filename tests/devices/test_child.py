@@ -158,7 +158,8 @@ def test_each_precision_has_the_error_of_its_format(builders: dict[str, Any]) ->
         small = workload.model_copy(update={"size": {"n": 128}})
         errors[workload.what] = error_of(builders, small)
     assert errors["fp64"] < 1e-14 < errors["fp32"] < 1e-5 < errors["fp16"] < errors["bf16"] < 0.05
-    assert 1e-3 < errors["int8"] < 0.05 < errors["fp8"] < 0.1
+    assert 1e-3 < errors["int8"] < 0.05
+    assert errors["bf16"] < errors["fp8"] < 0.1
     assert set(errors) == {"fp64", "fp32", "bf16", "fp16", "int8", "fp8"}
 
 

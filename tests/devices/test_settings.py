@@ -56,14 +56,14 @@ def test_without_a_gain_it_changes_nothing_and_says_so(tmp_path: Path) -> None:
     assert used(text, tmp_path) == ["torch.float32", "False", "False", "True"]
 
 
-def test_what_a_script_has_to_do_itself_is_written_as_a_comment(tmp_path: Path) -> None:
+def test_what_a_script_has_to_do_itself_is_written_as_a_comment() -> None:
     names = ("graphs", "checkpointing", "accumulation", "pinned")
     assert all(BY_NAME[name].by_hand for name in names)
     gain = winners("autocast-bf16").gains[0]
     chosen = Choice(technique="graphs", mode="inference", device="cpu", gains=(gain,))
     text = render_torch_settings(study(), [chosen])
     assert "# To be done in the script itself: net = torch.cuda.make_graphed_callables(net, (x,))" in text
-    assert used(text, tmp_path) == ["torch.float32", "False", "False", "True"]
+    compile(text, "settings.py", "exec")
 
 
 def test_a_cpu_with_an_odd_name_cannot_leave_the_text(tmp_path: Path) -> None:

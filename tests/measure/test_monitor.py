@@ -186,9 +186,10 @@ def test_marks_are_on_the_time_axis(tmp_path: Path) -> None:
     began, ended = done.when(COMMAND_STARTS), done.when(COMMAND_ENDS)
     first, second = done.when("epoch 1"), done.when("[31mred")
     assert None not in (began, ended, first, second)
-    assert first == pytest.approx(began + 0.3, abs=0.15)  # type: ignore[operator]
-    assert second == pytest.approx(began + 0.7, abs=0.15)  # type: ignore[operator]
-    assert ended == pytest.approx(began + 1.0, abs=0.2)  # type: ignore[operator]
+    # sleep(1) takes no less than it is told, and on a busy machine the shell starts late.
+    assert 0.25 < first - began < 0.8  # type: ignore[operator]
+    assert 0.35 < second - first < 0.8  # type: ignore[operator]
+    assert 0.25 < ended - second < 0.8  # type: ignore[operator]
     assert done.marks[0].text == COMMAND_STARTS
     written = parquet.read_table(tmp_path / "m.parquet").to_pydict()
     at = next(t for t, mark in zip(written[TIME], written[MARK], strict=True) if mark and "epoch 1" in mark)
