@@ -1,6 +1,7 @@
 """Calibrating a host: single operations on grids of shapes, timed in children, and what follows for any shape.
 
-The grids are fixed here and know nothing of the nets that are estimated. Weights come from memory, as in a net.
+The grids are fixed here and know nothing of the nets that are estimated. ``inside/timing.py`` says in which state of
+the caches each operation is timed.
 """
 
 from __future__ import annotations
@@ -22,18 +23,28 @@ TIMEOUT_S = 300.0
 POOL_TIMES_LLC = 3
 """Weights in turn fill so many times the last-level caches."""
 LARGEST_POOL = 2**30
-LARGEST = 6e9
+LARGEST_DISPLACED = 2**26
+"""Bytes that are read between two timed calls at most: one core's share of the last-level caches is no larger."""
+LARGEST = 4e9
 """FLOP of the largest single operation; beyond it rates no longer change."""
 
 ROWS = (1, 4, 16, 64, 256, 1024, 4096)
 WIDTHS = (64, 256, 1024, 4096)
 SIDES = (7, 14, 28, 56, 112)
 CHANNELS = (16, 64, 256, 1024)
-ELEMENTS = (2**12, 2**15, 2**18, 2**20, 2**22, 2**24)
+ELEMENTS = (2**12, 2**15, 2**18, 2**20, 2**22)
+MOST_ELEMENTS = 2**24
+"""Of a copy and a sum, which tell the memory's bandwidth."""
 OPERATIONS = (
     "add", "mul_scalar", "relu", "relu_", "gelu", "tanh", "silu", "exp", "pow", "softmax", "layer_norm", "batch_norm",
     "max_pool", "mean_pool", "mean", "clone", "permuted", "cat", "cast", "embedding", "fill",
 )  # fmt: skip
+USUAL_ROW = 512
+ALONG = {
+    "softmax": (64, 1024), "layer_norm": (64, 256, 1024), "batch_norm": (49, 784, 12544), "max_pool": (784, 12544),
+    "mean_pool": (784,),
+}  # fmt: skip
+"""Elements in a row, for operations that work along rows: of batch norm and pooling the pixels of a channel."""
 UPCAST = ("add", "mul_scalar", "exp", "pow", "silu", "softmax", "mean", "clone", "permuted", "cat", "cast", "fill")
 """What nets in bfloat16 do in float32 in between."""
 
@@ -49,6 +60,8 @@ def grid(dtype: str) -> Iterator[dict[str, Any]]:
             for columns in WIDTHS:
                 if 2.0 * rows * inner * columns <= LARGEST:
                     yield {"kind": "gemm", "dims": (rows, inner, columns)}
+                    if min(inner, columns) > WIDTHS[0]:
+                        yield {"kind": "gemm", "name": "plain", "dims": (rows, inner, columns)}
     yield from convolutions()
     for heads in (8, 32):
         for queries, keys in ((1, 64), (1, 256), (1, 1024), (16, 64), (64, 64), (256, 256), (1024, 1024), (1, 4096)):
@@ -56,12 +69,13 @@ def grid(dtype: str) -> Iterator[dict[str, Any]]:
             if queries == keys:
                 yield {"kind": "attention", "dims": (heads, queries, keys, 64), "causal": True}
     for name in OPERATIONS:
-        for count in ELEMENTS:
-            yield {"kind": "elementwise", "name": name, "dims": (count,)}
-            if dtype != "float32" and name in UPCAST:
-                yield {"kind": "elementwise", "name": name, "dims": (count,), "dtype": "float32"}
+        for count in (*ELEMENTS, MOST_ELEMENTS) if name in ("add", "clone") else ELEMENTS:
+            for width in ALONG.get(name, (USUAL_ROW,)):
+                yield {"kind": "elementwise", "name": name, "dims": (count, width)}
+                if dtype != "float32" and name in UPCAST:
+                    yield {"kind": "elementwise", "name": name, "dims": (count, width), "dtype": "float32"}
     for name in ("view", "bare", "module"):
-        yield {"kind": "overhead", "name": name, "dims": (1000,)}
+        yield {"kind": "overhead", "name": name, "dims": (64,)}
 
 
 def convolutions() -> Iterator[dict[str, Any]]:
@@ -100,7 +114,9 @@ def time_grid(python: str, dtype: str, threads: int, *, llc_bytes: int, seed: in
         HwdiagError: the child died, or an operation failed.
     """
     pool = min(LARGEST_POOL, POOL_TIMES_LLC * max(llc_bytes, 2**25))
-    common = {"dtype": dtype, "seconds": SAMPLE_S, "pool_bytes": pool, "name": "", "causal": False}
+    displaced = min(LARGEST_DISPLACED, max(llc_bytes, 2**25))
+    common = {"dtype": dtype, "seconds": SAMPLE_S, "pool_bytes": pool, "displaced_bytes": displaced}
+    common |= {"name": "", "causal": False}
     specs = [{**common, **point} for point in grid(dtype)]
     order = random.Random(seed).sample(range(len(specs)), len(specs))
     task = {"do": "micro", "specs": [specs[i] for i in order]}
@@ -148,5 +164,5 @@ def why_disturbed(seen: Disturbance) -> str:
 
 def overhead_of(calibration: Calibration) -> tuple[float, float]:
     """Seconds that a view costs, and what a module adds to what it does."""
-    each = {p.name: p.seconds / p.dims[0] for p in calibration.points if p.kind == "overhead"}
+    each = {p.name: p.seconds for p in calibration.points if p.kind == "overhead"}
     return each.get("view", 0.0), max(0.0, each.get("module", 0.0) - each.get("bare", 0.0))

@@ -84,7 +84,8 @@ class Operation(Value):
     dtype: str
     dims: tuple[int, ...] = ()
     """``gemm``: batches, rows, inner, columns; ``conv``: images, in, out, kernel elements, output pixels, groups,
-    stride; ``attention``: batches times heads, queries, keys, width of a key, width of a value."""
+    stride; ``attention``: batches times heads, queries, keys, width of a key, width of a value; ``norm``, ``softmax``
+    and ``pool``: rows, elements in one."""
     flops: float
     """Of one; 0 outside ``MATRIX``."""
     weight_bytes: float
@@ -92,7 +93,7 @@ class Operation(Value):
     read_bytes: float
     written_bytes: float
     strided: bool = False
-    """Whether an operand is not contiguous."""
+    """Whether an operand is not contiguous; of a product with weights, whether these are not."""
     times: int
 
     @property
@@ -159,11 +160,11 @@ class Point(Value):
 
     kind: Literal["gemm", "conv", "attention", "elementwise", "overhead"]
     name: str = ""
-    """Of elementwise operations: which one."""
+    """Of elementwise operations: which one; ``plain`` of a product whose weights are (inner, columns) in memory."""
     dtype: str
     dims: tuple[int, ...]
     """``gemm``: rows, inner, columns; ``conv``: in, out, kernel, output side, groups, stride; ``attention``: heads,
-    queries, keys, width; ``elementwise``: elements; ``overhead``: repetitions."""
+    queries, keys, width; ``elementwise``: elements, and of them in a row; ``overhead``: modules that take turns."""
     causal: bool = False
     seconds: float = Field(gt=0)
     """Median over processes."""

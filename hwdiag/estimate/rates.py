@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
+from hwdiag.estimate.calibrate import USUAL_ROW
 from hwdiag.estimate.model import WIDTH, Calibration, Operation, Point
 
 NEIGHBOURS = 12
@@ -25,10 +26,12 @@ BY_KIND = {
     "gather": "embedding", "create": "fill", "slow": "exp", "pointwise": "mul_scalar",
 }  # fmt: skip
 ACCESSES = {
-    "add": 3, "relu_": 2, "mean": 1, "mean_pool": 1, "fill": 1, "cat": 4, "max_pool": 1.25,
+    "add": 3, "relu_": 2, "mean": 1, "mean_pool": 1.25, "fill": 1, "max_pool": 1.25,
     "cast": 1.5, "embedding": 2,
 }  # fmt: skip
 """Elements read and written for each element of a timed operation; 2 where nothing else is said."""
+ALONG_ROWS = ("softmax", "layer_norm", "batch_norm", "max_pool", "mean_pool")
+"""Operations whose rate depends on the length of a row too."""
 
 
 def calibrated_name(operation: Operation) -> str:
@@ -154,7 +157,7 @@ def described_point(point: Point) -> tuple[tuple[float, ...], float]:
     """Features and work of a timed operation."""
     d = point.dims
     if point.kind == "gemm":
-        return log2(*d), 2.0 * d[0] * d[1] * d[2]
+        return gemm_features(*d, plain=point.name == "plain"), 2.0 * d[0] * d[1] * d[2]
     if point.kind == "conv":
         cin, cout, kernel, side, groups, stride = d
         return conv_features(1, cin, cout, kernel**2, side**2, groups, stride)
@@ -162,7 +165,14 @@ def described_point(point: Point) -> tuple[tuple[float, ...], float]:
         heads, queries, keys, width = d
         return log2(heads, queries, keys), 4.0 * heads * queries * keys * width
     size = d[0] * WIDTH[point.dtype] * ACCESSES.get(point.name, 2)
-    return log2(size), size
+    if point.name == "max_pool":  # where each largest one was, as 64-bit integers
+        size += 8 * d[0] / 4
+    return log2(*((size, d[1]) if point.name in ALONG_ROWS else (size,))), size
+
+
+def gemm_features(rows: int, inner: int, columns: int, *, plain: bool) -> tuple[float, ...]:
+    """Features of a product; of few rows it matters which way round the weights lie."""
+    return (*log2(rows, inner, columns), 4.0 * plain)
 
 
 def conv_features(
@@ -182,7 +192,8 @@ def described(operation: Operation) -> tuple[str, tuple[float, ...], float]:
     d = operation.dims
     if operation.kind == "gemm":
         batches, rows, inner, columns = d
-        return "gemm", log2(batches * rows, inner, columns), operation.flops
+        plain = bool(operation.weight_bytes) and not operation.strided
+        return "gemm", gemm_features(batches * rows, inner, columns, plain=plain), operation.flops
     if operation.kind == "conv":
         features, flops = conv_features(*d)
         return "depthwise" if d[5] == d[1] and d[5] > 1 else "conv", features, flops
@@ -190,4 +201,6 @@ def described(operation: Operation) -> tuple[str, tuple[float, ...], float]:
         heads, queries, keys, _, _ = d
         causal = operation.kind == "attention-causal" and queries > 1
         return "attention-causal" if causal else "attention", log2(heads, queries, keys), operation.flops
-    return calibrated_name(operation), log2(operation.bytes), operation.bytes
+    name, size = calibrated_name(operation), operation.bytes
+    row = d[1] if d else USUAL_ROW
+    return name, log2(*((size, row) if name in ALONG_ROWS else (size,))), size

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -238,6 +239,10 @@ class Source:
     """Gives its bytes."""
 
 
+class NotAFile(Exception):
+    """A pipe, a device or the like."""
+
+
 def sources(locations: Sequence[str]) -> Iterator[Source]:
     """All records in folders, files and URLs.
 
@@ -268,6 +273,8 @@ def local(path: Path) -> Iterator[Source]:
 
 def local_file(name: str, seen: os.stat_result) -> Source:
     def read() -> bytes:
+        if not stat.S_ISREG(seen.st_mode):  # a pipe would never end, nor would many a device
+            raise NotAFile
         with open(name, "rb") as file:
             return file.read(MAX_BYTES + 1)
 
@@ -344,6 +351,8 @@ def entry(source: Source) -> dict[str, Any]:
     blank: dict[str, Any] = {"location": source.location, "stamp": source.stamp, "versions": {}, "facts": {}}
     try:
         data = source.read()
+    except NotAFile:
+        return {**blank, "refused": "not a regular file"}
     except Exception as error:  # each protocol has exceptions of its own
         return {**blank, "refused": f"cannot be read: {type(error).__name__}"}
     if len(data) > MAX_BYTES:

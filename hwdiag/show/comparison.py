@@ -66,10 +66,10 @@ def differing(records: Sequence[Row], found: Sequence[Difference]) -> Section:
     return Section(verdict, (Table(caption, ("What", "Kind", *labels(records)[:SHOWN]), rows),))
 
 
-def matched(record: Row) -> Part | None:
-    """The catalogue's part that this CPU's name says, for its power and price."""
+def matched(record: Row, parts: Sequence[Part]) -> Part | None:
+    """The part that this CPU's name says, for its power and price: a chosen one, or else the catalogue's."""
     name = plain(record.cpu)
-    return next((p for p in catalogue().values() if p.kind == "cpu" and plain(p.name) in name), None)
+    return next((p for p in (*parts, *catalogue().values()) if p.kind == "cpu" and plain(p.name) in name), None)
 
 
 def plain(name: str) -> str:
@@ -96,7 +96,7 @@ def speeds(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part])
     header = ("Workload", *labels(records)[:SHOWN], *(p.name for p in parts))
     caption = "Speed under today's default, in brackets against the first record; of catalogued parts the peak"
     columns = frozenset(range(1, len(header)))
-    return Section(verdict, (Table(caption, header, rows, columns), per_unit(records, found)))
+    return Section(verdict, (Table(caption, header, rows, columns), per_unit(records, found, parts)))
 
 
 def against(speed: Speed | None, first: Speed | None) -> str:
@@ -110,14 +110,20 @@ def against(speed: Speed | None, first: Speed | None) -> str:
 
 
 def ceiling(part: Part, speed: Speed) -> str:
-    """What this part cannot exceed, from its data sheet; a net has no such figure."""
+    """What this part cannot exceed, in words."""
+    most = limit(part, speed)
+    return f"at most {significant(most)}" if most else "-"
+
+
+def limit(part: Part, speed: Speed) -> float | None:
+    """What this part cannot exceed, from its data sheet, in the workload's unit; a net has no such figure."""
     if speed.device != "cpu":
-        return "-"
+        return None
     if speed.family == "memory":
-        return f"at most {significant(part.bandwidth / 1e9)}"
+        return part.bandwidth / 1e9
     dtype = next((d for d in ("float32", "bfloat16") if d in speed.version), "")
     peak = part.peak(dtype, "max") if speed.family == "compute" and dtype else None
-    return f"at most {significant(peak / 1e9)}" if peak else "-"
+    return peak / 1e9 if peak else None
 
 
 def fastest(records: Sequence[Row], found: Sequence[Line]) -> str:
@@ -134,33 +140,38 @@ def fastest(records: Sequence[Row], found: Sequence[Line]) -> str:
     return f"Fastest: {said}." if wins else "No workload was measured in more than one of them."
 
 
-def per_unit(records: Sequence[Row], found: Sequence[Line]) -> Table | None:
-    """Speeds for each core, watt and unit of money."""
+def per_unit(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part]) -> Table | None:
+    """Speeds for each core, watt and unit of money; of parts what they cannot exceed."""
     rows: list[tuple[Cell, ...]] = []
     for i, (record, label) in enumerate(zip(records[:SHOWN], labels(records), strict=False)):
-        part = matched(record)
-        sockets = (
-            int(record.facts.get("cpu.sockets", "1") or 1) if record.facts.get("cpu.sockets", "1").isdigit() else 1
-        )
+        part = matched(record, parts)
+        told = record.facts.get("cpu.sockets", "")
+        sockets = int(told) if told.isdigit() and told != "0" else 1
         for line in found:
             speed = line.speeds[i]
-            if speed is None or speed.device != "cpu" or line.refusal:
-                continue
-            value = speed.value(speed.seconds)
-            watts = (part.power_w or part.tdp_w) if part else None
-            price = part.price_usd if part else None
-            rows.append(
-                (
-                    label,
-                    f"{line.workload}, {line.unit}",
-                    significant(value / record.cores) if record.cores else UNKNOWN,
-                    significant(value / watts.value / sockets) if watts else UNKNOWN,
-                    significant(1000 * value / price.value / sockets) if price else UNKNOWN,
-                )
-            )
+            if speed is not None and speed.device == "cpu" and not line.refusal:
+                each = normalised(speed.value(speed.seconds), record.cores, part, sockets)
+                rows.append((label, f"{line.workload}, {line.unit}", *each))
+    for part in parts:
+        for line in found:
+            most = limit(part, next(s for s in line.speeds if s is not None))
+            if most and not line.refusal:
+                each = normalised(most, part.core_count, part, 1)
+                rows.append((f"{part.name}, at most", f"{line.workload}, {line.unit}", *each))
     header = ("Record", "Workload", "A core", "A watt (TDP)", "A thousand of the list price (USD)")
     return Table(
         "Normalised; power and price are the catalogue's, where it has the CPU", header, rows, frozenset({2, 3, 4})
+    )
+
+
+def normalised(value: float, cores: int | None, part: Part | None, sockets: int) -> tuple[str, str, str]:
+    """A speed for each core, watt and thousand of the price, of so many sockets."""
+    watts = (part.power_w or part.tdp_w) if part else None
+    price = part.price_usd if part else None
+    return (
+        significant(value / cores) if cores else UNKNOWN,
+        significant(value / watts.value / sockets) if watts else UNKNOWN,
+        significant(1000 * value / price.value / sockets) if price else UNKNOWN,
     )
 
 

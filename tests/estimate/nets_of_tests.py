@@ -90,6 +90,26 @@ def attention():
     return Attention(), (torch.zeros(1, 8, 128, 64),)
 
 
+class Elementwise(nn.Module):
+    """One of each operation that a calibration times."""
+
+    def __init__(self, pixels, width):
+        super().__init__()
+        self.batch, self.layer = nn.BatchNorm2d(pixels), nn.LayerNorm(width)
+
+    def forward(self, x, image):
+        f = nn.functional
+        rows = [x + x, x * 0.5, f.relu(x), f.gelu(x), torch.tanh(x), f.silu(x), torch.exp(x), x.pow(3.0)]
+        rows += [torch.softmax(x, -1), self.layer(x), x.mean(-1), x.clone(), x.t().contiguous(), torch.cat([x, x[:1]])]
+        rows += [torch.zeros(x.shape), x.to(torch.bfloat16), f.relu_(x)]
+        pictures = [self.batch(image), f.max_pool2d(image, 3, 2, 1), f.avg_pool2d(image, 2)]
+        return rows, pictures
+
+
+def elementwise():
+    return Elementwise(32, 512), (torch.zeros(128, 512), torch.zeros(1, 32, 28, 28))
+
+
 def inference():
     class Inside(nn.Module):
         def __init__(self):

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.estimate.calibrate import OPERATIONS
 from hwdiag.estimate.count import count_nets
-from hwdiag.estimate.model import Count, NetSpec
+from hwdiag.estimate.model import Count, NetSpec, Point
+from hwdiag.estimate.rates import described, described_point
 
 OWN = Path(__file__).with_name("nets_of_tests.py")
 pytest.importorskip("torch")
@@ -84,6 +86,9 @@ def test_decoding_reads_weights_and_cache_once(counts: dict[str, Count]) -> None
     assert llama.unfused_bytes > llama.least_bytes
     gpt2 = counts["gpt2 decode, 128 tokens, batch 4"]
     assert gpt2.kv_bytes == 4 * 2 * 12 * 128 * 768 * 4
+    # LLaMA's linear layers keep their weights transposed, GPT-2's as they are multiplied.
+    assert {o.strided for o in llama.operations if o.kind == "gemm" and o.weight_bytes} == {True}
+    assert {o.strided for o in gpt2.operations if o.name == "addmm"} == {False}
 
 
 @pytest.mark.slow
@@ -129,6 +134,22 @@ def test_what_other_counters_miss() -> None:
     assert encoder.flops == 2 * 2 * (16 * (4 * 64 * 64 + 2 * 64 * 128) + 2 * 16 * 16 * 64)
     assert lstm.flops == 2 * 2 * 10 * 4 * 48 * (32 + 48)
     assert {o.kind for o in inference.operations} == {"conv", "norm"}
+    assert {o.dims for o in inference.operations if o.kind == "norm"} == {(8, 256)}  # channels, and pixels of each
+    assert {o.dims for o in encoder.operations if o.kind == "norm"} == {(32, 64)}  # tokens, and their width
+
+
+def test_what_is_timed_is_described_as_what_is_counted() -> None:
+    """A calibration's operation and the same one in a net: the same table, the same features, the same bytes."""
+    seen = set()
+    for operation in count(own("elementwise")).operations:
+        name, features, work = described(operation)
+        seen.add(name)
+        image = operation.kind in ("norm", "pool") and name != "layer_norm"
+        dims = (32 * 784, 784) if image else (128 * 512, 512)
+        timed = Point(kind="elementwise", name=name, dtype="float32", dims=dims, seconds=1)
+        assert described_point(timed)[1] == pytest.approx(work, rel=0.02), name
+        assert described_point(timed)[0] == pytest.approx(features, abs=0.05), name
+    assert seen == set(OPERATIONS) - {"embedding"}
 
 
 @pytest.mark.parametrize(

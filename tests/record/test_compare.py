@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -218,20 +219,25 @@ def test_a_host_that_became_slower_is_found_with_what_changed() -> None:
 
 def test_normalised_by_core_watt_and_price() -> None:
     values = record(cpu__model="Intel(R) Xeon(R) Platinum 8490H", cpu__cores=120, cpu__sockets=2)
-    part = show.matched(row(values))
+    part = show.matched(row(values), ())
     assert part is not None
     assert part.name == "Intel Xeon Platinum 8490H"
     found = lines([row(values)])
-    table = show.per_unit([row(values)], found)
+    table = show.per_unit([row(values)], found, [part])
+    assert table is not None
     line = next(line for line in found if line.workload == "matmul-fp32")
     one = next(r for r in table.rows if str(r[1]).startswith("matmul-fp32"))
     value = line.speeds[0].value(line.speeds[0].seconds) if line.speeds[0] else 0
     assert [float(str(cell)) for cell in one[2:]] == pytest.approx(
         [value / 120, value / 700, 1000 * value / 34000], rel=0.01
     )
-    assert show.matched(row(record())) is None  # "AMD EPYC" alone says too little
+    most = next(r for r in table.rows if r[:2] == (f"{part.name}, at most", "copy, GB/s"))
+    assert [float(str(cell)) for cell in most[2:]] == pytest.approx([307.2 / 60, 307.2 / 350, 307.2 / 17], rel=0.01)
+    dearer = part.model_copy(update={"price_usd": part.price_usd.model_copy(update={"value": 34000.0})})  # type: ignore[union-attr]
+    assert show.matched(row(values), [dearer]) is dearer
+    assert show.matched(row(record()), ()) is None  # "AMD EPYC" alone says too little
     e5 = row(record(cpu__model="Intel(R) Xeon(R) CPU E5-2680 v2 @ 2.80GHz"))
-    assert "E5-2680 v2" in str(show.matched(e5))
+    assert "E5-2680 v2" in str(show.matched(e5, ()))
 
 
 def test_folders_files_and_urls(write: Write, tmp_path: Path) -> None:
@@ -253,6 +259,18 @@ def test_folders_files_and_urls(write: Write, tmp_path: Path) -> None:
     memory.pipe("/runs/a/record.json", first.read_bytes())
     memory.pipe("/runs/readme.txt", b"no record")
     assert [r.name for r in rows(build_index(["memory://runs"]))] == ["a"]
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(write: Write, tmp_path: Path) -> None:
+    write("a/1", record(name="a"))
+    for name, make in (("pipe", os.mkfifo), ("device", lambda path: path.symlink_to("/dev/zero"))):
+        (tmp_path / "outputs" / name).mkdir()
+        make(tmp_path / "outputs" / name / "record.json")
+    table = build_index([str(tmp_path / "outputs")])
+    assert [r.name for r in rows(table)] == ["a"]
+    assert [r.why for r in refused(table)] == ["not a regular file"] * 2
+    with pytest.raises(UsageError, match="no record at"):
+        build_index([str(tmp_path / "outputs" / "pipe" / "record.json")])
 
 
 @pytest.mark.parametrize(

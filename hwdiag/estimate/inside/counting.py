@@ -112,6 +112,22 @@ def conv_dims(args, out):
     return int(x.shape[0]), int(x.shape[1]), int(out.shape[1]), product(w.shape[2:]), pixels, groups, step
 
 
+def row_dims(name, args):
+    """(rows, elements in one) of an operation that works along rows: those of batch norm and pooling are channels."""
+    x = args[0]
+    if "layer_norm" in name:
+        width = product(args[1])
+    elif "rms_norm" in name:
+        width = product(args[1]) if args[1] else int(x.shape[-1])
+    elif "softmax" in name:
+        width = int(x.shape[args[1]])
+    elif "group_norm" in name:
+        width = product(x.shape[1:]) // int(args[6])
+    else:
+        width = product(x.shape[2:])
+    return product(x.shape) // max(1, width), width
+
+
 def flops_of(kind, dims):
     """Floating-point operations, a multiply-add counted as two. Causal attention is counted in full."""
     if kind == "gemm":
@@ -192,8 +208,10 @@ class Counter:
             calls, size = self.uncounted.get(str(func), (0, 0))
             self.uncounted[str(func)] = (calls + 1, size + read + weight + written)
             return
-        dims = ()
-        if kind == "gemm":
+        dims, flops = (), 0
+        if kind in ("norm", "softmax", "pool"):
+            dims = row_dims(name, args)
+        elif kind == "gemm":
             dims = gemm_dims(name, args)
             if name == "_grouped_mm":
                 weight = self.experts(dims[1], args[1]) if weights else weight
@@ -209,8 +227,10 @@ class Counter:
         for t in weights:
             self.touch(t, name, weight if kind == "gather" or name == "_grouped_mm" else size_of(t))
         dtype = str((outputs or inputs)[0].dtype).rpartition(".")[2]
-        strided = kind in ("gemm", "copy") and any(not t.is_contiguous() for t in data)
-        flops = flops_of(kind.partition("-")[0], dims) if dims else 0
+        operands = [t for t in weights if t.dim() > 1] if kind == "gemm" and weights else data
+        strided = kind in ("gemm", "copy") and any(not t.is_contiguous() for t in operands)
+        if kind.partition("-")[0] in ("gemm", "conv", "attention"):
+            flops = flops_of(kind.partition("-")[0], dims)
         self.put((kind, name, dtype, dims, flops, weight, read, written, strided))
 
     def experts(self, rows, table):

@@ -1,4 +1,8 @@
-"""Times single operations, from which a host is calibrated, and whole nets, with which estimates are checked."""
+"""Times single operations, from which a host is calibrated, and whole nets, with which estimates are checked.
+
+A single operation is timed as it meets the machine in a net: what it reads was written just before, and everything
+else (its weights, the memory it writes to, the address translations of both) was displaced by the rest of the net.
+"""
 
 import gc
 import itertools
@@ -23,23 +27,28 @@ def keep_freed_memory(torch):
     del block
 
 
-def sampled(step, seconds):
-    """Seconds of each call, after a warm-up of a share of the time and at least two calls."""
+def sampled(step, seconds, prepare=lambda: None):
+    """Seconds of each call, after a warm-up of a share of the time and at least two calls.
+
+    ``prepare`` runs before each call and is not timed.
+    """
     start = time.perf_counter()
     done = 0
     while done < 2 or time.perf_counter() - start < WARM_SHARE * seconds:
+        prepare()
         step()
         done += 1
     samples = []
     start = time.perf_counter()
     while len(samples) < LEAST_SAMPLES or (time.perf_counter() - start < seconds and len(samples) < MAX_SAMPLES):
+        prepare()
         before = time.perf_counter()
         step()
         samples.append(time.perf_counter() - before)
     return samples
 
 
-# --- Single operations: each builder gives a step ---------------------------------------------------------------------
+# --- Single operations: each builder gives a step and the tensors that were written just before it --------------------
 
 
 POOLS = {}  # type: ignore[var-annotated]
@@ -60,12 +69,35 @@ class Cold:
         self.next = itertools.cycle([pool[i * count : (i + 1) * count].view(shape) for i in range(copies)]).__next__
 
 
+def displacing(torch, step, written, spec):
+    """What stands for the rest of a net before each timed call.
+
+    It reads as much memory as the last-level cache holds and writes what the operation reads. Of single modules, of
+    which only the start is timed, another one is called first: the interpreter's own code is never displaced.
+    """
+    if "displaced" not in POOLS:
+        POOLS["displaced"] = torch.ones(spec["displaced_bytes"] // 4)
+    rest = POOLS["displaced"]
+
+    def prepare():
+        rest.sum()
+        if spec["kind"] == "overhead":
+            step()
+        for x in written:
+            x.mul_(1)
+
+    return prepare
+
+
 def gemm(torch, dtype, dims, spec):
     rows, inner, columns = dims
     x = torch.randn(rows, inner).to(dtype)
-    weights = Cold(torch, dtype, (columns, inner), spec["pool_bytes"])
     bias = torch.zeros(columns, dtype=dtype)
-    return lambda: torch.nn.functional.linear(x, weights.next(), bias)
+    if spec["name"] == "plain":  # as in GPT-2, whose layers keep their weights the other way round
+        weights = Cold(torch, dtype, (inner, columns), spec["pool_bytes"])
+        return lambda: torch.addmm(bias, x, weights.next()), [x]
+    weights = Cold(torch, dtype, (columns, inner), spec["pool_bytes"])
+    return lambda: torch.nn.functional.linear(x, weights.next(), bias), [x]
 
 
 def conv(torch, dtype, dims, spec):
@@ -74,7 +106,7 @@ def conv(torch, dtype, dims, spec):
     weights = Cold(torch, dtype, (cout, cin // groups, kernel, kernel), spec["pool_bytes"])
     # A kernel as wide as its stride cuts the image into patches; any other is padded to keep its size.
     pad = 0 if kernel == stride else kernel // 2
-    return lambda: torch.nn.functional.conv2d(x, weights.next(), None, stride, pad, 1, groups)
+    return lambda: torch.nn.functional.conv2d(x, weights.next(), None, stride, pad, 1, groups), [x]
 
 
 def attention(torch, dtype, dims, spec):
@@ -82,35 +114,32 @@ def attention(torch, dtype, dims, spec):
     q = torch.randn(1, queries, heads, width).to(dtype).transpose(1, 2)
     k = torch.randn(1, keys, heads, width).to(dtype).transpose(1, 2)
     causal = bool(spec.get("causal"))
-    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, k, is_causal=causal)
+    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, k, is_causal=causal), [q, k]
 
 
 def elementwise(torch, dtype, dims, spec):
-    """``dims``: the elements of the result."""
-    (count,) = dims
+    """``dims``: the elements of the result, and of one row where the operation works along rows."""
+    count, width = dims
     functional, name = torch.nn.functional, spec["name"]
-    width = 1024 if count >= 4096 else 64
-    x = torch.randn(count // width, width).to(dtype)
+    if name in ("batch_norm", "max_pool", "mean_pool"):
+        side = round(width**0.5)
+        x = torch.randn(1, max(1, count // width), side, side).to(dtype)
+    else:
+        x = torch.randn(count // width, width).to(dtype)
+    w = torch.ones(x.shape[1], dtype=dtype)
     if name == "embedding":
         table = torch.randn(32768, width).to(dtype)
         rows = torch.randint(32768, (count // width,))
-        return lambda: functional.embedding(rows, table)
-    if name == "layer_norm":
-        w = torch.ones(width, dtype=dtype)
-        return lambda: functional.layer_norm(x, (width,), w, w)
-    if name in ("batch_norm", "max_pool", "mean_pool"):
-        side = 112 if count >= 2**18 else 28 if count >= 2**14 else 7
-        image = torch.randn(1, max(1, count // (side * side)), side, side).to(dtype)
-        w = torch.ones(image.shape[1], dtype=dtype)
-        if name == "batch_norm":
-            return lambda: functional.batch_norm(image, w, w, w, w)
-        if name == "max_pool":
-            return lambda: functional.max_pool2d(image, 3, 2, 1)
-        return lambda: functional.adaptive_avg_pool2d(image, 1)
-    y = torch.randn(count // width, width).to(dtype)
+        return lambda: functional.embedding(rows, table), []
+    if name == "cat":  # the keys of sixteen heads, kept since the step before, and one token's
+        cache = Cold(torch, dtype, (16, count // 1024, 64), spec["pool_bytes"])
+        x = torch.randn(16, 1, 64).to(dtype)
+        return lambda: torch.cat([cache.next(), x], 1), [x]
+    # The second operand was made some operations before: what a residual connection adds.
+    older = Cold(torch, dtype, x.shape, spec["pool_bytes"]) if name == "add" else None
     other = torch.float32 if dtype is torch.bfloat16 else torch.bfloat16
     steps = {
-        "add": lambda: x + y,
+        "add": lambda: x + older.next(),
         "mul_scalar": lambda: x * 0.5,
         "relu": lambda: functional.relu(x),
         "relu_": lambda: functional.relu_(x),
@@ -120,29 +149,30 @@ def elementwise(torch, dtype, dims, spec):
         "exp": lambda: torch.exp(x),
         "pow": lambda: torch.pow(x, 3.0),
         "softmax": lambda: torch.softmax(x, -1),
+        "layer_norm": lambda: functional.layer_norm(x, (width,), w, w),
+        "batch_norm": lambda: functional.batch_norm(x, w, w, w, w),
+        "max_pool": lambda: functional.max_pool2d(x, 3, 2, 1),
+        "mean_pool": lambda: functional.avg_pool2d(x, 2),
         "mean": lambda: x.mean(-1),
         "clone": lambda: x.clone(),
         "permuted": lambda: x.t().contiguous(),
-        "cat": lambda: torch.cat([x, y], 0),
         "cast": lambda: x.to(other),
-        "fill": lambda: torch.zeros(count // width, width, dtype=dtype),
+        "fill": lambda: torch.zeros(x.shape, dtype=dtype),
     }
-    return steps[name]
+    return steps[name], [x]
 
 
 def overhead(torch, dtype, dims, spec):
-    """What starting something costs when there is next to nothing to do: a view, an operation, the same in a module."""
+    """What starting something costs when there is next to nothing to do: a view, an operation, the same in a module.
+
+    ``dims``: so many modules take turns, as each of a net's is met once in a run.
+    """
     x = torch.zeros(1, 8, dtype=dtype)
-    module = torch.nn.Linear(8, 8).to(dtype)
-    w, b = module.weight, module.bias
+    modules = [torch.nn.Linear(8, 8).to(dtype) for _ in range(dims[0])]
+    module, weights = itertools.cycle(modules).__next__, itertools.cycle([(m.weight, m.bias) for m in modules]).__next__
     linear = torch.nn.functional.linear
-    one = {"view": lambda: x.view(8, 1), "bare": lambda: linear(x, w, b), "module": lambda: module(x)}[spec["name"]]
-
-    def step():
-        for _ in range(dims[0]):
-            one()
-
-    return step
+    steps = {"view": lambda: x.view(8, 1), "bare": lambda: linear(x, *weights()), "module": lambda: module()(x)}
+    return steps[spec["name"]], [x]
 
 
 BUILDERS = {"gemm": gemm, "conv": conv, "attention": attention, "elementwise": elementwise, "overhead": overhead}
@@ -153,8 +183,8 @@ def micro(torch, nets, spec):
     torch.manual_seed(0)
     keep_freed_memory(torch)
     with torch.inference_mode():
-        step = BUILDERS[spec["kind"]](torch, getattr(torch, spec["dtype"]), spec["dims"], spec)
-        samples = sampled(step, spec["seconds"])
+        step, written = BUILDERS[spec["kind"]](torch, getattr(torch, spec["dtype"]), spec["dims"], spec)
+        samples = sampled(step, spec["seconds"], displacing(torch, step, written, spec))
     return {"seconds": statistics.median(samples)}
 
 
@@ -180,18 +210,24 @@ def net(torch, nets, spec):
 
 
 def decode_step(made, first):
-    """One token more; the cache is cut back by it, so that each step meets the same one."""
+    """One token more; the cache is put back as it was, so that each step meets the same one."""
     cache = getattr(first["past_key_values"], "self_attention_cache", first["past_key_values"])
+    before = [(layer, layer.keys, layer.values) for layer in cache.layers]
 
     def step():
         made(**first)
-        cache.crop(-1)
+        for layer, keys, values in before:
+            layer.keys, layer.values = keys, values
 
     return step
 
 
 def real_net(torch, nets, spec):
-    """The net on the CPU with weights of a usual size, without the seconds that careful initialisation takes."""
+    """The net on the CPU, without the seconds that careful initialisation takes, and inputs as varied as real ones.
+
+    Weights have the size that keeps values from vanishing or exploding (He et al. 2015, section 2.2): numbers too
+    small to be normal, and branches that always go one way, would be faster or slower than in use.
+    """
     dtype = getattr(torch, spec["dtype"])
     init, kept = torch.nn.init, {}
     for name in dir(init):
@@ -203,17 +239,29 @@ def real_net(torch, nets, spec):
     finally:
         for name, function in kept.items():
             setattr(init, name, function)
-    noise = torch.empty(2**20).normal_(0, 0.02)
+    noise = torch.empty(2**20).normal_()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if parameter.dim() < 2:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
                 continue
+            size = (2.0 * parameter.shape[0] / parameter.numel()) ** 0.5
             for part in parameter.view(-1).split(noise.numel()):
-                part.copy_(noise[: part.numel()])
+                torch.mul(noise[: part.numel()], size, out=part)
     made = made.to(dtype)
     if isinstance(given, dict):
-        given = {k: v.to(dtype) if getattr(v, "is_floating_point", bool)() else v for k, v in given.items()}
-    else:
-        given = tuple(v.to(dtype) if v.is_floating_point() else v for v in given)
-    return made, given
+        return made, {k: varied(torch, v, dtype) for k, v in given.items()}
+    return made, tuple(varied(torch, v, dtype) for v in given)
+
+
+WORDS = 1000
+"""Tokens are drawn from so many: every vocabulary has them."""
+
+
+def varied(torch, value, dtype):
+    """An input of this shape that is not all zeros."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.is_floating_point():
+        return torch.randn(value.shape).to(dtype)
+    return torch.randint(WORDS, value.shape, dtype=value.dtype)
