@@ -23,11 +23,11 @@ from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.campaign import Campaign
 from hwdiag.measure.compare import pair
-from hwdiag.measure.dispatch import build_vendor_check, dispatch
+from hwdiag.measure.dispatch import build_vendor_check
 from hwdiag.measure.launch import Launch, MemoryPolicy
 from hwdiag.measure.model import Measurement, Software, Workload
-from hwdiag.measure.placement import placement
-from hwdiag.measure.runtime import find_allocators, heap, runtime
+from hwdiag.measure.questions import questions
+from hwdiag.measure.runtime import find_allocators
 from hwdiag.measure.search import Question
 from hwdiag.measure.software import probe_software
 from hwdiag.measure.stats import geometric_mean, median_interval
@@ -59,10 +59,10 @@ def run_cpu(host: Host) -> Launch:
     return Launch(name="run_cpu's default advice", threads=len(cpus), cpus=cpus, memory=memory)
 
 
-def combinations(questions: Sequence[Question]) -> list[Launch]:
+def combinations(asked: Sequence[Question]) -> list[Launch]:
     """Every combination of the options, one or none of each question."""
     found = []
-    for chosen in itertools.product(*((None, *q.options) for q in questions)):
+    for chosen in itertools.product(*((None, *q.options) for q in asked)):
         launch = DEFAULT
         for change in filter(None, chosen):
             launch = launch.plus(change)
@@ -70,10 +70,10 @@ def combinations(questions: Sequence[Question]) -> list[Launch]:
     return found[1:]
 
 
-def best_of_all(campaign: Campaign, questions: Sequence[Question], workloads: Sequence[Workload]) -> Launch:
+def best_of_all(campaign: Campaign, asked: Sequence[Question], workloads: Sequence[Workload]) -> Launch:
     """The fastest of all combinations: each measured once, and those that looked best again, as one block's luck
     makes the first of many."""
-    every = combinations(questions)
+    every = combinations(asked)
     first = campaign.run([DEFAULT, *every], workloads, "screen")
     nearest = fastest_of(every, first, workloads)[:NEAREST]
     again = [m for _ in range(AGAIN) for m in campaign.run([DEFAULT, *nearest], workloads, "screen")]
@@ -105,22 +105,22 @@ def main() -> None:
     host, software = read_host(Root.live()), probe_software(sys.executable)
     workloads = [w for w in catalogue(host) if w.name == args.workload]
     with tempfile.TemporaryDirectory() as folder:
-        questions = (
-            placement(host, software),
-            runtime(host, software),
-            heap(host, software, find_allocators(software.prefix)),
-            dispatch(host, software, build_vendor_check(Path(folder))),
+        asked = questions(
+            host,
+            software,
+            allocators=find_allocators(software.prefix),
+            vendor_check=build_vendor_check(Path(folder)),
         )
         campaign = Campaign(
             sys.executable, BUDGETS["standard"], seed=1, child_timeout_s=120, progress=terminal_progress(sys.stderr)
         )
-        tuned = tune(campaign, questions, workloads, [args.workload], 0.03, risky=True)
+        tuned = tune(campaign, asked, workloads, [args.workload], 0.03, risky=True)
         took = campaign.budget.total_s - campaign.remaining_s
         chosen = next((c.candidate for c in tuned.comparisons if c.phase == "confirm" and c.verdict == "better"), None)
         ours = next((launch for launch in tuned.launches if launch.name == chosen), DEFAULT)
         rivals = [ours.model_copy(update={"name": "hwdiag's choice"}), guide(software), run_cpu(host)]
         if args.exhaustive:
-            rivals.append(best_of_all(campaign, questions, workloads))
+            rivals.append(best_of_all(campaign, asked, workloads))
         seen = [m for _ in range(args.pairs) for m in campaign.run([DEFAULT, *rivals], workloads, "confirm")]
     print(f"the search took {took:.0f} s and chose: {ours.describe()}")
     rows = []

@@ -20,11 +20,11 @@ import numpy as np
 
 from hwdiag.host.model import Cache, CoreKind, Cpu, Host, Isa, Limits, LogicalCpu, Memory, NumaNode, System
 from hwdiag.measure.campaign import MOST_AT_ONCE, heats
-from hwdiag.measure.dispatch import dispatch
 from hwdiag.measure.launch import Allocator, Launch
 from hwdiag.measure.model import BASELINE, Outcome, Phase, Software, ThreadPool
-from hwdiag.measure.placement import Domain, domains, most_threads, placement
-from hwdiag.measure.runtime import BOUND, heap, runtime
+from hwdiag.measure.placement import Domain, domains, most_threads
+from hwdiag.measure.questions import questions
+from hwdiag.measure.runtime import BOUND, heap
 from hwdiag.measure.search import Question
 
 DEFAULT = Launch(name=BASELINE)
@@ -89,12 +89,7 @@ class VirtualHost:
     @cached_property
     def questions(self) -> tuple[Question, ...]:
         """The ones that the workbook asks, in its order."""
-        return (
-            placement(self.host, self.software),
-            dispatch(self.host, self.software, Path("/x/libhwdiag-mkl.so")),
-            runtime(self.host, self.software),
-            heap(self.host, self.software, ALLOCATORS),
-        )
+        return questions(self.host, self.software, allocators=ALLOCATORS, vendor_check=Path("/x/libhwdiag-mkl.so"))
 
     def seconds(self, launch: Launch) -> float:
         """Time of one iteration, without noise."""

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 
 from hwdiag.errors import UsageError
 from hwdiag.home import home
-from hwdiag.measure.budget import BudgetName
+from hwdiag.measure.budget import BudgetName, Goal
 from hwdiag.measure.model import one_group
 from hwdiag.measure.workloads import NAMES
 from hwdiag.model import Value
@@ -71,9 +71,7 @@ class Params(Value):
     )
     higher_is_better: bool = Field(False, description="whether a higher metric is better")
     command_timeout: float = Field(600.0, gt=0, description="seconds after which the command is killed")
-    goal: Literal["latency", "throughput"] = Field(
-        "latency", description="one process as fast as can be, or the most from many at the same time"
-    )
+    goal: Goal = Field("latency", description="one process as fast as can be, or the most from many at the same time")
     threads: tuple[int, ...] | None = Field(
         None, description="thread counts to try; None derives them from the topology"
     )

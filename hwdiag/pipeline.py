@@ -20,8 +20,7 @@ from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.compat import advice as compat
 from hwdiag.compat.check import survey
 from hwdiag.emit.comfyui import render_comfyui
-from hwdiag.emit.instances import render_instances_script, render_unit, unit_path
-from hwdiag.emit.launch_script import render_launch_script, script_path
+from hwdiag.emit.launches import is_emitted, launch_files
 from hwdiag.emit.settings import File, settings_files
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.estimate.ceilings import ceilings
@@ -30,16 +29,15 @@ from hwdiag.host.activity import watch
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS, Budget
-from hwdiag.measure.campaign import MOST_AT_ONCE, Campaign, Progress, at_once, room
+from hwdiag.measure.campaign import MOST_AT_ONCE, Campaign, Progress, at_once
 from hwdiag.measure.command import Commands
 from hwdiag.measure.compare import estimates
-from hwdiag.measure.dispatch import build_vendor_check, dispatch, has_foreign_mkl
-from hwdiag.measure.instances import instances
+from hwdiag.measure.dispatch import build_vendor_check, has_foreign_mkl
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Command, Workload
 from hwdiag.measure.own import own_command, own_file
-from hwdiag.measure.placement import placement
-from hwdiag.measure.runtime import find_allocators, heap, interop, runtime
+from hwdiag.measure.questions import questions
+from hwdiag.measure.runtime import find_allocators
 from hwdiag.measure.search import Question
 from hwdiag.measure.software import NOT_HERE, probe_software
 from hwdiag.measure.stats import MIN_PAIRS
@@ -189,18 +187,14 @@ class Run:
 
     def _questions(self, workloads: Sequence[Workload]) -> tuple[Question, ...]:
         host, software, here = self.record.host, self.record.software, self.record.host.is_here
-        if self.profile.goal == "throughput":
-            placed = instances(host, software, most=room(host, workloads))
-        else:
-            placed = placement(host, software, threads=self.profile.threads)
-        vendor_check = build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None
-        return (
-            # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
-            placed,
-            runtime(host, software),
-            interop(software, workloads),
-            heap(host, software, find_allocators(software.prefix) if here else ()),
-            dispatch(host, software, vendor_check),
+        return questions(
+            host,
+            software,
+            workloads,
+            goal=self.profile.goal,
+            threads=self.profile.threads,
+            allocators=find_allocators(software.prefix) if here else (),
+            vendor_check=build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None,
         )
 
     @cached_property
@@ -240,20 +234,21 @@ class Run:
         )
 
     def emit(self, chosen: Collection[str] | None = None) -> Record:
-        """Write a launch script for each recommendation with these ids, by default for all that change something.
+        """Write what is handed over: scripts of the recommendations that are ``chosen``, by their ids, and of settings.
 
-        The overall one is always written: where nothing helps, its script sets nothing and says so. Where nothing was
-        measured there is none to write.
+        Where nothing was measured there is none of the first to write.
         """
-        wanted = [r for r in self.record.recommendations if is_emitted(r, chosen)]
-        files = [File(path=script_path(r), text=self._script(r), what=r.title, executable=True) for r in wanted]
-        files += [self._unit(r) for r in wanted if r.instances > 1]
-        if self.record.audit is not None and self.record.host.is_here:
-            files += settings_files(self.record.audit, self.record.host, made_at=self.started_at)
+        r, made_at = self.record, self.started_at
+        wanted = [x for x in r.recommendations if is_emitted(x, chosen)]
+        launches = {x.id: self._launch(x) for x in wanted}
+        files = [
+            *launch_files(launches, wanted, r.host, folder=self.folder, command=self.profile.command, made_at=made_at),
+            *(settings_files(r.audit, r.host, made_at=made_at) if r.audit is not None and r.host.is_here else ()),
+        ]
         if self.profile.comfyui is not None and files:
             files += self._comfyui(Path(self.profile.comfyui).expanduser().absolute())
         written = [write_file(self.folder, f) for f in files]
-        libraries = {path for r in wanted for path in self._launch(r).preload}
+        libraries = {path for launch in launches.values() for path in launch.preload}
         written += [self._copy(Path(path), "A library that a launch script preloads") for path in sorted(libraries)]
         return self._learn(files=tuple(written))
 
@@ -287,27 +282,11 @@ class Run:
             for name, text in texts.items()
         ]
 
-    def _script(self, recommendation: Recommendation) -> str:
-        launch = self._launch(recommendation)
-        if self.record.compatibility is not None:
-            launch = compat.with_cure(launch, self.record.compatibility.cure)
-        render = render_instances_script if recommendation.instances > 1 else render_launch_script
-        return render(launch, recommendation, self.record.host, made_at=self.started_at)
-
-    def _unit(self, recommendation: Recommendation) -> File:
-        text = render_unit(
-            self._launch(recommendation),
-            recommendation,
-            self.record.host,
-            script=(self.folder / script_path(recommendation)).resolve(),
-            command=self.profile.command,
-            made_at=self.started_at,
-        )
-        what = "A systemd unit that starts the instances as services"
-        return File(path=unit_path(recommendation), text=text, what=what)
-
     def _launch(self, recommendation: Recommendation) -> Launch:
-        return next((x for x in self.record.launches if x.name == recommendation.launch), DEFAULT)
+        """What it starts, with what torch and numpy were seen to need here."""
+        r = self.record
+        launch = next((x for x in r.launches if x.name == recommendation.launch), DEFAULT)
+        return launch if r.compatibility is None else compat.with_cure(launch, r.compatibility.cure)
 
     def _copy(self, library: Path, what: str) -> EmittedFile:
         path = f"scripts/{library.name}"
@@ -359,14 +338,6 @@ def least_runs(budget: Budget, questions: Sequence[Question]) -> int:
     options = sum(len(q.options) for q in questions)
     beside = math.ceil(options / (MOST_AT_ONCE - 1))  # today's default in each block
     return 2 * budget.noise_blocks + options + beside + 2 * MIN_PAIRS
-
-
-def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -> bool:
-    """Whether a script is written for it."""
-    if recommendation.id == "launch-overall":
-        return True
-    asked_for = not recommendation.offered if chosen is None else recommendation.id in chosen
-    return recommendation.launch is not None and asked_for
 
 
 def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Run:

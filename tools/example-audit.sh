@@ -9,4 +9,5 @@ folder=$(dirname "$(echo "$said" | awk '/audit.json$/ { print $1 }')")
 rm -rf outputs/example/audit
 cp -r "$folder" outputs/example/audit
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
+  --ExecutePreprocessor.record_timing=False \
   notebooks/audit.ipynb

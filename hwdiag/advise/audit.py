@@ -109,7 +109,8 @@ def audit(
         measurements: of this host, where there are some.
 
     Raises:
-        UsageError: ``knobs`` names what is not known, or a value that the entry does not take.
+        UsageError: ``knobs`` names what is not known, a value that the entry does not take, or two that exclude each
+            other.
     """
     choice = parse_choice(knobs)
     found, others = read_everything(root, host)
@@ -128,6 +129,7 @@ def audit(
     for knob in KNOBS:
         cases = (Case(host, role, s, value=choice.get(knob.id), others=others, symptoms=facts) for s in found[knob.id])
         rows += gathered(knob, cases, knob.id in choice)
+    refuse_conflicts(rows)
     return Audit(
         rows=tuple(rows),
         findings=(*objections(rows), *(f for f in said if isinstance(f, Finding))),
@@ -143,7 +145,7 @@ def parse_choice(knobs: Iterable[str]) -> dict[str, str | None]:
     """What the person chose, by entry, with the value where one was given.
 
     Raises:
-        UsageError: an unknown name, a value that the entry does not take, or a pair that excludes each other.
+        UsageError: an unknown name, or a value that the entry does not take.
     """
     choice: dict[str, str | None] = {}
     groups = {k.group for k in KNOBS if k.wanted}
@@ -162,11 +164,16 @@ def parse_choice(knobs: Iterable[str]) -> dict[str, str | None]:
         if equals and (knob.takes is None or re.fullmatch(knob.takes, value) is None):
             raise UsageError(f"{name} takes {knob.takes_words or 'no value'}, not {value[:60]!r}")
         choice[name] = value if equals else choice.get(name)
-    for id_ in choice:
-        clash = next((c for c in BY_ID[id_].conflicts if c in choice), None)
-        if clash:
-            raise UsageError(f"{id_} and {clash} exclude each other")
     return choice
+
+
+def refuse_conflicts(rows: Iterable[Row]) -> None:
+    """Raises UsageError where a value that is chosen must be less than another one that is chosen, and is not."""
+    wanted = {r.knob: r.wanted for r in rows if r.chosen and r.wanted}
+    for id_, value in wanted.items():
+        limit = wanted.get(BY_ID[id_].below or "")
+        if limit is not None and int(value) >= int(limit):
+            raise UsageError(f"{id_} ({value}) must be less than {BY_ID[id_].below} ({limit})")
 
 
 def gathered(knob: Knob, cases: Iterable[Case], asked: bool) -> Iterator[Row]:

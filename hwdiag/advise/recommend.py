@@ -36,7 +36,7 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
                 id=f"offer-{OVERALL}",
                 scope=OVERALL,
                 launch=launch.name,
-                title=f"At a risk: {launch.name}, that is, {gain_text(launch, c.speedup)}",
+                title=f"At a risk: {gain_text(launch, c.speedup, called=launch.name)}",
                 why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, launch)}{latency_text(e, launch, OVERALL)}",
                 speedup=c.speedup,
                 instances=len(launch.members),
@@ -89,11 +89,12 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
     )
 
 
-def gain_text(launch: Launch, speedup: Interval) -> str:
-    """What it brings, as a clause."""
+def gain_text(launch: Launch, speedup: Interval, *, called: str = "") -> str:
+    """What it brings, as a clause; ``called`` is a name to put before what it sets."""
+    what = f"{called} ({launch.describe()})" if called else launch.describe()
     if launch.instances:
-        return f"{launch.describe()}, give {ratio_text(speedup)} the throughput of one process as it runs today"
-    return f"{launch.describe()} is {ratio_text(speedup)} as fast as today's default"
+        return f"{what}, give {ratio_text(speedup)} the throughput of one process as it runs today"
+    return f"{what} is {ratio_text(speedup)} as fast as today's default"
 
 
 def latency_text(e: Evidence, launch: Launch, scope: str) -> str:

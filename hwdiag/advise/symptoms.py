@@ -21,6 +21,8 @@ LOW_CLOCK = 0.8
 """Share of the highest clock below which a reason is looked for."""
 LOW_POWER_MHZ = 1000
 """A GB10 under load runs at 2300 to 2500 MHz; 500 to 850 is its low-power state."""
+LOW_POWER_W = 60
+"""It draws up to 100 W under load, and some 30 W in that state."""
 CPU_LOW_CLOCK = 0.7
 FREE_SHARE = 0.1
 """Share of memory that is available above which swapping in is not for want of memory."""
@@ -114,8 +116,9 @@ def gpu_clocks(seen: Seen) -> Iterator[Answer]:
                 severity="problem",
                 title=f"{name} is stuck in its low-power state: {gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz under "
                 f"load",
-                detail="It draws little power and no thermal reason is given: the power supply's negotiation went "
-                "wrong. Unplug it for a minute. No setting helps; if it comes back, the unit is faulty.",
+                detail=f"It draws {f'{gpu.power_w:.0f} W' if gpu.power_w is not None else 'an unknown power'}, and no "
+                "thermal reason is given: the power supply's negotiation went wrong. Unplug it for a minute. No "
+                "setting helps; if it comes back, the unit is faulty.",
                 evidence=("audit.activity.gpus",),
             )
         elif gpu.sm_mhz < LOW_CLOCK * gpu.sm_max_mhz or reasons:
@@ -133,7 +136,8 @@ def is_low_power(gpu: Gpu) -> bool:
     """A DGX Spark whose power supply was negotiated wrongly: a low clock under load, and nothing that explains it."""
     low = gpu.sm_mhz is not None and gpu.sm_mhz < LOW_POWER_MHZ and (gpu.utilization or 0) >= 90
     hot = any("thermal" in r for r in gpu.throttle_reasons)
-    return low and not hot and "GB10" in gpu.name.split()
+    sips = gpu.power_w is None or gpu.power_w < LOW_POWER_W
+    return low and sips and not hot and "GB10" in gpu.name.split()
 
 
 def slowed(gpu: Gpu, id_: str, name: str) -> Iterator[Answer]:

@@ -11,10 +11,12 @@ from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.model import Workload
 from hwdiag.measure.workloads import conv2d, matmul, memory_workloads
 
-MATMUL_SIZES = (512, 1024, 2048, 4096, 10000)
-LARGEST_ON_CPU: dict[BudgetName, int] = {"quick": 2048, "standard": 2048, "thorough": 10000}
-"""A product of 10,000 takes 2 TFLOP: seconds on many a CPU, thirty of them on an old one."""
-BATCH, HEADS, TOKENS, WIDTH = 1, 12, 512, 64
+MATMUL_SIZES, LARGE_SIZES = (512, 1024, 2048), (4096, 10000)
+LONGEST_S: dict[BudgetName, float] = {"quick": 0.1, "standard": 0.5, "thorough": 20.0}
+"""Of one product on a CPU, as its rate so far tells: one of 10,000 takes 2 TFLOP, thirty seconds on an old one."""
+ATTENTIONS = {"cpu": ("flash", "math"), "cuda": ("flash", "efficient", "cudnn", "math")}
+"""Backends of attention, by kind of device."""
+HEADS, TOKENS, WIDTH = 12, 512, 64
 """Of attention: a layer of BERT-base."""
 COMPARED_ARRAY = 2**29
 """Bytes of an array, at least, where the CPU is compared with a GPU: ten times the L2 of an H200 (50 MB)."""
@@ -32,22 +34,34 @@ PRECISIONS = {
 }
 """The type of each in torch, and its bytes."""
 PRECISION_N = {"cpu": 768, "accelerator": 8192}
-"""On a CPU without instructions for it, fp16 reaches 1 GFLOP/s: this size takes a second then."""
-FP64_N = 2048
-"""On an accelerator: many have a sixty-fourth of their fp32 rate in fp64."""
+SMALLER_N = {("cpu", "fp16"): 512, ("cpu", "fp8"): 256, ("accelerator", "fp64"): 2048}
+"""A CPU without instructions for fp16 reaches 1 GFLOP/s, and none of today has any for fp8, which torch emulates; many
+GPUs have a sixty-fourth of their rate in fp64."""
 
 
-def kernels(host: Host, device: Device, budget: BudgetName, *, compared: bool) -> tuple[Workload, ...]:
+def kernels(host: Host, device: Device, *, compared: bool) -> tuple[Workload, ...]:
     """What is timed on this device. ``compared``: with others, on arrays that are large for all of them."""
-    largest = LARGEST_ON_CPU[budget] if device.is_cpu else max(MATMUL_SIZES)
-    products = [
-        matmul("float32", 4, n).model_copy(update={"name": f"matmul-{n}"}) for n in MATMUL_SIZES if n <= largest
-    ]
+    products = [product(n) for n in (MATMUL_SIZES if device.is_cpu else (*MATMUL_SIZES, *LARGE_SIZES))]
+    attentions = [attention(device, backend) for backend in ("", *ATTENTIONS.get(device.kind, ()))]
     arrays = tuple(map(as_large, memory_workloads(host))) if compared else memory_workloads(host)
     elements = arrays[0].size["elements"] * 2  # of 4 bytes in place of 8
-    transfers = () if device.is_cpu else tuple(host_copies())
+    transfers = () if device.is_cpu else (*host_copies(), *([in_place()] if device.kind == "cuda" else []))
     starts = tuple(dispatches())[: 1 if device.is_cpu else 2]  # a CPU has nothing to wait for
-    return (*products, conv2d(), attention(), *arrays, elementwise(elements), reduction(elements), *starts, *transfers)
+    rest = (*arrays, elementwise(elements), reduction(elements), *starts, *transfers)
+    return (*products, conv2d(), *attentions, *rest)
+
+
+def product(n: int) -> Workload:
+    """An n x n matrix product in float32."""
+    return matmul("float32", 4, n).model_copy(update={"name": f"matmul-{n}"})
+
+
+def large_products(rate: float, budget: BudgetName) -> tuple[list[Workload], dict[str, float]]:
+    """Those larger than the usual that a CPU of so many FLOP/s has time for, and the seconds of those it has not."""
+    large = [product(n) for n in LARGE_SIZES]
+    takes = {w.name: w.flops / rate for w in large}
+    fits = [w for w in large if takes[w.name] <= LONGEST_S[budget]]
+    return fits, {w.title: takes[w.name] for w in large if w not in fits}
 
 
 def as_large(workload: Workload) -> Workload:
@@ -61,7 +75,7 @@ def as_large(workload: Workload) -> Workload:
 
 def elementwise(elements: int) -> Workload:
     """y = 2 x, into memory that is there."""
-    return _float32(
+    return _workload(
         "elementwise", f"y = 2 x, fp32, arrays of {elements * 4 / 2**20:.0f} MiB", "elementwise", "memory",
         {"elements": elements}, flops=elements, bytes=8 * elements,
     )  # fmt: skip
@@ -69,19 +83,26 @@ def elementwise(elements: int) -> Workload:
 
 def reduction(elements: int) -> Workload:
     """The sum of an array."""
-    return _float32(
+    return _workload(
         "reduction", f"Sum, fp32, an array of {elements * 4 / 2**20:.0f} MiB", "reduction", "memory",
         {"elements": elements}, flops=elements, bytes=4 * elements,
     )  # fmt: skip
 
 
-def attention() -> Workload:
-    """softmax(Q K^T) V: two products of 2 tokens^2 width FLOP for each head; softmax itself is not counted."""
-    each = BATCH * HEADS * TOKENS * WIDTH
-    size = {"batch": BATCH, "heads": HEADS, "tokens": TOKENS, "width": WIDTH}
-    return _float32(
-        "attention", f"Attention, fp32, {HEADS} heads of {WIDTH}, {TOKENS} tokens", "attention", "compute",
-        size, flops=4 * each * TOKENS, bytes=4 * 4 * each,
+def attention(device: Device, backend: str = "") -> Workload:
+    """softmax(Q K^T) V: two products of 2 tokens^2 width FLOP for each head; softmax itself is not counted.
+
+    With a ``backend`` of torch by that one, else by whichever torch takes. An accelerator is tried in 16 bits, as some
+    do nothing else; a batch of 16 keeps it busy for longer than choosing the backend takes.
+    """
+    dtype, width, batch = ("bfloat16", 2, 16) if backend and not device.is_cpu else ("float32", 4, 1)
+    each = batch * HEADS * TOKENS * WIDTH
+    size = {"batch": batch, "heads": HEADS, "tokens": TOKENS, "width": WIDTH}
+    what = f"Attention, {backend} backend" if backend else "Attention"
+    title = f"{what}, {'bf16' if width == 2 else 'fp32'}, batch {batch}, {HEADS} heads of {WIDTH}, {TOKENS} tokens"
+    return _workload(
+        f"attention-{backend}" if backend else "attention", title, "attention", "compute", size, dtype=dtype,
+        what=backend or None, flops=4 * each * TOKENS, bytes=4 * width * each,
     )  # fmt: skip
 
 
@@ -89,7 +110,7 @@ def dispatches() -> Iterator[Workload]:
     """What it costs to start a kernel that has next to nothing to do."""
     for what, title in (("in a row", "one after the other"), ("waited", "each waited for")):
         name = f"launch-{'waited' if what == 'waited' else 'queued'}"
-        yield _float32(
+        yield _workload(
             name, f"Start of a kernel: one number added, {title}", "dispatch", "latency", {}, what=what,
             flops=1, bytes=8,
         )  # fmt: skip
@@ -103,21 +124,29 @@ def host_copies() -> Iterator[Workload]:
             for kind in ("pageable", "pinned"):
                 title = f"Copy {way} the device, {kind}, {size}, bytes counted once"
                 name = f"copy-{way}-{kind}-{size.replace(' ', '')}"
-                yield _float32(
+                yield _workload(
                     name, title, "transfer", "transfer", {"elements": count // 4}, what=f"{way} {kind}",
                     flops=0, bytes=count,
                 )  # fmt: skip
 
 
+def in_place() -> Workload:
+    """The device sums an array where it lies in the host's memory: to be compared with copying it first."""
+    count = max(TRANSFERS)
+    return _workload(
+        "read-in-place", f"Sum of {count / 2**20:g} MiB of the host's pinned memory, read in place", "in-place",
+        "transfer", {"elements": count // 4}, flops=count // 4, bytes=count,
+    )  # fmt: skip
+
+
 def precisions(device: Device) -> tuple[Workload, ...]:
     """The same product in each precision that this device may have."""
-    n = PRECISION_N["cpu" if device.is_cpu else "accelerator"]
-    if device.is_cpu:
-        return tuple(precision(name, n) for name in PRECISIONS if name not in ON_GPU_ONLY)
-    return tuple(precision(name, FP64_N if name == "fp64" else n) for name in PRECISIONS)
+    kind = "cpu" if device.is_cpu else "accelerator"
+    names = [name for name in PRECISIONS if not (device.is_cpu and name in ON_GPU_ONLY)]
+    return tuple(precision(name, SMALLER_N.get((kind, name), PRECISION_N[kind])) for name in names)
 
 
-ON_GPU_ONLY = {"tf32": "a format of GPUs from Ampere on", "fp8": "a format of GPUs from Ada and Hopper on"}
+ON_GPU_ONLY = {"tf32": "a format of GPUs from Ampere on"}
 
 
 def precision(name: str, n: int) -> Workload:
@@ -138,7 +167,7 @@ def precision(name: str, n: int) -> Workload:
     )
 
 
-def _float32(name: str, title: str, kind: str, family: str, size: dict[str, int], **more: Any) -> Workload:
+def _workload(name: str, title: str, kind: str, family: str, size: dict[str, int], **more: Any) -> Workload:
     return Workload.model_validate(
         {"name": name, "title": title, "kind": kind, "family": family, "dtype": "float32", "size": size, **more}
     )

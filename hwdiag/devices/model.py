@@ -8,6 +8,7 @@ from hwdiag.estimate.model import Ceiling
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Comparison, Estimate, Interval, Measurement, Outcome, Workload
 from hwdiag.measure.stats import median_interval
+from hwdiag.measure.trace import Cause
 from hwdiag.model import Value
 
 CPU = "cpu"
@@ -34,12 +35,22 @@ class Device(Value):
     def is_cpu(self) -> bool:
         return self.name == CPU
 
+    @property
+    def kind(self) -> str:
+        """``cuda`` of ``cuda:0``."""
+        return self.name.partition(":")[0]
+
+
+Step = Literal["devices", "profile", "techniques", "batches", "targets"]
+
 
 class Absent(Value):
     """Something that was not measured, and why."""
 
     what: str
     why: str
+    step: Step = "devices"
+    """At which that was found out."""
 
 
 class Gain(Value):
@@ -120,6 +131,44 @@ ENOUGH = 0.95
 """Of the best throughput."""
 
 
+class FedRun(Value):
+    """One process of a training that a DataLoader feeds."""
+
+    wait_s: float
+    """For one batch, in the mean."""
+    step_s: float
+    """From one batch to the next."""
+    cpu_use: float
+    """Of all CPUs that it may use, 0..1: its own and its workers'."""
+    ways: dict[str, float]
+    """Seconds of the loader alone, with and without what guides advise."""
+    gpu_use: float | None = None
+    """Share of the time with something at work on the device, by a trace of some steps."""
+    idle: dict[Cause, float] = {}
+    """What the CPU did in the rest."""
+
+
+class Fed(Value):
+    """A training of ResNet-18 that a DataLoader feeds with pictures, on one device."""
+
+    device: str
+    batch: int
+    side: int
+    workers: int
+    runs: tuple[FedRun, ...] = ()
+    outcome: Outcome = Outcome(kind="ok")
+
+    def interval(self, name: str) -> Interval | None:
+        """Of one of a run's figures, over processes; None where none told it."""
+        values = [v for run in self.runs if (v := getattr(run, name)) is not None]
+        return median_interval(values) if values else None
+
+    def ratio(self, without: str, with_it: str) -> Interval | None:
+        """How many times faster one way to load is than another."""
+        runs = [r.ways for r in self.runs if without in r.ways and with_it in r.ways]
+        return ratio_of([w[without] for w in runs], [w[with_it] for w in runs])
+
+
 def ratio_of(first: list[float], second: list[float]) -> Interval | None:
     """Median and interval of the ratios, pair by pair; None where there is no pair."""
     ratios = [a / b for a, b in zip(first, second, strict=False)]
@@ -163,6 +212,7 @@ class Study(Value):
     ceilings: tuple[Ceiling, ...] = ()
     gains: tuple[Gain, ...] = ()
     batches: tuple[BatchSearch, ...] = ()
+    fed: tuple[Fed, ...] = ()
     targets: tuple[Target, ...] = ()
 
     def estimate(self, workload: str, device: str) -> Interval | None:

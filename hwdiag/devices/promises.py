@@ -122,6 +122,23 @@ def best_batch(study: Study) -> Kept:
     return Kept("holds here" if any(b.best and b.best.batch > 1 for b in seen) else "doesn't", told)
 
 
+def loads_faster(without: str, with_it: str, missing: str = "") -> Callable[[Study], Kept]:
+    """It holds where one way to load beats another by the least effect that counts, in every process's interval."""
+
+    def check(study: Study) -> Kept:
+        ratios = {f.device: r for f in study.fed if (r := f.ratio(without, with_it))}
+        if not ratios:
+            failed = next((f.outcome.detail for f in study.fed if not f.outcome.ok), "")
+            return Kept("not measured", failed or (missing if study.fed else "not in this budget"))
+        told = "; ".join(f"{d}: {r.median:.3g}x ({r.low:.3g} to {r.high:.3g})" for d, r in ratios.items())
+        least = 1 + study.min_effect
+        if any(r.low >= least for r in ratios.values()):
+            return Kept("holds here", told)
+        return Kept("doesn't" if all(r.high < least for r in ratios.values()) else "undecided", told)
+
+    return check
+
+
 def by_size(study: Study) -> Kept:
     """The GPU multiplies large matrices faster than the CPU."""
     if not accelerators(study):
@@ -129,7 +146,7 @@ def by_size(study: Study) -> Kept:
     pairs = [
         (name, cpu, gpu)
         for device in accelerators(study)
-        for name in ("matmul-512", "matmul-4096")
+        for name in ("matmul-512", "matmul-2048", "matmul-4096", "matmul-10000")
         if (cpu := study.estimate(name, "cpu")) and (gpu := study.estimate(name, device))
     ]
     told = "; ".join(f"{name}: {cpu.median / gpu.median:.3g}x" for name, cpu, gpu in pairs)
@@ -139,6 +156,7 @@ def by_size(study: Study) -> Kept:
 PROMISES: tuple[Promise, ...] = (
     Promise("The GPU outruns the CPU on a matrix product", "1", by_size),
     Promise("Pinned memory is critical", "2.1", faster("pinned", gpu=True)),
+    Promise("Workers that are kept start the next epoch sooner", "2.1, 3.1", loads_faster("afresh", "kept")),
     Promise(
         "empty_cache clears memory that nobody uses", "2.1",
         fixed("doesn't", "torch would use it again anyway; the call only makes it ask anew", gpu=True),
@@ -148,16 +166,19 @@ PROMISES: tuple[Promise, ...] = (
     Promise("Mixed precision saves memory", "2.1", smaller("autocast-bf16")),
     Promise("Checkpointing saves memory in training", "2.1", smaller("checkpointing")),
     Promise("The right batch size is worth a search", "2.2", best_batch),
+    Promise("Workers load faster than the training itself", "3.1, 10", loads_faster("no workers", "workers")),
+    Promise("prefetch_factor=2 loads ahead", "3.1", fixed("doesn't", "2 is what a DataLoader takes anyway")),
+    Promise("Decoded pictures kept in memory", "3.2", loads_faster("pillow", "memory")),
+    Promise(
+        "OpenCV loads pictures faster", "3.2",
+        loads_faster("pillow", "opencv", "OpenCV is not in that interpreter; hwdiag feed compares all decoders"),
+    ),
     Promise("MobileNetV2 and ResNet-18 are friendlier to a CPU than ViT", "4.1", cpu_friendly),
     Promise("Quantisation speeds up inference", "4.2", faster("int8")),
     Promise("Mixed precision speeds up training", "5.1", faster("autocast-bf16", "training")),
     Promise("Gradient accumulation saves memory", "5.2", smaller("accumulation")),
-    Promise("Accumulation helps a CPU that cannot keep up", "10", faster("accumulation")),
-    Promise(
-        "Thread counts and OpenMP variables tune it", "6",
-        fixed("not measured", "here; hwdiag run searches them and measures each against today's default"),
-    ),
-    Promise("PYTORCH_CUDA_ALLOC_CONF saves memory", "6.2", smaller("expandable-segments", gpu=True)),
+    Promise("Thread counts and OpenMP variables tune it", "6", faster("guide-threads")),
+    Promise("PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128", "6.2", smaller("split-limit", gpu=True)),
     Promise(
         "CUDA_LAUNCH_BLOCKING=0 makes it asynchronous", "6.2", fixed("doesn't", "it is so by default", gpu=True)
     ),
@@ -165,6 +186,12 @@ PROMISES: tuple[Promise, ...] = (
         "fuse_modules, where a model has it", "8.1",
         fixed("doesn't", "no model of torchvision has such a method: nothing would happen"),
     ),
+    Promise("use_cache=True for text", "8.2", fixed("doesn't", "transformers' models have it on by default")),
+    Promise(
+        "gradient_checkpointing_enable() saves memory in inference", "8.2",
+        fixed("doesn't", "transformers skips it where a model is not in training"),
+    ),
+    Promise("Accumulation helps a CPU that cannot keep up", "10", faster("accumulation")),
     Promise(
         "cudnn.benchmark cures varying input sizes", "10",
         fixed("doesn't", "it times all algorithms anew for every new size", gpu=True),

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hwdiag.devices.batch import SHARE, search_batches
+from hwdiag.devices.fed import feed
 from hwdiag.devices.found import CHILD, find, is_gone
 from hwdiag.devices.gains import DEFAULT, gains, measure_gains
-from hwdiag.devices.kernels import kernels, precisions
-from hwdiag.devices.model import Absent, BatchSearch, Device, Mode, Study
+from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
+from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import TECHNIQUES
@@ -52,15 +53,21 @@ class Plan:
     """Workloads on which they are tried."""
     slowest_s: float
     """Of a batch, beyond which no larger one is tried; 0 leaves the batches out."""
+    fed: int = 0
+    """Processes of a training that a DataLoader feeds, on each device."""
 
 
 PLANS: dict[BudgetName, Plan] = {
     "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.4),
-    "thorough": Plan(6, 300, tuple(NETS), ("resnet18", "unet-block", "bert-base"), 1200, 3, 3, 99, 2.0),
+    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 100, 2, 2, 1, 0.25, 2),
+    "thorough": Plan(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 5),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
 GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
+COMPARED = ("mobilenetv2", "vit-b")
+"""With ResNet-18, which guides call friendly to a CPU and which not: so far apart that one process tells."""
+FED_S = 1.5
+"""Of the training that is fed, at least."""
 COMPILE_S = 300.0
 """For a first call that compiles, on an old CPU."""
 
@@ -102,21 +109,41 @@ class Measuring:
 
     def profile(self) -> Study:
         """Kernels and precisions on each device."""
-        compared = len(self.study.devices) > 1
         for device in self.study.devices:
-            todo = (*kernels(self.host, device, self.budget, compared=compared), *precisions(device))
-            nets = () if self.budget == "quick" else (NETS["resnet18"].workload("inference"), decoding())
-            campaign = self._campaign(PROFILE, self.plan.blocks_s)
-            for _ in range(self.plan.blocks):
-                before = campaign.remaining_s
-                fresh = campaign.run([DEFAULT], [*todo, *nets], "device", device.name)
-                if self._went_away(device, fresh) or campaign.remaining_s < before - campaign.remaining_s:
-                    break
-            self._keep([*todo, *nets], campaign.measurements)
+            self._profile(device, compared=len(self.study.devices) > 1)
         known = [w for w in self.study.workloads if w.family in ("compute", "memory")]
         names = {w.name for w in known}
         seen = [m for m in self.study.measurements if m.workload in names]
         return self._update(ceilings=ceilings(seen, known))
+
+    def _profile(self, device: Device, *, compared: bool) -> None:
+        """So many blocks, or as many as the time suffices for; what takes long on a CPU only in the first."""
+        nets = [] if self.budget == "quick" else [NETS["resnet18"].workload("inference"), decoding()]
+        todo = [*kernels(self.host, device, compared=compared), *precisions(device), *nets]
+        once: list[Workload] = []
+        campaign = self._campaign(PROFILE, self.plan.blocks_s)
+        for block in range(self.plan.blocks):
+            before = campaign.remaining_s
+            fresh = campaign.run([DEFAULT], todo, "device", device.name)
+            if self._went_away(device, fresh, "profile"):
+                break
+            if device.is_cpu and block == 0:
+                once = [*self._larger(fresh, todo), *(NETS[n].workload("inference") for n in COMPARED if nets)]
+                if once:
+                    campaign.run([DEFAULT], once, "device", device.name)
+            if campaign.remaining_s < before - campaign.remaining_s:
+                break
+        self._keep([*todo, *once], campaign.measurements)
+
+    def _larger(self, measurements: Sequence[Measurement], known: Sequence[Workload]) -> list[Workload]:
+        """Matrix products of the CPU that are larger than those measured, if it has time for them."""
+        flops = {w.name: w.flops for w in known if w.kind == "matmul"}
+        rates = [flops[m.workload] / m.median_s for m in measurements if m.workload in flops and m.outcome.ok]
+        fits, left_out = large_products(max(rates), self.budget) if rates else ([], {})
+        for title, takes in left_out.items():
+            why = f"one takes some {takes:.2g} s, and the budget {self.budget} has {LONGEST_S[self.budget]:g} for one"
+            self._absent(f"{title}, on the CPU", why, "profile")
+        return fits
 
     def techniques(self) -> Study:
         """Each technique on the reference nets, on each device."""
@@ -132,12 +159,22 @@ class Measuring:
                 rounds = {"rounds": plan.rounds, "slow_rounds": plan.slow_rounds, "slow_on": plan.slow_on}
                 found = measure_gains(campaign, device, todo, techniques=known, **rounds)
                 hopes |= {(device.name, *hope) for hope in found}
-                self._went_away(device, campaign.measurements)
+                self._went_away(device, campaign.measurements, "techniques")
+                self._no_turn(device, todo, campaign.measurements)
                 self._keep(todo, campaign.measurements)
         found_gains = gains(
             self.study.measurements, tuple(workloads.values()), self.study.devices, hopes, self.min_effect
         )
         return self._update(gains=found_gains)
+
+    def _no_turn(self, device: Device, todo: Sequence[Workload], measurements: Sequence[Measurement]) -> None:
+        """Say which techniques were left out for want of time."""
+        ran = {(m.launch, m.workload) for m in measurements}
+        for t in TECHNIQUES:
+            on = todo[: self.plan.slow_on if self.plan.slow_rounds else 0] if t.slow_start else todo
+            left = [w.name for w in on if t.applies(w, device) and (t.name, w.name) not in ran]
+            if left:
+                self._absent(f"{t.title} on {', '.join(left)}", "the time was up; --minutes gives more", "techniques")
 
     def batches(self) -> Study:
         """Batch sizes, on each device."""
@@ -146,7 +183,7 @@ class Measuring:
         for device in self.study.devices if self.plan.slowest_s else ():
             if device.unified_memory:
                 why = "GPU and CPU share their memory: one batch too many freezes the host in place of failing"
-                self._absent(f"batch sizes on {device.title}", why)
+                self._absent(f"batch sizes on {device.title}", why, "batches")
                 continue
             for mode in MODES:
                 self.progress(f"batch sizes on {device.name}, {mode}", 0)
@@ -161,14 +198,22 @@ class Measuring:
 
     def targets(self) -> Study:
         """Are the guide's targets reached?"""
+        self._update(fed=tuple(map(self._fed, self.study.devices if self.plan.fed else ())))
         return self._update(targets=targets(self.study, self._counted()), finished_at=now())
+
+    def _fed(self, device: Device) -> Fed:
+        self.progress(f"a training on {device.name} that a DataLoader feeds", 0)
+        return feed(
+            self.python, device, cpus=len(self.host.usable_cpus), processes=self.plan.fed, seconds=FED_S,
+            timeout_s=self.timeout_s,
+        )  # fmt: skip
 
     def _counted(self) -> dict[str, Count]:
         """Operations of the targets' nets; none where that interpreter has no transformers."""
         try:
             return dict(zip(COUNTED, count_nets(self.python, list(COUNTED.values())), strict=True))
         except HwdiagError as error:
-            self._absent("what bounds the targets", str(error))
+            self._absent("what bounds the targets", str(error), "targets")
             return {}
 
     def _tasks(self, device: Device) -> tuple[Workload, ...]:
@@ -186,17 +231,17 @@ class Measuring:
             turns=Block(self.python, turn, timeout_s=timeout_s, worker=CHILD), check_all=True,
         )  # fmt: skip
 
-    def _went_away(self, device: Device, measurements: Sequence[Measurement]) -> bool:
+    def _went_away(self, device: Device, measurements: Sequence[Measurement], step: Step) -> bool:
         """Whether the device did; it is not used any more then, and one line says why."""
         gone = next((m.outcome for m in measurements if is_gone(m.outcome)), None)
         if gone is None or device.is_cpu:
             return False
-        self._absent(device.title, f"it went away: {gone.detail}")
+        self._absent(device.title, f"it went away: {gone.detail}", step)
         self._update(devices=tuple(d for d in self.study.devices if d != device))
         return True
 
-    def _absent(self, what: str, why: str) -> None:
-        self._update(absent=(*self.study.absent, Absent(what=what, why=why)))
+    def _absent(self, what: str, why: str, step: Step) -> None:
+        self._update(absent=(*self.study.absent, Absent(what=what, why=why, step=step)))
 
     def _keep(self, workloads: Sequence[Workload], measurements: Sequence[Measurement]) -> None:
         """Take what was measured into the study, each process with its median alone, numbered through."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
-from hwdiag.devices.model import Device, Study, Target
+from hwdiag.devices.model import CPU, Device, Fed, Study, Target
 from hwdiag.devices.nets import decoding
 from hwdiag.estimate.model import Count, NetSpec
 from hwdiag.measure.model import Interval
+from hwdiag.measure.trace import CAUSES, Cause
+from hwdiag.words import plural
 
 COUNTED = {"resnet18": NetSpec(net="resnet18"), "gpt2-decode": NetSpec(net="gpt2", phase="decode", tokens=64)}
 """Nets whose operations say what bounds a target."""
@@ -28,21 +31,108 @@ LATENCIES = (
     Latency("ResNet-18, one image", "resnet18-inference", 15e-3, "resnet18"),
     Latency("GPT-2 small, a token", decoding().name, 30e-3, "gpt2-decode"),
 )
-NOT_HERE = (
-    ("Data loading, a batch", "< 5 ms", "depends on your data set: measure your own script with hwdiag profile"),
-    ("GPU use", "> 80 %", "of your own job: watch it with hwdiag monitor"),
-    ("CPU use", "60 to 80 %", "of your own job: watch it with hwdiag monitor"),
-)
+DETECTION = "it is not among the reference nets: measure your own with hwdiag tune --file"
+BOUND: dict[Cause, str] = {
+    "input": "input-bound",
+    "allocation": "memory-bound",
+    "synchronisation": "transfer-bound",
+    "launching": "launch-bound",
+    "elsewhere": "launch-bound",
+}
+"""What a device's idle time makes of a training, by its cause."""
 
 
 def targets(study: Study, counts: Mapping[str, Count]) -> tuple[Target, ...]:
     """Every target on every device."""
     found = [latency(study, device, wanted, counts) for wanted in LATENCIES for device in study.devices]
-    found += [
-        Target(name=name, wanted=wanted, device="-", measured="-", passed=None, reason=why)
-        for name, wanted, why in NOT_HERE
-    ]
-    return tuple(found)
+    fed = {f.device: f for f in study.fed}
+    for wanted in IN_TRAINING:
+        on = [d for d in study.devices if wanted.cpu or not d.is_cpu]
+        found += [in_training(wanted, device, fed.get(device.name)) for device in on]
+        found += [] if on else [undecided(wanted.name, wanted.wanted, "-", "needs a GPU")]
+    return (*found, undecided("YOLOv5s, one image", "< 25 ms", "-", DETECTION))
+
+
+def why_waiting(fed: Fed, wait: Interval) -> str:
+    """What the loader gives, against what the training takes."""
+    alone, step = median(run.ways["workers"] for run in fed.runs), median(run.step_s for run in fed.runs)
+    gives = f"{plural(fed.workers, 'worker')} alone give a batch of {fed.batch} every {alone * 1e3:.3g} ms"
+    rest = f"the training takes {(step - wait.median) * 1e3:.3g} ms for one"
+    return f"input-bound: {gives}, and {rest}" if wait.median > WAIT_S else f"{gives}, and {rest}"
+
+
+def why_idle(fed: Fed, use: Interval) -> str:
+    """What the device waited for most."""
+    if use.median > GPU_USE:
+        return "compute-bound: the rest waits for it"
+    idle = {cause: median(run.idle.get(cause, 0.0) for run in fed.runs) for cause in CAUSES}
+    cause = max(idle, key=idle.__getitem__)
+    return f"{BOUND[cause]}: idle for {idle[cause]:.0%} of the time, {CAUSES[cause]}"
+
+
+def why_busy(fed: Fed, use: Interval) -> str:
+    """What keeps the CPUs busy, or leaves them idle."""
+    if use.median < CPU_USE[0]:
+        return "nothing waits for them: they have room for more workers"
+    if fed.device == CPU:
+        return "compute-bound: they train as well as decode"
+    return "input-bound: they decode all the time" if use.median > CPU_USE[1] else "they decode and start kernels"
+
+
+def in_ms(i: Interval) -> str:
+    return f"{i.median * 1e3:.3g} ms ({i.low * 1e3:.3g} to {i.high * 1e3:.3g})"
+
+
+def in_percent(i: Interval) -> str:
+    return f"{i.median:.0%} ({i.low:.0%} to {i.high:.0%})"
+
+
+WAIT_S, GPU_USE, CPU_USE = 5e-3, 0.8, (0.6, 0.8)
+"""The guide's limits."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A figure of a training that a DataLoader feeds, and between what it should be."""
+
+    name: str
+    wanted: str
+    figure: str
+    low: float
+    high: float
+    words: Callable[[Interval], str]
+    why: Callable[[Fed, Interval], str]
+    cpu: bool = True
+    """Whether it is one of a training on the CPU too."""
+
+
+IN_TRAINING = (
+    Wanted("Data loading, a batch", "< 5 ms", "wait_s", 0, WAIT_S, in_ms, why_waiting),
+    Wanted("GPU use, in a training", "> 80 %", "gpu_use", GPU_USE, 1.01, in_percent, why_idle, cpu=False),
+    Wanted("CPU use, in a training", "60 to 80 %", "cpu_use", *CPU_USE, in_percent, why_busy),
+)
+
+
+def in_training(wanted: Wanted, device: Device, fed: Fed | None) -> Target:
+    """One of them on one device: it passes if the whole interval does, and fails if the whole of it does."""
+    measured = None if fed is None else fed.interval(wanted.figure)
+    if fed is None or measured is None:
+        why = "not in this budget" if fed is None else fed.outcome.detail or "the profiler saw nothing on it"
+        return undecided(wanted.name, wanted.wanted, device.name, why)
+    inside = wanted.low <= measured.low and measured.high <= wanted.high
+    outside = measured.high < wanted.low or measured.low > wanted.high
+    return Target(
+        name=wanted.name,
+        wanted=wanted.wanted,
+        device=device.name,
+        measured=wanted.words(measured),
+        passed=inside if inside or outside else None,
+        reason=("" if inside or outside else "the interval holds a limit; ") + wanted.why(fed, measured),
+    )
+
+
+def undecided(name: str, wanted: str, device: str, why: str) -> Target:
+    return Target(name=name, wanted=wanted, device=device, measured="-", passed=None, reason=why)
 
 
 def latency(study: Study, device: Device, wanted: Latency, counts: Mapping[str, Count]) -> Target:
@@ -52,7 +142,7 @@ def latency(study: Study, device: Device, wanted: Latency, counts: Mapping[str, 
     if measured is None:
         failed = study.failures(device.name).get(wanted.workload)
         why = failed.detail if failed else "its turn did not come"
-        return Target(name=wanted.name, wanted=limit, device=device.name, measured="-", passed=None, reason=why)
+        return undecided(wanted.name, limit, device.name, why)
     passed = True if measured.high < wanted.most_s else False if measured.low >= wanted.most_s else None
     count = counts.get(wanted.count)
     reason = bound(study, device, count, measured) if count else "not known: its operations could not be counted here"
@@ -60,7 +150,7 @@ def latency(study: Study, device: Device, wanted: Latency, counts: Mapping[str, 
         name=wanted.name,
         wanted=limit,
         device=device.name,
-        measured=f"{measured.median * 1e3:.3g} ms ({measured.low * 1e3:.3g} to {measured.high * 1e3:.3g})",
+        measured=in_ms(measured),
         passed=passed,
         reason=reason if passed is not None else f"the interval holds the limit; {reason}",
     )

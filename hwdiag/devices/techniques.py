@@ -44,6 +44,8 @@ class Technique(Value):
     """Lines of settings.py that change ``net``."""
     around: str = ""
     """In settings.py: the context that a forward pass runs inside of."""
+    by_hand: str = ""
+    """What a script has to do itself, where none of these can."""
     caution: str = ""
     source: str
 
@@ -71,6 +73,13 @@ WITHOUT = {"inference-mode": "autograd", "fused-attention": "math-attention"}
 """Of what is the default, what the child is told to do in its place."""
 
 GUIDE = "torch performance tuning guide"
+BEFORE = "an environment variable, to be set before the process starts"
+
+
+def allocator(setting: str) -> dict[str, str]:
+    """Settings of CUDA's allocator, under its name and that before torch 2.9, so that none that is inherited counts."""
+    return {"PYTORCH_ALLOC_CONF": setting, "PYTORCH_CUDA_ALLOC_CONF": setting}
+
 
 TECHNIQUES: tuple[Technique, ...] = (
     Technique(
@@ -178,6 +187,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         modes=("inference",),
         cpu=False,
         cuda=True,
+        by_hand="net = torch.cuda.make_graphed_callables(net, (x,))",
         caution="inputs of one shape, at one address",
         source="torch CUDA semantics notes",
     ),
@@ -188,7 +198,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         modes=("inference",),
         cpu=False,
         fed=True,
-        caution="DataLoader(pin_memory=True), and x.to(device, non_blocking=True)",
+        by_hand="DataLoader(..., pin_memory=True), and x = x.to(device, non_blocking=True)",
         source="torch CUDA semantics notes",
     ),
     Technique(
@@ -198,9 +208,46 @@ TECHNIQUES: tuple[Technique, ...] = (
         cpu=False,
         cuda=True,
         saves="memory",
-        env={"PYTORCH_ALLOC_CONF": "expandable_segments:True"},
-        caution="an environment variable, to be set before the process starts",
+        env=allocator("expandable_segments:True"),
+        caution=BEFORE,
         source="torch CUDA semantics notes",
+    ),
+    Technique(
+        name="split-limit",
+        title="max_split_size_mb:128",
+        sentence="The allocator does not split blocks larger than that, so that they can be used whole again.",
+        cpu=False,
+        cuda=True,
+        saves="memory",
+        env=allocator("max_split_size_mb:128"),
+        caution=BEFORE,
+        source="torch CUDA semantics notes",
+    ),
+    Technique(
+        name="malloc-async",
+        title="backend:cudaMallocAsync",
+        sentence="Memory comes from CUDA's own pool in place of torch's.",
+        cpu=False,
+        cuda=True,
+        saves="memory",
+        env=allocator("backend:cudaMallocAsync"),
+        caution=BEFORE,
+        source="torch CUDA semantics notes",
+    ),
+    Technique(
+        name="guide-threads",
+        title="a guide's OpenMP variables",
+        sentence="Eight threads, bound close, whatever the machine; KMP_ variables are for Intel's OpenMP alone.",
+        modes=("inference",),
+        accelerator=False,
+        env={
+            "OMP_NUM_THREADS": "8",
+            "MKL_NUM_THREADS": "8",
+            "KMP_AFFINITY": "granularity=fine,compact,1,0",
+            "KMP_BLOCKTIME": "1",
+        },
+        caution=f"{BEFORE}; hwdiag run searches the values that suit this host",
+        source="a guide for an old Xeon",
     ),
     Technique(
         name="checkpointing",
@@ -208,6 +255,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         sentence="Keeps a block's input only, and computes the block again in the backward pass.",
         modes=("training",),
         saves="memory",
+        by_hand="in a block's caller: x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False)",
         caution="costs about one forward pass more",
         source="torch.utils.checkpoint documentation",
     ),
@@ -217,6 +265,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         sentence="Cuts a batch into four, and steps the optimiser once.",
         modes=("training",),
         saves="memory",
+        by_hand="for part in x.chunk(4): (loss_of(net(part)) / 4).backward(); then one optimizer.step()",
         caution="batch norm sees the small batches",
         source=GUIDE,
     ),

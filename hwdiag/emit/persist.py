@@ -27,10 +27,11 @@ ExecStart={library}/{script}.sh apply --only {only}
 [Install]
 WantedBy=multi-user.target"""
 
-GPU_ORDER = """After=nvidia-persistenced.service
-ConditionPathExists=/dev/nvidiactl
+GPU_ORDER = """# nvidia-smi loads the driver where nothing did yet
+After=nvidia-persistenced.service
 """
-"""The driver forgets settings when its last client leaves: nvidia-persistenced is one that stays."""
+"""The driver forgets settings when its last client leaves: nvidia-persistenced is one that stays. There is no condition
+on /dev/nvidiactl, since the first program that asks makes it: a unit that is left out for that says nothing."""
 
 AGAIN = """[Unit]
 Description=GPU settings that may be forgotten when a CUDA program starts, asked for again

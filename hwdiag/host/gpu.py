@@ -12,6 +12,7 @@ from hwdiag.host.model import Gpu
 from hwdiag.host.root import Root
 
 # Values of nvmlReturn_t that are answers, not errors.
+GPU_IS_LOST = 15
 NOT_SUPPORTED = 3
 FUNCTION_NOT_FOUND = 13
 NO_DRIVER = frozenset({9, 12})
@@ -68,6 +69,8 @@ class Nvml:
         """Code of the last call's error, None if it succeeded."""
         self.last_error = ""
         """The same in NVML's words."""
+        self.about = ""
+        """Which GPU is asked, ``GPU 0``."""
 
     def ask(self, name: str, *args: Any) -> Any:
         """Call one function; None if there is no answer."""
@@ -81,7 +84,8 @@ class Nvml:
         except Exception as error:  # not only NVMLError: the binding raises others for functions a driver lacks
             self.last_code, self.last_error = _code(error), clause(error)
             if self.last_code not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
-                self.root.note(name, self.last_error)
+                lost = self.last_code == GPU_IS_LOST  # whatever it is asked from now on
+                self.root.note(self.about if lost and self.about else name, self.last_error)
             return None
 
     def text(self, name: str, *args: Any) -> str | None:
@@ -151,6 +155,7 @@ def _read_all(nvml: Nvml) -> tuple[tuple[Gpu, ...], str | None]:
 
 
 def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str | None) -> Gpu:
+    nvml.about = f"GPU {index}"
     name = nvml.text("nvmlDeviceGetName", handle) or "unknown"
     memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
     unified = nvml.last_code == NOT_SUPPORTED or any(word in name.split() for word in UNIFIED)

@@ -321,14 +321,17 @@ Ask = Callable[[Nvml, Any], Sequence[float]]
 def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | None:
     columns: list[Column] = []
     asks: list[tuple[Ask, int]] = []
+    sliced = (nvml.ask("nvmlDeviceGetMigMode", handle) or (0,))[0] == 1
     for ask, told in _GPU:
         if any(math.isnan(v) for v in ask(nvml, handle)):
-            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=nvml.last_error or "not told"))
+            why = "it is cut into slices (MIG), of which NVML does not tell this" if sliced else nvml.last_error
+            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=why or "not told"))
             continue
         asks.append((ask, len(told)))
         columns += [Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {t}") for name, unit, t in told]
 
     def read(_: float) -> list[float]:
+        nvml.about = f"GPU {index}"
         return [value for ask, _ in asks for value in ask(nvml, handle)]
 
     return Source(tuple(columns), read) if columns else None

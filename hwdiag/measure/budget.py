@@ -1,4 +1,4 @@
-"""How long to measure: what quick, standard and thorough mean."""
+"""How long to measure: what quick, standard and thorough mean; and what for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ TEAM_WINDOW_S = 0.25
 """Long beside the time slices of the scheduler (some ms), and beside the millisecond in which all have started."""
 
 BudgetName = Literal["quick", "standard", "thorough"]
+Goal = Literal["latency", "throughput"]
 
 
 class Budget(Value):

@@ -128,7 +128,8 @@ class Workload(Value):
     """``Matrix product, fp32, 2048 x 2048``."""
     kind: Literal[
         "matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2", "file", "command",
-        "elementwise", "attention", "reduction", "transfer", "dispatch", "precision", "inference", "training",
+        "elementwise", "attention", "reduction", "transfer", "in-place", "dispatch", "precision", "inference",
+        "training",
     ]  # fmt: skip
     family: Literal["compute", "memory", "model", "own", "transfer", "latency"]
     """``own`` is the user's: its operations and bytes are not known, and given as 0. ``transfer``: between memories,
@@ -228,7 +229,7 @@ class Measurement(Value):
     peak_rss_bytes: int | None = None
     """Of the process so far, what it measured before included."""
     peak_device_bytes: int | None = None
-    """Of the memory of an accelerator, as its allocator in torch counts it since the workload was begun."""
+    """Of the memory of an accelerator, what torch's allocator held since the workload was begun, in use or not."""
     first_s: float | None = None
     """Time of the first call, which compiles and tunes where that is asked for."""
     disturbance: Disturbance = Disturbance()

@@ -198,13 +198,27 @@ class Places:
             prefix = "interleave, " if best.memory else ""
             most = most_threads(self.host)
             free = [with_threads(f"{prefix}threads={m}", m, self.software, **kept) for m in near if 0 < m <= most]
-            return [*free, *((self.bound_interleaved if best.memory else self.bound)(n) if 1 < n <= cores else ())]
+            bound = self.bound_interleaved if best.memory else self.bound
+            return [*free, *self._all_but_one(best), *(bound(n) if 1 < n <= cores else ())]
         is_interleaved = best.memory is not None and best.memory.mode == "interleave"
         bound = self.bound_interleaved if is_interleaved else self.bound
         found = [launch for m in near if 1 < m <= cores for launch in bound(m)]
         if self._all_nodes is not None and not is_interleaved and n < cores:
             found += self.bound_interleaved(n)
-        return [*found, *self._elsewhere(best)]
+        return [*found, *self._all_but_one(best), *self._elsewhere(best)]
+
+    def _all_but_one(self, best: Launch) -> Iterator[Launch]:
+        """SMT siblings too on the cores that it is bound to, or on all, but one CPU for what else runs; from its memory
+        and, on all cores, from all nodes."""
+        whole = self.domains[-1].cores
+        cores = [core for core in whole if best.cpus is None or set(core) & set(best.cpus)]
+        cpus = tuple(sorted([cpu for core in cores for cpu in core][:-1]))
+        if len(cpus) <= len(cores) or len(cpus) > most_threads(self.host):
+            return
+        for memory in dict.fromkeys((best.memory, self._all_nodes if len(cores) == len(whole) else best.memory)):
+            suffix = ", interleave" if memory is not None and memory.mode == "interleave" else ""
+            name = f"cpus={format_cpulist(cpus)}{suffix}"
+            yield with_threads(name, len(cpus), self.software, cpus=cpus, memory=memory)
 
     @cached_property
     def _all_nodes(self) -> MemoryPolicy | None:

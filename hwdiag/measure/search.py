@@ -181,6 +181,11 @@ class Exploration(Generic[C]):
     """Names of all that were started, whether they could be measured or not."""
     pace: float = 0.0
     """Seconds that one Launch took in the last block."""
+    answers: dict[str, C] = field(default_factory=dict)
+    """What was taken on, by question, in that order: together the best Launch."""
+
+    def __post_init__(self) -> None:
+        self.default = self.best
 
     @property
     def noise(self) -> float:
@@ -192,31 +197,44 @@ class Exploration(Generic[C]):
         return float(np.sqrt((USUAL_WEIGHT * self.usual_noise**2 + free * seen) / (USUAL_WEIGHT + free)))
 
     def explore(self, questions: Sequence[Question[C]]) -> None:
-        """Ask them all; each has a share of the time that is left by the number of its options."""
+        """Ask them all, each with a share of the time by the number of its options, then again what later answers may
+        have moved, in the time that is left."""
         for i, question in enumerate(questions):
             left = sum(len(q.options) for q in questions[i:])
             now = self.clock()
             self.ask(question, now + (self.deadline - now) * len(question.options) / max(1, left))
+        for question in questions:
+            is_settled = not self.answers or question.name == next(reversed(self.answers))
+            changes = () if is_settled else question.refine(self.best)
+            if changes:
+                self.ask(question, changes=changes)
 
-    def ask(self, question: Question[C], until: float = math.inf) -> None:
-        """Race the options, and those that come of the best of them, against the best Launch so far."""
+    def ask(self, question: Question[C], until: float = math.inf, changes: Sequence[C] | None = None) -> None:
+        """Race the options, or these ``changes``, and those that come of the best of them, against the best Launch so
+        far. They take the place of the question's earlier answer, if it has one."""
         start = self.best
-        options = [start.plus(change) for change in question.options]
-        if start.name in self.seen:
+        changes = question.options if changes is None else changes
+        others = self._without(question.name) if question.name in self.answers else start
+        made = {others.plus(change).name: change for change in changes}
+        options = [others.plus(change) for change in changes if others.plus(change).name != start.name]
+        if options and start.name in self.seen:
             options.insert(0, start)
         alive = self._race(options, until)
         asked = [*options]
         for _ in range(REFINEMENTS):
-            best = self._fastest([*alive, start])
-            known = {*self.seen, *(o.name for o in asked)}
-            fresh = [o for o in map(start.plus, question.refine(best)) if o.name not in known]
+            near = {others.plus(change).name: change for change in question.refine(self._fastest([*alive, start]))}
+            known = {*self.seen, *made, start.name}
+            fresh = [others.plus(change) for name, change in near.items() if name not in known]
             if not fresh or not alive:
                 break
+            made |= near
             asked += fresh
             alive = self._race([*alive[:1], *fresh], until)
         winner = self._fastest([*alive, start])
         if self._gain(winner) > self._gain(start) + LEAST_STEP:
             self.best = winner
+            self.answers.pop(question.name, None)
+            self.answers[question.name] = made[winner.name]
         self.steps.append(
             Step(
                 question=question.name,
@@ -232,6 +250,13 @@ class Exploration(Generic[C]):
                 adopted=self.best.name if self.best.name != start.name else None,
             )
         )
+
+    def _without(self, question: str) -> C:
+        """The best Launch so far without the answer to this question."""
+        others = self.default
+        for name, answer in self.answers.items():
+            others = others.plus(answer) if name != question else others
+        return others
 
     def _race(self, options: Sequence[C], until: float) -> list[C]:
         """Measure block by block; what is surely behind drops out, and at most half goes on. Gives those left."""

@@ -463,6 +463,7 @@ class Prepared:
             if self.max_error is not None and not self.max_error <= self.tolerance:  # also true for NaN
                 raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
         if hasattr(self.accelerator, "reset_peak_memory_stats"):
+            self.accelerator.empty_cache()  # of what the reference took
             self.accelerator.reset_peak_memory_stats(device)
         self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, command["warmup_s"])
 
@@ -472,9 +473,9 @@ class Prepared:
             self.accelerator.synchronize(self.device)
 
     def peak_device_bytes(self):
-        """The most that torch held on an accelerator since this was warmed up."""
-        counts = hasattr(self.accelerator, "max_memory_allocated")
-        return self.accelerator.max_memory_allocated(self.device) if counts else None
+        """The most that torch held on an accelerator since this was checked: what others cannot have, used or not."""
+        counts = hasattr(self.accelerator, "max_memory_reserved")
+        return self.accelerator.max_memory_reserved(self.device) if counts else None
 
     def sample(self, seconds, min_samples):
         """Seconds per iteration, one value per group of iterations, for about ``seconds``.

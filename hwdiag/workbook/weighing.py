@@ -25,6 +25,7 @@ from hwdiag.measure.campaign import Progress
 from hwdiag.params import Params, interpreter
 from hwdiag.record.store import create_folder, folder_name, read_value, write_file
 from hwdiag.show import devices as show
+from hwdiag.show import techniques as worth
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.sections import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
@@ -41,7 +42,7 @@ class DevicesParams(NotebookParams):
         (), description="nets to try techniques on, such as vit-b; None takes what the budget gives"
     )
     budget: BudgetName = Field(
-        "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 30 minutes"
+        "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 60 minutes"
     )
     minutes: float | None = Field(
         None, gt=0, description="time for the techniques on each device; None takes what the budget gives"
@@ -139,23 +140,23 @@ class Devices:
 
     def techniques(self) -> Section:
         """What is each technique worth?"""
-        return show.techniques(self.tried)
+        return worth.techniques(self.tried)
 
     def batches(self) -> Section:
         """How large a batch fits, and which is fastest?"""
-        return show.batches(self.searched)
+        return worth.batches(self.searched)
 
     def targets(self) -> Section:
         """Does it reach what the guide wants?"""
-        return show.targets(self.done)
+        return worth.targets(self.done)
 
     def promises(self) -> Section:
         """What was promised, and what of it holds here?"""
-        return show.promises(judged(self.done))
+        return worth.promises(judged(self.done))
 
     def settings(self) -> Section:
         """What is worth having in a script?"""
-        return show.settings(choices(self.done))
+        return worth.settings(choices(self.done))
 
     def save(self) -> str:
         """Write the study and settings.py under outputs/; says where."""

@@ -159,6 +159,12 @@ def test_a_wrong_choice_is_one_clear_line(word: str, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_values_that_exclude_each_other_are_one_clear_line(tree: MakeTree) -> None:
+    with pytest.raises(UsageError, match=r"^vm.dirty_background_bytes \(268435456\) must be less than vm.dirty_bytes "):
+        of_tree(tree, settings_tree(), "vm.dirty_bytes=100000000", "vm.dirty_background_bytes")
+    assert of_tree(tree, settings_tree(), "vm.dirty_bytes=300000000", "vm.dirty_background_bytes").chosen
+
+
 def test_nothing_is_chosen_without_a_reason(tree: MakeTree) -> None:
     assert of_tree(tree, settings_tree()).chosen == ()
 
@@ -346,7 +352,10 @@ def test_a_spark_stuck_in_its_low_power_state() -> None:
     assert isinstance(found, Finding)
     assert found.severity == "problem"
     assert "611 of 3003 MHz under load" in found.title
+    assert "It draws 14 W" in found.detail
     assert "Unplug it" in found.detail
+    drawing = answer("gpu-clock:GPU 0", activity=loaded("NVIDIA GB10", 611, "software power cap", watts=80))
+    assert "low-power" not in drawing.title
     usual = answer("gpu-clock:GPU 0", activity=loaded("NVIDIA GB10", 2391, "software power cap"))
     assert (usual.title, type(usual)) == ("GPU 0 (NVIDIA GB10) runs at its usual clock", Check)
     hot = answer("gpu-clock:GPU 0", activity=loaded("NVIDIA GB10", 611, "hardware thermal slowdown"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hwdiag.devices.found import CHILD, find, is_gone, usable
-from hwdiag.devices.kernels import dispatches
+from hwdiag.devices.kernels import dispatches, product
 from hwdiag.devices.model import Device
 from hwdiag.devices.study import Measuring
 from hwdiag.host.model import Gpu, Host
@@ -132,10 +132,27 @@ def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable
     assert is_gone(outcome)
 
 
+def test_a_gpu_without_memory_left_is_a_row(fake_python: Callable[[str], str]) -> None:
+    """In CUDA's own words; the process lives on, and the next kernel is measured."""
+    words = "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 11.76 GiB of which 2.81 MiB"
+    full = FAKE.replace("cls.calls > 3", "False").replace(
+        "def zeros(*_, **__): return None",
+        f"class OutOfMemoryError(RuntimeError): pass\nasked = []\ndef zeros(*_, **__):\n    asked.append(1)\n"
+        f"    if len(asked) == 1: raise OutOfMemoryError({words!r})",
+    )
+    player = Player(Launch(name="default"), [*dispatches()], check=False)
+    turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
+    Block(fake_python(full), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:0", seed=1)
+    outcomes = [r.outcome for r in player.results.values()]
+    assert sorted(o.kind for o in outcomes) == ["ok", "out-of-memory"]
+    assert [o.detail for o in outcomes if not o.ok] == [f"OutOfMemoryError: {words}"]
+
+
 def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[[str], str]) -> None:
     """Whichever accelerator it is: CUDA's own calls are not needed."""
-    counts = "    reset_peak_memory_stats = staticmethod(lambda device: None)\n"
-    counts += "    max_memory_allocated = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
+    counts = "    empty_cache = staticmethod(lambda: None)\n"
+    counts += "    reset_peak_memory_stats = staticmethod(lambda device: None)\n"
+    counts += "    max_memory_reserved = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
     steady = FAKE.replace("cls.calls > 3", "False").replace("    calls = 0\n", "    calls = 0\n" + counts)
     workload = next(iter(dispatches()))
     player = Player(Launch(name="default"), [workload], check=False)
@@ -169,10 +186,28 @@ def test_a_study_goes_on_without_a_gpu_that_went_away(
     monkeypatch.setattr("hwdiag.devices.study.Block", Lost)
     measuring = Measuring(fake_python(FAKE), make_host(), budget="standard")
     study = measuring.profile()
-    assert Lost.devices == ["cpu"] * 3 + ["cuda:0", "cuda:1"]
+    assert Lost.devices == ["cpu"] * 4 + ["cuda:0", "cuda:1"], "the first of the CPU's blocks has two parts"
     assert [d.name for d in study.devices] == ["cpu"]
     assert [a.why for a in study.absent if "went away" in a.why] == [
         "it went away: AcceleratorError: CUDA error: unspecified launch failure"
     ] * 2
+    large = {a.what: a.why for a in study.absent if a.step == "profile" and "on the CPU" in a.what}
+    assert large == {
+        f"{product(4096).title}, on the CPU": "one takes some 0.8 s, and the budget standard has 0.5 for one",
+        f"{product(10000).title}, on the CPU": "one takes some 12 s, and the budget standard has 0.5 for one",
+    }
     measuring.techniques()
-    assert set(Lost.devices[5:]) == {"cpu"}
+    assert set(Lost.devices[6:]) == {"cpu"}
+
+
+def test_a_technique_whose_turn_did_not_come_is_named(
+    fake_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hwdiag.devices.study.Block", Lost)
+    measuring = Measuring(fake_python(FAKE), make_host(), budget="standard", minutes=1e-9)
+    measuring.study = measuring.study.model_copy(update={"devices": measuring.study.devices[:1]})
+    study = measuring.techniques()
+    assert study.gains == ()
+    left = {a.what: a.why for a in study.absent if a.step == "techniques"}
+    assert left["torch.compile on resnet18-inference"] == "the time was up; --minutes gives more"
+    assert "channels_last on resnet18-inference, resnet18-training" in left

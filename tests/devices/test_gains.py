@@ -119,7 +119,7 @@ def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> Non
     hopes = measure_gains(run, CPU, workloads, rounds=2, slow_rounds=1, slow_on=1)
     assert (BF16.name, RESNET.name) in hopes
     screened, again, compiled = (turns.asked[n][0] for n in (0, 2, -1))
-    assert screened == {DEFAULT.name, "inference-mode", "channels-last", BF16.name}
+    assert screened == {DEFAULT.name, "inference-mode", "channels-last", BF16.name, "guide-threads"}
     assert {BF16.name, DEFAULT.name} <= again < screened
     assert compiled == {DEFAULT.name, "compile"}  # after all that starts at once
     of = {g.technique: g for g in gains(run.measurements, workloads, [CPU], {("cpu", *h) for h in hopes}, 0.03)}
@@ -164,7 +164,7 @@ def test_promises_follow_the_measurements() -> None:
 
 def test_what_needs_a_gpu_says_so_without_one_only() -> None:
     needs = {claim for claim, standing in standings().items() if standing == "needs a GPU"}
-    assert {"Pinned memory is critical", "PYTORCH_CUDA_ALLOC_CONF saves memory"} <= needs
+    assert {"Pinned memory is critical", "PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128"} <= needs
     assert "needs a GPU" not in standings(devices=(CPU, GPU)).values()
     assert len({p.claim for p in PROMISES}) == len(PROMISES)
 

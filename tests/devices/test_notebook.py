@@ -8,15 +8,17 @@ import pytest
 
 from hwdiag.cli import main
 from hwdiag.devices.gains import gains
-from hwdiag.devices.kernels import precision
+from hwdiag.devices.kernels import kernels, precision
 from hwdiag.devices.model import Absent, BatchPoint, BatchSearch, Device, Study
 from hwdiag.devices.promises import judged
 from hwdiag.errors import UsageError
 from hwdiag.measure.model import Outcome
 from hwdiag.measure.stats import MIN_PAIRS
 from hwdiag.show import devices as show
+from hwdiag.show import techniques as worth
 from hwdiag.show.sections import Section
 from hwdiag.workbook import weighing
+from tests.conftest import make_host
 from tests.devices.samples import CPU, GPU, PRODUCT, RESNET, measured, pairs, study
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -104,8 +106,24 @@ def test_the_speed_up_over_the_cpu_has_an_interval() -> None:
     said = repr(show.speedups(two_devices()))
     assert "10.0x (10.0 to 10.0)" in said
     spark = Device(name="cuda:0", title="NVIDIA GB10", unified_memory=True)
-    unified = show.speedups(two_devices().model_copy(update={"devices": (CPU, spark)})).verdict
-    assert "GPU and CPU read the same memory" in unified
+    names = ("reduction", "read-in-place", "copy-to-pinned-64MiB")
+    reads = [w for w in kernels(make_host(), spark, compared=True) if w.name in names]
+    seen = [measured("default", w.name, w.bytes / 200e9, device="cuda:0") for w in reads]
+    unified = show.speedups(study([*two_devices().measurements, *seen], [PRODUCT, *reads], devices=(CPU, spark)))
+    assert "GPU and CPU have the same memory" in unified.verdict
+    said = " ".join(repr(unified).split())
+    assert "it reads the host's memory in place 200 GB/s" in said
+    assert said.count("200 GB/s (200 to 200)") == len(names)
+
+
+def test_what_a_later_step_left_out_is_shown_with_that_step() -> None:
+    """Its cell runs after that of the devices."""
+    left_out = Absent(what="Matrix product, fp32, 10000 x 10000, on the CPU", why="one takes some 10 s", step="profile")
+    late = Absent(what="torch.compile on x", why="the time was up", step="techniques")
+    found = two_devices().model_copy(update={"absent": (left_out, late)})
+    assert left_out.what in repr(show.profile(found))
+    assert late.what in repr(worth.techniques(found))
+    assert left_out.what not in repr(show.devices(found))
 
 
 def test_without_a_gpu_there_is_a_reason() -> None:
@@ -124,7 +142,7 @@ def test_a_failed_kernel_and_a_failed_technique_are_rows_with_their_reason() -> 
     assert lost.detail in repr(show.profile(study(seen, [PRODUCT], devices=(CPU, GPU))))
     missing = Outcome(kind="error", detail="Missing: torch.compile needs a C++ compiler")
     tried = [measured("default", RESNET.name, 0.1), measured("compile", RESNET.name, 0, outcome=missing)]
-    table = repr(show.techniques(study(gains=gains(tried, [RESNET], [CPU], (), 0.03))))
+    table = repr(worth.techniques(study(gains=gains(tried, [RESNET], [CPU], (), 0.03))))
     assert "cannot" in table
     assert "needs a C++ compiler" in " ".join(table.split())
 
@@ -132,7 +150,7 @@ def test_a_failed_kernel_and_a_failed_technique_are_rows_with_their_reason() -> 
 def test_the_verdict_names_what_is_faster_and_what_is_slower() -> None:
     seen = [*pairs("autocast-bf16", 1.5), *pairs("channels-last", 0.5, default=False)]
     hopes = {("cpu", name, RESNET.name) for name in ("autocast-bf16", "channels-last")}
-    verdict = show.techniques(study(gains=gains(seen, [RESNET], [CPU], hopes, 0.03))).verdict
+    verdict = worth.techniques(study(gains=gains(seen, [RESNET], [CPU], hopes, 0.03))).verdict
     assert verdict.startswith("Faster beyond doubt: autocast to bf16 on resnet18-inference 1.50x")
     assert verdict.endswith("Slower: channels_last.")
 
@@ -153,4 +171,4 @@ def test_batches_that_do_not_fit_say_why() -> None:
     full = Outcome(kind="out-of-memory", detail="RuntimeError: can't allocate memory")
     points = (BatchPoint(batch=1, outcome=full),)
     found = study(batches=(BatchSearch(net="resnet18", mode="inference", device="cpu", points=points),))
-    assert "not even one fits (RuntimeError: can't allocate memory)" in show.batches(found).verdict
+    assert "not even one fits (RuntimeError: can't allocate memory)" in worth.batches(found).verdict

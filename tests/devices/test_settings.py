@@ -8,7 +8,8 @@ from pathlib import Path
 
 from hwdiag.devices.gains import gains
 from hwdiag.devices.model import Study
-from hwdiag.devices.recommend import choices
+from hwdiag.devices.recommend import Choice, choices
+from hwdiag.devices.techniques import BY_NAME
 from hwdiag.emit.torch_settings import PATH, render_torch_settings, torch_settings
 from tests.devices.samples import CPU, RESNET, pairs, study
 
@@ -52,6 +53,16 @@ def test_it_does_what_was_measured(tmp_path: Path) -> None:
 def test_without_a_gain_it_changes_nothing_and_says_so(tmp_path: Path) -> None:
     text = render_torch_settings(study(), ())
     assert "nothing was worth it here" in text
+    assert used(text, tmp_path) == ["torch.float32", "False", "False", "True"]
+
+
+def test_what_a_script_has_to_do_itself_is_written_as_a_comment(tmp_path: Path) -> None:
+    names = ("graphs", "checkpointing", "accumulation", "pinned")
+    assert all(BY_NAME[name].by_hand for name in names)
+    gain = winners("autocast-bf16").gains[0]
+    chosen = Choice(technique="graphs", mode="inference", device="cpu", gains=(gain,))
+    text = render_torch_settings(study(), [chosen])
+    assert "# To be done in the script itself: net = torch.cuda.make_graphed_callables(net, (x,))" in text
     assert used(text, tmp_path) == ["torch.float32", "False", "False", "True"]
 
 

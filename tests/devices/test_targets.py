@@ -68,4 +68,4 @@ def test_what_was_not_measured_is_neither_passed_nor_failed() -> None:
     assert resnet(profiled([]), None).reason == "its turn did not come"
     died = resnet(profiled([], net=Outcome(kind="out-of-memory", detail="killed by the kernel")), None)
     assert (died.passed, died.reason) == (None, "killed by the kernel")
-    assert [t.passed for t in targets(profiled([]), {})[2:]] == [None] * 3
+    assert {t.passed for t in targets(profiled([]), {})[2:]} == {None}

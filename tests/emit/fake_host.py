@@ -22,6 +22,8 @@ from hwdiag.host.settings import normal
 from tests.host.test_host_gpu import FakeNvml
 
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib64")
+BASH = os.environ.get("HWDIAG_BASH")
+"""Another bash to run the scripts with, such as the oldest that they promise to run on."""
 BOOT = "11111111-2222-3333-4444-555555555555"
 
 NVIDIA_SMI = r"""#!/bin/bash
@@ -78,6 +80,8 @@ def settings_tree(cpus: int = 6, disks: Mapping[str, str] = SCHEDULERS) -> dict[
         "/sys/module/zfs/parameters/zfs_arc_max": "0\n",
         "/sys/module/zfs/parameters/zfs_prefetch_disable": "1\n",
         "/sys/devices/system/cpu/online": "0-1\n",
+        "/sys/devices/system/cpu/cpufreq/boost": "0\n",
+        "/sys/devices/system/cpu/intel_pstate/no_turbo": "1\n",
     }
     for disk, scheduler in disks.items():
         files |= {
@@ -159,6 +163,7 @@ class FakeHost:
             elif Path(f"/{part}").is_dir():
                 steps.append(f"mkdir -p {part}; mount --rbind /{part} {part}; mount -o remount,bind,ro {part}")
         steps += [
+            *([f"mount --bind {BASH} usr/bin/bash"] if BASH else []),
             "mount --bind local usr/local/bin",
             "mount --bind lib-local usr/local/lib",
             "mount --bind /dev/null dev/null",

@@ -14,8 +14,9 @@ from tests.vm.guest import Guest
 
 LISTED = r"""find /proc/sys/vm /proc/sys/net/core /proc/sys/net/ipv4 /proc/sys/kernel /sys/block/*/queue /sys/block/*/device/queue_depth \
   /sys/kernel/mm/transparent_hugepage /sys/devices/system/cpu /sys/module/zfs/parameters -type f -readable 2>/dev/null |
-  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted)(/|$)'"""  # noqa: E501
-"""Prints the files of every setting near those that are changed."""
+  grep -Ev '/(random|stat_refresh|usage|time|above|below|rejected|scaling_cur_freq|cpuinfo_cur_freq|total_trans|time_in_state|trans_table|ns_last_pid|inode-nr|file-nr|pty/nr|crash_notes|uevent|modalias|msr|io_timeout|drop_caches|compact_memory|residency|full_scans|pages_collapsed|conf|neigh|route|tcp_metrics|tcp_challenge_ack_limit|hung_task_detect_count|tainted|user_reserve_kbytes)(/|$)'"""  # noqa: E501
+"""Prints the files of every setting near those that are changed; not those that the kernel counts up, or works out from
+the memory that happens to be free at boot."""
 
 DUMP = rf"""{LISTED} |
   sort | xargs -d '\n' grep -sH '' --

@@ -185,7 +185,7 @@ def test_comfyui_is_started_in_a_folder_of_any_name(tmp_path: Path) -> None:
         python.write_text('#!/bin/bash\nprintf "%s\\n" "$PWD" "$@"\n')
         python.chmod(0o755)
         launch = scripts / "launch.sh"
-        launch.write_text('#!/bin/bash\nshift\nexec "$@"\n')
+        launch.write_text('#!/bin/bash\nshift 2\nexec "$@"\n')
         launch.chmod(0o755)
         system = make_host().system.model_copy(update={"hostname": evil(n + 1)})
         host = make_host().model_copy(update={"system": system})
@@ -195,8 +195,10 @@ def test_comfyui_is_started_in_a_folder_of_any_name(tmp_path: Path) -> None:
             ("comfyui-conservative.sh", ["--cpu", "--disable-all-custom-nodes"]),
         ):
             (scripts / script).write_text(texts[script])
-            done = subprocess.run(["bash", scripts / script], capture_output=True, text=True, cwd=tmp_path)
-            assert (done.stderr, done.stdout) == ("", "\n".join([str(folder), "main.py", *flags, ""])), n
+            command = ["bash", scripts / script, "--force"]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+            assert done.stdout == "\n".join([str(folder), "main.py", *flags, ""]), n
+            assert re.fullmatch(r"(comfyui: forced: made for [^\x00-\x1f]*\n)?", done.stderr), n
         (word,) = (x for x in texts["comfyui.service"].splitlines() if x.startswith("ExecStart="))
         assert unquoted(word.removeprefix("ExecStart=")) == ["/bin/bash", str(scripts / OPTIMIZED)]
         assert all(re.fullmatch(r"|#.*|\[\w+\]|\w+=.*", x) for x in texts["comfyui.service"].splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,19 +11,23 @@ import pytest
 from hwdiag.advise.audit import Audit
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from tests.emit.guest_state import LISTED, copy_script, emit, read_guest, state
 from tests.emit.proof import SLICES, Proof, proof
+from tests.host.test_host_gpu import GB10, FakeNvml
 from tests.vm.fixtures import StartGuest
 from tests.vm.guest import Guest, Machine
 
 EVERYTHING = (
-    "cpu.governor", "cpu.idle_latency=50", "memory", "vm.thp=always", "vm.thp_defrag=defer",
+    "cpu.governor", "cpu.idle_latency=50", "memory", "vm.thp=never", "vm.thp_defrag=defer",
     "vm.numa_balancing=0", "vm.overcommit_memory=1", "vm.nr_hugepages=4", "vm.zone_reclaim_mode=1",
     "io.scheduler=bfq", "io.nr_requests=100", "io.read_ahead=2048", "io.access_times=strictatime",
-    "io.trim_timer=enabled", "network", "net.rmem_max=33554432", "net.wmem_max=33554432",
+    "io.trim_timer=disabled", "network", "net.rmem_max=33554432", "net.wmem_max=33554432",
 )  # fmt: skip
 """Every setting that exists in the guest, to another value than it has."""
+ONLY_KEPT = ("limits.nofile=70000", "limits.memlock=16384", "gpu.persistence", "gpu.clock_lock=2000,2400")
+"""What acts on later logins only, and on a GPU, which the guest has a stand-in for."""
 
 __all__ = ["proof"]
 
@@ -46,6 +51,7 @@ def test_every_setting_there_is_set_read_back_and_taken_back(guest: Guest, known
     chosen = {r.knob for r in found.chosen}
     missing = {w.partition("=")[0] for w in EVERYTHING if "." in w} - chosen
     assert missing == set(), missing
+    assert [r for r in found.chosen if r.now == r.wanted] == []
     before = state(guest)
     applied = guest.run(f"{path} apply")
     assert applied.status == 0, applied.stdout + applied.stderr
@@ -79,16 +85,13 @@ def test_what_the_kernel_clamps_or_refuses_is_reported_as_that(guest: Guest, kno
 
 @pytest.mark.vm
 def test_killed_at_steps_of_apply_and_undone(guest: Guest, known: Known, tmp_path: Path) -> None:
-    """At every write to a setting, and at steps between."""
+    """At some writes to a setting, and at a step between. The whole proof kills at each write."""
     _, path = script(
-        guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=always"
+        guest, known, tmp_path, "vm.dirty_bytes", "io.scheduler=kyber", "io.nr_requests=100", "vm.thp=never"
     )
     before = state(guest)
     at_writes = 'case $BASH_COMMAND in "put "*) ((n++ == {})) && kill -KILL $$ ;; esac'
-    for trap in (
-        *(at_writes.format(n) for n in range(0, 14, 3)),
-        *(f"((n++ == {n})) && kill -KILL $$" for n in (200, 400)),
-    ):
+    for trap in (at_writes.format(0), at_writes.format(8), "((n++ == 300)) && kill -KILL $$"):
         (tmp_path / "env").write_text(f"set -T; n=0; trap '{trap}' DEBUG\n")
         guest.copy_in(tmp_path / "env", "/root/env")
         assert guest.run(f"BASH_ENV=/root/env {path} apply").status == 137, trap
@@ -193,9 +196,15 @@ def test_killed_at_every_write(guest: Guest, known: Known, tmp_path: Path, proof
     proof.keep(f"killed_{verb}_{first}", as_before=good, times=times)
 
 
+COUNT = """
+began=$EPOCHREALTIME; for ((n = 0; n < 30000; n++)); do :; done; end=$EPOCHREALTIME; echo $((${end/./} - ${began/./}))
+"""
+"""A loop of bash, which prints the microseconds that it took."""
+
+
 @pytest.mark.vm_long
-def test_apply_and_undo_take_less_than_two_seconds(guest: Guest, known: Known, tmp_path: Path, proof: Proof) -> None:
-    """The best of five, by the guest's own clock: other programs may keep this machine busy."""
+def test_how_long_apply_and_undo_take(guest: Guest, known: Known, tmp_path: Path, proof: Proof) -> None:
+    """The best of five, by the guest's own clock, beside the same loop of bash in the guest and here."""
     found, path = script(guest, known, tmp_path, *EVERYTHING)
     timed = (
         f"for i in 1 2 3 4 5; do for verb in apply undo; do began=$EPOCHREALTIME; {path} $verb >/dev/null || exit; "
@@ -205,14 +214,17 @@ def test_apply_and_undo_take_less_than_two_seconds(guest: Guest, known: Known, t
     assert done.status == 0, done.stdout + done.stderr
     took = [line.split() for line in done.stdout.splitlines()]
     best = {verb: min(int(us) for v, us in took if v == verb) / 1e6 for verb in ("apply", "undo")}
+    there = min(int(guest.run(COUNT).stdout) for _ in range(5))
+    here = min(int(subprocess.check_output(["bash", "-c", COUNT])) for _ in range(5))
     proof.keep(
         "times",
         **{verb: f"{seconds:.2f}" for verb, seconds in best.items()},
+        slower=f"{there / here:.0f}",
         runs=len(took) // 2,
         settings=len({r.knob for r in found.chosen}),
         places=sum(len(r.where) for r in found.chosen),
     )
-    assert max(best.values()) < 2, took
+    assert max(best.values()) < 2 * there / here, took  # the limit is about a host, not about an emulated CPU
 
 
 @pytest.fixture(scope="module")
@@ -226,28 +238,54 @@ def own(start_guest: StartGuest, tmp_path_factory: pytest.TempPathFactory) -> tu
 
 def copy_scripts(guest: Guest, known: Known, folder: Path, *knobs: str) -> Audit:
     found, texts = emit(*known, *knobs)
-    for name in ("system_optimize.sh", "make_persistent.sh"):
-        copy_script(guest, texts[name], f"/root/scripts/{name}", folder)
+    for name, text in texts.items():
+        if name.endswith(".sh"):
+            copy_script(guest, text, f"/root/scripts/{name}", folder)
     guest.run("sync")
     return found
 
 
+NVIDIA_SMI = """#!/bin/bash
+# Stands in for nvidia-smi and a driver that forgets at a reboot.
+mkdir -p /run/gpu
+echo "$*" >>/run/gpu/calls
+case $* in
+  *' -pm '*) echo Enabled >/run/gpu/persistence_mode ;;
+  *--query-gpu=persistence_mode*) cat /run/gpu/persistence_mode 2>/dev/null || echo Disabled ;;
+esac
+"""
+
+
 @pytest.mark.vm_long
 def test_installed_over_a_reboot_and_back(own: tuple[Guest, set[str], Known], tmp_path: Path, proof: Proof) -> None:
-    guest, before, known = own
-    found = copy_scripts(guest, known, tmp_path, *EVERYTHING)
-    installed = guest.run("/root/scripts/make_persistent.sh install")
+    guest, before, (root, _) = own
+    spark = read_host(root, nvml=FakeNvml([{**GB10, "nvmlDeviceGetPersistenceMode": 0}]))
+    found = copy_scripts(guest, (root, spark), tmp_path, *EVERYTHING, *ONLY_KEPT)
+    copy_script(guest, NVIDIA_SMI, "/usr/local/bin/nvidia-smi", tmp_path)
+    # A unit that is enabled stays so: apply is all that it takes, and undo takes it back.
+    installed = guest.run(
+        "/root/scripts/system_optimize.sh apply --only io.trim_timer && /root/scripts/make_persistent.sh install"
+    )
     assert installed.status == 0, installed.stdout + installed.stderr
     guest.reboot()
-    status = guest.run("/root/scripts/system_optimize.sh status").stdout
-    assert guest.run("/root/scripts/make_persistent.sh status").status == 0
+    guest.run("systemctl is-system-running --wait")
+    status = guest.run("/root/scripts/system_optimize.sh status; /root/scripts/gpu_optimize.sh status").stdout
+    kept_status = guest.run("/root/scripts/make_persistent.sh status")
+    assert kept_status.status == 0, kept_status.stdout
     kept = {}
     for knob in dict.fromkeys(r.knob for r in found.chosen):
         lines = [line for line in status.splitlines() if line.startswith(f"{knob} ")]
         kept[knob] = bool(lines) and all(line.endswith("as wanted") for line in lines)
-        assert kept[knob], (knob, lines)
-    gone = guest.run("/root/scripts/make_persistent.sh uninstall")
+    logged_in = guest.run("su -c 'ulimit -Sn; ulimit -l'").stdout.split()
+    kept["limits.nofile"], kept["limits.memlock"] = (logged_in == ["70000", "16384"],) * 2
+    asked = "grep -c 'lgc 2000,2400' /run/gpu/calls"
+    again = "touch /dev/nvidiactl; systemctl start hwdiag-gpu-again.service; rm /dev/nvidiactl"
+    told = guest.run(f"{asked}; systemctl is-active hwdiag-gpu-again.timer; {again}; {asked}").stdout.split()
+    kept["gpu.clock_lock"] = told == ["1", "active", "2"]  # at boot, and once more by what the timer starts
+    assert [knob for knob, fine in kept.items() if not fine] == [], status + str((logged_in, told))
+    gone = guest.run("/root/scripts/make_persistent.sh uninstall && /root/scripts/system_optimize.sh undo")
     assert gone.status == 0, gone.stdout
+    guest.run("rm /usr/local/bin/nvidia-smi")
     guest.reboot()
     assert state(guest) ^ before == set()
     proof.keep("reboot", rows={knob: (fine, True) for knob, fine in kept.items()})

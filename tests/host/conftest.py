@@ -44,18 +44,27 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
     with tempfile.TemporaryDirectory(dir=shared if roomy else tmp_path_factory.mktemp("dumps")) as top:
 
-        def unpack(name: str) -> Path:
-            archive = DUMPS / f"{name}.tar.gz"
-            if not archive.exists():
-                pytest.skip(f"the dumps of real machines are not here: no {archive}")
+        def once(name: str) -> Path:
+            if not archive(name).exists():
+                pytest.skip(f"the dumps of real machines are not here: no {archive(name)}")
             if name not in folders:
-                folders[name] = Path(top, name)
-                folders[name].mkdir()
-                # Not tarfile, whose filters take ten times as long; these archives are our own.
-                subprocess.run(["tar", "--extract", "--file", archive, "--directory", folders[name]], check=True)
+                folders[name] = unpack(name, Path(top))
             return folders[name]
 
-        yield unpack
+        yield once
+
+
+def archive(name: str) -> Path:
+    return DUMPS / f"{name}.tar.gz"
+
+
+def unpack(name: str, place: Path) -> Path:
+    """The folder of a dump, below this one."""
+    folder = place / name
+    folder.mkdir()
+    # Not tarfile, whose filters take ten times as long; these archives are our own.
+    subprocess.run(["tar", "--extract", "--file", archive(name), "--directory", folder], check=True)
+    return folder
 
 
 X86_CPU = """\

@@ -168,7 +168,15 @@ def test_a_gpu_that_disappears_is_unknown_from_then_on_and_named(tmp_path: Path)
     assert sampled(sampler, 1)["gpu0.temperature"] == 42
     gpu |= dict.fromkeys((k for k in gpu if k.startswith("nvmlDeviceGet")), NVMLError(15))
     assert all(math.isnan(v) for v in sampler.read(1))
-    assert {g.why for g in root.gaps} == {"GPU is lost"}
+    assert [(g.what, g.why) for g in root.gaps] == [("GPU 0", "GPU is lost")], "one line, not one for each question"
+
+
+def test_of_a_gpu_in_slices_it_says_why_its_use_is_not_told(tmp_path: Path) -> None:
+    sliced = RTX3060 | {"nvmlDeviceGetMigMode": (1, 1), "nvmlDeviceGetUtilizationRates": NVMLError(3)}
+    sampler = Sampler(Root.directory(tmp_path), nvml=FakeNvml([sliced]))
+    (why,) = (g.why for g in sampler.absent if g.what.startswith("GPU 0: had a kernel running"))
+    assert why == "it is cut into slices (MIG), of which NVML does not tell this"
+    assert "gpu0.power" in {c.name for c in sampler.columns}
 
 
 def test_no_driver_is_one_line(tmp_path: Path) -> None:

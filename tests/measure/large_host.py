@@ -9,11 +9,26 @@ from typing import Any
 
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import CPUFREQ, NODE
+from hwdiag.measure.monitor import Clock
 from tests.host.test_host_gpu import RTX3060, FakeNvml
 
 REAL = ("/proc/vmstat", "/proc/diskstats", "/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io")
 """Of the machine that the test runs on, where it has them: no dump holds these."""
 CPUS, GPUS = 64, 8
+DUMP = "opteron-4x6134-cgroup2-limited"
+
+
+class Simulated(Clock):
+    """Time that goes by when it is waited for."""
+
+    at = 100.0
+
+    def now(self) -> float:
+        return self.at
+
+    def wait(self, seconds: float, files: Any) -> list[int]:  # noqa: ARG002
+        self.at += seconds
+        return []
 
 
 class LargeHost:

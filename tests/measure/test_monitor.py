@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -23,30 +24,17 @@ from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Column, Sampler
 from hwdiag.measure import recording
-from hwdiag.measure.monitor import Clock, monitor
+from hwdiag.measure.monitor import monitor
 from hwdiag.measure.monitored import COMMAND_ENDS, COMMAND_STARTS, Monitored
 from hwdiag.measure.recording import MARK, TIME, Recorder, read_columns
+from hwdiag.show.monitor import absent_table
 from tests.conftest import make_host
 from tests.host.conftest import unpacked
-from tests.measure.large_host import CPUS, GPUS, LargeHost
+from tests.host.test_host_gpu import RTX3060, FakeNvml, NVMLError
+from tests.measure.large_host import CPUS, DUMP, GPUS, LargeHost, Simulated
 from tests.measure.test_command import nap
 
 __all__ = ["nap", "unpacked"]
-
-OPTERON = "opteron-4x6134-cgroup2-limited"
-
-
-class Simulated(Clock):
-    """Time that goes by when it is waited for."""
-
-    at = 100.0
-
-    def now(self) -> float:
-        return self.at
-
-    def wait(self, seconds: float, files: Any) -> list[int]:  # noqa: ARG002
-        self.at += seconds
-        return []
 
 
 def watch(path: Path, sampler: Sampler | None = None, **more: Any) -> Monitored:
@@ -59,7 +47,7 @@ def watch(path: Path, sampler: Sampler | None = None, **more: Any) -> Monitored:
 
 @pytest.fixture
 def large(unpacked: Callable[[str], Path], tmp_path: Path) -> LargeHost:
-    return LargeHost(unpacked(OPTERON), tmp_path / "large")
+    return LargeHost(unpacked(DUMP), tmp_path / "large")
 
 
 # What it costs
@@ -366,6 +354,24 @@ def test_the_phases_of_our_own_commands_are_marks(tmp_path: Path, monkeypatch: p
     assert os.read(reader, 1000) == b"noise\nscreen\n"
     os.close(reader)
     progress("confirm: x", 0.2)  # nobody reads any more: that does not matter
+
+
+def test_a_gpu_that_goes_away_is_one_row_and_the_rest_is_recorded(tmp_path: Path) -> None:
+    gpu = dict(RTX3060) | {"nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=90, memory=40)}
+
+    def see(seconds: float, _: Any) -> None:
+        if seconds > 2:
+            gpu.update({name: NVMLError(15) for name in gpu if name.startswith("nvmlDeviceGet")})
+
+    sampler = Sampler(Root.live(), nvml=FakeNvml([gpu]))
+    done = watch(tmp_path / "m.parquet", sampler, hz=2, seconds=5, clock=Simulated(), see=see)
+    assert [(g.what, g.why) for g in done.lost if "GPU" in g.what] == [("GPU 0", "GPU is lost")]
+    assert done.samples == 10
+    use, busy = done.summary("gpu0.use"), done.summary("memory.used")
+    assert use is not None
+    assert busy is not None
+    assert (use.samples, use.median, busy.samples) == (5, 90, 10)
+    assert "GPU 0" in repr(absent_table(done))
 
 
 def test_host_is_what_the_summary_names(tmp_path: Path) -> None:

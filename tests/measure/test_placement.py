@@ -89,6 +89,25 @@ def test_the_search_looks_around_the_best_and_on_other_nodes() -> None:
     assert all(len(o.cpus or ()) == o.threads for o in refined)
 
 
+def test_siblings_are_tried_with_one_cpu_left_and_with_all_memory() -> None:
+    host = make_host(nodes=2, cores_per_node=4, smt=2)
+    question = placement(host, make_software(threads=8))
+    siblings = dict(host.usable_cores)
+
+    def shared(best: Launch) -> list[tuple[int, str | None]]:
+        near = [o for o in question.refine(best) if o.cpus and any(siblings.get(c) in o.cpus for c in o.cpus)]
+        assert all(len(o.cpus or ()) == o.threads for o in near)
+        return [(o.threads or 0, o.memory.mode if o.memory else None) for o in near]
+
+    node = next(o for o in question.options if o.threads == 4 and o.cpus)
+    assert shared(node) == [(7, "preferred")]
+    over_all = next(o for o in question.options if o.cpus and o.memory and o.memory.mode == "interleave")
+    assert shared(over_all) == [(15, "interleave")]
+    free = next(o for o in question.options if o.name == "threads=15")
+    assert shared(free) == [(15, None), (15, "interleave")]
+    assert shared(next(o for o in question.options if o.name == "threads=4")) == [(15, None), (15, "interleave")]
+
+
 def test_their_number_grows_no_faster_than_the_logarithm_of_the_cpus_times_the_nodes() -> None:
     def number(nodes: int, cores: int) -> int:
         return len(options(make_host(nodes=nodes, cores_per_node=cores, smt=2)))

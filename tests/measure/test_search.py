@@ -77,6 +77,36 @@ def test_options_around_the_best_are_asked_for() -> None:
     assert bench.seen.count(("screen", "threads=3")) <= 8
 
 
+@dataclass
+class Moving(Bench):
+    """With huge pages fewer threads are best."""
+
+    def _true(self, name: str) -> float:
+        parts = name.split(" + ")
+        huge = "huge pages" in parts
+        threads = {"threads=4": 1.2 if huge else 1.3, "threads=2": 1.4 if huge else 1.0}
+        return float(np.prod([threads.get(part, 1.0) for part in parts])) * (1.2 if huge else 1.0)
+
+
+def test_what_a_later_answer_moved_is_asked_again() -> None:
+    others = {n: Launch(name=f"threads={n}", threads=n) for n in (2, 4)}
+    near = Question("threads", THREADS.options, lambda best: [others[2 if best.threads == 4 else 4]])
+    bench = Moving({})
+    decision = bench.decide(near, HEAP)
+    assert (decision.launch.threads, decision.launch.env) == (2, {"HUGE": "1"})
+    assert decision.launch.name == "huge pages + threads=2"  # in place of the four, not on top of them
+    assert [(s.question, s.adopted) for s in decision.steps] == [
+        ("threads", "threads=4"),
+        ("heap", "threads=4 + huge pages"),
+        ("threads", "huge pages + threads=2"),
+    ]
+
+
+def test_what_nothing_came_after_is_not_asked_again() -> None:
+    near = Question("threads", THREADS.options, lambda best: [Launch(name="threads=3", threads=3)])
+    assert len(Bench({"threads=2": 1.2}).decide(near).steps) == 1
+
+
 def test_each_question_has_its_share_of_the_time() -> None:
     """One with many options does not starve those that follow."""
     many = Question("many", tuple(Launch(name=f"x={i}", env={"X": str(i)}) for i in range(20)))

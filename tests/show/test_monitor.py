@@ -19,8 +19,7 @@ from hwdiag.show.monitor import Live, absent_table, cost, percentiles, verdict
 from hwdiag.show.plots._timeline import MOST_POINTS, average, timeline
 from tests.conftest import make_host
 from tests.host.conftest import unpacked
-from tests.measure.large_host import CPUS, GPUS, LargeHost
-from tests.measure.test_monitor import OPTERON, Simulated
+from tests.measure.large_host import CPUS, DUMP, GPUS, LargeHost, Simulated
 
 __all__ = ["unpacked"]
 
@@ -30,7 +29,7 @@ NAMESPACE = "{http://www.w3.org/2000/svg}"
 @pytest.fixture
 def large(unpacked: Callable[[str], Path], tmp_path: Path) -> tuple[Monitored, Path]:
     """Ten minutes of a large host."""
-    host = LargeHost(unpacked(OPTERON), tmp_path / "large")
+    host = LargeHost(unpacked(DUMP), tmp_path / "large")
     sampler = Sampler(host.root(), nvml=host.nvml())
     path = tmp_path / "m.parquet"
     done, _ = monitor(sampler, path, make_host(), name="x", hz=2, seconds=600, clock=Simulated())

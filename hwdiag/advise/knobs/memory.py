@@ -118,6 +118,7 @@ KNOBS = (
         takes=r"\d{7,12}",
         takes_words="bytes, at least 1000000",
         disturbs=("dirty_background_ratio",),
+        below="vm.dirty_bytes",
         persists="sysctl",
     ),
     Knob(

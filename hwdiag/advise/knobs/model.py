@@ -86,8 +86,8 @@ class Knob(Value):
     """Entries that must be set before, since they change this one too."""
     disturbs: tuple[str, ...] = ()
     """Files, from the same folder on, that the kernel changes along with it; they are saved and restored with it."""
-    conflicts: tuple[str, ...] = ()
-    """Entries that must not be chosen together with it."""
+    below: str | None = None
+    """An entry whose value its own must stay below, where both are chosen."""
     persists: Persistence | None = None
     by_name: bool = False
     """Chosen only by its own name, not with its whole group: it is for another purpose than speed, or breaks things."""

@@ -18,11 +18,19 @@ def builders(worker):
 
         return lambda: torch.sum(x), check
 
-    def attention(torch, device, dtype, batch, heads, tokens, width):
+    def attention(torch, device, dtype, batch, heads, tokens, width, what=None):
+        """``what``: the backend, where torch shall not choose one itself."""
         q, k, v = (torch.randn(batch, heads, tokens, width, device=device).to(dtype) for _ in range(3))
 
-        def step():
+        def by_itself():
             return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+        def by_this():
+            with torch.nn.attention.sdpa_kernel(backend):
+                return by_itself()
+
+        backend = what and getattr(torch.nn.attention.SDPBackend, BACKENDS[what])
+        step = by_this if what else by_itself
 
         def check():
             some = [t[:1, :2].double() for t in (q, k, v)]
@@ -41,6 +49,18 @@ def builders(worker):
         return lambda: target.copy_(source, non_blocking=kind == "pinned"), lambda: (
             float(not torch.equal(source.cpu(), target.cpu())),
             0.0,
+        )
+
+    def in_place(torch, device, dtype, elements):
+        """Pinned memory has an address on the device too; a tensor of the device is laid over it."""
+        here = torch.rand(elements, dtype=dtype, pin_memory=True)
+        about = {"shape": (elements,), "typestr": "<f4", "data": (here.data_ptr(), False), "version": 3}
+        there = torch.as_tensor(type("Here", (), {"__cuda_array_interface__": about, "memory": here})(), device=device)
+        if there.data_ptr() != here.data_ptr():
+            raise RuntimeError("torch has copied it: nothing is read in place")
+        return lambda: torch.sum(there), lambda: (
+            worker.relative_error(torch, torch.sum(there).cpu(), torch.sum(here.double())),
+            1e-4,
         )
 
     def dispatch(torch, device, dtype, what):
@@ -74,9 +94,19 @@ def builders(worker):
         "reduction": reduction,
         "attention": attention,
         "transfer": transfer,
+        "in-place": in_place,
         "dispatch": dispatch,
         "precision": precision,
     }
+
+
+BACKENDS = {
+    "flash": "FLASH_ATTENTION",
+    "efficient": "EFFICIENT_ATTENTION",
+    "cudnn": "CUDNN_ATTENTION",
+    "math": "MATH",
+}
+"""Of attention, and torch's names for them."""
 
 
 def plain(torch, dtype, a, b):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Keeps settings of vm over a reboot, chosen with hwdiag 0.1.0 (2026-11-20T17:33:17Z).
+# Keeps settings of vm over a reboot, chosen with hwdiag 0.1.0 (2026-11-28T14:30:07Z).
 # It writes files of its own names only, and enables its own units; uninstall removes exactly those. What is set now is
 # not changed: that is for system_optimize.sh and gpu_optimize.sh, which must lie beside this file where units need them.
 # shellcheck disable=SC2016,SC2317,SC2329
@@ -19,7 +19,7 @@ usage() {
 Usage: make_persistent.sh install|status|uninstall [--force]
   install    write the files and enable the units; what is set now stays as it is
   status     a table; exit status 0: all there and in force at the next boot, 1: not all, 2: could not tell
-  uninstall  remove what install wrote; what is set now stays until undo or the next boot
+  uninstall  remove what install wrote; what is set now stays until the next boot
   --force    on another host than the one it was made for
 USAGE
 }
@@ -75,7 +75,7 @@ rule() {
 # file|PATH|SHA-256  a file, written after its line was synced
 # unit|NAME|         a unit that was enabled
 
-warn() { printf '%s\n' "$NAME.sh: $*" >&2; }
+warn() { local said="$NAME.sh: $*"; printf '%s\n' "${said//[[:cntrl:]]/?}" >&2; }
 die() { warn "$*"; exit 2; }
 
 declare -A OURS=()
@@ -103,7 +103,7 @@ prepare() {
   chmod 700 "$STATE"
   if command -v flock >/dev/null; then
     exec 9>>"$STATE/lock"
-    flock -n 9 || die 'another run is at work'
+    flock -w 60 9 || die 'another run has been at work for a minute' # at boot, two units start at once
   fi
   if [ -L "$JOURNAL" ]; then die "$JOURNAL is a link"; fi
   if [ -s "$JOURNAL" ] && [ -n "$(tail -c 1 "$JOURNAL")" ]; then printf '\n' >>"$JOURNAL"; fi
@@ -272,7 +272,7 @@ uninstall() {
     return 1
   fi
   rm -f "$JOURNAL" && sync "$STATE" 2>/dev/null
-  echo 'all that was installed is gone; what is set now stays until undo or the next boot'
+  echo 'all that was installed is gone; what is set now stays until the next boot, or undo where apply set it since the last'
 }
 
 # On another machine these settings were not asked for, and names of devices mean something else.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Settings of vm, chosen with hwdiag 0.1.0 (2026-11-20T17:33:17Z).
+# Settings of vm, chosen with hwdiag 0.1.0 (2026-11-28T14:30:07Z).
 # It sets them, shows how they are, and takes them back to exactly what they were. Nothing but bash and coreutils is
 # needed. A setting counts as set only when it reads back as asked for.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
@@ -71,7 +71,7 @@ SETTINGS=(vm.swappiness io.scheduler net.backlog) # in the order in which they a
 
 # --- reading and writing --------------------------------------------------------------------------------------------
 
-warn() { printf '%s\n' "$NAME.sh: $*" >&2; }
+warn() { local said="$NAME.sh: $*"; printf '%s\n' "${said//[[:cntrl:]]/?}" >&2; }
 die() { warn "$*"; exit 2; }
 
 # get KIND PLACE: VALUE is what it is now. Status 1: not here; 2: may not be read; 3: nothing tells it
@@ -81,9 +81,9 @@ put() { "put_$1" "$2" "$3"; }
 
 get_file() {
   local line=
-  [ -e "$1" ] || return 1
-  [ -r "$1" ] || return 2
-  IFS= read -r line <"$1" || [ -n "$line" ] || return 2
+  if ! { IFS= read -r line <"$1" || [ -n "$line" ]; } 2>/dev/null; then
+    if [ -e "$1" ]; then return 2; else return 1; fi
+  fi
   case $line in *'['*']'*) line=${line#*'['} line=${line%%']'*} ;; esac # always [madvise] never
   line=${line//$'\t'/ }
   VALUE=${line%"${line##*[! ]}"}
@@ -130,8 +130,8 @@ collect() {
 # mine|KIND|PLACE||||BOOT|TIME|.                      undo has begun to put it back
 # A line that does not end in |. was cut off, and what it announces never happened.
 
-declare -A BEFORE=() AFTER=() MINE=() OUTLASTS=()
-ORDER=() GONE=0 BOOT=
+declare -A BEFORE=() AFTER=() MINE=() OUTLASTS=() SEEN=() HOW=()
+ORDER=() GONE=0 TORN=no BOOT=
 { read -r BOOT </proc/sys/kernel/random/boot_id; } 2>/dev/null
 printf -v NOW '%(%Y-%m-%dT%H:%M:%SZ)T' -1
 
@@ -144,23 +144,26 @@ decode() {
 
 # line EVENT KIND PLACE VALUE REQUESTED LASTS: adds to LINES
 line() {
-  local place value
-  encode "$3"; place=$CODE
-  encode "$4"; value=$CODE
-  encode "$5"
-  LINES+="$1|$2|$place|$value|$CODE|$6|$BOOT|$NOW|."$'\n'
+  local place=$3 value=$4 requested=$5
+  case $3$4$5 in
+    *[%\|$'\n']*)
+      encode "$3"; place=$CODE
+      encode "$4"; value=$CODE
+      encode "$5"; requested=$CODE
+      ;;
+  esac
+  LINES+="$1|$2|$place|$value|$requested|$6|$BOOT|$NOW|."$'\n'
 }
 
 write_lines() {
   [ -n "$LINES" ] || return 0
   if ! { printf '%s' "$LINES" >>"$JOURNAL"; } 2>/dev/null; then die "cannot write to $JOURNAL: nothing more is changed"; fi
-  sync_state
   LINES=
 }
 sync_state() { sync "$JOURNAL" "$STATE" 2>/dev/null || sync; }
 
 load() {
-  local event kind place value lasts boot end key _
+  local event='' kind place value lasts boot end key _
   [ -e "$JOURNAL" ] || return 0
   while IFS='|' read -r event kind place value _ lasts boot _ end; do
     [ "$end" = . ] || continue
@@ -176,6 +179,7 @@ load() {
       mine) MINE[$key]=yes ;;
     esac
   done <"$JOURNAL"
+  if [ -n "$event" ]; then TORN=yes; fi
 }
 
 prepare() {
@@ -186,12 +190,12 @@ prepare() {
   chmod 700 "$STATE"
   if command -v flock >/dev/null; then
     exec 9>>"$STATE/lock"
-    flock -n 9 || die 'another run is at work'
+    flock -w 60 9 || die 'another run has been at work for a minute' # at boot, two units start at once
   fi
   if [ -L "$JOURNAL" ]; then die "$JOURNAL is a link"; fi
-  # A last line that a power cut left unfinished must not swallow the next one.
-  if [ -s "$JOURNAL" ] && [ -n "$(tail -c 1 "$JOURNAL")" ]; then printf '\n' >>"$JOURNAL"; fi
   load
+  # A last line that a power cut left unfinished must not swallow the next one.
+  if [ "$TORN" = yes ]; then printf '\n' >>"$JOURNAL"; fi
 }
 
 # --- what it can do -------------------------------------------------------------------------------------------------
@@ -223,7 +227,10 @@ apply() {
       BEFORE[$key]=$VALUE ORDER+=("$key")
     fi
   done
-  write_lines # and synced, before anything is changed
+  if [ -n "$LINES" ]; then
+    write_lines
+    sync_state # before anything is changed
+  fi
   for i in "${!PLACE[@]}"; do
     key="${KIND[i]} ${PLACE[i]}"
     case "${SIDE[i]}${found[i]}" in no0 | no3) ;; *) continue ;; esac
@@ -284,7 +291,7 @@ rewrite_if_stale() {
 }
 
 undo() {
-  local i key kind place pass status put left=0 failed=0 restored=0 work=()
+  local i key kind place pass put left=0 failed=0 restored=0 work=()
   local -A differed=()
   prepare undo
   if [ "$GONE" -gt 0 ]; then
@@ -293,21 +300,16 @@ undo() {
   LINES=
   for key in ${ORDER[@]+"${ORDER[@]}"}; do
     kind=${key%% *} place=${key#* }
-    get "$kind" "$place"
-    case $? in
-      0) ;;
-      3) VALUE=${AFTER[$key]-unknown} ;; # nothing tells it: put back what the driver does by default
-      1) # it may come back with another setting, as a scheduler's own do
-        work+=("$key")
-        line mine "$kind" "$place" '' '' "${OUTLASTS[$key]-no}"
-        continue
-        ;;
+    look "$key"
+    case ${HOW[$key]} in
+      0 | 1) ;; # what is not here may come back with another setting, as a scheduler's own do
+      3) SEEN[$key]=${AFTER[$key]-unknown} ;; # nothing tells it: put back what the driver does by default
       *) row '' "${BEFORE[$key]}" '?' "$place" denied; failed=$((failed + 1)); continue ;;
     esac
-    if [ "$VALUE" = "${BEFORE[$key]}" ]; then
+    if [ "${HOW[$key]}" -eq 1 ] || [ "${SEEN[$key]}" = "${BEFORE[$key]}" ]; then
       : # yet putting back another one may change it
-    elif [ -n "${AFTER[$key]+x}" ] && [ "$VALUE" != "${AFTER[$key]}" ] && [ "${MINE[$key]-no}" = no ]; then
-      row '' "${BEFORE[$key]}" "$VALUE" "$place" "changed since by somebody, left alone (was set to ${AFTER[$key]})"
+    elif [ -n "${AFTER[$key]+x}" ] && [ "${SEEN[$key]}" != "${AFTER[$key]}" ] && [ "${MINE[$key]-no}" = no ]; then
+      row '' "${BEFORE[$key]}" "${SEEN[$key]}" "$place" "changed since by somebody, left alone (was set to ${AFTER[$key]})"
       left=$((left + 1))
       continue
     else
@@ -322,9 +324,9 @@ undo() {
     put=no
     for ((i = ${#work[@]} - 1; i >= 0; i--)); do
       key=${work[i]} kind=${key%% *} place=${key#* }
-      get "$kind" "$place"
-      case $? in 1 | 2) continue ;; 3) if [ "$pass" -gt 1 ]; then continue; fi ;; esac
-      if [ "$VALUE" = "${BEFORE[$key]}" ]; then continue; fi
+      if [ "$pass" -gt 1 ]; then look "$key"; fi
+      case ${HOW[$key]} in 1 | 2) continue ;; 3) if [ "$pass" -gt 1 ]; then continue; fi ;; esac
+      if [ "${SEEN[$key]}" = "${BEFORE[$key]}" ]; then continue; fi
       put=yes
       put "$kind" "$place" "${BEFORE[$key]}" 2>/dev/null
       if [ "$pass" -eq 2 ]; then by_default "$kind" "$place" "${BEFORE[$key]}"; fi
@@ -332,20 +334,18 @@ undo() {
     if [ "$put" = no ]; then break; fi
   done
   for key in ${work[@]+"${work[@]}"}; do
-    kind=${key%% *} place=${key#* }
-    get "$kind" "$place"
-    status=$?
-    if [ "$status" -eq 3 ]; then
-      row '' default '?' "$place" 'reset to the default; nothing tells it back'
-    elif [ "$status" -eq 1 ]; then
-      row '' "${BEFORE[$key]}" '?' "$place" 'not here any more'
-    elif [ "$VALUE" = "${BEFORE[$key]}" ]; then
-      if [ -z "${differed[$key]+x}" ]; then continue; fi
-      row '' "${BEFORE[$key]}" "$VALUE" "$place" restored
-      restored=$((restored + 1))
-    else
-      row '' "${BEFORE[$key]}" "$VALUE" "$place" 'could not be restored'
+    place=${key#* }
+    if [ "$put" = yes ]; then look "$key"; fi
+    case ${HOW[$key]} in
+      3) row '' default '?' "$place" 'reset to the default; nothing tells it back'; continue ;;
+      1) row '' "${BEFORE[$key]}" '?' "$place" 'not here any more'; continue ;;
+    esac
+    if [ "${SEEN[$key]}" != "${BEFORE[$key]}" ]; then
+      row '' "${BEFORE[$key]}" "${SEEN[$key]}" "$place" 'could not be restored'
       failed=$((failed + 1))
+    elif [ -n "${differed[$key]+x}" ]; then
+      row '' "${BEFORE[$key]}" "${SEEN[$key]}" "$place" restored
+      restored=$((restored + 1))
     fi
   done
   if [ "$failed" -gt 0 ]; then
@@ -354,6 +354,12 @@ undo() {
   fi
   rm -f "$JOURNAL" "$JOURNAL.new" && sync "$STATE" 2>/dev/null
   printf '%s restored, %s left alone; nothing more to undo\n' "$restored" "$left"
+}
+
+# look KEY: what is SEEN there now, and the status of HOW it was read
+look() {
+  get "${1%% *}" "${1#* }"
+  HOW[$1]=$? SEEN[$1]=$VALUE
 }
 
 # by_default KIND PLACE VALUE: some values are only a driver's own (a queue shorter than 4 cannot be written); taking
@@ -397,13 +403,22 @@ status() {
   return "$worst"
 }
 
-# overriding PLACE VALUE: FILE is the one of somebody else that sets this sysctl to this value at boot
+# overriding PLACE VALUE: FILE is the one of somebody else that sets this place to this value at boot
 overriding() {
-  local key=${1#/proc/sys/} name value file words
-  if [ "$key" = "$1" ]; then return 1; fi
-  key=${key//\//.} FILE=
-  for file in /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf /etc/sysctl.conf; do
-    if [ ! -r "$file" ] || [ "${file##*/}" = 99-zz-hwdiag.conf ]; then continue; fi
+  FILE=
+  case $1 in
+    /proc/sys/*) in_sysctls "${1#/proc/sys/}" "$2" ;;
+    /sys/block/*) says "ATTR{${1#/sys/block/*/}}=\"$2\"" /{etc,run,usr/lib}/udev/rules.d/*.rules ;;
+    /sys/module/*) says " ${1##*/}=$2 " /{etc,run,usr/lib}/modprobe.d/*.conf ;;
+    /sys/*) says " $1 - - - - $2 " /{etc,run,usr/lib}/tmpfiles.d/*.conf ;;
+  esac
+  [ -n "$FILE" ]
+}
+
+in_sysctls() {
+  local key=${1//\//.} name value file words
+  for file in /{etc,run,usr/local/lib,usr/lib}/sysctl.d/*.conf /etc/sysctl.conf; do
+    if ! theirs "$file"; then continue; fi
     while IFS='=' read -r name value || [ -n "$name" ]; do
       name=${name//[[:space:]]/} name=${name#-}
       if [ "${name//\//.}" = "$key" ]; then
@@ -412,8 +427,20 @@ overriding() {
       fi
     done <"$file"
   done
-  [ -n "$FILE" ]
 }
+
+# says TEXT FILE...: those that have this in a line, with single blanks
+says() {
+  local text=$1 file words
+  shift
+  for file; do
+    if ! theirs "$file"; then continue; fi
+    while read -ra words || [ "${#words[@]}" -gt 0 ]; do
+      case " ${words[*]-} " in ' #'*) ;; *"$text"*) FILE=$file ;; esac
+    done <"$file"
+  done
+}
+theirs() { case ${1##*/} in *hwdiag*) return 1 ;; esac; [ -r "$1" ]; }
 
 differences() {
   local i changes=0
