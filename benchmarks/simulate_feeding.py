@@ -19,7 +19,7 @@ from hwdiag.show.table import Table
 
 HOSTS = 100
 MIN_EFFECT = 0.03
-NOISES = (0.01, 0.03, 0.05)
+NOISES = (0.01, 0.03)
 """Of one trial; on the two cores that hwdiag is written on it is 3 to 5 %."""
 WITHIN = 0.05
 STANDARD = BUDGETS["standard"]

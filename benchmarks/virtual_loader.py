@@ -58,7 +58,9 @@ class VirtualLoader:
     remote: float
     """Loss of workers on another node than the training."""
     helps: float
-    """What a second thread of a worker gains it."""
+    """How much faster a second thread makes a worker that has CPUs to itself."""
+    split: float
+    """How much more work two threads are."""
     file_system: float
     """What the other way to share costs or gains."""
 
@@ -88,16 +90,17 @@ class VirtualLoader:
         used = [places[n % len(places)] for n in range(workers)]
         allowed = sorted({cpu for place in used for cpu in place})
         threads = setting.threads or 1
-        decode = self.decode_s / (self.helps if threads > 1 else 1.0) + self.send_s
+        decode = self.decode_s * (self.split if threads > 1 else 1.0) + self.send_s
         decode *= 1 if setting.places else 1 + self.migration
         nodes = [set(node.cpus) for node in self.host.numa]
         if len(nodes) > 1:
             decode *= 1 + self.remote * (1 - sum(bool(set(place) & nodes[0]) for place in used) / workers)
-        wanting = workers * decode / (decode + self.latency_s) * threads
+        wanting = workers * decode / (decode + self.latency_s)
         cpus = self.capacity(allowed, wanting)
         over = max(0.0, wanting / max(1, usable_cpus(self.host)) - 1)
         by_cpu = decode / cpus * (1 + self.crowd * over)
-        by_worker = (decode + self.latency_s) / workers
+        alone = decode / (self.helps if threads > 1 else 1.0) + self.latency_s
+        by_worker = alone / workers
         ahead = setting.batches_ahead
         uneven = 1 + self.unequal / np.sqrt(max(1, ahead))
         stages = (max(by_cpu, by_worker), self.disk_s, self.take_s * (1 + self.crowd * over))
@@ -118,7 +121,8 @@ class VirtualLoader:
                 whole = Setting(name=str(count), workers=count)
                 for change in filter(None, chosen):
                     whole = whole.plus(change)
-                yield whole
+                if whole.makes_sense:
+                    yield whole
 
     def counts(self) -> Iterator[int]:
         """Of workers."""
@@ -164,7 +168,8 @@ def random_loader(seed: int) -> VirtualLoader:
         spill=r.uniform(0.0, 0.01),
         migration=r.uniform(0.0, 0.06),
         remote=r.uniform(0.0, 0.15),
-        helps=r.uniform(0.95, 1.3),
+        helps=r.uniform(1.0, 1.5),
+        split=r.uniform(1.0, 1.15),
         file_system=r.uniform(0.95, 1.05),
     )
 

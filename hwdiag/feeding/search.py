@@ -101,23 +101,22 @@ def with_workers(count: int) -> Setting:
 
 
 def around(counts: Sequence[int]) -> Callable[[Setting], list[Setting]]:
-    """Next to the best of those that were asked for; half or twice as many where it was the first or the last."""
+    """Half or twice as many where the first or the last of those that were asked for was the best."""
     least, most = next((n for n in counts if n > 1), 1), max(counts)
 
     def beside(best: Setting) -> list[Setting]:
         count = best.workers or 0
-        step = max(1, count // 4)
-        less = count // 2 if count <= least else count - step
-        more = 2 * count if count >= most else count + step
-        return [with_workers(n) for n in (less, more) if n > 0 and count]
+        found = [2 * count] if count >= most else []
+        found += [count // 2] if 1 < count <= least else []
+        return [with_workers(n) for n in found]
 
     return beside
 
 
 def again(best: Setting) -> list[Question[Setting]]:
-    """Whether some more, or some less, are better together with the rest: a race alone prefers what was lucky."""
+    """Whether some more, or some less, are better together with the rest."""
     count = best.workers or 0
-    counts = [n for n in (2 * count // 3, 3 * count // 2) if n not in (0, count)]
+    counts = [n for n in (3 * count // 4, 3 * count // 2) if n not in (0, count)]
     return [Question(AGAIN, tuple(map(with_workers, counts)))] if counts else []
 
 

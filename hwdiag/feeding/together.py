@@ -20,7 +20,7 @@ from hwdiag.measure.search import LEAST_STEP, Exploration, Question
 
 AT_ONCE = 5
 """Combinations of one block."""
-USUAL_EFFECT = 0.05
+USUAL_EFFECT = 0.1
 """Standard deviation of the effects that are to be expected: estimates from few trials are drawn towards none by it."""
 FREE = 1.0
 """The same of the blocks' own levels: next to no expectation."""
@@ -55,6 +55,7 @@ def ask_together(
     ``refused`` says why a setting is not to be tried, or nothing.
     """
     start = exploration.best
+    questions = [sensible(question, start) for question in questions]
     if not questions or start.name not in exploration.seen:
         return
     tried, clock = [], exploration.clock
@@ -72,6 +73,14 @@ def ask_together(
     if tried:
         found = effects(tried, [len(q.options) for q in questions], exploration.noise)
         take_on(exploration, questions, found, refused)
+
+
+def sensible(question: Question[Setting], start: Setting) -> Question[Setting]:
+    """Without the options that crowd the workers onto some of the CPUs, where others are free."""
+    sizes = {option.name: len({cpu for place in option.places for cpu in place}) for option in question.options}
+    enough = min(start.workers or 0, max(sizes.values(), default=0))
+    able = tuple(o for o in question.options if not o.places or sizes[o.name] >= enough)
+    return Question(question.name, able)
 
 
 def combinations(questions: Sequence[Question[Setting]], seed: int = 1) -> Iterator[list[tuple[int, ...]]]:

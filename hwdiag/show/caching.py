@@ -5,7 +5,8 @@ from __future__ import annotations
 from hwdiag.advise.caching import NAMES, verdict
 from hwdiag.feeding.caches import LMDB_READERS, lru_hit
 from hwdiag.feeding.model import Caching, Feed, Kept
-from hwdiag.show.format import percent, plural, seconds, significant, size, speedup
+from hwdiag.show.feeding import gained
+from hwdiag.show.format import percent, plural, seconds, significant, size
 from hwdiag.show.sections import Section
 from hwdiag.show.table import Table
 
@@ -29,7 +30,7 @@ def kinds_table(found: Caching) -> Table:
     """One row a kind: what it needs, what it has room for, and what that gives."""
     rows = []
     for cache in found.caches:
-        gain = "-" if cache.speedup is None else speedup(cache.speedup) if cache.speedup.processes > 1 else "one pair"
+        gain = "-" if cache.speedup is None else gained(cache.speedup)
         name = NAMES[cache.kind]
         note = cache.why or ("compared with reading each file from the disk" if cache.kind == "page" else "")
         verdict_word = cache.verdict if cache.speedup else "not measured"
@@ -111,4 +112,4 @@ def queue_words(kept: Kept, queue: int | None, feed: Feed) -> str:
     if queue is None:
         return f"none is long enough: the loader makes {rate} samples/s. Fill it before the training"
     stall = seconds(kept.stall_s or 0)
-    return f"{plural(queue, 'sample')} wait at most: the longest transaction took {stall}, at {rate} samples/s"
+    return f"one of {plural(queue, 'sample')} suffices: the longest transaction took {stall}, at {rate} samples/s"

@@ -14,7 +14,7 @@ from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.memory import FILES, predict, room_of, too_much
 from hwdiag.feeding.model import Footprint, Room, Setting
 from hwdiag.feeding.run import Run
-from hwdiag.feeding.search import DEFAULT, Races, find_setting, questions, usable_cpus, with_workers
+from hwdiag.feeding.search import DEFAULT, Races, again, find_setting, questions, usable_cpus, with_workers
 from hwdiag.host.model import Limits
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -92,9 +92,10 @@ def test_questions_begin_with_few_workers_and_follow_the_quota() -> None:
     assert [o.workers for o in questions(tight)[0].options] == [1, 2, 4]
     large = questions(make_host(cores_per_node=128))[0]
     assert [o.workers for o in large.options] == [1, 32, 64, 128]
-    assert [o.workers for o in large.refine(with_workers(128))] == [96, 256]
-    assert [o.workers for o in large.refine(with_workers(64))] == [48, 80]
-    assert [o.workers for o in large.refine(with_workers(32))] == [16, 40]
+    assert [o.workers for o in large.refine(with_workers(128))] == [256]
+    assert [o.workers for o in large.refine(with_workers(64))] == []
+    assert [o.workers for o in large.refine(with_workers(32))] == [16]
+    assert [o.workers for q in again(with_workers(64)) for o in q.options] == [48, 96]
     two = make_host(nodes=2, cores_per_node=2)
     placed = {o.name: o.places for q in questions(two) if q.name == "CPUs of a worker" for o in q.options}
     assert placed["nodes in turn"] == ((0, 1), (2, 3))
