@@ -111,7 +111,7 @@ def test_an_entry_says_all_that_is_needed(knob: object) -> None:
     assert k.link
     assert re.search(r"[.)]$", k.known), k.known
     assert not re.search(r"\d ?(%|x faster|times)", k.known), "no promise without a measurement"
-    assert all(a in BY_ID for a in (*k.after, *k.conflicts))
+    assert all(a in BY_ID for a in (*k.after, *((k.below,) if k.below else ())))
     if k.wanted is None:
         assert k.takes is None
         assert k.persists is None

@@ -98,6 +98,7 @@ def table(parts: Mapping[str, Mapping[str, Any]]) -> str:
         "",
         "Written by `HWDIAG_WRITE_PROOF=1 make test-vm`. " + (guests[0] if guests else ""),
         '"Bit for bit" compares every file near the settings, all mounts and all of /etc with how they were.',
+        "Limits act on later logins, and the GPU is a stand-in: of these only what is kept is looked at (—).",
         "",
         *settings_table(parts),
         "",
@@ -127,4 +128,4 @@ def row(cells: Iterable[str]) -> str:
 
 
 def said(fine: bool | None) -> str:
-    return "not there" if fine is None else "yes" if fine else "NO"
+    return "—" if fine is None else "yes" if fine else "NO"

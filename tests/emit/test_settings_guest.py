@@ -21,9 +21,10 @@ from tests.vm.guest import Guest, Machine
 
 EVERYTHING = (
     "cpu.governor", "cpu.idle_latency=50", "memory", "vm.thp=never", "vm.thp_defrag=defer",
-    "vm.numa_balancing=0", "vm.overcommit_memory=1", "vm.nr_hugepages=4", "vm.zone_reclaim_mode=1",
-    "io.scheduler=bfq", "io.nr_requests=100", "io.read_ahead=2048", "io.access_times=strictatime",
-    "io.trim_timer=disabled", "network", "net.rmem_max=33554432", "net.wmem_max=33554432",
+    "vm.vfs_cache_pressure=50", "vm.numa_balancing=0", "vm.overcommit_memory=1", "vm.nr_hugepages=4",
+    "vm.zone_reclaim_mode=1", "io.scheduler=bfq", "io.nr_requests=100", "io.read_ahead=2048",
+    "io.access_times=strictatime", "io.trim_timer=disabled", "network", "net.rmem_max=33554432",
+    "net.wmem_max=33554432",
 )  # fmt: skip
 """Every setting that exists in the guest, to another value than it has."""
 ONLY_KEPT = ("limits.nofile=70000", "limits.memlock=16384", "gpu.persistence", "gpu.clock_lock=2000,2400")
