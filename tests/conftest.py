@@ -16,9 +16,11 @@ from tests.vm.fixtures import guest, start_guest
 
 __all__ = ["guest", "start_guest"]
 
+# A shell's background jobs ignore Ctrl-C, and what nohup starts a hang-up: so would all that the tests signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell's background jobs ignore Ctrl-C, and so would all that the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
