@@ -307,7 +307,7 @@ def test_only_what_changed_is_read_again(write: Write, tmp_path: Path, monkeypat
     assert len(list(rows(build_index([str(tmp_path / "outputs")], keep)))) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_records_in_five_seconds(tmp_path: Path) -> None:
     """From the kept index, every file looked at, and every host's history with its verdict."""
     for i in range(10_000):
