@@ -106,7 +106,7 @@ def test_the_whole_workbook_runs_there(guest: Guest, tmp_path: Path) -> None:
     env = {"PYTHONPATH": str(ROOT), "HWDIAG_HOME": "/root/hwdiag"}
     done = guest.run(f"{home} && {run}", env=env, limit_s=3000)
     assert done.status == 0, done.stderr
-    guest.copy_out(json.loads(done.stdout)["record"], tmp_path / "record.json")
+    guest.copy_out(f"{env['HWDIAG_HOME']}/{json.loads(done.stdout)['record']}", tmp_path / "record.json")
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["complete"]
     assert len(record["host"]["numa"]) == 2
