@@ -61,7 +61,7 @@ def percentiles(done: Monitored) -> Table:
 
 
 def shown(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
-    """Rows of the table: those of many CPUs are two, and columns that were 0 at all times none."""
+    """Rows of the table: those of many CPUs are two, and columns that were 0 at all times none, but for all CPUs' use."""
     rows: list[tuple[str, Summary]] = []
     for kind in ("use", "clock"):
         each = sorted(
@@ -72,7 +72,8 @@ def shown(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
         elif each:
             low, high = ("least busy", "busiest") if kind == "use" else ("slowest", "fastest")
             rows += [(f"{each[0].title} ({low} of {len(each)})", each[0]), (f"{each[-1].title} ({high})", each[-1])]
-    rest = [s for s in summaries if not EACH_CPU.fullmatch(s.name) and s.unit != "bits" and s.most > 0]
+    told = [s for s in summaries if s.most > 0 or s.name == "cpu.use"]
+    rest = [s for s in told if not EACH_CPU.fullmatch(s.name) and s.unit != "bits"]
     return [*((s.title, s) for s in rest if s.name.startswith("cpu.")), *rows,
             *((s.title, s) for s in rest if not s.name.startswith("cpu."))]  # fmt: skip
 

@@ -12,7 +12,7 @@ import pytest
 
 from hwdiag.host.sampling import Column, Sampler
 from hwdiag.measure.monitor import monitor
-from hwdiag.measure.monitored import Mark, Monitored
+from hwdiag.measure.monitored import Mark, Monitored, Summary
 from hwdiag.measure.recording import MARK
 from hwdiag.show.format import said
 from hwdiag.show.monitor import Live, absent_table, cost, percentiles, verdict
@@ -72,6 +72,17 @@ def test_many_cpus_are_two_rows_of_the_table(large: tuple[Monitored, Path]) -> N
     assert len([n for n in names if n.endswith("temperature")]) == GPUS
     assert not [n for n in names if "reasons" in n or n.startswith(MARK)]
     assert "42.0 °C" in table.to_text()
+
+
+def test_an_idle_machine_has_a_row_of_zero(large: tuple[Monitored, Path]) -> None:
+    still = [
+        Summary(name=name, unit="%", title=title, samples=9, mean=0, p5=0, median=0, p95=0, most=0)
+        for name, title in (("cpu.use", "all CPUs busy"), ("cpu.steal", "taken by the hypervisor"))
+    ]
+    idle = large[0].model_copy(update={"summaries": (*still, *large[0].summaries)})
+    names = [str(row[0]) for row in percentiles(idle).rows]
+    assert "all CPUs busy" in names
+    assert "taken by the hypervisor" not in names
 
 
 def test_what_is_live_fits_a_picture(large: tuple[Monitored, Path]) -> None:
