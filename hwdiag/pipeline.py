@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hwdiag.advise.audit import audit
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult, sorted_out, worst_first
-from hwdiag.advise.model import Recommendation
+from hwdiag.advise.findings import consult, sorted_out
+from hwdiag.advise.model import Recommendation, worst_first
 from hwdiag.advise.recommend import recommend, verdict
 from hwdiag.compat import advice as compat
 from hwdiag.compat.check import survey

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timezone
 
 
@@ -9,6 +10,12 @@ def plural(number: float, noun: str, nouns: str | None = None) -> str:
     """``1 core``, ``2 cores``."""
     text = f"{number:g}" if isinstance(number, float) else str(number)
     return f"{text} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *most, last = [*words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def now() -> str:

@@ -148,7 +148,7 @@ def test_only_cells_of_assignments_are_parameters() -> None:
 
 
 def test_injected_values_win_and_unknown_names_are_refused() -> None:
-    cells = ["", 'host: str = "auto"\nbudget: str = None', '# Parameters\nhost = "dgx"\n', "from hwdiag import show"]
+    cells = ["", 'host: str = "auto"\nbudget: str = None', '# Parameters\nhost = "dgx"\n', "import hwdiag"]
     assert given_parameters({"In": cells, "host": "dgx", "budget": None}) == {"host": "dgx", "budget": None}
     with pytest.raises(UsageError, match="did you mean"):
         parameters({"In": ["# Parameters\nbugdet = None"], "bugdet": None})

@@ -8,7 +8,7 @@ from statistics import median
 
 from hwdiag.advise.environment import about_environment
 from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.model import Check, Finding
+from hwdiag.advise.model import Check, Finding, worst_first
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.measure.model import BASELINE, Measurement
 from hwdiag.measure.placement import kind_domains
@@ -40,12 +40,6 @@ def sorted_out(said: Iterable[Said]) -> tuple[tuple[Finding, ...], tuple[Check, 
     said = tuple(said)
     findings = worst_first(s for s in said if isinstance(s, Finding))
     return findings, tuple(s for s in said if isinstance(s, Check))
-
-
-def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Problems, then warnings, then notes; otherwise in the order in which they came."""
-    order = ("problem", "warning", "note")
-    return tuple(sorted(findings, key=lambda f: order.index(f.severity)))
 
 
 def expected_hardware(e: Evidence) -> Iterator[Said]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, get_args
 
 from hwdiag.measure.model import Interval
 from hwdiag.model import Value
+
+
+Severity = Literal["problem", "warning", "note"]
+"""The worst first."""
 
 
 class Finding(Value):
@@ -13,7 +18,7 @@ class Finding(Value):
 
     id: str
     """Stable slug: ``inherited-openblas-coretype``."""
-    severity: Literal["problem", "warning", "note"]
+    severity: Severity
     title: str
     detail: str
     """Why it matters and what to do, in sentences."""
@@ -51,3 +56,9 @@ class Check(Value):
     state: Literal["fine", "unchecked"]
     title: str
     detail: str = ""
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Problems, then warnings, then notes; otherwise in the order in which they came."""
+    order = get_args(Severity)
+    return tuple(sorted(findings, key=lambda f: order.index(f.severity)))

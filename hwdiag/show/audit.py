@@ -5,8 +5,9 @@ from __future__ import annotations
 from hwdiag.advise.audit import Audit, Row
 from hwdiag.advise.knobs import BY_ID, KNOBS
 from hwdiag.show.format import UNKNOWN, plural
-from hwdiag.show.sections import Section, listed
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table, join_few
+from hwdiag.words import listed
 
 STATES = {
     "as wanted": "as wanted",

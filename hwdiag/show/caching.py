@@ -7,7 +7,7 @@ from hwdiag.feeding.caches import LMDB_READERS, lru_hit
 from hwdiag.feeding.model import Caching, Feed, Kept
 from hwdiag.show.feeding import gained
 from hwdiag.show.format import percent, plural, seconds, significant, size
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 
 SIZES = (0.25, 0.5, 1.0)

@@ -10,8 +10,9 @@ from hwdiag.estimate.parts import Part, catalogue
 from hwdiag.record.compare import Difference, Group, History, Line
 from hwdiag.record.index import Refused, Row, Speed
 from hwdiag.show.format import UNKNOWN, plural, significant, speedup, utc
-from hwdiag.show.sections import Section, listed
+from hwdiag.show.section import Section
 from hwdiag.show.table import Cell, Table, join_few
+from hwdiag.words import listed
 
 SHOWN = 8
 """Records that stand side by side in one table."""

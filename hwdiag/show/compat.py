@@ -11,9 +11,10 @@ from hwdiag.compat.instructions import title
 from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
 from hwdiag.compat.static import Content
 from hwdiag.show.format import UNKNOWN, plural, seconds
-from hwdiag.show.sections import Section, listed
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table, join_few
 from hwdiag.show.tables import outcome_words
+from hwdiag.words import listed
 
 
 def interpreter(found: Interpreter) -> Section:

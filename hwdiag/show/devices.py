@@ -11,8 +11,9 @@ from hwdiag.show.figure import Figure
 from hwdiag.show.format import percent, plural, significant, size, speedup
 from hwdiag.show.plots import roofline
 from hwdiag.show.roof import roof_of
-from hwdiag.show.sections import Section, listed
+from hwdiag.show.section import Section
 from hwdiag.show.table import Cell, Share, Table
+from hwdiag.words import listed
 
 NOT_MEASURED = "-"
 DOESNT = "doesn't"

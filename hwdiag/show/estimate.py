@@ -10,7 +10,7 @@ from hwdiag.estimate.model import MATRIX, Checked, Count, NetEstimate
 from hwdiag.estimate.parts import Part, sourced_values
 from hwdiag.estimate.published import PublishedRow, bounds
 from hwdiag.show.format import UNKNOWN, count, disk_size, percent, plural, seconds, significant
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 
 NO_CHECK = "not checked here"

@@ -13,7 +13,7 @@ from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.measure.model import Interval
 from hwdiag.show.format import disk_size, percent, plural, ratio, seconds, significant, size, speedup
 from hwdiag.show.plots import steps_figure
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 
 NOT_REACHED = "Not looked at: {}."

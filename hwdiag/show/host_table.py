@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.model import Build, Cache, Disk, Gpu, Hidden, Host, NumaNode
 from hwdiag.show.format import UNKNOWN, cache_size, disk_size, plural, size
+from hwdiag.show.section import Section
 from hwdiag.show.table import Fact, join_few, known
 from hwdiag.show.table import Table as Table
 
@@ -16,6 +17,21 @@ def host_table(host: Host) -> Table:
     rows = [*_system(host), *_cpu(host), *_memory(host), *_devices(host), *_limits(host)]
     rows += [("Not readable", f"{gap.what}: {gap.why}") for gap in host.gaps]
     return Table(f"Facts of {host.label}", ("Fact", "Value"), tuple(rows))
+
+
+def host_section(host: Host) -> Section:
+    """What is this machine?"""
+    has, may = len(host.cpu.online), len(host.usable_cpus)
+    isa = host.cpu.isa.level if host.cpu.isa else "unknown instruction set"
+    use = "all of its CPUs" if has == may else f"{may} of its {plural(has, 'CPU')}"
+    quota = host.limits.cpu_quota
+    paid = "" if quota is None else f", for {plural(quota, 'CPU')} worth of time"
+    who = "This process" if host.is_here else "The process that read it there"
+    verdict = (
+        f"{host.cpu.model or 'A CPU of unknown model'}: {core_words(host)}, {isa}, "
+        f"{size(host.memory.total_bytes)} of memory. {who} may use {use}{paid}."
+    )
+    return Section(verdict, (host_table(host),))
 
 
 def _system(host: Host) -> list[Fact]:

@@ -18,9 +18,10 @@ from hwdiag.measure.monitored import Monitored, Summary
 from hwdiag.show import svg
 from hwdiag.show.format import clean, disk_size, percent, plural, said, shorten
 from hwdiag.show.plots._timeline import timeline
-from hwdiag.show.sections import Section, listed
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 from hwdiag.show.widgets import is_interactive
+from hwdiag.words import listed
 
 EACH_CPU = re.compile(r"cpu\d+\.(use|clock)")
 LIVE_S = 1.0
@@ -61,7 +62,7 @@ def percentiles(done: Monitored) -> Table:
 
 
 def shown(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
-    """Rows of the table: those of many CPUs are two, and columns that were 0 at all times none, but for all CPUs' use."""
+    """Rows of the table: those of many CPUs are two, and columns of 0 at all times none but for all CPUs' use."""
     rows: list[tuple[str, Summary]] = []
     for kind in ("use", "clock"):
         each = sorted(

@@ -8,8 +8,8 @@ from hwdiag.show import svg
 from hwdiag.show.figure import Figure
 from hwdiag.show.format import clean, percent, seconds, shorten, size
 from hwdiag.show.plots._canvas import canvas, look, to_figure
-from hwdiag.show.sections import listed
 from hwdiag.show.table import Share, Table
+from hwdiag.words import listed
 
 LEAST = 0.01
 """Shares below are not told in the verdict."""

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from html import escape
 
 from hwdiag.measure.model import OVERALL
 from hwdiag.measure.software import ELSEWHERE
@@ -14,49 +11,24 @@ from hwdiag.measure.workloads import ENGINES
 from hwdiag.record.model import Record
 from hwdiag.show import tables
 from hwdiag.show.figure import Figure
-from hwdiag.show.format import clean, count, percent, plural, size, speedup
-from hwdiag.show.host_table import core_words, host_table
+from hwdiag.show.format import count, percent, plural, speedup
+from hwdiag.show.host_table import host_section
 from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, thread_scaling
 from hwdiag.show.plots._gains import min_effect
 from hwdiag.show.plots._scaling import curves_of
 from hwdiag.show.roof import default_estimates, roof_of
-from hwdiag.show.table import Table
+from hwdiag.show.section import Section
 from hwdiag.show.topology import draw_topology
+from hwdiag.words import listed
 
 NOTHING = "Nothing was measured."
 DRIFT_P = 0.01
 """Chance below which a trend over the run is called one."""
 
 
-@dataclass(frozen=True, repr=False)
-class Section:
-    """What one notebook cell shows."""
-
-    verdict: str
-    parts: tuple[Table | Figure | None, ...]
-
-    def _repr_html_(self) -> str:
-        verdict = f'<p style="font-size:1.1em;margin:0.6em 0"><strong>{escape(clean(self.verdict))}</strong></p>'
-        return verdict + "\n".join(part.to_html() for part in self.parts if part is not None)
-
-    def __repr__(self) -> str:
-        return "\n\n".join([clean(self.verdict), *(str(part) for part in self.parts if part is not None)])
-
-
 def machine(record: Record) -> Section:
     """What is this machine?"""
-    host = record.host
-    has, may = len(host.cpu.online), len(host.usable_cpus)
-    isa = host.cpu.isa.level if host.cpu.isa else "unknown instruction set"
-    use = "all of its CPUs" if has == may else f"{may} of its {plural(has, 'CPU')}"
-    quota = host.limits.cpu_quota
-    paid = "" if quota is None else f", for {plural(quota, 'CPU')} worth of time"
-    who = "This process" if host.is_here else "The process that read it there"
-    verdict = (
-        f"{host.cpu.model or 'A CPU of unknown model'}: {core_words(host)}, {isa}, "
-        f"{size(host.memory.total_bytes)} of memory. {who} may use {use}{paid}."
-    )
-    return Section(verdict, (host_table(host),))
+    return host_section(record.host)
 
 
 def topology(record: Record) -> Figure:
@@ -205,9 +177,3 @@ def findings(record: Record) -> Section:
 def recommendations(record: Record) -> Section:
     """What should change?"""
     return Section(record.verdict, (tables.recommendations_table(record) if record.recommendations else None,))
-
-
-def listed(words: Iterable[str]) -> str:
-    """``a, b and c``."""
-    *most, last = [*words] or [""]
-    return f"{', '.join(most)} and {last}" if most else last

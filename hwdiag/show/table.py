@@ -146,7 +146,7 @@ class Table:
         return widths
 
     def _text_row(self, row: Sequence[str], widths: Sequence[int]) -> list[str]:
-        wrapped = [textwrap.wrap(cell, w) or [""] for cell, w in zip(row, widths, strict=True)]
+        wrapped = [textwrap.wrap(cell, max(1, w)) or [""] for cell, w in zip(row, widths, strict=True)]
         lines = []
         for n in range(max(map(len, wrapped))):
             parts = [part[n] if n < len(part) else "" for part in wrapped]

@@ -12,8 +12,9 @@ from hwdiag.devices.techniques import BY_NAME
 from hwdiag.measure.model import Interval
 from hwdiag.show.devices import NOT_MEASURED, absent, table_of
 from hwdiag.show.format import UNKNOWN, plural, seconds, significant, size, speedup
-from hwdiag.show.sections import Section, listed
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
+from hwdiag.words import listed
 
 DOESNT = "doesn't"
 

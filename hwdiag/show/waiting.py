@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hwdiag.advise.waiting import reasons, verdict
 from hwdiag.feeding.model import Waited
 from hwdiag.show.format import percent, plural, seconds
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 
 DOING = {

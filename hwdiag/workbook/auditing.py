@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from hwdiag.advise.audit import Audit, audit, parse_choice
-from hwdiag.advise.findings import worst_first
 from hwdiag.advise.knobs.model import Role
+from hwdiag.advise.model import worst_first
 from hwdiag.emit.settings import File, settings_files
 from hwdiag.errors import UsageError
 from hwdiag.home import home
@@ -25,7 +25,8 @@ from hwdiag.record.model import Record
 from hwdiag.record.store import write_file
 from hwdiag.record.versions import versions
 from hwdiag.show import audit as show
-from hwdiag.show.sections import Section, machine
+from hwdiag.show.host_table import host_section
+from hwdiag.show.section import Section
 from hwdiag.words import now
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
 from hwdiag.workbook.params import NotebookParams, as_names
@@ -116,7 +117,7 @@ class AuditRun:
 
     def machine(self) -> Section:
         """What is this machine?"""
-        return machine(self.record)
+        return host_section(self.record.host)
 
     def settings(self) -> Section:
         """How is it set?"""

@@ -22,7 +22,7 @@ from hwdiag.params import Params, interpreter
 from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import compat as show
 from hwdiag.show.progress import notebook_progress
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
 from hwdiag.workbook.params import NotebookParams, as_names
 

@@ -17,7 +17,7 @@ from hwdiag.home import home
 from hwdiag.record import compare, index
 from hwdiag.record.compare import MIN_EFFECT
 from hwdiag.show import comparison as show
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
 from hwdiag.workbook.params import NotebookParams, as_names
 

@@ -31,7 +31,7 @@ from hwdiag.record import store
 from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import estimate as show
 from hwdiag.show.progress import notebook_progress
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 from hwdiag.words import now
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed

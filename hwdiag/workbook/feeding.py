@@ -30,7 +30,7 @@ from hwdiag.record.store import create_folder, folder_name, read_value, write_fi
 from hwdiag.show import caching
 from hwdiag.show import feeding as show
 from hwdiag.show.progress import notebook_progress
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
 from hwdiag.workbook.params import NotebookParams
 

@@ -25,7 +25,7 @@ from hwdiag.record.store import create_folder, folder_name, read_value, write_fi
 from hwdiag.show import monitor as show
 from hwdiag.show.monitor import notebook_live
 from hwdiag.show.plots._timeline import timeline
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.words import now
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
 from hwdiag.workbook.params import NotebookParams

@@ -27,7 +27,7 @@ from hwdiag.record.store import create_folder, folder_name, read_value, write_fi
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
 from hwdiag.show.progress import notebook_progress
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
 from hwdiag.workbook.params import NotebookParams, as_names
 

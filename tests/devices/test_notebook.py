@@ -16,7 +16,7 @@ from hwdiag.measure.model import Outcome
 from hwdiag.measure.stats import MIN_PAIRS
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.workbook import weighing
 from tests.conftest import make_host
 from tests.devices.samples import CPU, GPU, PRODUCT, RESNET, measured, pairs, study

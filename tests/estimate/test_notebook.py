@@ -11,7 +11,7 @@ import pytest
 from hwdiag.cli import main
 from hwdiag.errors import UsageError
 from hwdiag.estimate.model import Checked, Count
-from hwdiag.show.sections import Section
+from hwdiag.show.section import Section
 from hwdiag.workbook import comparing, estimating
 from tests.estimate.test_estimate import check_row
 
