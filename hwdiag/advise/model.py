@@ -8,7 +8,6 @@ from typing import Literal, get_args
 from hwdiag.measure.model import Interval
 from hwdiag.model import Value
 
-
 Severity = Literal["problem", "warning", "note"]
 """The worst first."""
 

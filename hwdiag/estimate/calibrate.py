@@ -1,20 +1,21 @@
 """Calibrating a host: single operations on grids of shapes, timed in children, and what follows for any shape.
 
-The grids are fixed here and know nothing of the nets that are estimated. ``inside/timing.py`` says in which state of
-the caches each operation is timed.
+The grids are fixed here and know nothing of the nets that are estimated. Each operation is timed as it meets the
+machine in a net that no cache holds, and, if it is small, in one that the last-level cache holds; ``inside/timing.py``
+says how. Reading more and more again and again tells how much of a net's working set the cache still holds.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from hwdiag.errors import HwdiagError
 from hwdiag.estimate.children import run_inside
-from hwdiag.estimate.model import Calibration
+from hwdiag.estimate.model import WIDTH, Calibration
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance
 
@@ -25,6 +26,14 @@ POOL_TIMES_LLC = 3
 LARGEST_POOL = 2**30
 LARGEST_DISPLACED = 2**26
 """Bytes that are read between two timed calls at most: one core's share of the last-level caches is no larger."""
+NEAR_DISPLACED, NEAR_POOL, NEAR_LARGEST = 1 / 8, 1 / 4, 1 / 8
+"""Of that share, what is read between two calls, what weights in turn fill, and what an operation may read and write,
+where all of it is to stay in the last-level cache but not in the core's own, which are smaller (x86 servers: 1/16 to
+1/32 of it)."""
+REREAD = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2, 4)
+"""Of that share, what is read again and again."""
+USUAL_LLC = 2**25
+"""Where the host does not tell."""
 LARGEST = 4e9
 """FLOP of the largest single operation; beyond it rates no longer change."""
 
@@ -53,7 +62,33 @@ OTHERS = 0.25
 STEAL = 0.05
 
 
-def grid(dtype: str) -> Iterator[dict[str, Any]]:
+def grid(dtype: str, llc_bytes: int) -> Iterator[dict[str, Any]]:
+    """All that one calibration times on a host with such caches."""
+    share = min(LARGEST_DISPLACED, llc_bytes)
+    for point in operations(dtype):
+        yield point
+        if touched(point, dtype) <= NEAR_LARGEST * share:
+            yield {**point, "near": True}
+    for part in REREAD:
+        yield {"kind": "reread", "dtype": "float32", "dims": (int(part * share),)}
+
+
+def touched(point: Mapping[str, Any], dtype: str) -> float:
+    """Bytes that an operation reads and writes."""
+    kind, d = point["kind"], point["dims"]
+    if kind == "gemm":
+        count = d[0] * d[1] + d[1] * d[2] + d[0] * d[2]
+    elif kind == "conv":
+        cin, cout, kernel, side, groups, stride = d
+        count = cin * (side * stride) ** 2 + cout * side**2 + cin * cout * kernel**2 // groups
+    elif kind == "attention":
+        count = 2 * d[0] * (d[1] + d[2]) * d[3]
+    else:
+        count = 3 * d[0]
+    return float(count * WIDTH[point.get("dtype", dtype)])
+
+
+def operations(dtype: str) -> Iterator[dict[str, Any]]:
     """The single operations of one calibration."""
     for rows in ROWS:
         for inner in WIDTHS:
@@ -113,11 +148,11 @@ def time_grid(python: str, dtype: str, threads: int, *, llc_bytes: int, seed: in
     Raises:
         HwdiagError: the child died, or an operation failed.
     """
-    pool = min(LARGEST_POOL, POOL_TIMES_LLC * max(llc_bytes, 2**25))
-    displaced = min(LARGEST_DISPLACED, max(llc_bytes, 2**25))
-    common = {"dtype": dtype, "seconds": SAMPLE_S, "pool_bytes": pool, "displaced_bytes": displaced}
-    common |= {"name": "", "causal": False}
-    specs = [{**common, **point} for point in grid(dtype)]
+    share = min(LARGEST_DISPLACED, llc_bytes)
+    far = {"pool_bytes": min(LARGEST_POOL, POOL_TIMES_LLC * llc_bytes), "displaced_bytes": share}
+    near = {"pool_bytes": int(NEAR_POOL * share), "displaced_bytes": int(NEAR_DISPLACED * share)}
+    common = {"dtype": dtype, "seconds": SAMPLE_S, "name": "", "causal": False}
+    specs = [{**common, **(near if point.get("near") else far), **point} for point in grid(dtype, llc_bytes)]
     order = random.Random(seed).sample(range(len(specs)), len(specs))
     task = {"do": "micro", "specs": [specs[i] for i in order]}
     report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(name=f"{threads} threads", threads=threads))
@@ -134,7 +169,7 @@ def combined(dtype: str, threads: int, timed: Sequence[Timed], *, llc_bytes: int
     used = quiet or list(timed)
     points = (
         {"dtype": dtype, **point, "seconds": median(seconds), "spread": max(seconds) / min(seconds)}
-        for point, seconds in zip(grid(dtype), zip(*(t.seconds for t in used), strict=True), strict=True)
+        for point, seconds in zip(grid(dtype, llc_bytes), zip(*(t.seconds for t in used), strict=True), strict=True)
     )
     return Calibration.model_validate(
         {
@@ -160,9 +195,3 @@ def why_disturbed(seen: Disturbance) -> str:
     if seen.swapped_bytes:
         return "the machine swapped"
     return ""
-
-
-def overhead_of(calibration: Calibration) -> tuple[float, float]:
-    """Seconds that a view costs, and what a module adds to what it does."""
-    each = {p.name: p.seconds for p in calibration.points if p.kind == "overhead"}
-    return each.get("view", 0.0), max(0.0, each.get("module", 0.0) - each.get("bare", 0.0))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from hwdiag.errors import HwdiagError
-from hwdiag.estimate.calibrate import Timed, combined, time_grid, why_disturbed
+from hwdiag.estimate.calibrate import USUAL_LLC, Timed, combined, time_grid, why_disturbed
 from hwdiag.estimate.children import run_inside
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import estimate_here
@@ -76,7 +76,7 @@ def check(
     settings = [(dtype, n) for dtype in dtypes for n in wanted]
     progress("counting", 0)
     counts = {dtype: count_nets(python, specs_of(dtype, nets)) for dtype in dtypes}
-    llc = host.cpu.llc_bytes
+    llc = host.cpu.llc_bytes or USUAL_LLC
     timed: dict[tuple[str, int], list[Timed]] = defaultdict(list)
     times: dict[tuple[str, int, int], list[tuple[float, str]]] = defaultdict(list)
     shuffle = random.Random(seed)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hwdiag.errors import UsageError
-from hwdiag.estimate.calibrate import overhead_of
 from hwdiag.estimate.model import MATRIX, WIDTH, Calibration, Count, NetEstimate, Operation, PartEstimate
 from hwdiag.estimate.parts import Part
 from hwdiag.estimate.rates import Rates
@@ -25,18 +24,22 @@ def estimate_here(count: Count, calibration: Calibration, name: str, rates: Rate
     groups: dict[str, list[Operation]] = defaultdict(list)
     for operation in count.operations:
         groups[operation.kind].append(operation)
-    parts = [part_here(kind, operations, rates, peak, bandwidth) for kind, operations in groups.items()]
-    view, module = overhead_of(calibration)
+    far = rates.from_memory(count.working_set)
+    parts = [part_here(kind, operations, rates, far, peak, bandwidth) for kind, operations in groups.items()]
+    view, module = rates.starting(far)
     starting = count.modules * module + count.views * view
     parts.append(PartEstimate(kind=OVERHEAD, floor=0, likely=starting, pessimistic=2 * starting, bound="overhead"))
     machine = Machine(name, peak, bandwidth, calibration.llc_bytes)
     return whole(count, machine, count.spec.dtype, parts, calibration.threads)
 
 
-def part_here(kind: str, operations: list[Operation], rates: Rates, peak: float, bandwidth: float) -> PartEstimate:
-    """One class of operations."""
-    likely = sum(rates.seconds(o) * o.times for o in operations)
-    pessimistic = sum(rates.seconds(o) * rates.error(o) ** 2 * o.times for o in operations)
+def part_here(
+    kind: str, operations: list[Operation], rates: Rates, far: float, peak: float, bandwidth: float
+) -> PartEstimate:
+    """One class of operations of a net of whose working set the share ``far`` comes from memory."""
+    each = [(o, rates.seconds(o, far) * o.times) for o in operations]
+    likely = sum(seconds for _, seconds in each)
+    pessimistic = sum(seconds * rates.error(o) ** 2 for o, seconds in each)
     flops, size = sum(o.flops * o.times for o in operations), sum(o.bytes * o.times for o in operations)
     floor = flops / peak
     return PartEstimate(

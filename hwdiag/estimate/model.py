@@ -150,6 +150,12 @@ class Count(Value):
         return self.touched_bytes + self.kv_bytes + sum(o.written_bytes * o.times for o in rows)
 
     @property
+    def working_set(self) -> float:
+        """Bytes that one run comes back to: what it keeps, and what its largest operation reads and writes."""
+        largest = max((o.read_bytes + o.written_bytes for o in self.operations), default=0.0)
+        return self.touched_bytes + self.kv_bytes + largest
+
+    @property
     def calls(self) -> int:
         """Operators that are started, views left out."""
         return sum(o.times for o in self.operations)
@@ -158,14 +164,17 @@ class Count(Value):
 class Point(Value):
     """One single operation, timed on this host."""
 
-    kind: Literal["gemm", "conv", "attention", "elementwise", "overhead"]
+    kind: Literal["gemm", "conv", "attention", "elementwise", "overhead", "reread"]
     name: str = ""
     """Of elementwise operations: which one; ``plain`` of a product whose weights are (inner, columns) in memory."""
     dtype: str
     dims: tuple[int, ...]
     """``gemm``: rows, inner, columns; ``conv``: in, out, kernel, output side, groups, stride; ``attention``: heads,
-    queries, keys, width; ``elementwise``: elements, and of them in a row; ``overhead``: modules that take turns."""
+    queries, keys, width; ``elementwise``: elements, and of them in a row; ``overhead``: modules that take turns;
+    ``reread``: bytes that are read again and again."""
     causal: bool = False
+    near: bool = False
+    """Whether what it needs was in the last-level cache, and not in memory alone."""
     seconds: float = Field(gt=0)
     """Median over processes."""
     spread: float = Field(1.0, ge=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -87,16 +87,21 @@ class Table:
         return math.exp(float(np.median(np.abs(residuals))))
 
 
+Tables = Mapping[tuple[str, str], Table]
+"""By class and type."""
+
+
 class Rates:
     """What a calibration says of any operation."""
 
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
-        groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
-        for point in calibration.points:
-            if point.kind != "overhead":
-                groups[table_of(point), point.dtype].append(point)
-        self.tables = {key: table(points) for key, points in groups.items()}
+        self.far = tables([p for p in calibration.points if not p.near])
+        small = [p for p in calibration.points if p.near]
+        known = {(table_of(p), p.name, p.dtype, p.dims) for p in small}
+        # Operations too large for the cache take as long as ever.
+        large = [p for p in calibration.points if not p.near and (table_of(p), p.name, p.dtype, p.dims) not in known]
+        self.near = tables([*small, *large])
 
     @cached_property
     def peak(self) -> float:
@@ -111,7 +116,7 @@ class Rates:
         found = [
             p.dims[1] * p.dims[2] * WIDTH[p.dtype] / p.seconds
             for p in self.calibration.points
-            if p.kind == "gemm" and p.dims[0] == 1 and p.dims[1] * p.dims[2] * WIDTH[p.dtype] > 2**20
+            if p.kind == "gemm" and not p.near and p.dims[0] == 1 and p.dims[1] * p.dims[2] * WIDTH[p.dtype] > 2**20
         ]
         for p in self.calibration.points:
             if p.kind == "elementwise":
@@ -119,20 +124,46 @@ class Rates:
                 found += [size / p.seconds] if size > 2 * self.calibration.llc_bytes else []
         return max(found)
 
-    def seconds(self, operation: Operation) -> float:
-        """Time of one such operation."""
+    def from_memory(self, working_set: float) -> float:
+        """Share of a net's working set (bytes) that no cache keeps from one run to the next, 0..1.
+
+        By the time that reading as much again takes, between that of what the last-level cache holds for sure and that
+        of what is far larger.
+        """
+        points = sorted((p.dims[0], p.seconds / p.dims[0]) for p in self.calibration.points if p.kind == "reread")
+        if not points:
+            return 1.0
+        sizes, slowness = np.array(points).T
+        slowness = np.maximum.accumulate(slowness)
+        if slowness[-1] <= slowness[0]:
+            return 1.0
+        shares = (slowness - slowness[0]) / (slowness[-1] - slowness[0])
+        return float(np.interp(math.log(max(working_set, 1)), np.log(sizes), shares))
+
+    def seconds(self, operation: Operation, from_memory: float = 1.0) -> float:
+        """Time of one such operation in a net of whose working set this share is read from memory."""
         name, features, work = described(operation)
-        return self.find(name, operation.dtype).seconds(features, work)
+        far = self.find(self.far, name, operation.dtype).seconds(features, work)
+        near = self.find(self.near, name, operation.dtype).seconds(features, work)
+        return from_memory * far + (1 - from_memory) * min(near, far)
+
+    def starting(self, from_memory: float = 1.0) -> tuple[float, float]:
+        """Seconds that a view costs, and what a module adds to what it does."""
+        each: dict[str, float] = defaultdict(float)
+        for p in self.calibration.points:
+            if p.kind == "overhead":
+                each[p.name] += p.seconds * (1 - from_memory if p.near else from_memory)
+        return each["view"], max(0.0, each["module"] - each["bare"])
 
     def error(self, operation: Operation) -> float:
         """The factor by which an operation of this class may well be off."""
-        return self.find(described(operation)[0], operation.dtype).error
+        return self.find(self.far, described(operation)[0], operation.dtype).error
 
-    def find(self, name: str, dtype: str) -> Table:
+    def find(self, among: Tables, name: str, dtype: str) -> Table:
         """The table of this class and type; of another type where only that was timed."""
         for key in ((name, dtype), (name, self.calibration.dtype), (name, "float32")):
-            if key in self.tables:
-                return self.tables[key]
+            if key in among:
+                return among[key]
         raise KeyError(f"{name} was not timed in {dtype}")
 
 
@@ -145,6 +176,15 @@ def table_of(point: Point) -> str:
     if point.kind == "conv" and 1 < point.dims[4] == point.dims[0]:
         return "depthwise"
     return point.kind
+
+
+def tables(points: Iterable[Point]) -> Tables:
+    """A table of each class and type."""
+    groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
+    for point in points:
+        if point.kind not in ("overhead", "reread"):
+            groups[table_of(point), point.dtype].append(point)
+    return {key: table(several) for key, several in groups.items()}
 
 
 def table(points: Sequence[Point]) -> Table:

@@ -17,11 +17,13 @@ from hwdiag.estimate.rates import Rates, described, described_point
 from hwdiag.measure.model import Disturbance, Interval
 from hwdiag.measure.stats import geometric_mean
 
-PEAK, BANDWIDTH, START = 100e9, 30e9, 4e-6
+PEAK, BANDWIDTH, CACHED, START = 100e9, 30e9, 90e9, 4e-6
 
 
 def machine_seconds(point: Point) -> float:
     """A made-up machine: products at a rate that grows with their size, everything else by its bytes."""
+    if point.kind == "reread":
+        return point.dims[0] / (CACHED if point.dims[0] <= 16 << 20 else BANDWIDTH)
     if point.kind == "overhead":
         return {"view": 0.5e-6, "bare": 3e-6, "module": 5e-6}[point.name]
     _, work = described_point(point)
@@ -36,7 +38,7 @@ def calibration() -> Calibration:
     bare = Calibration(
         threads=1,
         dtype="float32",
-        points=tuple(Point.model_validate({"dtype": "float32", **p, "seconds": 1}) for p in grid("float32")),
+        points=tuple(Point.model_validate({"dtype": "float32", **p, "seconds": 1}) for p in grid("float32", 32 << 20)),
         processes=1,
         llc_bytes=32 << 20,
     )
@@ -120,7 +122,7 @@ def test_a_net_is_the_sum_of_its_parts_and_what_starting_costs(calibration: Cali
 
 
 def test_of_several_processes_the_quiet_ones_count() -> None:
-    size = len(list(grid("float32")))
+    size = len(list(grid("float32", 1)))
     loud, quiet = Timed((9.0,) * size, "others kept 1.0 CPUs busy"), Timed((1.0,) * size, "")
     both = combined("float32", 2, [loud, quiet], llc_bytes=1)
     assert {p.seconds for p in both.points} == {1.0}
@@ -275,3 +277,25 @@ def test_no_figure_is_infinite_or_negative_on_any_part() -> None:
                 e = estimate_part(bert_like(1), part, dtype)
                 assert 0 < e.floor <= e.likely <= e.pessimistic < math.inf
                 assert 0 < e.utilisation <= 1
+
+
+def test_what_the_cache_keeps_is_read_from_there(calibration: Calibration) -> None:
+    rates = Rates(calibration)
+    assert rates.from_memory(8 << 20) == 0
+    assert 0 < rates.from_memory(20 << 20) < 1
+    assert rates.from_memory(1 << 30) == 1
+    near = [p.model_copy(update={"seconds": p.seconds / 2}) if p.near else p for p in calibration.points]
+    faster = calibration.model_copy(update={"points": tuple(near)})
+    small, large = gemm(64, 256, 256), gemm(64, 4096, 4096)
+    assert Rates(faster).seconds(small, 0) == pytest.approx(rates.seconds(small) / 2, rel=0.05)
+    assert Rates(faster).seconds(large, 0) == pytest.approx(rates.seconds(large), rel=0.05)
+    held, not_held = count_of(gemm(64, 256, 256, times=8)), count_of(gemm(64, 4096, 4096, times=8))
+    assert estimate_here(held, faster, "here").likely < 0.6 * estimate_here(held, calibration, "here").likely
+    assert estimate_here(not_held, faster, "here").likely == estimate_here(not_held, calibration, "here").likely
+
+
+def test_without_a_difference_between_cache_and_memory_nothing_is_called_cached(calibration: Calibration) -> None:
+    even = [
+        p.model_copy(update={"seconds": p.dims[0] / BANDWIDTH}) if p.kind == "reread" else p for p in calibration.points
+    ]
+    assert Rates(calibration.model_copy(update={"points": tuple(even)})).from_memory(1) == 1

@@ -1,7 +1,8 @@
 """Times single operations, from which a host is calibrated, and whole nets, with which estimates are checked.
 
 A single operation is timed as it meets the machine in a net: what it reads was written just before, and everything
-else (its weights, the memory it writes to, the address translations of both) was displaced by the rest of the net.
+else (its weights, the memory it writes to, the address translations of both) was displaced by the rest of the net:
+to memory, or, in a small net, to the last-level cache.
 """
 
 import gc
@@ -72,12 +73,12 @@ class Cold:
 def displacing(torch, step, written, spec):
     """What stands for the rest of a net before each timed call.
 
-    It reads as much memory as the last-level cache holds and writes what the operation reads. Of single modules, of
-    which only the start is timed, another one is called first: the interpreter's own code is never displaced.
+    It reads ``displaced_bytes`` of memory and writes what the operation reads. Of single modules, of which only the
+    start is timed, another one is called first: the interpreter's own code is never displaced.
     """
-    if "displaced" not in POOLS:
+    if "displaced" not in POOLS or POOLS["displaced"].numel() < spec["displaced_bytes"] // 4:
         POOLS["displaced"] = torch.ones(spec["displaced_bytes"] // 4)
-    rest = POOLS["displaced"]
+    rest = POOLS["displaced"][: spec["displaced_bytes"] // 4]
 
     def prepare():
         rest.sum()
@@ -175,7 +176,16 @@ def overhead(torch, dtype, dims, spec):
     return steps[spec["name"]], [x]
 
 
-BUILDERS = {"gemm": gemm, "conv": conv, "attention": attention, "elementwise": elementwise, "overhead": overhead}
+def reread(torch, dtype, dims, spec):
+    """Reading so many bytes again: whatever a cache keeps of them from one call to the next is read from there."""
+    x = torch.ones(dims[0] // torch.empty((), dtype=dtype).element_size(), dtype=dtype)
+    return x.sum, []
+
+
+BUILDERS = {
+    "gemm": gemm, "conv": conv, "attention": attention, "elementwise": elementwise, "overhead": overhead,
+    "reread": reread,
+}  # fmt: skip
 
 
 def micro(torch, nets, spec):
@@ -184,7 +194,8 @@ def micro(torch, nets, spec):
     keep_freed_memory(torch)
     with torch.inference_mode():
         step, written = BUILDERS[spec["kind"]](torch, getattr(torch, spec["dtype"]), spec["dims"], spec)
-        samples = sampled(step, spec["seconds"], displacing(torch, step, written, spec))
+        displaced = () if spec["kind"] == "reread" else (displacing(torch, step, written, spec),)
+        samples = sampled(step, spec["seconds"], *displaced)
     return {"seconds": statistics.median(samples)}
 
 
