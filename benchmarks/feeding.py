@@ -20,9 +20,11 @@ from statistics import median
 from typing import Any
 
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Dataset, Footprint, Setting
+from hwdiag.feeding.dataset import Dataset
+from hwdiag.feeding.model import Footprint
 from hwdiag.feeding.run import Run
 from hwdiag.feeding.search import DEFAULT, questions, usable_cpus
+from hwdiag.feeding.setting import Setting
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BudgetName

@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.virtual import make_host
-from hwdiag.feeding.model import Setting
 from hwdiag.feeding.search import DEFAULT, MOST_WORKERS, WORKERS, questions, usable_cpus
+from hwdiag.feeding.setting import Setting
 from hwdiag.host.model import Host
 from hwdiag.measure.model import Phase
 from hwdiag.measure.search import Question

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.advise.plan import RATE, PlanStep
-from hwdiag.feeding.model import Cache, Caching, Feed
+from hwdiag.feeding.cached import Cache, Caching
+from hwdiag.feeding.model import Feed
 from hwdiag.words import gib
 
 NAMES = {

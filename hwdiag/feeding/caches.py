@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from hwdiag.errors import HwdiagError
+from hwdiag.feeding.cached import Cache, CacheKind, Caching, Kept
 from hwdiag.feeding.child import Feeder
+from hwdiag.feeding.dataset import Storage
 from hwdiag.feeding.memory import SPARE
-from hwdiag.feeding.model import Cache, CacheKind, Caching, Chosen, Kept, Setting, Storage
+from hwdiag.feeding.model import Chosen
 from hwdiag.feeding.rivals import Rival, judged
+from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.feeding.trials import Trials
 

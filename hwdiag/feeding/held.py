@@ -7,7 +7,9 @@ from typing import Any
 
 from hwdiag.feeding import memory
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Dataset, Footprint, Prediction, Setting
+from hwdiag.feeding.dataset import Dataset
+from hwdiag.feeding.model import Footprint, Prediction
+from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.trials import CannotLoad, Trials
 
 LEAK_SHARE = 0.02

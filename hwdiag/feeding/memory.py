@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from hwdiag.feeding.model import Footprint, Prediction, Room, Setting
+from hwdiag.feeding.model import Footprint, Prediction, Room
+from hwdiag.feeding.setting import Setting
 from hwdiag.host.model import Host
 from hwdiag.words import gib
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Decoding, Extra, Setting
+from hwdiag.feeding.dataset import Decoding
+from hwdiag.feeding.model import Extra
+from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.trials import Trials
 from hwdiag.measure.model import Interval, Verdict
 from hwdiag.measure.stats import MIN_PAIRS, faster_p, geometric_mean, judge, median_interval

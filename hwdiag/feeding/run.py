@@ -13,8 +13,10 @@ from typing import Any
 
 from hwdiag.feeding import caches, epochs, held, memory, rivals, storage
 from hwdiag.feeding.budget import Data, FeedBudget
+from hwdiag.feeding.cached import Caching
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Broken, Caching, Chosen, Decoding, Feed, Found, Room
+from hwdiag.feeding.dataset import Broken, Decoding, Found
+from hwdiag.feeding.model import Chosen, Feed, Room
 from hwdiag.feeding.search import DEFAULT, Races, find_setting, questions, usable_cpus
 from hwdiag.feeding.trials import CannotLoad, Progress, Trials
 from hwdiag.host.model import Host

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Protocol
 
-from hwdiag.feeding.model import Setting
+from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.together import ask_together
 from hwdiag.host.model import Host
 from hwdiag.measure.campaign import heats

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Found, Reading, Storage
+from hwdiag.feeding.dataset import Found, Reading, Storage
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import mounts

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwdiag.feeding.model import Setting
+from hwdiag.feeding.setting import Setting
 from hwdiag.measure.model import Interval, Option, Step
 from hwdiag.measure.search import LEAST_STEP, Exploration, Question
 

@@ -10,8 +10,10 @@ from typing import Any
 from hwdiag.feeding import memory
 from hwdiag.feeding.budget import Data, FeedBudget
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Chosen, Dataset, Footprint, Found, Room, Setting, Trial
+from hwdiag.feeding.dataset import Dataset, Found
+from hwdiag.feeding.model import Chosen, Footprint, Room, Trial
 from hwdiag.feeding.search import NO_WAIT, Try
+from hwdiag.feeding.setting import Setting
 from hwdiag.measure.model import Outcome, Phase
 
 Progress = Callable[[str, float], None]

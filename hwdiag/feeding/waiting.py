@@ -16,9 +16,9 @@ from statistics import mean
 
 import numpy as np
 
-from hwdiag.feeding.model import Doing, Waited
 from hwdiag.feeding.processes import Hidden, Processes, Training, Wait, trainings
 from hwdiag.feeding.stacks import Stacks
+from hwdiag.feeding.waited import Doing, Waited
 
 LOOK_S = 0.02
 """Between two looks, in the mean; about 0.1 % of a CPU."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hwdiag.host.model import Gap, Gpu
-from hwdiag.host.sampling import Column
+from hwdiag.host.sampling.source import Column
 from hwdiag.model import Value
 
 MARKS = "HWDIAG_MARKS"

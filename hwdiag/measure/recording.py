@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwdiag.errors import HwdiagError, UsageError
-from hwdiag.host.sampling import Column
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitored import Summary
 
 ROWS = 1024

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from hwdiag.advise.caching import NAMES, verdict
+from hwdiag.feeding.cached import Caching, Kept
 from hwdiag.feeding.caches import LMDB_READERS, lru_hit
-from hwdiag.feeding.model import Caching, Feed, Kept
+from hwdiag.feeding.model import Feed
 from hwdiag.show.feeding import gained
 from hwdiag.show.format import percent, plural, seconds, significant, size
 from hwdiag.show.section import Section

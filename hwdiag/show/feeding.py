@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from hwdiag.advise.feeding import RESIZE_HEAVY, verdict
 from hwdiag.advise.plan import PlanStep
+from hwdiag.feeding.dataset import Decoder, Decoding, Rate
 from hwdiag.feeding.held import OWN_THREADS
-from hwdiag.feeding.model import Chosen, Decoder, Decoding, Feed, Footprint, Rate
+from hwdiag.feeding.model import Chosen, Feed, Footprint
 from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.measure.model import Interval

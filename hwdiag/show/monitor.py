@@ -13,7 +13,7 @@ from typing import TextIO
 
 from hwdiag.advise.model import Finding
 from hwdiag.advise.symptoms import Answer
-from hwdiag.host.sampling import Column
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitored import Monitored, Summary
 from hwdiag.show import svg
 from hwdiag.show.format import clean, disk_size, percent, plural, said, shorten

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwdiag.advise.waiting import reasons, verdict
-from hwdiag.feeding.model import Waited
+from hwdiag.feeding.waited import Waited
 from hwdiag.show.format import percent, plural, seconds
 from hwdiag.show.section import Section
 from hwdiag.show.table import Table

@@ -16,7 +16,8 @@ from hwdiag.emit.settings import File
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.host.sampling import Column, Sampler
+from hwdiag.host.sampling import Sampler
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitor import See, monitor
 from hwdiag.measure.monitored import Monitored
 from hwdiag.model import Value

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 
 from hwdiag.errors import UsageError
 from hwdiag.feeding import stacks
-from hwdiag.feeding.model import Waited
 from hwdiag.feeding.processes import Processes
+from hwdiag.feeding.waited import Waited
 from hwdiag.feeding.waiting import watch
 from hwdiag.host.root import Root
-from hwdiag.host.sampling import gpu_sources
+from hwdiag.host.sampling.gpu import gpu_sources
 from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import BASELINE, Command

@@ -11,7 +11,7 @@ import pytest
 from hwdiag.advise.model import Finding
 from hwdiag.advise.watching import answers
 from hwdiag.host.model import Gpu, Host
-from hwdiag.host.sampling import Column
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitored import Cost, Monitored
 from hwdiag.measure.recording import Recorder, summaries
 from tests.conftest import make_host

@@ -20,8 +20,11 @@ from hwdiag.advise.feeding import plan
 from hwdiag.emit.feeding import CACHE, as_yaml, feeding_files, snippet
 from hwdiag.feeding import caches
 from hwdiag.feeding.budget import BUDGETS, Data
+from hwdiag.feeding.cached import Cache, Caching, Kept
 from hwdiag.feeding.child import Feeder
-from hwdiag.feeding.model import Cache, Caching, Chosen, Dataset, Feed, Found, Kept, Prediction, Room, Setting, Storage
+from hwdiag.feeding.dataset import Dataset, Found, Storage
+from hwdiag.feeding.model import Chosen, Feed, Prediction, Room
+from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.trials import Trials
 from hwdiag.measure.model import Interval
 from hwdiag.show.caching import caches as shown

@@ -13,8 +13,8 @@ import pytest
 
 from hwdiag.feeding import storage
 from hwdiag.feeding.child import Feeder
+from hwdiag.feeding.dataset import Decoding, Found, Reading
 from hwdiag.feeding.inside.hwdiag_inside.decoders import jpeg_size, scale_of
-from hwdiag.feeding.model import Decoding, Found, Reading
 from hwdiag.feeding.pictures import make_pictures, synthetic_set
 from hwdiag.host.model import Disk
 from hwdiag.host.root import Root

@@ -13,8 +13,10 @@ import yaml
 from hwdiag.advise.feeding import plan, verdict
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.emit.feeding import as_yaml, feeding_files, rollout, snippet
-from hwdiag.feeding.model import Chosen, Decoder, Extra, Feed, Prediction, Room, Setting
+from hwdiag.feeding.dataset import Decoder
+from hwdiag.feeding.model import Chosen, Extra, Feed, Prediction, Room
 from hwdiag.feeding.rivals import LIBRARY_THREADS, ONE_THREAD
+from hwdiag.feeding.setting import Setting
 from hwdiag.measure.model import Disturbance, Interval
 from hwdiag.show import feeding as show
 from hwdiag.workbook.feeding import FILE, read

@@ -12,9 +12,10 @@ import pytest
 from hwdiag.feeding.budget import BUDGETS, Data
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.memory import FILES, predict, room_of, too_much
-from hwdiag.feeding.model import Footprint, Room, Setting
+from hwdiag.feeding.model import Footprint, Room
 from hwdiag.feeding.run import Run
 from hwdiag.feeding.search import DEFAULT, Races, again, find_setting, questions, usable_cpus, with_workers
+from hwdiag.feeding.setting import Setting
 from hwdiag.host.model import Limits
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root

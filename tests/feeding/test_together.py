@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.simulate_feeding import WITHIN, regret
 from benchmarks.virtual_loader import random_loader
-from hwdiag.feeding.model import Setting
 from hwdiag.feeding.search import DEFAULT, Races, find_setting, questions
+from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.together import Tried, combinations, effects
 from hwdiag.measure.model import Phase
 from hwdiag.measure.search import Question

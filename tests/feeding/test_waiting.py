@@ -19,8 +19,8 @@ import pytest
 from hwdiag.advise.waiting import bound, reasons, verdict
 from hwdiag.cli import main
 from hwdiag.feeding import stacks
-from hwdiag.feeding.model import Waited
 from hwdiag.feeding.processes import CALLS, Hidden, Processes, Training, Wait, trainings
+from hwdiag.feeding.waited import Waited
 from hwdiag.feeding.waiting import Look, interval, watch
 from hwdiag.show.waiting import waiting
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hwdiag.host.root import Root
-from hwdiag.host.sampling import CPUFREQ, NODE
+from hwdiag.host.sampling.kernel import CPUFREQ, NODE
 from hwdiag.measure.monitor import Clock
 from tests.host.test_host_gpu import RTX3060, FakeNvml
 

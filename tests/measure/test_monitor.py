@@ -22,7 +22,8 @@ from pyarrow import parquet
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
-from hwdiag.host.sampling import Column, Sampler
+from hwdiag.host.sampling import Sampler
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure import recording
 from hwdiag.measure.monitor import monitor
 from hwdiag.measure.monitored import COMMAND_ENDS, COMMAND_STARTS, Monitored
@@ -144,7 +145,7 @@ def test_a_file_that_cannot_be_closed_is_removed_and_said(tmp_path: Path) -> Non
     code = f"""
 import resource
 from pathlib import Path
-from hwdiag.host.sampling import Column
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure.recording import Recorder
 import os
 os.posix_fallocate = lambda *a: None  # as on a file system that cannot keep room

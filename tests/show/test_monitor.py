@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hwdiag.host.sampling import Column, Sampler
+from hwdiag.host.sampling import Sampler
+from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitor import monitor
 from hwdiag.measure.monitored import Mark, Monitored, Summary
 from hwdiag.measure.recording import MARK

@@ -1,4 +1,4 @@
-"""What the machine is doing, again and again: columns of numbers from files that stay open, and from NVML.
+"""What the kernel's tables tell, again and again, from files that stay open.
 
 Sources: proc(5), Documentation/accounting/psi.rst, admin-guide/numastat.rst and admin-guide/iostats.rst of Linux.
 """
@@ -7,75 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from hwdiag.host.cgroup import parse_throttled, throttled_file
 from hwdiag.host.disks import NOT_DATA
-from hwdiag.host.gpu import CLOCK_MEM, CLOCK_SM, TEMPERATURE_GPU, Nvml, open_nvml
 from hwdiag.host.model import Gap
 from hwdiag.host.root import Kept, Root
-from hwdiag.model import Value
+from hwdiag.host.sampling.source import Column, Source
 
 SECTOR = 512
 """Bytes of a sector in /proc/diskstats, whatever the disk's own."""
 CPUFREQ = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_cur_freq"
 NODE = "/sys/devices/system/node/node{}/numastat"
 WHOLE_DISK = "/sys/block"
-
-
-class Column(Value):
-    """One number that is sampled."""
-
-    name: str
-    """``cpu3.use``: what it is about, then what is told of it."""
-    unit: str
-    """``%``, ``MHz``, ``B``, ``B/s``, ``1/s``, ``W``, ``°C``; ``bits`` are NVML's reasons for a low clock."""
-    title: str
-
-
-@dataclass
-class Source:
-    """Columns that are read together. NaN stands for what is not told at that moment."""
-
-    columns: tuple[Column, ...]
-    read: Callable[[float], Sequence[float]]
-    """Called with the seconds since the last call; values in the order of the columns."""
-    close: Callable[[], None] = lambda: None
-
-
-class Sampler:
-    """All that this machine tells, read in one go. What is missing stays out, with the reason in ``absent``."""
-
-    def __init__(self, root: Root, *, nvml: Any = None) -> None:
-        """Opens everything and reads it once, so that the first sample has something to count from."""
-        self.root = root
-        self.absent: list[Gap] = []
-        self.sources = [s for s in (make(root, self.absent) for make in _KERNEL) if s is not None]
-        if nvml is not None or root.source == "live":
-            self.sources += gpu_sources(root, self.absent, nvml)
-        self.columns = tuple(c for s in self.sources for c in s.columns)
-        self.read(math.nan)
-
-    def read(self, elapsed: float) -> list[float]:
-        """One sample, given the seconds since the last one."""
-        values: list[float] = []
-        for source in self.sources:
-            try:
-                values += source.read(elapsed)
-            except (OSError, ValueError, IndexError) as error:  # it went away: a disk, a group, a module
-                self.root.note(source.columns[0].name, f"could not be read at all times: {error}")
-                values += [math.nan] * len(source.columns)
-        return values
-
-    def close(self) -> None:
-        """Close all files and NVML."""
-        for source in self.sources:
-            source.close()
-
-
-# The kernel's tables
 
 
 def cpu_use(root: Root, absent: list[Gap]) -> Source | None:
@@ -284,93 +228,7 @@ def quota(root: Root, absent: list[Gap]) -> Source | None:
     return Source((column,), _rates(counters), file.close)
 
 
-_KERNEL = (cpu_use, cpu_clocks, memory, paging, numa, disks, pressure, quota)
-
-
-# GPUs
-
-
-def gpu_sources(root: Root, absent: list[Gap], module: Any = None) -> list[Source]:
-    """One source for each GPU. What a driver does not tell of it at first is absent; later it is NaN."""
-    nvml, why = open_nvml(root, module)
-    if nvml is None:
-        absent.append(Gap(what="GPUs", why=why or "unknown"))
-        return []
-
-    def shutdown() -> None:
-        nvml.ask("nvmlShutdown")
-
-    sources = []
-    for index in range(nvml.number("nvmlDeviceGetCount") or 0):
-        handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)
-        if handle is None:
-            absent.append(Gap(what=f"GPU {index}", why=nvml.last_error))
-        elif (source := _gpu(nvml, index, handle, absent)) is not None:
-            sources.append(source)
-    if sources:
-        sources[-1].close = shutdown
-    else:
-        absent.append(Gap(what="GPUs", why="the NVIDIA driver sees no GPU that tells anything"))
-        shutdown()
-    return sources
-
-
-Ask = Callable[[Nvml, Any], Sequence[float]]
-
-
-def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | None:
-    columns: list[Column] = []
-    asks: list[tuple[Ask, int]] = []
-    sliced = (nvml.ask("nvmlDeviceGetMigMode", handle) or (0,))[0] == 1
-    for ask, told in _GPU:
-        if any(math.isnan(v) for v in ask(nvml, handle)):
-            why = "it is cut into slices (MIG), of which NVML does not tell this" if sliced else nvml.last_error
-            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=why or "not told"))
-            continue
-        asks.append((ask, len(told)))
-        columns += [Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {t}") for name, unit, t in told]
-
-    def read(_: float) -> list[float]:
-        nvml.about = f"GPU {index}"
-        return [value for ask, _ in asks for value in ask(nvml, handle)]
-
-    return Source(tuple(columns), read) if columns else None
-
-
-def _use(nvml: Nvml, handle: Any) -> Sequence[float]:
-    rates = nvml.ask("nvmlDeviceGetUtilizationRates", handle)
-    return (math.nan, math.nan) if rates is None else (rates.gpu, rates.memory)
-
-
-def _memory_used(nvml: Nvml, handle: Any) -> Sequence[float]:
-    told = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
-    return (math.nan if told is None else float(told.used),)
-
-
-def _reasons(nvml: Nvml, handle: Any) -> Sequence[float]:
-    bits = nvml.number("nvmlDeviceGetCurrentClocksEventReasons", handle)
-    if bits is None:  # its name before driver 535
-        bits = nvml.number("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
-    return (math.nan if bits is None else float(bits),)
-
-
-def _one(name: str, *more: int, scale: float = 1) -> Ask:
-    def ask(nvml: Nvml, handle: Any) -> Sequence[float]:
-        value = nvml.number(name, handle, *more)
-        return (math.nan if value is None else value * scale,)
-
-    return ask
-
-
-_GPU: tuple[tuple[Ask, tuple[tuple[str, str, str], ...]], ...] = (
-    (_use, (("use", "%", "had a kernel running"), ("memory_use", "%", "read or wrote its memory"))),
-    (_memory_used, (("memory", "B", "memory in use"),)),
-    (_one("nvmlDeviceGetClockInfo", CLOCK_SM), (("clock", "MHz", "clock of its cores"),)),
-    (_one("nvmlDeviceGetClockInfo", CLOCK_MEM), (("memory_clock", "MHz", "clock of its memory"),)),
-    (_one("nvmlDeviceGetPowerUsage", scale=1e-3), (("power", "W", "power"),)),
-    (_one("nvmlDeviceGetTemperature", TEMPERATURE_GPU), (("temperature", "°C", "temperature"),)),
-    (_reasons, (("reasons", "bits", "reasons for a low clock"),)),
-)
+KERNEL = (cpu_use, cpu_clocks, memory, paging, numa, disks, pressure, quota)
 
 
 # Helpers

@@ -1,0 +1,41 @@
+"""What the machine is doing, again and again: columns of numbers from files that stay open, and from NVML."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hwdiag.host.model import Gap
+from hwdiag.host.root import Root
+from hwdiag.host.sampling.gpu import gpu_sources
+from hwdiag.host.sampling.kernel import KERNEL
+
+
+class Sampler:
+    """All that this machine tells, read in one go. What is missing stays out, with the reason in ``absent``."""
+
+    def __init__(self, root: Root, *, nvml: Any = None) -> None:
+        """Opens everything and reads it once, so that the first sample has something to count from."""
+        self.root = root
+        self.absent: list[Gap] = []
+        self.sources = [s for s in (make(root, self.absent) for make in KERNEL) if s is not None]
+        if nvml is not None or root.source == "live":
+            self.sources += gpu_sources(root, self.absent, nvml)
+        self.columns = tuple(c for s in self.sources for c in s.columns)
+        self.read(math.nan)
+
+    def read(self, elapsed: float) -> list[float]:
+        """One sample, given the seconds since the last one."""
+        values: list[float] = []
+        for source in self.sources:
+            try:
+                values += source.read(elapsed)
+            except (OSError, ValueError, IndexError) as error:  # it went away: a disk, a group, a module
+                self.root.note(source.columns[0].name, f"could not be read at all times: {error}")
+                values += [math.nan] * len(source.columns)
+        return values
+
+    def close(self) -> None:
+        """Close all files and NVML."""
+        for source in self.sources:
+            source.close()
