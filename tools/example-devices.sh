@@ -1,14 +1,14 @@
 #!/bin/sh
 # Store the replayed outputs of outputs/example/devices.json in the devices notebook. With --measure, measure anew on
-# this machine first (some four minutes, on a machine that nobody else keeps busy); with FILE, take the study that the
-# notebook saved there.
+# this machine first (some eight minutes, five of them for techniques, on a machine that nobody else keeps busy); with
+# FILE, take the study that the notebook saved there.
 # Usage: tools/example-devices.sh [--measure | FILE]
 set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 study=${1:-}
 if [ "$study" = --measure ]; then
-    study=$($python -c 'from hwdiag.workbook.weighing import Devices, load; print(Devices(load({})).save())' |
+    study=$($python -c 'from hwdiag.workbook.weighing import Devices, load; print(Devices(load({"minutes": 5})).save())' |
         sed -n 's/^  record *//p')
 fi
 if [ -n "$study" ]; then

@@ -8,7 +8,7 @@ says how. Reading more and more again and again tells how much of a net's workin
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -135,15 +135,37 @@ def convolutions() -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Timed:
-    """One child's times of the whole grid, in the grid's order."""
+    """Times of the whole grid, in the grid's order."""
 
     seconds: tuple[float, ...]
     why: str
     """What disturbed it; empty if it was left alone."""
 
 
-def time_grid(python: str, dtype: str, threads: int, *, llc_bytes: int, seed: int) -> Timed:
-    """Time the grid once, in a fresh child and an order drawn anew.
+def time_grid(
+    python: str, dtype: str, threads: int, *, llc_bytes: int, seed: int, between: Callable[[], None] = lambda: None
+) -> Timed:
+    """Time the grid once, in an order drawn anew: half of it in a fresh child, the rest in another.
+
+    ``between`` is called between the halves: what it measures meets the same machine as their mean does, though a
+    shared machine becomes slower or faster by a third within minutes.
+
+    Raises:
+        HwdiagError: a child died, or an operation failed.
+    """
+    size = sum(1 for _ in grid(dtype, llc_bytes))
+    order = random.Random(seed).sample(range(size), size)
+    first = time_points(python, dtype, threads, order[: size // 2], llc_bytes=llc_bytes)
+    between()
+    second = time_points(python, dtype, threads, order[size // 2 :], llc_bytes=llc_bytes)
+    times = first[0] | second[0]
+    return Timed(tuple(times[n] for n in range(size)), first[1] or second[1])
+
+
+def time_points(
+    python: str, dtype: str, threads: int, order: Sequence[int], *, llc_bytes: int
+) -> tuple[dict[int, float], str]:
+    """Seconds of these points of the grid, timed in one fresh child, and what disturbed it.
 
     Raises:
         HwdiagError: the child died, or an operation failed.
@@ -153,14 +175,13 @@ def time_grid(python: str, dtype: str, threads: int, *, llc_bytes: int, seed: in
     near = {"pool_bytes": int(NEAR_POOL * share), "displaced_bytes": int(NEAR_DISPLACED * share)}
     common = {"dtype": dtype, "seconds": SAMPLE_S, "name": "", "causal": False}
     specs = [{**common, **(near if point.get("near") else far), **point} for point in grid(dtype, llc_bytes)]
-    order = random.Random(seed).sample(range(len(specs)), len(specs))
     task = {"do": "micro", "specs": [specs[i] for i in order]}
     report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(name=f"{threads} threads", threads=threads))
     failed = next((e for e in report.events if e["event"] == "failed"), None)
     if failed is not None or not report.outcome.ok:
         raise HwdiagError(f"calibrating failed: {failed['detail'] if failed else report.outcome.detail}")
     times = {order[e["index"]]: e["found"]["seconds"] for e in report.events if e["event"] == "done"}
-    return Timed(tuple(times[i] for i in range(len(specs))), why_disturbed(report.disturbance))
+    return times, why_disturbed(report.disturbance)
 
 
 def combined(dtype: str, threads: int, timed: Sequence[Timed], *, llc_bytes: int) -> Calibration:

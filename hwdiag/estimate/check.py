@@ -1,7 +1,8 @@
 """Is the estimator right here? Predicts nets from single operations alone, then measures them, and says how far off.
 
-Calibration never sees a net. In each block every setting (threads and type) has a fresh child that times single
-operations and right after it one that runs all nets, each in an order drawn anew: drift of the machine meets both.
+Calibration never sees a net. In each block every setting (threads and type) has fresh children: one that times half of
+the single operations, one that runs all nets, and one for the other half, each in an order drawn anew. A net's error is
+the median over blocks of what they predict over what was measured between them: drift of the machine meets both.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 from hwdiag.errors import HwdiagError
@@ -16,7 +19,7 @@ from hwdiag.estimate.calibrate import USUAL_LLC, Timed, combined, time_grid, why
 from hwdiag.estimate.children import run_inside
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import estimate_here
-from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetSpec
+from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetEstimate, NetSpec
 from hwdiag.estimate.rates import Rates
 from hwdiag.host.model import Host
 from hwdiag.measure.campaign import Progress
@@ -49,6 +52,19 @@ NETS: tuple[tuple[str, dict[str, object]], ...] = (
 """The nets that are checked: the two of the workbook, and those of the comparison that fit a small machine."""
 
 
+Times = dict[int, tuple[float, str]]
+"""Of each net by its number: its median seconds in one child, and what disturbed that child."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One net in one block: the time that the operations around it predict, and what was measured, in seconds."""
+
+    predicted: float
+    measured: float
+    is_quiet: bool
+
+
 def specs_of(dtype: str, nets: Sequence[tuple[str, dict[str, object]]] = NETS) -> list[NetSpec]:
     """These nets in one type."""
     return [NetSpec.model_validate({"net": net, "dtype": dtype, **more}) for net, more in nets]
@@ -78,22 +94,25 @@ def check(
     counts = {dtype: count_nets(python, specs_of(dtype, nets)) for dtype in dtypes}
     llc = host.cpu.llc_bytes or USUAL_LLC
     timed: dict[tuple[str, int], list[Timed]] = defaultdict(list)
-    times: dict[tuple[str, int, int], list[tuple[float, str]]] = defaultdict(list)
+    times: dict[tuple[str, int], list[Times]] = defaultdict(list)
     shuffle = random.Random(seed)
     for block in range(blocks):
         for i, (dtype, n) in enumerate(shuffle.sample(settings, len(settings))):
             said = f"block {block + 1} of {blocks}: {dtype}, {plural(n, 'thread')}"
             progress(said, (block + i / len(settings)) / blocks)
-            timed[dtype, n].append(time_grid(python, dtype, n, llc_bytes=llc, seed=shuffle.randrange(2**31)))
-            for index, seconds, why in time_nets(python, dtype, n, nets, shuffle):
-                times[dtype, n, index].append((seconds, why))
+            found: Times = {}
+            measure = partial(time_nets, python, dtype, n, nets, shuffle, found)
+            drawn = shuffle.randrange(2**31)
+            timed[dtype, n].append(time_grid(python, dtype, n, llc_bytes=llc, seed=drawn, between=measure))
+            times[dtype, n].append(found)
     calibrations = {s: combined(*s, timed[s], llc_bytes=llc) for s in settings}
-    rows = []
-    for dtype, n in settings:
-        rates = Rates(calibrations[dtype, n])
-        rows += [row(c, calibrations[dtype, n], rates, times[dtype, n, i]) for i, c in enumerate(counts[dtype])]
+    rows = [
+        found
+        for dtype, n in settings
+        for found in rows_of(counts[dtype], calibrations[dtype, n], timed[dtype, n], times[dtype, n])
+    ]
     disturbed = [t.why for several in timed.values() for t in several if t.why]
-    disturbed += [why for several in times.values() for _, why in several if why]
+    disturbed += [why for several in times.values() for found in several for _, why in found.values() if why]
     result = Checked(
         host=host.label,
         cpu=host.cpu.model or "unknown",
@@ -106,9 +125,14 @@ def check(
 
 
 def time_nets(
-    python: str, dtype: str, threads: int, nets: Sequence[tuple[str, dict[str, object]]], shuffle: random.Random
-) -> Iterator[tuple[int, float, str]]:
-    """Each net's number, its median seconds in one fresh child, and what disturbed that child.
+    python: str,
+    dtype: str,
+    threads: int,
+    nets: Sequence[tuple[str, dict[str, object]]],
+    shuffle: random.Random,
+    found: Times,
+) -> None:
+    """Measure each net in one fresh child, and add them to ``found``.
 
     Raises:
         HwdiagError: the child died, or a net failed.
@@ -124,21 +148,37 @@ def time_nets(
         raise HwdiagError(f"measuring failed: {report.outcome.detail}")
     for event in report.events:
         if event["event"] == "done":
-            yield order[event["index"]], median(event["found"]["samples"]), why_disturbed(report.disturbance)
+            found[order[event["index"]]] = median(event["found"]["samples"]), why_disturbed(report.disturbance)
 
 
-def row(count: Count, calibration: Calibration, rates: Rates, times: Sequence[tuple[float, str]]) -> CheckRow:
+def rows_of(
+    counts: Sequence[Count], calibration: Calibration, timed: Sequence[Timed], times: Sequence[Times]
+) -> Iterator[CheckRow]:
+    """All nets under one setting: predicted from all blocks together, and from each beside what was measured in it."""
+    dtype, n, llc = calibration.dtype, calibration.threads, calibration.llc_bytes
+    each = [combined(dtype, n, [t], llc_bytes=llc) for t in timed]
+    rates, *rates_of_blocks = [Rates(c) for c in (calibration, *each)]
+    for i, count in enumerate(counts):
+        blocks = [
+            Block(estimate_here(count, c, "here", r).likely, found[i][0], is_quiet=c.quiet and not found[i][1])
+            for c, r, found in zip(each, rates_of_blocks, times, strict=True)
+        ]
+        yield row(estimate_here(count, calibration, "here", rates), n, blocks)
+
+
+def row(estimate: NetEstimate, threads: int, blocks: Sequence[Block]) -> CheckRow:
     """One net under one setting: what was predicted, what was measured."""
-    estimate = estimate_here(count, calibration, "here", rates)
-    quiet = [seconds for seconds, why in times if not why]
+    quiet = [b for b in blocks if b.is_quiet]
+    used = quiet or blocks
     return CheckRow(
-        spec=count.spec,
-        threads=calibration.threads,
+        spec=estimate.spec,
+        threads=threads,
         floor=estimate.floor,
         likely=estimate.likely,
         pessimistic=estimate.pessimistic,
         bound=estimate.bound,
         utilisation=estimate.utilisation,
-        measured=median_interval(quiet or [seconds for seconds, _ in times]),
-        decided=calibration.quiet and len(quiet) >= LEAST_QUIET,
+        measured=median_interval([b.measured for b in used]),
+        ratio=median_interval([b.predicted / b.measured for b in used]),
+        decided=len(quiet) >= LEAST_QUIET,
     )

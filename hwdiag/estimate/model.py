@@ -248,13 +248,15 @@ class CheckRow(Value):
     bound: Literal["compute", "memory", "overhead"]
     utilisation: float
     measured: Interval
+    ratio: Interval
+    """Predicted over measured, block by block: each block's net beside the single operations around it."""
     decided: bool
     """Whether calibration and measurement were left alone: only then does the error say something."""
 
     @property
     def error(self) -> float:
         """Predicted over measured, less one: -0.1 predicts a tenth too fast."""
-        return self.likely / self.measured.median - 1
+        return self.ratio.median - 1
 
 
 MEAN_TARGET, WORST_TARGET = 0.12, 0.25

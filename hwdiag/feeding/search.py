@@ -15,6 +15,7 @@ from hwdiag.host.model import Host
 from hwdiag.measure.campaign import heats
 from hwdiag.measure.model import Phase
 from hwdiag.measure.search import CONFIRM_SHARE, Decision, Exploration, Question, Speedups, confirmed
+from hwdiag.measure.stats import MIN_PAIRS, geometric_mean, pairs_needed
 
 MOST_AT_ONCE = 6
 """Settings of one block, today's default among them."""
@@ -30,6 +31,9 @@ WORKERS, AGAIN, START = "workers", "workers, again", "start of the workers"
 WORKERS_SHARE = 0.45
 """Of the time to explore, for the number of workers, which decides most. How they start comes last: it changes the
 start of an epoch, hardly the batches after it, and each trial takes long."""
+
+CONFIRM_MARGIN = 1.3
+"""Time that is kept for the confirmation, over what the trials so far would take."""
 
 DEFAULT = Setting(name="default")
 """torch's own: no workers, nothing ahead."""
@@ -88,11 +92,19 @@ def find_setting(
     for question in asked:
         if question.name == WORKERS:
             exploration.ask(question, began + WORKERS_SHARE * (deadline - began))
+    end = began + budget_s
+    most_pairs = pairs_for(exploration, min_effect, most_pairs)
+    exploration.deadline = max(deadline, end - CONFIRM_MARGIN * 2 * most_pairs * exploration.pace)
     others = [q for q in asked if q.name not in (WORKERS, START)]
     ask_together(exploration, [*again(exploration.best), *others], races.refused)
     exploration.explore([q for q in asked if q.name == START])
-    end = began + budget_s
     return confirmed(exploration, asked, DEFAULT, end=end, min_effect=min_effect, most_pairs=most_pairs)
+
+
+def pairs_for(exploration: Exploration[Setting], min_effect: float, most: int) -> int:
+    """Pairs that the confirmation is going to want: of a large gain a twentieth is precise enough."""
+    gain = geometric_mean(exploration.seen.get(exploration.best.name, [1.0]))
+    return max(MIN_PAIRS, min(most, pairs_needed(exploration.noise, max(min_effect / 2, (gain - 1) / 20))))
 
 
 def with_workers(count: int) -> Setting:

@@ -222,9 +222,10 @@ def check(checked: Checked | None) -> Section:
         for r in checked.rows
     ]
     header = (
-        "Net", "Type", "Threads", "Floor", "Likely", "Pessimistic", "Measured", "Error", "Bound by", "Utilisation", "",
+        "Net", "Type", "Threads", "Floor", "Likely", "Pessimistic", "Measured", "Error", "Bound by", "Utilisation",
+        "Note",
     )  # fmt: skip
-    caption = f"Predicted from single operations alone, then measured, on {checked.cpu}"
+    caption = f"Predicted from single operations alone, and measured between them, on {checked.cpu}"
     return Section(checked.verdict, (Table(caption, header, rows, frozenset((2, 3, 4, 5, 6, 7, 9))),))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hwdiag.errors import UsageError
 from hwdiag.estimate.calibrate import Timed, combined, grid, why_disturbed
-from hwdiag.estimate.check import LEAST_QUIET, row
+from hwdiag.estimate.check import LEAST_QUIET, Block, row
 from hwdiag.estimate.estimate import CONSTANTS, cost_of, estimate_here, estimate_part
 from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
 from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetSpec, Operation, Point
@@ -150,7 +150,8 @@ def test_what_disturbs(seen: Disturbance, why: str) -> None:
 def check_row(error: float, decided: bool = True) -> CheckRow:
     return CheckRow(
         spec=NetSpec(net=f"net{error}"), threads=1, floor=0.1, likely=1 + error, pessimistic=2, bound="compute",
-        utilisation=0.5, measured=Interval(median=1, low=1, high=1, processes=3), decided=decided,
+        utilisation=0.5, measured=Interval(median=1, low=1, high=1, processes=3),
+        ratio=Interval(median=1 + error, low=1 + error, high=1 + error, processes=3), decided=decided,
     )  # fmt: skip
 
 
@@ -171,15 +172,20 @@ def test_under_contention_there_is_no_verdict(calibration: Calibration) -> None:
     rows = (check_row(0.01), check_row(0.02, decided=False))
     checked = Checked(host="h", cpu="c", started_at="", rows=rows, quiet=False, why="others kept 1.0 CPUs busy")
     assert checked.verdict.startswith("Undecided: 1 of 2 rows were disturbed (others kept 1.0 CPUs busy)")
-    count, rates = count_of(gemm(128, 1024, 1024)), Rates(calibration)
-    noisy = [(1.0, ""), (9.0, "others kept 1.0 CPUs busy"), (9.0, "the machine swapped")]
-    assert not row(count, calibration, rates, noisy).decided
-    fine = row(count, calibration, rates, [*noisy, (1.1, "")])
+    estimate = estimate_here(count_of(gemm(128, 1024, 1024)), calibration, "here")
+    noisy = [Block(2.0, 1.0, is_quiet=True), Block(2.0, 9.0, is_quiet=False), Block(9.0, 9.0, is_quiet=False)]
+    assert not row(estimate, 1, noisy).decided
+    fine = row(estimate, 1, [*noisy, Block(1.0, 1.1, is_quiet=True)])
     assert fine.decided
     assert fine.measured.processes == LEAST_QUIET
     assert fine.measured.median == pytest.approx(1.05)
-    unquiet = calibration.model_copy(update={"quiet": False})
-    assert not row(count, unquiet, rates, [(1.0, "")] * 3).decided
+    assert fine.error == pytest.approx((2 + 1 / 1.1) / 2 - 1)
+
+
+def test_drift_of_the_machine_is_no_error(calibration: Calibration) -> None:
+    estimate = estimate_here(count_of(gemm(128, 1024, 1024)), calibration, "here")
+    blocks = [Block(1.1 * slow, slow, is_quiet=True) for slow in (1.0, 1.4, 0.7)]
+    assert row(estimate, 1, blocks).error == pytest.approx(0.1)
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
