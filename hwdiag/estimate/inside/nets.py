@@ -195,6 +195,9 @@ def with_cache(torch, net, given, spec):
     if name not in given:
         raise NotBuilt("%s has no decoding step" % spec["net"])
     first = net(**{**given, "use_cache": True})
+    cache = first.past_key_values
+    for layer in getattr(cache, "self_attention_cache", cache).layers:  # as each later step leaves them
+        layer.keys, layer.values = layer.keys.contiguous(), layer.values.contiguous()
     following = {name: given[name][:, :1], "past_key_values": first.past_key_values, "use_cache": True}
     if name == "decoder_input_ids":
         following["encoder_outputs"] = (first.encoder_last_hidden_state,)

@@ -112,10 +112,11 @@ def conv(torch, dtype, dims, spec):
 
 def attention(torch, dtype, dims, spec):
     heads, queries, keys, width = dims
-    q = torch.randn(1, queries, heads, width).to(dtype).transpose(1, 2)
-    k = torch.randn(1, keys, heads, width).to(dtype).transpose(1, 2)
+    q, k, v = (torch.randn(1, n, heads, width).to(dtype).transpose(1, 2) for n in (queries, keys, keys))
+    if queries == 1:  # a decoding step's come from the cache, where each head's lie together
+        k, v = k.contiguous(), v.contiguous()
     causal = bool(spec.get("causal"))
-    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, k, is_causal=causal), [q, k]
+    return lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal), [q, k, v]
 
 
 def elementwise(torch, dtype, dims, spec):
