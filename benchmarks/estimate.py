@@ -1,6 +1,6 @@
 """What counting and comparing cost, and how far off estimates are, as one table; ``--check`` also checks them here.
 
-The check takes some fifteen minutes and says nothing on a machine that others keep busy.
+The check takes some twenty minutes and says nothing on a machine that others keep busy.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Store the replayed outputs of outputs/example/estimate.json in the estimate notebook, and those of the records in
-# outputs/example in the compare notebook. With --measure, count and check anew on this machine first (some fifteen
+# outputs/example in the compare notebook. With --measure, count and check anew on this machine first (some twenty
 # minutes, on a machine that nobody else keeps busy); with FILE, take the study that the notebook saved there.
 # Usage: tools/example-estimate.sh [--measure | FILE]
 set -eu

@@ -69,7 +69,7 @@ class EstimateParams(NotebookParams):
     )
     dtype: DType = Field("int8", description="type to estimate in - float32, bfloat16 or int8")
     budget: BudgetName = Field(
-        "standard", description="quick estimates only; standard also checks it here, fifteen minutes; thorough thirty"
+        "standard", description="quick estimates only; standard also checks it here, twenty minutes; thorough forty"
     )
 
     _names = field_validator("nets", "parts", mode="before")(as_names)
