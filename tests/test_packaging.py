@@ -151,9 +151,10 @@ def test_import_hwdiag_is_light() -> None:
     assert not modules_after("import hwdiag") & {"torch", "pandas", "matplotlib", "numpy", "scipy", "IPython"}
 
 
-def test_hwdiag_host_loads_nothing_heavy() -> None:
-    loaded = modules_after("from hwdiag.cli import main\nmain(['host'])")
-    assert not loaded & {"torch", "pandas", "matplotlib", "scipy", "pyarrow", "IPython"}
+@pytest.mark.parametrize("words", [["host"], ["audit", "--json"]])
+def test_what_only_reads_the_host_loads_nothing_heavy(words: list[str]) -> None:
+    loaded = modules_after(f"from hwdiag.cli import main\nmain({words})")
+    assert not loaded & {"torch", "pandas", "matplotlib", "numpy", "scipy", "pyarrow", "IPython"}
 
 
 def test_no_module_imports_torch_by_being_imported() -> None:
