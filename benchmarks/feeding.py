@@ -32,9 +32,10 @@ from hwdiag.measure.stats import median_interval
 from hwdiag.show.table import Table
 from hwdiag.workbook.feeding import Feeding, load
 
-BEST = 8
+BEST = 4
 """Of the exhaustive search, how many are measured again."""
-BLOCKS = 8
+BLOCKS = 24
+"""Trials of one setting spread by a tenth, and more."""
 
 
 def new_run(budget: BudgetName) -> Run:

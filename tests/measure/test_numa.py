@@ -100,9 +100,9 @@ def test_a_cpuset_without_the_first_cpu(guest: Guest, python: str) -> None:
 
 @pytest.mark.vm_long
 def test_the_whole_workbook_runs_there(guest: Guest, tmp_path: Path) -> None:
-    """At the budget quick, with the real torch under emulation, where it comes to no binding in the usual 74 s."""
+    """At the budget quick, with the real torch under emulation, where a block of two processes takes minutes."""
     home = f"mkdir -p $HWDIAG_HOME/outputs && cp -r {ROOT}/params $HWDIAG_HOME"
-    settings = "--set workloads=resnet18 --set minutes=6 --set child_timeout=900"
+    settings = "--set workloads=triad --set minutes=12 --set child_timeout=900"
     run = f"{sys.executable} -m hwdiag run --budget quick {settings} --json"
     env = {"PYTHONPATH": str(ROOT), "HWDIAG_HOME": "/root/hwdiag"}
     done = guest.run(f"{home} && {run}", env=env, limit_s=3000)
