@@ -205,7 +205,7 @@ def check(checked: Checked | None) -> Section:
     """Is it right here?"""
     if checked is None:
         return Section("The estimator was not checked on this host.", ())
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             r.spec.title,
             r.spec.dtype,
@@ -221,10 +221,12 @@ def check(checked: Checked | None) -> Section:
         )
         for r in checked.rows
     ]
-    header = (
+    header: tuple[str, ...] = (
         "Net", "Type", "Threads", "Floor", "Likely", "Pessimistic", "Measured", "Error", "Bound by", "Utilisation",
         "Note",
     )  # fmt: skip
+    if all(r.decided for r in checked.rows):  # nothing to note
+        header, rows = header[:-1], [row[:-1] for row in rows]
     caption = f"Predicted from single operations alone, and measured between them, on {checked.cpu}"
     return Section(checked.verdict, (Table(caption, header, rows, frozenset((2, 3, 4, 5, 6, 7, 9))),))
 
