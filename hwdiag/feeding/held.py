@@ -16,8 +16,9 @@ LEAK_SHARE = 0.02
 """A worker that holds this much more after each pause, of what it holds, keeps growing."""
 OWN_THREADS = 3
 """Threads of a worker whose libraries start none: itself, and those that send its batches and their file handles."""
-PAUSES = 4
-"""How often a consumer stops until all has been made that may be; one that only tells start methods apart, once."""
+PAUSES = 7
+"""How often a consumer stops until all has been made that may be; one that only tells start methods apart, once. A
+worker's heap goes up and down by some MiB from pause to pause, so growth twice in a row is no leak yet."""
 FILL_S = 2.0
 """How long, at most, workers are waited for until they have made all that they may."""
 
