@@ -28,8 +28,8 @@ LARGEST_DISPLACED = 2**26
 """Bytes that are read between two timed calls at most: one core's share of the last-level caches is no larger."""
 NEAR_DISPLACED, NEAR_POOL, NEAR_LARGEST = 1 / 8, 1 / 4, 1 / 8
 """Of that share, what is read between two calls, what weights in turn fill, and what an operation may read and write,
-where all of it is to stay in the last-level cache but not in the core's own, which are smaller (x86 servers: 1/16 to
-1/32 of it)."""
+where all of it is to stay in the last-level cache but not in one core's own (here 1 of 32 MiB). The own caches of many
+cores together may hold it, which makes these times too short there."""
 REREAD = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2, 4)
 """Of that share, what is read again and again."""
 USUAL_LLC = 2**25

@@ -97,11 +97,9 @@ class Rates:
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
         self.far = tables([p for p in calibration.points if not p.near])
-        small = [p for p in calibration.points if p.near]
-        known = {(table_of(p), p.name, p.dtype, p.dims) for p in small}
+        near = {what(p): p for p in calibration.points if p.near}
         # Operations too large for the cache take as long as ever.
-        large = [p for p in calibration.points if not p.near and (table_of(p), p.name, p.dtype, p.dims) not in known]
-        self.near = tables([*small, *large])
+        self.near = tables([near.get(what(p), p) for p in calibration.points if not p.near])
 
     @cached_property
     def peak(self) -> float:
@@ -165,6 +163,11 @@ class Rates:
             if key in among:
                 return among[key]
         raise KeyError(f"{name} was not timed in {dtype}")
+
+
+def what(point: Point) -> tuple[object, ...]:
+    """Which operation a point timed, wherever what it needs was."""
+    return table_of(point), point.name, point.dtype, point.dims
 
 
 def table_of(point: Point) -> str:
