@@ -13,7 +13,9 @@ from functools import cache
 import numpy as np
 from scipy import stats
 
-from benchmarks.virtual import DEFAULT, Noise, VirtualHost, VirtualMachine, block_s, random_host, recorded_noise
+from benchmarks.virtual import DEFAULT, VirtualHost
+from benchmarks.virtual_hosts import random_host
+from benchmarks.virtual_machine import Noise, VirtualMachine, block_s, recorded_noise
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.launch import Launch

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.virtual import make_host
+from benchmarks.virtual_hosts import make_host
 from hwdiag.feeding.search import DEFAULT, MOST_WORKERS, WORKERS, questions, usable_cpus
 from hwdiag.feeding.setting import Setting
 from hwdiag.host.model import Host

@@ -8,7 +8,7 @@ from typing import Literal
 
 from hwdiag.measure.model import Interval, Verdict
 from hwdiag.model import Value
-from hwdiag.record.index import Row, Speed
+from hwdiag.record.row import Row, Speed
 
 MIN_EFFECT = 0.03
 """Least change of speed worth a word."""

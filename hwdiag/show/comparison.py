@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hwdiag.estimate.parts import Part, catalogue
 from hwdiag.record.compare import Difference, Group, History, Line
-from hwdiag.record.index import Refused, Row, Speed
+from hwdiag.record.row import Refused, Row, Speed
 from hwdiag.show.format import UNKNOWN, plural, significant, speedup, utc
 from hwdiag.show.section import Section
 from hwdiag.show.table import Cell, Table, join_few

@@ -16,6 +16,7 @@ from hwdiag.estimate.parts import find_part
 from hwdiag.home import home
 from hwdiag.record import compare, index
 from hwdiag.record.compare import MIN_EFFECT
+from hwdiag.record.row import Row
 from hwdiag.show import comparison as show
 from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
@@ -85,7 +86,7 @@ class Comparison:
         self.records = sorted(chosen, key=lambda r: (r.name, r.started_at))
 
     @cached_property
-    def newest(self) -> list[index.Row]:
+    def newest(self) -> list[Row]:
         """The last record of each host; all records where there is one host alone."""
         last = compare.newest(self.records)
         return last if len(last) > 1 else self.records[-show.SHOWN :]

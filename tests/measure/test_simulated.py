@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.simulate import false_alarms, idle_winners, kinds_of, mean_measured, power, regret
-from benchmarks.virtual import DEFAULT, VirtualMachine, random_host, recorded_noise
+from benchmarks.virtual import DEFAULT
+from benchmarks.virtual_hosts import random_host
+from benchmarks.virtual_machine import VirtualMachine, recorded_noise
 from hwdiag.measure.launch import Launch
 
 BUSY = recorded_noise("busy")

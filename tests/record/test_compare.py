@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hwdiag.cli import main
 from hwdiag.errors import UsageError
 from hwdiag.record.compare import compared, differences, group_of, histories, lines, newest
-from hwdiag.record.index import Refused, Row, Speed, build_index, refused, row_of, rows
+from hwdiag.record.index import build_index, refused, rows
+from hwdiag.record.row import Refused, Row, Speed, row_of
 from hwdiag.show import comparison as show
 from hwdiag.workbook.comparing import Comparison, load
 

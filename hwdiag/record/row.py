@@ -1,0 +1,213 @@
+"""What a comparison needs of one record, of any schema so far: its host, its facts as lines and its speeds.
+
+A record is data: its text is parsed as JSON, checked and cut to length, and nothing in it is run, opened or written to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from statistics import median
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from hwdiag.model import Value
+from hwdiag.record.model import SCHEMA_VERSION
+
+MAX_FACTS = 400
+MAX_TEXT = 300
+SKIPPED = {"logical", "caches", "flags", "gaps", "distances", "build", "environment", "hidden", "missing", "pools"}
+"""Facts that are too many to compare one by one."""
+CHANGING = {
+    "read_at", "source", "boot_id", "available_bytes", "free_bytes", "swap_free_bytes", "power_w", "temperature_c",
+    "sm_mhz", "memory_mhz", "uuid", "bus_id", "machine_hash", "hostname", "detail", "path", "index",
+}  # fmt: skip
+"""Facts that differ from one minute or one box to the next without meaning anything."""
+
+Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
+Seconds = Annotated[float, Field(gt=0, lt=1e9)]
+
+
+class Speed(Value):
+    """How long one workload took under today's default on one device: the median of processes, in seconds."""
+
+    workload: Text
+    version: Text
+    """What the workload is: two records compare only where it is the same."""
+    family: Literal["compute", "memory", "model"]
+    device: Text
+    work: float = Field(ge=0, lt=1e18)
+    """FLOP of one iteration, for memory its bytes."""
+    seconds: Seconds
+    low: Seconds
+    high: Seconds
+    processes: int = Field(ge=0)
+
+    def value(self, seconds: float) -> float:
+        """In the workload's unit: GB/s, GFLOP/s or runs a second; more is faster."""
+        return 1 / seconds if self.family == "model" else self.work / seconds / 1e9
+
+    @property
+    def unit(self) -> str:
+        return {"memory": "GB/s", "compute": "GFLOP/s", "model": "runs/s"}[self.family]
+
+
+class Row(Value):
+    """What a comparison needs of one record."""
+
+    location: str
+    name: Text
+    host_key: Text
+    """Tells hosts apart: the hash of the machine's id, or its name where that is not known."""
+    started_at: Text
+    schema_version: int
+    versions: dict[str, Text]
+    cpu: Text
+    cores: int | None = None
+    facts: dict[str, str]
+    """Host and software, one line each: ``cpu.governor``."""
+    speeds: tuple[Speed, ...] = ()
+
+
+class Refused(Value):
+    """A file that is not compared, and why."""
+
+    location: str
+    why: str
+
+
+class _Loose(BaseModel):
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+
+class _Workload(_Loose):
+    name: Text
+    kind: Text
+    family: Literal["compute", "memory", "model"]
+    dtype: Text
+    size: dict[Text, int] = {}
+    flops: float = Field(0, ge=0)
+    bytes: float = Field(0, ge=0)
+    version: int | str | None = None
+
+
+class _Interval(_Loose):
+    median: Seconds
+    low: Seconds
+    high: Seconds
+    processes: int = 0
+
+
+class _Estimate(_Loose):
+    workload: Text
+    launch: Text
+    device: Text = "cpu"
+    seconds: _Interval
+
+
+class _Launch(_Loose):
+    name: Text
+
+
+class _Record(_Loose):
+    """The least that any schema so far has; later fields have defaults, so that older records are read."""
+
+    schema_version: int
+    name: Text
+    started_at: Text
+    versions: dict[Text, Text] = {}
+    host: dict[str, Any]
+    software: dict[str, Any] = {}
+    launches: tuple[_Launch, ...] = ()
+    workloads: tuple[_Workload, ...] = ()
+    estimates: tuple[_Estimate, ...] = ()
+    measurements: tuple[dict[str, Any], ...] = ()
+    complete: bool = False
+
+
+def row_of(data: bytes, location: str) -> Row | Refused:
+    """One record's row, or why it is refused, in one line."""
+    try:
+        values = json.loads(data)
+        version = values.get("schema_version") if isinstance(values, dict) else None
+        if not isinstance(version, int) or isinstance(version, bool):
+            return Refused(location=location, why="not a record")
+        if version > SCHEMA_VERSION:
+            return Refused(location=location, why=f"schema version {version}; this hwdiag reads up to {SCHEMA_VERSION}")
+        record = _Record.model_validate(values)
+        if not record.complete:
+            return Refused(location=location, why="not written to its end")
+        return Row(
+            location=location,
+            name=record.name,
+            host_key=str(record.host.get("system", {}).get("machine_hash") or record.name)[:MAX_TEXT],
+            started_at=record.started_at,
+            schema_version=version,
+            versions=record.versions,
+            cpu=str(record.host.get("cpu", {}).get("model") or "unknown")[:MAX_TEXT],
+            cores=whole(record.host.get("cpu", {}).get("cores")),
+            facts=dict(facts_of(record)),
+            speeds=tuple(speeds_of(record)),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        return Refused(location=location, why=f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:MAX_TEXT])
+    except (ValueError, AttributeError, RecursionError):
+        return Refused(location=location, why="not a record: damaged or not JSON")
+
+
+def whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6 else None
+
+
+def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
+    """Host and software as lines, at most ``MAX_FACTS``."""
+    lines = [*flattened(record.host, ""), *flattened(record.software, "software")]
+    meanwhile = [m["disturbance"] for m in record.measurements if isinstance(m.get("disturbance"), dict)]
+    for name, limit, step in (("mhz", 1e5, -2), ("other_cpu", 1e4, 1), ("steal", 1.0, 2)):
+        told = [d[name] for d in meanwhile if isinstance(d.get(name), (int, float)) and 0 <= d[name] <= limit]
+        lines += [(f"measured.{name}", f"{round(median(told), step):g}")] if told else []
+    yield from lines[:MAX_FACTS]
+
+
+def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every value below this one that is worth comparing, with its dotted place."""
+    if isinstance(value, dict) and depth < 5:
+        for key, inner in list(value.items())[:100]:
+            if key not in SKIPPED and key not in CHANGING:
+                yield from flattened(inner, f"{where}.{str(key)[:60]}".lstrip("."), depth + 1)
+    elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
+        for i, inner in enumerate(value[:8]):
+            yield from flattened(inner, f"{where}.{i}", depth + 1)
+    elif value not in (None, [], ""):
+        yield where, (", ".join(map(str, value)) if isinstance(value, list) else str(value))[:MAX_TEXT]
+
+
+def speeds_of(record: _Record) -> Iterator[Speed]:
+    """Speeds under the first Launch, which is today's default."""
+    default = record.launches[0].name if record.launches else "default"
+    by_name = {w.name: w for w in record.workloads}
+    for estimate in record.estimates:
+        workload = by_name.get(estimate.workload)
+        if workload is not None and (estimate.launch == default or estimate.device != "cpu"):
+            yield Speed(
+                workload=workload.name,
+                version=version_of(workload),
+                family=workload.family,
+                device=estimate.device,
+                work=workload.bytes if workload.family == "memory" else workload.flops,
+                seconds=estimate.seconds.median,
+                low=estimate.seconds.low,
+                high=estimate.seconds.high,
+                processes=estimate.seconds.processes,
+            )
+
+
+def version_of(workload: _Workload) -> str:
+    """What a workload is, in words. Arrays of copy and triad follow the caches of a host; their rate compares."""
+    size = {k: v for k, v in workload.size.items() if workload.family != "memory"}
+    told = ", ".join(f"{k}={v}" for k, v in sorted(size.items()))
+    work = "" if workload.family == "memory" else f", {workload.flops:.6g} FLOP"
+    version = "" if workload.version is None else f", version {workload.version}"
+    return f"{workload.kind} {workload.dtype} {told}{work}{version}"[:MAX_TEXT]

@@ -1,0 +1,91 @@
+"""Where records are: folders, files and whatever URL fsspec knows. Found here, read by whoever asks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from hwdiag.errors import UsageError
+from hwdiag.record.store import FILE, MAX_BYTES
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: where it is, and what tells whether it has changed."""
+
+    location: str
+    stamp: str
+    read: Any
+    """Gives its bytes."""
+
+
+class NotAFile(Exception):
+    """A pipe, a device or the like."""
+
+
+def sources(locations: Sequence[str]) -> Iterator[Source]:
+    """All records in folders, files and URLs.
+
+    Raises:
+        UsageError: there is nothing at a location, or it cannot be reached.
+    """
+    for location in locations:
+        found = list(remote(location) if "://" in location else local(Path(location)))
+        if not found:
+            raise UsageError(f"no record at {location}")
+        yield from found
+
+
+def local(path: Path) -> Iterator[Source]:
+    """Records in a folder and all below it; links to folders are not followed."""
+    if path.is_file():
+        yield local_file(str(path), path.stat())
+    elif path.is_dir():
+        for folder, inner, files in os.walk(path):
+            inner.sort()
+            if FILE in files:
+                name = os.path.join(folder, FILE)  # noqa: PTH118 - ten thousand of them
+                with contextlib.suppress(OSError):
+                    yield local_file(name, os.stat(name))  # noqa: PTH116
+    else:
+        raise UsageError(f"no record at {path}: No such file or directory")
+
+
+def local_file(name: str, seen: os.stat_result) -> Source:
+    def read() -> bytes:
+        if not stat.S_ISREG(seen.st_mode):  # a pipe would never end, nor would many a device
+            raise NotAFile
+        with open(name, "rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    return Source(name, f"{seen.st_size} {seen.st_mtime_ns}", read)
+
+
+def remote(url: str) -> Iterator[Source]:
+    """Records at a URL of any protocol that fsspec knows here."""
+    try:
+        system, path = url_to_fs(url)
+        infos = [system.info(path)] if system.isfile(path) else list(system.find(path, detail=True).values())
+    except ImportError as error:
+        raise UsageError(f"{url}: its protocol needs a package that is not installed: {error}") from None
+    except Exception as error:  # each protocol has exceptions of its own
+        raise UsageError(
+            f"{url} cannot be read: {' '.join(str(error).split())[:200] or type(error).__name__}"
+        ) from None
+    for info in infos:
+        name = str(info["name"])
+        if name.rpartition("/")[2] == FILE or len(infos) == 1:
+            stamp = f"{info.get('size')} {info.get('mtime') or info.get('LastModified') or info.get('ETag') or ''}"
+
+            def read(system: Any = system, name: str = name) -> bytes:
+                data: bytes = system.read_block(name, 0, MAX_BYTES + 1)
+                return data
+
+            yield Source(system.unstrip_protocol(name), stamp, read)
