@@ -187,11 +187,14 @@ def test_apply_check_second_run_status_and_undo(played: Played) -> None:
     assert played.play(book, "-e", "optimization_action=status")[0] != 0
     status, stats, said = played.play("apply_non_persistent.yml")
     assert (status, played.values()) == (0, ("10", "50")), said
+    status, stats, said = played.play(book, "-e", "optimization_action=undo", "--check")
+    assert (status, stats["changed"], played.values()) == (0, 3, ("10", "50")), said  # files, settings, scripts
     status, stats, said = played.play(book, "-e", "optimization_action=undo")
-    assert (status, played.values()) == (0, ("60", "100")), said
+    assert (status, stats["changed"], played.values()) == (0, 3, ("60", "100")), said
     assert not list(played.place("/etc/sysctl.d").iterdir())
-    status, stats, said = played.play(book, "-e", "optimization_action=undo")
-    assert (status, stats["changed"]) == (0, 0), said
+    for check in ((), ("--check",)):
+        status, stats, said = played.play(book, "-e", "optimization_action=undo", *check)
+        assert (status, stats["changed"]) == (0, 0), said
     status, _, said = played.play(book, "-e", "optimization_action=aply")
     assert status != 0
     assert "optimization_action is apply, status or undo, not aply" in said
