@@ -224,9 +224,14 @@ def test_a_fleet_is_diagnosed(played: Played) -> None:
     assert record.verdict in said.replace("\\", "")
 
 
-NETWORK = """[Service]
+NETWORK = """[Unit]
+After=systemd-udev-trigger.service
+[Service]
 Type=oneshot
-ExecStart=/bin/bash -c 'cd /sys/class/net && for n in e*; do ip link set $$n up; ip addr add 10.0.2.15/24 dev $$n; done'
+ExecStartPre=udevadm settle
+Restart=on-failure
+RestartSec=1
+ExecStart=/bin/bash -c 'cd /sys/class/net && for n in e*; do ip link set $$n up; ip addr replace 10.0.2.15/24 dev $$n; done'
 [Install]
 WantedBy=multi-user.target
 """
