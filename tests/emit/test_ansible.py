@@ -231,7 +231,8 @@ Type=oneshot
 ExecStartPre=udevadm settle
 Restart=on-failure
 RestartSec=1
-ExecStart=/bin/bash -c 'cd /sys/class/net && for n in e*; do ip link set $$n up; ip addr replace 10.0.2.15/24 dev $$n; done'
+WorkingDirectory=/sys/class/net
+ExecStart=/bin/bash -c 'for n in e*; do ip link set $$n up; ip addr replace 10.0.2.15/24 dev $$n; done'
 [Install]
 WantedBy=multi-user.target
 """
