@@ -96,7 +96,7 @@ def find_setting(
     most_pairs = pairs_for(exploration, min_effect, most_pairs)
     exploration.deadline = max(deadline, end - CONFIRM_MARGIN * 2 * most_pairs * exploration.pace)
     others = [q for q in asked if q.name not in (WORKERS, START)]
-    ask_together(exploration, [*again(exploration.best), *others], races.refused)
+    ask_together(exploration, [*again(exploration.best), *others], races.refused, end)
     exploration.explore([q for q in asked if q.name == START])
     return confirmed(exploration, asked, DEFAULT, end=end, min_effect=min_effect, most_pairs=most_pairs)
 

@@ -2,7 +2,8 @@
 
 Asked one after the other, an answer is known from its own few trials alone; here the effect of each is estimated from
 all of them, as in a factorial experiment (Fisher 1935, "The Design of Experiments", chapter VI). The answers are taken
-to multiply: what speeds up one combination by a twentieth does so in the others.
+to multiply: what speeds up one combination by a twentieth does so in the others. Where that is wrong, such as for
+threads of many workers on few CPUs, estimates mislead, and so what they add up to is raced against what was there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 
 from hwdiag.feeding.setting import Setting
 from hwdiag.measure.model import Interval, Option, Step
-from hwdiag.measure.search import LEAST_STEP, Exploration, Question
+from hwdiag.measure.search import LEAST_STEP, USUAL_WEIGHT, Exploration, Question
+from hwdiag.measure.stats import MIN_PAIRS
 
 AT_ONCE = 5
 """Combinations of one block."""
@@ -25,6 +27,8 @@ USUAL_EFFECT = 0.1
 FREE = 1.0
 """The same of the blocks' own levels: next to no expectation."""
 SIGMAS = 1.96
+FINAL_BLOCKS = 2
+"""Of the race in the end, which takes from the time that the confirmation has to spare."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,14 @@ class Effect:
 
 
 def ask_together(
-    exploration: Exploration[Setting], questions: Sequence[Question[Setting]], refused: Callable[[Setting], str]
+    exploration: Exploration[Setting],
+    questions: Sequence[Question[Setting]],
+    refused: Callable[[Setting], str],
+    end: float,
 ) -> None:
     """Ask all of them until the exploration's time is up, and take on each answer that helps.
 
-    ``refused`` says why a setting is not to be tried, or nothing.
+    ``refused`` says why a setting is not to be tried, or nothing; ``end`` is that of the confirmation.
     """
     start = exploration.best
     questions = [sensible(question, start) for question in questions]
@@ -72,7 +79,11 @@ def ask_together(
         exploration.pace = (clock() - began) / max(1, len(settings))
     if tried:
         found = effects(tried, [len(q.options) for q in questions], exploration.noise)
-        take_on(exploration, questions, found, refused)
+        rivals = take_on(exploration, questions, found, refused)
+        is_time = clock() + (FINAL_BLOCKS * len(rivals) + MIN_PAIRS) * exploration.pace <= end
+        exploration.best = rivals[-1]
+        if len(rivals) > 1 and is_time:
+            race(exploration, rivals)
 
 
 def sensible(question: Question[Setting], start: Setting) -> Question[Setting]:
@@ -110,7 +121,10 @@ def with_answer(start: Setting, option: Setting) -> Setting:
 
 
 def effects(tried: Sequence[Tried], options: Sequence[int], noise: float) -> list[list[Effect]]:
-    """Of each question's options over leaving it as it was: ridge regression, with a level for each block."""
+    """Of each question's options over leaving it as it was: ridge regression, with a level for each block.
+
+    Where the answers don't multiply, what is left over is more than ``noise``, and counts in its place.
+    """
     blocks = max(t.block for t in tried) + 1
     first = [blocks + sum(options[:n]) for n in range(len(options))]
     design = np.zeros((len(tried), blocks + sum(options)))
@@ -120,10 +134,9 @@ def effects(tried: Sequence[Tried], options: Sequence[int], noise: float) -> lis
             if answer:
                 row[first[question] + answer - 1] = 1
     expected = np.array([FREE] * blocks + [USUAL_EFFECT] * sum(options))
-    covariance = np.linalg.inv(design.T @ design / noise**2 + np.diag(expected**-2.0))
     gains = np.array([t.gain for t in tried])
-    centre = float(gains.mean())
-    mean = covariance @ (design.T @ (gains - centre)) / noise**2
+    _, _, left_over = ridge(design, gains - gains.mean(), expected, noise)
+    mean, covariance, _ = ridge(design, gains - gains.mean(), expected, max(noise, left_over))
     counts = design.sum(0)
     return [
         [Effect(float(mean[i]), float(np.sqrt(covariance[i, i])), int(counts[i])) for i in range(at, at + count)]
@@ -131,30 +144,66 @@ def effects(tried: Sequence[Tried], options: Sequence[int], noise: float) -> lis
     ]
 
 
+def ridge(
+    design: np.ndarray, values: np.ndarray, expected: np.ndarray, noise: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coefficients that are ``expected`` to spread like that around 0, their covariance, and the noise by what they
+    leave over; of few values it stays near the ``noise`` that was known before."""
+    covariance = np.linalg.inv(design.T @ design / noise**2 + np.diag(expected**-2.0))
+    hat = covariance @ design.T / noise**2
+    mean = hat @ values
+    free = len(values) - float(np.trace(design @ hat))
+    left_over = ((values - design @ mean) ** 2).sum()
+    return mean, covariance, float(np.sqrt((USUAL_WEIGHT * noise**2 + left_over) / (USUAL_WEIGHT + free)))
+
+
 def take_on(
     exploration: Exploration[Setting],
     questions: Sequence[Question[Setting]],
     found: Sequence[Sequence[Effect]],
     refused: Callable[[Setting], str],
-) -> None:
-    """Add the best answer to each question where it helps, and note what each option was estimated to give."""
+) -> list[Setting]:
+    """Add the best answer to each question where it helps, and note what each option was estimated to give.
+
+    Gives what they add up to, and before it, if the first question took another number of workers, the same without
+    that answer: all else depends on it the most.
+    """
+    start = before = whole = exploration.best
+    level = float(np.mean(np.log(exploration.seen[start.name])))
     for question, own in zip(questions, found, strict=True):
-        before = exploration.best
-        level = float(np.mean(np.log(exploration.seen[before.name])))
-        wholes = [with_answer(before, option) for option in question.options]
+        wholes = [with_answer(whole, option) for option in question.options]
         able = [(e, w) for e, w in zip(own, wholes, strict=True) if e.trials and not refused(w)]
-        best, whole = max(able, key=lambda pair: pair[0].mean, default=(None, before))
+        best, better = max(able, key=lambda pair: pair[0].mean, default=(None, whole))
         is_taken = best is not None and best.mean > LEAST_STEP
         exploration.steps.append(
             Step(
                 question=question.name,
                 options=tuple(Option(launch=w.name, speedup=estimate(level, e), dropped=False) for e, w in able),
-                adopted=whole.name if is_taken else None,
+                adopted=better.name if is_taken else None,
             )
         )
         if is_taken and best is not None:
-            exploration.best = whole
-            exploration.seen[whole.name] = [math.exp(level + best.mean)]
+            answer = question.options[wholes.index(better)]
+            before = before if answer.workers is not None else with_answer(before, answer)
+            whole = better
+            level += best.mean
+    return [s for s in dict.fromkeys((start, before, whole)) if not refused(s)]
+
+
+def race(exploration: Exploration[Setting], rivals: Sequence[Setting]) -> None:
+    """Measure them side by side. Of those that noise does not tell from the fastest, the last is taken on: more speaks
+    for it than these few trials."""
+    fresh: dict[str, list[float]] = {}
+    for _ in range(FINAL_BLOCKS):
+        for name, ratios in exploration.measure(rivals, 1, "screen").items():
+            fresh.setdefault(name, []).extend(map(math.log, ratios))
+    means = {s.name: float(np.mean(fresh[s.name])) for s in rivals if s.name in fresh}
+    exploration.tried |= {s.name for s in rivals}
+    if means:
+        slack = SIGMAS * exploration.noise * math.sqrt(2 / FINAL_BLOCKS)
+        near = [s for s in rivals if means.get(s.name, -math.inf) >= max(means.values()) - slack]
+        exploration.best = near[-1]
+        exploration.seen[near[-1].name] = [math.exp(x) for x in fresh[near[-1].name]]
 
 
 def estimate(level: float, effect: Effect) -> Interval:

@@ -72,7 +72,8 @@ class Trials:
         """Ask for something that runs in a process of its own, which may take no more than there is."""
         if setting is not None:
             size = setting.batch_size or self.batch_size
-            task["setting"] = {**setting.model_dump(exclude={"name"}), "batch_size": size}
+            places = [list(cpus) for cpus in setting.places]  # numbers: a record has them as "0-3"
+            task["setting"] = {**setting.model_dump(exclude={"name"}), "batch_size": size, "places": places}
         return feeder.ask(
             do,
             limit_s=2 * self.timeout_s,

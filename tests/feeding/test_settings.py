@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from hwdiag.feeding.model import Footprint, Room
 from hwdiag.feeding.run import Run
 from hwdiag.feeding.search import DEFAULT, Races, again, find_setting, questions, usable_cpus, with_workers
 from hwdiag.feeding.setting import Setting
+from hwdiag.feeding.trials import Trials
 from hwdiag.host.model import Limits
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -110,6 +113,17 @@ def test_a_worker_has_a_cpu_for_each_of_its_threads() -> None:
     bound = Setting(name="x", workers=2, threads=2, places=((0,), (1,)))
     assert not bound.makes_sense
     assert bound.model_copy(update={"places": ((0, 2), (1, 3))}).makes_sense
+
+
+def test_workers_stay_where_a_setting_puts_them(feeder: Feeder, dataset_file: Callable[[str], str]) -> None:
+    """The Dataset raises where it runs on any other CPU than the last that it may use."""
+    last = max(os.sched_getaffinity(0))
+    file = dataset_file(f"assert os.sched_getaffinity(0) == {{{last}}}, os.sched_getaffinity(0)\nreturn torch.ones(3)")
+    trials = Trials(Data("a file", str(Path(file).parent), file), ENOUGH, BUDGETS["quick"], batch_size=4)
+    free = Setting(name="free", workers=2)
+    run = trials.runner(feeder)
+    assert run(free.model_copy(update={"places": ((last,),)}), "screen", 0) is not None, trials.done[-1].outcome
+    assert len(os.sched_getaffinity(0)) == 1 or run(free, "screen", 1) is None
 
 
 class Simulated:

@@ -55,8 +55,8 @@ class Known:
 
     gains = {"workers": {1: 0.9, 2: 1.7, 4: 1.8}, "prefetch": {1: 0.97, 8: 1.05}, "sharing": {"file_system": 1.04}}
 
-    def __init__(self, noise: float) -> None:
-        self.noise, self.now, self._random = noise, 0.0, random.Random(1)
+    def __init__(self, noise: float, seed: int = 1) -> None:
+        self.noise, self.now, self._random = noise, 0.0, random.Random(seed)
 
     def run(self, setting: Setting, phase: Phase, block: int) -> float:  # noqa: ARG002
         self.now += 1.5
@@ -76,6 +76,30 @@ def test_small_gains_are_found_together_and_the_steps_say_what_each_gave() -> No
     adopted = next(o for o in steps["batches ahead"].options if o.launch == steps["batches ahead"].adopted)
     assert adopted.speedup.median / before == pytest.approx(1.05, abs=0.02)
     assert adopted.speedup.low < adopted.speedup.median < adopted.speedup.high
+
+
+class TwoCores(Known):
+    """As two real cores were: a second thread slows many workers down far more than few, so answers don't multiply."""
+
+    gains = {"workers": {1: 0.95, 2: 1.55, 3: 1.6, 4: 1.45}, "prefetch": {1: 1.03}}
+
+    def run(self, setting: Setting, phase: Phase, block: int) -> float:
+        crowded = {1: 1.0, 2: 2.2}.get(setting.workers or 1, 5.0) if setting.threads == 2 else 1.0
+        return super().run(setting, phase, block) * crowded
+
+
+@pytest.mark.parametrize("budget_s", [40, 60, 90])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_gain_is_lost_where_answers_do_not_multiply(budget_s: float, seed: int) -> None:
+    known = TwoCores(0.07, seed)
+    races = Races(known.run, lambda s: "" if s.makes_sense else "no", seed=seed)
+    asked = questions(make_host(cores_per_node=2))
+    found = find_setting(
+        asked, races, budget_s=budget_s, min_effect=0.03, rounds=3, most_pairs=12, clock=lambda: known.now
+    )
+    assert found.verdict == "better"
+    assert (found.launch.workers or 0) > 1
+    assert found.launch.threads is None
 
 
 def test_where_nothing_helps_the_default_stays() -> None:
