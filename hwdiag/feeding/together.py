@@ -79,11 +79,7 @@ def ask_together(
         exploration.pace = (clock() - began) / max(1, len(settings))
     if tried:
         found = effects(tried, [len(q.options) for q in questions], exploration.noise)
-        rivals = take_on(exploration, questions, found, refused)
-        is_time = clock() + (FINAL_BLOCKS * len(rivals) + MIN_PAIRS) * exploration.pace <= end
-        exploration.best = rivals[-1]
-        if len(rivals) > 1 and is_time:
-            race(exploration, rivals)
+        race(exploration, take_on(exploration, questions, found, refused), end)
 
 
 def sensible(question: Question[Setting], start: Setting) -> Question[Setting]:
@@ -165,8 +161,8 @@ def take_on(
 ) -> list[Setting]:
     """Add the best answer to each question where it helps, and note what each option was estimated to give.
 
-    Gives what they add up to, and before it, if the first question took another number of workers, the same without
-    that answer: all else depends on it the most.
+    Gives the setting before, and what the answers add up to; between them, if another number of workers is among the
+    answers, the same without it, as all else depends on it the most.
     """
     start = before = whole = exploration.best
     level = float(np.mean(np.log(exploration.seen[start.name])))
@@ -190,20 +186,22 @@ def take_on(
     return [s for s in dict.fromkeys((start, before, whole)) if not refused(s)]
 
 
-def race(exploration: Exploration[Setting], rivals: Sequence[Setting]) -> None:
+def race(exploration: Exploration[Setting], rivals: Sequence[Setting], end: float) -> None:
     """Measure them side by side. Of those that noise does not tell from the fastest, the last is taken on: more speaks
-    for it than these few trials."""
+    for it than these few trials. A second block is for where the confirmation can spare the time until ``end``."""
     fresh: dict[str, list[float]] = {}
-    for _ in range(FINAL_BLOCKS):
+    for block in range(FINAL_BLOCKS if len(rivals) > 1 else 0):
+        if block and exploration.clock() + (len(rivals) + MIN_PAIRS) * exploration.pace > end:
+            break
         for name, ratios in exploration.measure(rivals, 1, "screen").items():
             fresh.setdefault(name, []).extend(map(math.log, ratios))
-    means = {s.name: float(np.mean(fresh[s.name])) for s in rivals if s.name in fresh}
     exploration.tried |= {s.name for s in rivals}
-    if means:
-        slack = SIGMAS * exploration.noise * math.sqrt(2 / FINAL_BLOCKS)
-        near = [s for s in rivals if means.get(s.name, -math.inf) >= max(means.values()) - slack]
-        exploration.best = near[-1]
-        exploration.seen[near[-1].name] = [math.exp(x) for x in fresh[near[-1].name]]
+    if fresh:
+        means = {name: float(np.mean(ratios)) for name, ratios in fresh.items()}
+        slack = SIGMAS * exploration.noise * math.sqrt(2 / min(map(len, fresh.values())))
+        best = next(s for s in reversed(rivals) if means.get(s.name, -math.inf) >= max(means.values()) - slack)
+        exploration.best = best
+        exploration.seen[best.name] = [math.exp(x) for x in fresh[best.name]]
 
 
 def estimate(level: float, effect: Effect) -> Interval:
