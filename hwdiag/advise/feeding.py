@@ -11,6 +11,7 @@ from hwdiag.feeding.model import Chosen, Feed
 from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.search import NO_WAIT
 from hwdiag.feeding.storage import is_remote
+from hwdiag.feeding.together import ALL
 from hwdiag.words import gib, plural
 
 RESIZE_HEAVY = 1.0
@@ -47,7 +48,8 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
     afresh = f"; all of the setting, measured afresh: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
     for step in feed.steps:
         option = next((o for o in step.options if o.launch == step.adopted), None)
-        if option is None or not is_part(option.launch, feed.best):
+        is_told = step.question == ALL and any(s.adopted == step.adopted for s in feed.steps if s is not step)
+        if option is None or is_told or not is_part(option.launch, feed.best):
             continue
         gain, before = option.speedup.median / before, option.speedup.median
         name = option.launch.split(" + ")[-1]

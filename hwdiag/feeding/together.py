@@ -18,7 +18,7 @@ import numpy as np
 from hwdiag.feeding.setting import Setting
 from hwdiag.measure.model import Interval, Option, Step
 from hwdiag.measure.search import LEAST_STEP, USUAL_WEIGHT, Exploration, Question
-from hwdiag.measure.stats import MIN_PAIRS
+from hwdiag.measure.stats import MIN_PAIRS, median_interval
 
 AT_ONCE = 5
 """Combinations of one block."""
@@ -27,6 +27,7 @@ USUAL_EFFECT = 0.1
 FREE = 1.0
 """The same of the blocks' own levels: next to no expectation."""
 SIGMAS = 1.96
+ALL = "all answers together"
 FINAL_BLOCKS = 2
 """Of the race in the end, which takes from the time that the confirmation has to spare."""
 
@@ -194,14 +195,25 @@ def race(exploration: Exploration[Setting], rivals: Sequence[Setting], end: floa
         if block and exploration.clock() + (len(rivals) + MIN_PAIRS) * exploration.pace > end:
             break
         for name, ratios in exploration.measure(rivals, 1, "screen").items():
-            fresh.setdefault(name, []).extend(map(math.log, ratios))
+            fresh.setdefault(name, []).extend(ratios)
     exploration.tried |= {s.name for s in rivals}
-    if fresh:
-        means = {name: float(np.mean(ratios)) for name, ratios in fresh.items()}
-        slack = SIGMAS * exploration.noise * math.sqrt(2 / min(map(len, fresh.values())))
-        best = next(s for s in reversed(rivals) if means.get(s.name, -math.inf) >= max(means.values()) - slack)
-        exploration.best = best
-        exploration.seen[best.name] = [math.exp(x) for x in fresh[best.name]]
+    if not fresh:
+        return
+    gains = {name: float(np.mean(np.log(ratios))) for name, ratios in fresh.items()}
+    slack = SIGMAS * exploration.noise * math.sqrt(2 / min(map(len, fresh.values())))
+    best = next(s for s in reversed(rivals) if gains.get(s.name, -math.inf) >= max(gains.values()) - slack)
+    exploration.steps.append(
+        Step(
+            question=ALL,
+            options=tuple(
+                Option(launch=name, speedup=median_interval(ratios), dropped=name != best.name)
+                for name, ratios in fresh.items()
+            ),
+            adopted=best.name if best.name != exploration.best.name else None,
+        )
+    )
+    exploration.best = best
+    exploration.seen[best.name] = fresh[best.name]
 
 
 def estimate(level: float, effect: Effect) -> Interval:

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from hwdiag.advise.feeding import plan, verdict
+from hwdiag.advise.feeding import is_part, plan, verdict
 from hwdiag.advise.knobs import BY_ID
 from hwdiag.emit.feeding import as_yaml, feeding_files, rollout, snippet
 from hwdiag.feeding.dataset import Decoder
 from hwdiag.feeding.model import Chosen, Extra, Feed, Prediction, Room
 from hwdiag.feeding.rivals import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.feeding.setting import Setting
-from hwdiag.measure.model import Disturbance, Interval
+from hwdiag.feeding.together import ALL
+from hwdiag.measure.model import Disturbance, Interval, Option, Step
 from hwdiag.show import feeding as show
 from hwdiag.workbook.feeding import FILE, read
 
@@ -54,11 +55,36 @@ def test_the_plan_is_in_order_of_measured_gain(feed: Feed) -> None:
 
 
 def test_the_gains_of_the_steps_multiply_to_that_of_the_races(feed: Feed) -> None:
-    adopted = [o.speedup.median for s in feed.steps for o in s.options if o.launch == s.adopted]
+    told = [s for s in feed.steps if s.question != ALL]
+    adopted = [
+        o.speedup.median for s in told for o in s.options if o.launch == s.adopted and is_part(o.launch, feed.best)
+    ]
     product = 1.0
     for step in plan(feed):
         product *= step.gain if step.gain and step.title.startswith("DataLoader") else 1.0
     assert product == pytest.approx(adopted[-1] if adopted and feed.verdict == "better" else 1.0)
+
+
+def test_the_race_of_all_answers_tells_nothing_twice(feed: Feed) -> None:
+    """Two answers that were taken on and held in the race are two steps; where the race went back, what was left."""
+    found = with_setting(feed, workers=2, prefetch=1)
+    names = ("2 workers", "2 workers + 1 ahead")
+    both = tuple(
+        Option(launch=name, speedup=Interval(median=m, low=m, high=m, processes=2), dropped=False)
+        for name, m in zip(names, (1.5, 1.6), strict=True)
+    )
+    steps = (
+        Step(question="workers", options=both[:1], adopted=names[0]),
+        Step(question="batches ahead", options=both[1:], adopted=names[1]),
+        Step(question=ALL, options=both, adopted=names[1]),
+    )
+    found = found.model_copy(update={"steps": steps, "verdict": "better"})
+    assert found.best
+    for name, titles in ((names[1], ["2 workers", "1 ahead"]), (names[0], ["2 workers"])):
+        setting = found.best.setting.model_copy(update={"name": name})
+        held = found.model_copy(update={"best": found.best.model_copy(update={"setting": setting})})
+        told = [step.title for step in plan(held) if step.title.startswith("DataLoader: ")]
+        assert sorted(told) == sorted(f"DataLoader: {title}" for title in titles)
 
 
 def test_storage_limits_and_shared_memory_get_their_steps(feed: Feed) -> None:

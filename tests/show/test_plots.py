@@ -9,9 +9,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from hwdiag.measure.model import Interval, Option, Step
 from hwdiag.record.model import Record
 from hwdiag.show.figure import Figure
-from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, thread_scaling
+from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, steps_figure, thread_scaling
 from tests.show.samples import make_record
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -137,6 +138,18 @@ def test_the_search_tells_what_was_taken_on_and_what_dropped(drawn):
     assert "placement: node0 1.10x (1.08 to 1.12), threads-1 0.20x (0.18 to 0.22) (dropped); taken on: node0" in alt
     assert "heap: node0 + jemalloc 1.09x (1.07 to 1.11); nothing taken on" in alt
     assert "single processes differ by 13 %, two processes that take turns by 2.1 %" in drawn[5].alt
+
+
+def test_options_are_named_without_what_all_begin_with():
+    gain = Interval(median=1.1, low=1.0, high=1.2, processes=2)
+
+    def named(*names):
+        options = [Option(launch=name, speedup=gain, dropped=False) for name in names]
+        return set(texts(steps_figure([Step(question="q", options=options, adopted=None)])))
+
+    assert {"4 ahead", "8 ahead"} <= named("2 workers + 4 ahead", "2 workers + 8 ahead")
+    assert "file_system" in named("2 workers + file_system")
+    assert {"2 workers", "2 workers + 1 ahead"} <= named("2 workers", "2 workers + 1 ahead")
 
 
 def test_no_search_and_no_noise_draw_nothing():

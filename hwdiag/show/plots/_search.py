@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from hwdiag.measure.model import Option, Step
@@ -46,8 +47,8 @@ def steps_figure(asked: Sequence[Step], evidence: tuple[str, ...] = ()) -> Figur
             axes.text(-0.03, y, clean(step.question), transform=axes.get_yaxis_transform(), ha="right", va="center",
                       fontweight="bold")  # fmt: skip
             y += 1
-            for option in step.options:
-                _row(axes, y, option, adopted=option.launch == step.adopted)
+            for option, name in zip(step.options, _short(step.options), strict=True):
+                _row(axes, y, option, name, adopted=option.launch == step.adopted)
                 y += 1
         _frame(axes, [option for _, option in rows], y)
         return to_figure(picture, "search", _alt(steps), _CAPTION, evidence)
@@ -60,14 +61,21 @@ _CAPTION = (
 )
 
 
-def _row(axes: Axes, y: int, option: Option, *, adopted: bool) -> None:
+def _short(options: Sequence[Option]) -> list[str]:
+    """Their names without what all begin with, which are the answers to earlier questions."""
+    parts = [clean(option.launch).split(" + ") for option in options]
+    alike = takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))
+    same = min(len(list(alike)), *(len(p) - 1 for p in parts))
+    return [" + ".join(p[same:]) for p in parts]
+
+
+def _row(axes: Axes, y: int, option: Option, name: str, *, adopted: bool) -> None:
     color = svg.BLUE if adopted else svg.MUTED
     s = option.speedup
     axes.plot([s.low, s.high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt", zorder=3)
     axes.plot([s.median], [y], marker="x" if option.dropped else "o", markersize=7, color=color, zorder=4,
               markerfacecolor=color if adopted else svg.CARD, markeredgewidth=1.4)  # fmt: skip
     left = axes.get_yaxis_transform()
-    name = clean(option.launch).split(" + ")[-1]
     axes.text(-0.03, y, shorten(name, 44), transform=left, ha="right", va="center", fontsize=11)
     word = "taken on" if adopted else "dropped" if option.dropped else ""
     axes.text(1.03, y, f"{ratio(s.median)}  {word}".rstrip(), transform=left, va="center", fontsize=11)
