@@ -119,6 +119,7 @@ class Witness:
 
     def __init__(self, fd):
         self.fd = fd
+        self.claim = threading.Lock()
         self.reporter = None
         self.libc = ctypes.CDLL(None)
         self.callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self.handle)
@@ -137,11 +138,14 @@ class Witness:
 
     def handle(self, number, info, context):
         me = threading.get_ident()
-        if self.reporter not in (None, me):  # several threads died at once: the first one tells, and ends all
+        if self.claim.acquire(blocking=False):
+            self.reporter, again = me, False
+        elif self.reporter == me:
+            again = True
+        else:  # several threads died at once: the first one tells, and ends all
             while True:
                 self.libc.pause()
         self.libc.alarm(5)
-        again, self.reporter = self.reporter == me, me
         if not again:  # or the report itself died, of another signal
             report = {"event": "crash", "signal": number}
             try:

@@ -209,7 +209,7 @@ def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Cal
 SECOND = """
 import ctypes, os, runpy, sys, threading
 witness = runpy.run_path(sys.argv[1])["Witness"](1)
-witness.reporter = -1  # a thread that has not told all yet
+witness.claim.acquire()  # by a thread that has not told all yet
 sent = ctypes.addressof(ctypes.create_string_buffer(128))
 second = threading.Thread(target=witness.handle, args=(4, sent, sent), daemon=True)
 second.start()
