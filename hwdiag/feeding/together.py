@@ -58,7 +58,7 @@ def ask_together(
     refused: Callable[[Setting], str],
     end: float,
 ) -> None:
-    """Ask all of them until the exploration's time is up, and take on each answer that helps.
+    """Ask all of them until the exploration's time is up, and take on what they add up to, if that holds in a race.
 
     ``refused`` says why a setting is not to be tried, or nothing; ``end`` is that of the confirmation.
     """
@@ -71,13 +71,13 @@ def ask_together(
         began = clock()
         if began + (AT_ONCE * exploration.pace if block else 0) >= exploration.deadline:
             break
-        able = {whole.name: answers for answers in wanted if not refused(whole := combined(start, questions, answers))}
-        settings = [combined(start, questions, answers) for answers in able.values()]
-        exploration.tried |= set(able)
-        for name, ratios in exploration.measure(settings, 1, "screen").items():
+        able = {s: answers for answers in wanted if not refused(s := combined(start, questions, answers))}
+        answered = {s.name: answers for s, answers in able.items()}
+        exploration.tried |= set(answered)
+        for name, ratios in exploration.measure(list(able), 1, "screen").items():
             exploration.seen.setdefault(name, []).extend(ratios)
-            tried += [Tried(able[name], block, math.log(ratio)) for ratio in ratios]
-        exploration.pace = (clock() - began) / max(1, len(settings))
+            tried += [Tried(answered[name], block, math.log(ratio)) for ratio in ratios]
+        exploration.pace = (clock() - began) / max(1, len(able))
     if tried:
         found = effects(tried, [len(q.options) for q in questions], exploration.noise)
         race(exploration, take_on(exploration, questions, found, refused), end)
