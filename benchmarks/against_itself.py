@@ -14,14 +14,15 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from hwdiag.measure.compare import pair
+
+from hwdiag.experiment.statistics import faster_p, judge, median_interval, spread
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import Budget
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.compare import pair
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Measurement, Workload
-from hwdiag.measure.stats import faster_p, judge, median_interval, spread
 from hwdiag.measure.turns import Turn
 from hwdiag.measure.workloads import catalogue
 from hwdiag.show.progress import terminal_progress
@@ -35,9 +36,7 @@ SIZES = {
     "triad": {"elements": 4_000_000},
     "resnet18": {"batch": 1, "side": 112},
 }
-TWINS = [(Launch(name="default"), Launch(name="again"))] + [
-    (Launch(name=f"left {i}"), Launch(name=f"right {i}")) for i in (2, 3)
-]
+TWINS = [(Launch(), Launch())] + [(Launch(), Launch()) for i in (2, 3)]
 """Six names for the same Launch, two by two."""
 BUDGET = Budget(
     total_s=1,

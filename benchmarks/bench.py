@@ -20,19 +20,19 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from benchmarks import simulate
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.host import Root, read_host
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.campaign import Campaign
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Measurement, Workload
-from hwdiag.measure.stats import median_interval
 from hwdiag.measure.turns import Block, Player, Turn
 from hwdiag.measure.workloads import gpt2, matmul, memory_workloads
 from hwdiag.show.table import Table
 
 BLOCKS = 12
-DEFAULT = Launch(name="default")
+DEFAULT = Launch()
 BARE_MM = """
 import time, torch
 n = {n}
@@ -92,7 +92,7 @@ def under(what: str, limit_s: float, times: list[float]) -> Row:
 def parent_cost(host: Host) -> Iterator[Row]:  # noqa: ARG001
     """CPU time that the parent uses itself while processes measure."""
     turn = Turn(warmup_s=0.1, window_s=0.05, windows=60, min_samples=1)
-    players = [Player(Launch(name=name), [gpt2()], check=False) for name in ("default", "again")]
+    players = [Player(Launch(), [gpt2()], check=False) for name in ("default", "again")]
     start, used = time.perf_counter(), time.process_time()
     Block(sys.executable, turn, timeout_s=120).run(players, device="cpu", seed=1)
     share = (time.process_time() - used) / (time.perf_counter() - start)

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from hwdiag.devices.found import CHILD
 from hwdiag.devices.kernels import kernels, precisions
 from hwdiag.devices.model import Device
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.model import Workload
-from hwdiag.measure.stats import median_interval
 from hwdiag.show.table import Table
 
 ROUNDS = 15

@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.dataset import Dataset
 from hwdiag.feeding.model import Footprint
@@ -28,7 +29,6 @@ from hwdiag.feeding.setting import Setting
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BudgetName
-from hwdiag.measure.stats import median_interval
 from hwdiag.show.table import Table
 from hwdiag.workbook.feeding import Feeding, load
 

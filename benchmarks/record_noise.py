@@ -22,7 +22,7 @@ from hwdiag.measure.workloads import matmul
 from hwdiag.words import now
 
 BLOCKS = 70
-TWINS = [Launch(name="default"), *(Launch(name=f"twin {i}") for i in range(2, MOST_AT_ONCE + 1))]
+TWINS = [Launch(), *(Launch() for i in range(2, MOST_AT_ONCE + 1))]
 WORKLOADS = (matmul("float32", 4, n=1024),)
 
 

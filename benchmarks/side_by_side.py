@@ -17,20 +17,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from hwdiag.measure.compare import pair
+from hwdiag.measure.questions import questions
+from hwdiag.measure.search import Question
+
+from hwdiag.experiment.statistics import geometric_mean, median_interval
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.compare import pair
 from hwdiag.measure.dispatch import build_vendor_check
 from hwdiag.measure.launch import Launch, MemoryPolicy
 from hwdiag.measure.model import Measurement, Software, Workload
-from hwdiag.measure.questions import questions
 from hwdiag.measure.runtime import find_allocators
-from hwdiag.measure.search import Question
 from hwdiag.measure.software import probe_software
-from hwdiag.measure.stats import geometric_mean, median_interval
 from hwdiag.measure.tune import DEFAULT, tune
 from hwdiag.measure.workloads import catalogue
 from hwdiag.show.progress import terminal_progress
@@ -49,14 +50,14 @@ def guide(software: Software) -> Launch:
     tcmalloc = next((a for a in find_allocators(software.prefix) if "tcmalloc" in a.name), None)
     ignored = {"TORCH_NUM_THREADS": "8", "TORCH_DISABLE_AVX2": "1", "TORCH_DISABLE_AVX512": "1"}
     env = {"OMP_NUM_THREADS": "8", "OMP_PROC_BIND": "close", "OMP_PLACES": "cores", **ignored}
-    return Launch(name="the guide's environment", allocator=tcmalloc, env=env)
+    return Launch(allocator=tcmalloc, env=env)
 
 
 def run_cpu(host: Host) -> Launch:
     """``python -m torch.backends.xeon.run_cpu`` on a host of one node: its cores and its memory, a thread each."""
     cpus = tuple(core[0] for core in host.usable_cores)
     memory = MemoryPolicy(mode="bind", nodes=(host.numa[0].id,)) if len(host.numa) == 1 else None
-    return Launch(name="run_cpu's default advice", threads=len(cpus), cpus=cpus, memory=memory)
+    return Launch(threads=len(cpus), cpus=cpus, memory=memory)
 
 
 def combinations(asked: Sequence[Question]) -> list[Launch]:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from hwdiag.measure.search import Decision, Question, find_best
 from scipy import stats
 
 from benchmarks.virtual import DEFAULT, VirtualHost
 from benchmarks.virtual_hosts import random_host
 from benchmarks.virtual_machine import Noise, VirtualMachine, block_s, recorded_noise
+from hwdiag.experiment.statistics import ALPHA, MIN_PAIRS, faster_p, judge, median_interval
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import BUDGETS
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.search import Decision, Question, find_best
-from hwdiag.measure.stats import ALPHA, MIN_PAIRS, faster_p, judge, median_interval
 from hwdiag.show.table import Table
 
 MIN_EFFECT = 0.03

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from hwdiag.experiment.lever import Factor
 from hwdiag.host.model import Host, LogicalCpu
+from hwdiag.measure.factors import factors
 from hwdiag.measure.launch import Allocator, Launch
-from hwdiag.measure.model import BASELINE, Software
-from hwdiag.measure.placement import Domain, domains, most_threads
-from hwdiag.measure.questions import questions
+from hwdiag.measure.model import Software
+from hwdiag.measure.placement import PLACEMENT, Domain, domains, most_threads
 from hwdiag.measure.runtime import BOUND
-from hwdiag.measure.search import Question
 
-DEFAULT = Launch(name=BASELINE)
+AS_IT_IS = Launch()
 ALLOCATORS = tuple(Allocator(name=name, path=f"/usr/lib/lib{name}.so") for name in ("jemalloc", "tcmalloc"))
 
 
@@ -71,9 +71,9 @@ class VirtualHost:
     """By setting: on what it changes, as a factor."""
 
     @cached_property
-    def questions(self) -> tuple[Question, ...]:
-        """The ones that the workbook asks, in its order."""
-        return questions(self.host, self.software, allocators=ALLOCATORS, vendor_check=Path("/x/libhwdiag-mkl.so"))
+    def factors(self) -> tuple[Factor, ...]:
+        """The ones that the workbook has, in its order."""
+        return factors(self.host, self.software, allocators=ALLOCATORS, vendor_check=Path("/x/libhwdiag-mkl.so"))
 
     def seconds(self, launch: Launch) -> float:
         """Time of one iteration, without noise."""
@@ -82,9 +82,9 @@ class VirtualHost:
         place = self.spread(n) if launch.cpus is None and not close else self.on(launch.cpus or self._first(n), launch)
         if launch.cpus is None and launch.memory is not None:
             place = Place(place.per_core, launch.memory.nodes, place.pinned)
-        return self.time(place, *self.factors(launch))
+        return self.time(place, *self.speeds(launch))
 
-    def factors(self, launch: Launch) -> tuple[float, float, float]:
+    def speeds(self, launch: Launch) -> tuple[float, float, float]:
         """What its settings do to the kernels' speed, to waiting, and to the heap."""
 
         def of(settings: Sequence[str]) -> float:
@@ -145,7 +145,7 @@ class VirtualHost:
         """Where the scheduler puts them: on idle cores, the fast ones first, in turn over the nodes."""
         return Place(self._threads(self._spread_order, n), (0,), False)
 
-    def on(self, cpus: Sequence[int], launch: Launch = DEFAULT) -> Place:
+    def on(self, cpus: Sequence[int], launch: Launch = AS_IT_IS) -> Place:
         """Bound to these CPUs; memory from where the first thread runs, if nothing else is said."""
         cores = [self._core_of[cpu] for cpu in cpus]
         counts = np.bincount(cores, minlength=len(self.host.usable_cores))
@@ -154,7 +154,7 @@ class VirtualHost:
 
     def best_seconds(self) -> tuple[float, int]:
         """The least time of all Launches, and how many there are: every count, place, memory and setting."""
-        settings = [self.factors(_merged(chosen)) for chosen in itertools.product(*self._settings)]
+        settings = [self.speeds(_merged(chosen)) for chosen in itertools.product(*self._settings)]
         places = list(dict.fromkeys(self.every_place()))
         terms = np.array([self._terms(place) for place in places])
         heap_s = self.heap_share * self._default_work
@@ -162,13 +162,13 @@ class VirtualHost:
         return float(best), len(places) * len(settings)
 
     def exhaustive(self) -> int:
-        """Every combination of the questions' options, the default's among them."""
-        return int(np.prod([1 + len(q.options) for q in self.questions]))
+        """Every combination of the factors' levers, the default's among them."""
+        return int(np.prod([1 + len(factor.levers) for factor in self.factors]))
 
     @property
     def _settings(self) -> list[tuple[Launch, ...]]:
-        others = [q.options for q in self.questions if q.name != "placement"]
-        return [(DEFAULT, *options) for options in others]
+        others = [factor.levers for factor in self.factors if factor.name != PLACEMENT]
+        return [(Launch(), *(lever.launch for lever in levers)) for levers in others]
 
     def every_place(self) -> Iterator[Place]:
         """Any number of threads: free, or on the first cores of any cache, node, socket, kind or the whole, one or two
@@ -244,7 +244,7 @@ class VirtualHost:
 
 
 def _merged(chosen: Sequence[Launch]) -> Launch:
-    whole = DEFAULT
+    whole = Launch()
     for change in chosen:
-        whole = whole if change.is_default else whole.plus(change)
+        whole = whole.plus(change)
     return whole

@@ -36,8 +36,8 @@ def random_host(seed: int, *, cores: int | None = None) -> VirtualHost:
         threads=cores if r.random() < 0.8 else cores * smt,
         pools=(ThreadPool(api="openmp", name=openmp),),
     )
-    heaps = heap(host, software, ALLOCATORS).options
-    fresh = {k: r.uniform(0.1, 1.2) for o in heaps for k in (*(f"{k}={v}" for k, v in o.env.items()), o.name)}
+    heaps = heap(host, software, ALLOCATORS).levers
+    fresh = {k: r.uniform(0.1, 1.2) for x in heaps for k in (*(f"{k}={v}" for k, v in x.launch.env.items()), x.title)}
     active, passive = r.uniform(0.5, 1.0), r.uniform(1.0, 3.0)
     return VirtualHost(
         host=host,

@@ -17,11 +17,11 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.virtual_hosts import make_host
-from hwdiag.feeding.search import DEFAULT, MOST_WORKERS, WORKERS, questions, usable_cpus
-from hwdiag.feeding.setting import Setting
+from hwdiag.experiment.lever import Factor, Plan
+from hwdiag.feeding.search import MOST_WORKERS, WORKERS, loader_factors, usable_cpus, with_workers
+from hwdiag.feeding.setting import LoaderSetting, setting_of
 from hwdiag.host.model import Host
 from hwdiag.measure.model import Phase
-from hwdiag.measure.search import Question
 
 BATCH = 32
 CORES = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -65,9 +65,9 @@ class VirtualLoader:
     """What the other way to share costs or gains."""
 
     @property
-    def questions(self) -> list[Question[Setting]]:
-        """What is asked of it."""
-        return questions(self.host)
+    def factors(self) -> list[Factor]:
+        """What may be set on it."""
+        return loader_factors(self.host)
 
     def capacity(self, cpus: Sequence[int], busy: float) -> float:
         """CPUs' worth of work that these give when so many want to run."""
@@ -80,7 +80,7 @@ class VirtualLoader:
         quota = self.host.limits.cpu_quota or float(len(cpus))
         return min(quota, single + second * (self.smt_yield - 1))
 
-    def seconds(self, setting: Setting) -> float:
+    def seconds(self, setting: LoaderSetting) -> float:
         """Of one sample, without noise."""
         workers = setting.workers or 0
         if not workers:
@@ -108,19 +108,16 @@ class VirtualLoader:
         slowest = float((np.array(stages) ** 8).sum() ** (1 / 8))  # two stages that are equal wait for each other
         return slowest * uneven * (1 + self.spill * np.log2(max(1, ahead))) * sharing
 
-    def exhaustive(self) -> Iterator[Setting]:
-        """Every number of workers that is worth a look with every combination of the other questions' options.
+    def exhaustive(self) -> Iterator[LoaderSetting]:
+        """Every number of workers that is worth a look with every combination of the other factors' levers.
 
         All up to 32, and from there on in steps of a twentieth, up to four a CPU, or 64.
         """
-        asked = {q.name: q.options for q in self.questions}
-        others = [(None, *options) for name, options in asked.items() if name != WORKERS]
-        yield DEFAULT
+        others = [(None, *factor.levers) for factor in self.factors if factor.name != WORKERS]
+        yield LoaderSetting()
         for count in self.counts():
             for chosen in product(*others):
-                whole = Setting(name=str(count), workers=count)
-                for change in filter(None, chosen):
-                    whole = whole.plus(change)
+                whole = setting_of(Plan.of(with_workers(count), *filter(None, chosen)))
                 if whole.makes_sense:
                     yield whole
 
@@ -191,16 +188,17 @@ class VirtualTrials:
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
 
-    def run(self, setting: Setting, phase: Phase, block: int) -> float:  # noqa: ARG002
+    def run(self, plan: Plan, phase: Phase, block: int) -> float:  # noqa: ARG002
         """As ``search.Try`` wants it."""
+        setting = setting_of(plan)
         seconds = self.loader.seconds(setting)
         self.now += trial_s(setting, seconds, self.window_s, self.warmup_s)
         self.done += 1
-        self.tried.add(setting.name)
+        self.tried.add(plan.id)
         return float(seconds * np.exp(self._random.normal(0, self.noise)))
 
 
-def trial_s(setting: Setting, sample_s: float, window_s: float, warmup_s: float) -> float:
+def trial_s(setting: LoaderSetting, sample_s: float, window_s: float, warmup_s: float) -> float:
     """How long a trial takes: its process, its workers, and batches of each of them within both times."""
     workers = setting.workers or 0
     started = {"spawn": 2.5, "forkserver": 1.5}.get(setting.start_method or "", 0.0) + 0.01 * workers

@@ -1,19 +1,19 @@
-"""What measures on a host that is not there: speed-ups with noise as it was recorded, by a clock that is not there."""
+"""A laboratory that is not there: times with noise as it was recorded, by a clock that is not there."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
-from benchmarks.virtual import DEFAULT
-from hwdiag.host.model import Host
+from hwdiag.experiment.laboratory import Block
+from hwdiag.experiment.lever import BASELINE, DEFAULT, Plan
 from hwdiag.measure.campaign import MOST_AT_ONCE, heats
-from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Phase
 
 Noise = np.ndarray
@@ -29,58 +29,66 @@ def recorded_noise(machine: Literal["quiet", "busy"]) -> Noise:
 
 
 class Timed(Protocol):
-    """What is known of a host: its facts, and how fast it is under each Launch."""
+    """How fast plans are, as it is known."""
 
     @property
-    def host(self) -> Host:
-        """Its facts."""
+    def workloads(self) -> tuple[str, ...]:
+        """Names of what is timed."""
 
-    def seconds(self, launch: Launch) -> float:
-        """Time of one iteration, without noise."""
+    def seconds(self, plan: Plan) -> Mapping[str, float]:
+        """Time of one iteration of each workload, without noise."""
 
 
 @dataclass
 class VirtualMachine:
-    """What measures on a virtual host: gives speed-ups with noise, and lets a virtual clock run."""
+    """Measures plans on what is known, with noise, and lets a virtual clock run."""
 
-    virtual: Timed
+    known: Timed
     noise: Noise
     seed: int
+    cpus: int
+    """Processes that start side by side without taking longer."""
     now: float = 0.0
     """Seconds since it was started."""
     processes: int = 0
     """Measured so far, the default's among them."""
     fails: frozenset[tuple[str, Phase]] = frozenset()
-    """Launches by name that die in a phase."""
-    _times: dict[str, float] = field(default_factory=dict)
+    """Plans by id that die in a phase."""
+    _times: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
-        self._block = int(self._random.integers(len(self.noise)))
+        self._row = int(self._random.integers(len(self.noise)))
+        self._numbers = count(1)
 
-    def measure(self, launches: Sequence[Launch], n: int, phase: Phase) -> dict[str, list[float]]:
-        """As ``search.Measure`` wants it."""
-        found: dict[str, list[float]] = {}
-        for _ in range(n):
-            for heat in heats([DEFAULT, *launches], MOST_AT_ONCE):
-                wobble = self._next(len(heat))
-                alive = [i for i, x in enumerate(heat) if i == 0 or (x.name, phase) not in self.fails]
-                times = {i: self._time(heat[i]) * wobble[i] for i in alive}
-                for i in alive[1:]:
-                    found.setdefault(heat[i].name, []).append(times[0] / times[i])
-                self.processes += len(heat)
-                self.now += block_s(len(heat), len(self.virtual.host.usable_cpus))
-        return found
+    def clock(self) -> float:
+        """Seconds since it was started."""
+        return self.now
+
+    def measure(self, plans: Sequence[Plan], phase: Phase) -> list[Block]:
+        """As a laboratory does."""
+        return [self._block(heat, phase) for heat in heats([DEFAULT, *plans], MOST_AT_ONCE)]
+
+    def _block(self, plans: Sequence[Plan], phase: Phase) -> Block:
+        wobble = {workload: self._next(len(plans)) for workload in self.known.workloads}
+        seconds = {
+            plan.id: {w: float(time * wobble[w][i]) for w, time in self._time(plan).items()}
+            for i, plan in enumerate(plans)
+            if (plan.id, phase) not in self.fails or plan.id == BASELINE
+        }
+        self.processes += len(plans)
+        self.now += block_s(len(plans), self.cpus)
+        return Block(next(self._numbers), seconds)
 
     def _next(self, k: int) -> np.ndarray:
         """Processes of the next recorded block, so that what lasts for several blocks does so here too."""
-        self._block = (self._block + 1) % len(self.noise)
-        return self._random.permutation(self.noise[self._block])[:k]
+        self._row = (self._row + 1) % len(self.noise)
+        return self._random.permutation(self.noise[self._row])[:k]
 
-    def _time(self, launch: Launch) -> float:
-        if launch.name not in self._times:
-            self._times[launch.name] = self.virtual.seconds(launch)
-        return self._times[launch.name]
+    def _time(self, plan: Plan) -> Mapping[str, float]:
+        if plan.id not in self._times:
+            self._times[plan.id] = self.known.seconds(plan)
+        return self._times[plan.id]
 
 
 def block_s(processes: int, cpus: int) -> float:

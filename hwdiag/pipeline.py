@@ -24,6 +24,9 @@ from hwdiag.emit.launches import is_emitted, launch_files
 from hwdiag.emit.settings import File, settings_files
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.estimate.ceilings import ceilings
+from hwdiag.experiment.estimates import estimates
+from hwdiag.experiment.lever import DEFAULT, Factor, Plan, plan_by_id
+from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.home import home
 from hwdiag.host.activity import watch
 from hwdiag.host.read import read_host
@@ -31,17 +34,14 @@ from hwdiag.host.root import Root
 from hwdiag.measure.budget import BUDGETS, Budget
 from hwdiag.measure.campaign import MOST_AT_ONCE, Campaign, Progress, at_once
 from hwdiag.measure.command import Commands
-from hwdiag.measure.compare import estimates
 from hwdiag.measure.dispatch import build_vendor_check, has_foreign_mkl
+from hwdiag.measure.factors import factors
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Command, Workload
 from hwdiag.measure.own import own_command, own_file
-from hwdiag.measure.questions import questions
 from hwdiag.measure.runtime import find_allocators
-from hwdiag.measure.search import Question
 from hwdiag.measure.software import NOT_HERE, probe_software
-from hwdiag.measure.stats import MIN_PAIRS
-from hwdiag.measure.tune import DEFAULT, tune
+from hwdiag.measure.tune import tune
 from hwdiag.measure.workloads import catalogue
 from hwdiag.params import Profile, interpreter, own_file_path
 from hwdiag.record import store
@@ -106,14 +106,14 @@ class Run:
         return self._learn(software=software, compatibility=found)
 
     def plan(self) -> Record:
-        """Decide which workloads are measured, and which questions are asked about the way to start them."""
+        """Decide which workloads are measured, and which factors of the way to start them are tried."""
         host = self.record.host
         listed = tuple(w for w in catalogue(host) if w.name in self.profile.workloads and self._has(w))
         workloads = self.own or listed
         models = tuple(w.name for w in workloads if w.family == "model")
-        self.questions = self._questions(workloads)
+        self.factors = self._factors(workloads)
         return self._learn(
-            launches=(DEFAULT, *(o for q in self.questions for o in q.options)),
+            plans=(DEFAULT, *(Plan.of(lever) for factor in self.factors for lever in factor.levers)),
             workloads=workloads,
             overall_of=models or tuple(w.name for w in workloads),
         )
@@ -129,7 +129,7 @@ class Run:
         if not (r.software.outcome.ok or is_command) or not r.host.is_here:
             return r
         budget = BUDGETS[self.profile.budget].lasting(self.profile.minutes)
-        teams_of = max((len(o.members) for q in self.questions for o in q.options), default=1)
+        teams_of = max((len(x.launch.members) for factor in self.factors for x in factor.levers), default=1)
         campaign = Campaign(
             self.python,
             budget if self.profile.goal == "latency" else budget.for_teams(),
@@ -147,7 +147,7 @@ class Run:
                 campaign.run([DEFAULT], on_gpu, "device", device=f"cuda:{i}")
         tuned = tune(
             campaign,
-            self.questions,
+            self.factors,
             r.workloads,
             r.overall_of,
             self.profile.min_effect / 100,
@@ -156,7 +156,7 @@ class Run:
         measured = tuple(campaign.measurements)
         return self._learn(
             measurements=measured,
-            launches=tuned.launches,
+            plans=tuned.plans,
             steps=tuned.steps,
             noise=tuned.noise,
             comparisons=tuned.comparisons,
@@ -175,7 +175,7 @@ class Run:
         (first,) = campaign.run([DEFAULT], self.record.workloads, "noise")
         if not first.outcome.ok:
             return False
-        took, runs = before - campaign.remaining_s, least_runs(campaign.budget, self.questions)
+        took, runs = before - campaign.remaining_s, least_runs(campaign.budget, self.factors)
         if took * runs > campaign.budget.total_s:
             need = math.ceil(took * runs / 60)
             raise UsageError(
@@ -185,9 +185,9 @@ class Run:
         campaign.measurements.clear()
         return True
 
-    def _questions(self, workloads: Sequence[Workload]) -> tuple[Question, ...]:
+    def _factors(self, workloads: Sequence[Workload]) -> tuple[Factor, ...]:
         host, software, here = self.record.host, self.record.software, self.record.host.is_here
-        return questions(
+        return factors(
             host,
             software,
             workloads,
@@ -222,9 +222,9 @@ class Run:
             findings, checks = sorted_out((*findings, *checks, *compat.consult(r.compatibility)))
         recommendations = recommend(evidence)
         if r.compatibility is not None and r.compatibility.cure is not None and not recommendations:
-            launch, needed = compat.needed_launch(r.compatibility.cure)
+            plan, needed = compat.needed_plan(r.compatibility.cure)
             recommendations = (needed,)
-            self._learn(launches=(*r.launches, launch))
+            self._learn(plans=(*r.plans, plan))
         return self._learn(
             audit=audited,
             findings=worst_first((*findings, *audited.findings)),
@@ -285,7 +285,7 @@ class Run:
     def _launch(self, recommendation: Recommendation) -> Launch:
         """What it starts, with what torch and numpy were seen to need here."""
         r = self.record
-        launch = next((x for x in r.launches if x.name == recommendation.launch), DEFAULT)
+        launch = plan_by_id(r.plans, recommendation.plan or DEFAULT.id).launch
         return launch if r.compatibility is None else compat.with_cure(launch, r.compatibility.cure)
 
     def _copy(self, library: Path, what: str) -> EmittedFile:
@@ -333,9 +333,9 @@ def own_workloads(profile: Profile) -> tuple[Workload, ...]:
     return () if path is None else (own_file(path),)
 
 
-def least_runs(budget: Budget, questions: Sequence[Question]) -> int:
+def least_runs(budget: Budget, factors: Sequence[Factor]) -> int:
     """Processes one after the other that a whole search needs: the noise, each option once, and the confirmation."""
-    options = sum(len(q.options) for q in questions)
+    options = sum(len(factor.levers) for factor in factors)
     beside = math.ceil(options / (MOST_AT_ONCE - 1))  # today's default in each block
     return 2 * budget.noise_blocks + options + beside + 2 * MIN_PAIRS
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hwdiag.experiment.lever import Plan
 from hwdiag.host.model import Host
-from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Comparison, Estimate, Measurement, Noise, Software, Step, Workload
 from hwdiag.model import Value
 from hwdiag.params import Profile
@@ -15,7 +15,7 @@ class Evidence(Value):
     profile: Profile
     host: Host
     software: Software
-    launches: tuple[Launch, ...] = ()
+    plans: tuple[Plan, ...] = ()
     workloads: tuple[Workload, ...] = ()
     overall_of: tuple[str, ...] = ()
     measurements: tuple[Measurement, ...] = ()

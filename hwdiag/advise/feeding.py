@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from hwdiag.advise import caching
 from hwdiag.advise.plan import RATE, PlanStep
+from hwdiag.experiment.lever import Plan
+from hwdiag.feeding.alternatives import ONE_THREAD
 from hwdiag.feeding.memory import LEAK_BATCHES
-from hwdiag.feeding.model import Chosen, Feed
-from hwdiag.feeding.rivals import ONE_THREAD
-from hwdiag.feeding.search import NO_WAIT
+from hwdiag.feeding.model import Feed
+from hwdiag.feeding.search import NO_WAIT, WORKERS
 from hwdiag.feeding.storage import is_remote
-from hwdiag.feeding.together import ALL
 from hwdiag.words import gib, plural
 
 RESIZE_HEAVY = 1.0
@@ -40,34 +40,35 @@ def plan(feed: Feed) -> list[PlanStep]:
 
 
 def setting_steps(feed: Feed) -> Iterator[PlanStep]:
-    """What the search took on, one question a step; each gain is over the step before, from the races."""
-    if feed.verdict != "better":
+    """Yield the levers that the search took on; each gain is over today's default with those before it, as the
+    screening saw it."""
+    if feed.verdict != "better" or feed.best is None:
         return
-    before = 1.0
+    before, held = 1.0, Plan.of()
     s = feed.speedup
     afresh = f"; all of the setting, measured afresh: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
-    for step in feed.steps:
-        option = next((o for o in step.options if o.launch == step.adopted), None)
-        is_told = step.question == ALL and any(s.adopted == step.adopted for s in feed.steps if s is not step)
-        if option is None or is_told or not is_part(option.launch, feed.best):
-            continue
-        gain, before = option.speedup.median / before, option.speedup.median
-        name = option.launch.split(" + ")[-1]
-        is_crowded = (feed.best.setting.workers or 0) > feed.cpus if feed.best else False
+    for lever in feed.best.plan.levers:
+        held = held.plus(lever)
+        seen = screened(feed, held)
+        gain = None if seen is None else seen / before
+        before = before if seen is None else seen
+        is_crowded = lever.factor == WORKERS and (feed.best.setting.workers or 0) > feed.cpus
         warned = "; torch warns of more workers than CPUs, which were measured to be faster here" if is_crowded else ""
+        told = "not measured by itself" if gain is None else f"{gain:.2f}x in the screening"
         yield PlanStep(
-            title=f"DataLoader: {name}",
+            title=f"DataLoader: {lever.title}",
             gain=gain,
-            gain_words=f"{gain:.2f}x in the races of the search{afresh}",
-            do=f"take {name} over from dataloader.py ({step.question})",
-            check=f"{RATE}{warned if step.question == 'workers' else ''}",
+            gain_words=f"{told}{afresh}",
+            do=f"take {lever.title} over from dataloader.py ({lever.factor})",
+            check=f"{RATE}{warned}",
             undo="put the argument back as it was; nothing else is changed",
         )
 
 
-def is_part(name: str, best: Chosen | None) -> bool:
-    """Whether what was found is this setting, or it with more; a number of workers may have been found anew."""
-    return best is not None and (best.setting.name == name or best.setting.name.startswith(f"{name} + "))
+def screened(feed: Feed, plan: Plan) -> float | None:
+    """Return the speed-up over today's default that the screening last saw of a plan; None where it saw none."""
+    seen = [o.speedup.median for step in feed.steps for o in step.options if o.plan == plan.id]
+    return seen[-1] if seen else None
 
 
 def keeping(feed: Feed) -> Iterator[PlanStep]:

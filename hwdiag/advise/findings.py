@@ -9,11 +9,12 @@ from statistics import median
 from hwdiag.advise.environment import about_environment
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Check, Finding, worst_first
+from hwdiag.experiment.lever import BASELINE, plan_by_id
+from hwdiag.experiment.statistics import warming
 from hwdiag.host.cpulist import format_cpulist
-from hwdiag.measure.model import BASELINE, Measurement
+from hwdiag.measure.model import Measurement
 from hwdiag.measure.placement import kind_domains
 from hwdiag.measure.software import ELSEWHERE
-from hwdiag.measure.stats import warming
 from hwdiag.measure.workloads import ENGINES, MATMUL_N
 from hwdiag.words import plural
 
@@ -111,13 +112,13 @@ def failures(e: Evidence) -> Iterator[Said]:
     failed: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
     for m in e.measurements:
         if not m.outcome.ok:
-            failed[m.launch, m.outcome.kind, m.outcome.detail].append(m)
-    for (launch, kind, detail), group in failed.items():
+            failed[m.plan, m.outcome.kind, m.outcome.detail].append(m)
+    for (plan, kind, detail), group in failed.items():
         workloads = ", ".join(dict.fromkeys(m.workload for m in group))
         yield Finding(
-            id=f"failed-{launch}-{kind}-{group[0].id}",
+            id=f"failed-{plan}-{kind}-{group[0].id}",
             severity="problem",
-            title=f"{workloads} under {launch!r}: {kind.replace('-', ' ')}",
+            title=f"{workloads} under {plan_by_id(e.plans, plan).title!r}: {kind.replace('-', ' ')}",
             detail=f"{detail}. This Launch is not recommended for it.",
             evidence=tuple(m.id for m in group),
         )
@@ -184,7 +185,7 @@ def warmed_up(e: Evidence) -> Iterator[Said]:
 
 def engines(e: Evidence) -> Iterator[Said]:
     """Does torch multiply matrices as fast as another library does here?"""
-    times = {x.workload: x for x in e.estimates if x.launch == BASELINE and x.device == "cpu" and x.workload in ENGINES}
+    times = {x.workload: x for x in e.estimates if x.plan == BASELINE and x.device == "cpu" and x.workload in ENGINES}
     mine = times.pop("matmul-fp32", None)
     if mine is None or not times:
         return
@@ -257,9 +258,9 @@ def bindings(e: Evidence) -> Iterator[Said]:
 
 def allocators(e: Evidence) -> Iterator[Said]:
     """Were other allocators there to be measured?"""
-    if not e.software.outcome.ok or any(launch.allocator for launch in e.launches):
+    if not e.software.outcome.ok or any(plan.launch.allocator for plan in e.plans):
         return
-    asked = not e.steps or any(step.question == "heap" and step.options for step in e.steps)
+    asked = not e.steps or any(step.factor == "heap" and step.options for step in e.steps)
     missing = "Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2)."
     yield Check(
         id="allocators",
@@ -329,14 +330,14 @@ def quota_on_threads(e: Evidence) -> Iterator[Said]:
 
 def measured_elsewhere(e: Evidence) -> Iterator[Said]:
     """What would be looked at by measuring, on a host that is not here."""
-    launches = ", ".join(launch.name for launch in e.launches)
+    plans = ", ".join(plan.title for plan in e.plans)
     for id_, title in (
         ("torch", "Whether PyTorch runs there, and with which kernels"),
         ("environment", "Inherited variables that mislead the numeric libraries"),
         ("results", "Whether every Launch computes the same results"),
         ("speeds", f"The speed of {', '.join(w.name for w in e.workloads) or 'any workload'}"),
         ("ceilings", "How much of its ceilings the machine reaches"),
-        ("launches", f"Which way to start PyTorch is fastest: {launches or 'none known'}"),
+        ("launches", f"Which way to start PyTorch is fastest: {plans or 'none known'}"),
         ("gpu-speed", "The speed of its GPUs"),
         ("quiet", "What disturbs the machine"),
     ):

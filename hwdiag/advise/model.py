@@ -26,14 +26,14 @@ class Finding(Value):
 
 
 class Recommendation(Value):
-    """A Launch for one workload or for all, or "keep what you have"."""
+    """A Plan for one workload or for all, or "keep what you have"."""
 
     id: str
     """Slug, unique in a record: ``launch-overall``, ``launch-gpt2``."""
     scope: str
     """Workload name or ``overall``."""
-    launch: str | None
-    """Name of the Launch to use; None: keep what you have."""
+    plan: str | None
+    """Id of the Plan to use; None: keep what you have."""
     title: str
     """One sentence with the figure: ``Run gpt2 with 4 threads: 1.31x as fast (1.27 to 1.36)``."""
     why: str

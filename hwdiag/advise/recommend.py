@@ -1,4 +1,4 @@
-"""Recommendations: a Launch for each workload and one for all, or "keep what you have"."""
+"""Recommendations: a Plan for each workload and one for all, or "keep what you have"."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from statistics import median
 
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.model import Recommendation
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, OVERALL, Comparison, Interval
+from hwdiag.experiment.lever import BASELINE, Plan, plan_by_id
+from hwdiag.measure.model import OVERALL, Comparison, Interval
 from hwdiag.words import plural
 
 UNDO = "Start the program without the launch script: nothing on the host is changed."
@@ -20,52 +20,52 @@ def recommend(e: Evidence) -> tuple[Recommendation, ...]:
         return ()
     single = [for_scope(e, name) for name in e.overall_of if len(e.overall_of) > 1]
     rest = [*single, *offers(e)]
-    rest.sort(key=lambda r: r.speedup.median if r.launch and r.speedup else 0, reverse=True)
+    rest.sort(key=lambda r: r.speedup.median if r.plan and r.speedup else 0, reverse=True)
     return (for_scope(e, OVERALL), *rest)
 
 
 def offers(e: Evidence) -> Iterator[Recommendation]:
     """What was shown to be faster on all workloads together, but carries a risk that nobody chose to take."""
-    risky = {launch.name: launch for launch in e.launches if is_left_to_choose(launch, e)}
+    risky = {plan.id: plan for plan in e.plans if is_left_to_choose(plan, e)}
     for c in e.comparisons:
         if c.phase == "confirm" and c.workload == OVERALL and c.verdict == "better" and c.candidate in risky:
-            launch = risky[c.candidate]
+            plan = risky[c.candidate]
             single = [s for s in e.comparisons if s.phase == "confirm" and s.candidate == c.candidate]
             each = ", ".join(f"{s.workload} {ratio_text(s.speedup)}" for s in single if s.workload != OVERALL)
             yield Recommendation(
                 id=f"offer-{OVERALL}",
                 scope=OVERALL,
-                launch=launch.name,
-                title=f"At a risk: {gain_text(launch, c.speedup, called=launch.name)}",
-                why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, launch)}{latency_text(e, launch, OVERALL)}",
+                plan=plan.id,
+                title=f"At a risk: {gain_text(plan, c.speedup, called=plan.title)}",
+                why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, plan)}{latency_text(e, plan, OVERALL)}",
                 speedup=c.speedup,
-                instances=len(launch.members),
-                risk=risk_of(launch, e),
+                instances=len(plan.launch.members),
+                risk=risk_of(plan, e),
                 offered=True,
                 undo=UNDO,
                 evidence=c.measurements,
             )
 
 
-def errors_text(e: Evidence, launch: Launch) -> str:
+def errors_text(e: Evidence, plan: Plan) -> str:
     """How its results differ from today's: their largest relative errors against float64."""
     errors = {
-        name: max((m.max_error for m in e.measurements if m.launch == name and m.max_error is not None), default=None)
-        for name in (BASELINE, launch.name)
+        name: max((m.max_error for m in e.measurements if m.plan == name and m.max_error is not None), default=None)
+        for name in (BASELINE, plan.id)
     }
     if None in errors.values():
         return "Its results were not compared with a reference."
-    return f"Largest relative error against float64: {errors[launch.name]:.1e}, today {errors[BASELINE]:.1e}."
+    return f"Largest relative error against float64: {errors[plan.id]:.1e}, today {errors[BASELINE]:.1e}."
 
 
-def is_left_to_choose(launch: Launch, e: Evidence) -> bool:
+def is_left_to_choose(plan: Plan, e: Evidence) -> bool:
     """Whether it has a risk of its own, which the person did not choose to take."""
-    return bool(launch.risk) and not e.profile.unsupported
+    return bool(plan.risk) and not e.profile.unsupported
 
 
 def for_scope(e: Evidence, scope: str) -> Recommendation:
     """What to do for one workload, or overall."""
-    left = {launch.name for launch in e.launches if is_left_to_choose(launch, e)}
+    left = {plan.id for plan in e.plans if is_left_to_choose(plan, e)}
     of_scope = [c for c in e.comparisons if c.workload == scope and c.candidate not in left]
     confirmed = [c for c in of_scope if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better" and not harms(e, c)]
@@ -73,38 +73,39 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         return keep(e, scope, confirmed or of_scope)
     # The gain that is surest, not the one that happened to look largest.
     best = max(better, key=lambda c: c.speedup.low)
-    launch = next(launch for launch in e.launches if launch.name == best.candidate)
+    plan = plan_by_id(e.plans, best.candidate)
     return Recommendation(
         id=f"launch-{scope}",
         scope=scope,
-        launch=launch.name,
-        title=f"{subject(e, scope)}: {gain_text(launch, best.speedup)}",
+        plan=plan.id,
+        title=f"{subject(e, scope)}: {gain_text(plan, best.speedup)}",
         why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}."
-        f"{latency_text(e, launch, scope)}",
+        f"{latency_text(e, plan, scope)}",
         speedup=best.speedup,
-        instances=len(launch.members),
-        risk=risk_of(launch, e),
+        instances=len(plan.launch.members),
+        risk=risk_of(plan, e),
         undo=UNDO,
         evidence=best.measurements,
     )
 
 
-def gain_text(launch: Launch, speedup: Interval, *, called: str = "") -> str:
+def gain_text(plan: Plan, speedup: Interval, *, called: str = "") -> str:
     """What it brings, as a clause; ``called`` is a name to put before what it sets."""
-    what = f"{called} ({launch.describe()})" if called else launch.describe()
-    if launch.instances:
+    sets = plan.launch.describe()
+    what = f"{called} ({sets})" if called else sets
+    if plan.launch.instances:
         return f"{what}, give {ratio_text(speedup)} the throughput of one process as it runs today"
     return f"{what} is {ratio_text(speedup)} as fast as today's default"
 
 
-def latency_text(e: Evidence, launch: Launch, scope: str) -> str:
+def latency_text(e: Evidence, plan: Plan, scope: str) -> str:
     """What many instances cost: how long one iteration takes in each. Empty for one process."""
     names = e.overall_of if scope == OVERALL else (scope,)
     parts = []
-    for workload in (w for w in e.workloads if w.name in names and launch.instances):
+    for workload in (w for w in e.workloads if w.name in names and plan.launch.instances):
         seen = [m for m in e.measurements if m.workload == workload.name and m.phase == "confirm" and m.outcome.ok]
-        each = [m.latency_s for m in seen if m.launch == launch.name and m.latency_s is not None]
-        today = [m.median_s for m in seen if m.launch == BASELINE]
+        each = [m.latency_s for m in seen if m.plan == plan.id and m.latency_s is not None]
+        today = [m.median_s for m in seen if m.plan == BASELINE]
         if each and today:
             values = (f"{workload.value(median(times)):.3g} {workload.unit}" for times in (each, today))
             parts.append("{}: {} in each instance, {} in one process today".format(workload.name, *values))
@@ -126,12 +127,13 @@ def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation
     if best is None:
         why = "No other way to start it could be compared."
     else:
-        why = f"The nearest, {best.candidate!r}, gave {interval_text(best.speedup)}: {best.why}."
+        nearest = plan_by_id(e.plans, best.candidate).title
+        why = f"The nearest, {nearest!r}, gave {interval_text(best.speedup)}: {best.why}."
     open_question = best is not None and is_open(best)
     return Recommendation(
         id=f"launch-{scope}",
         scope=scope,
-        launch=None,
+        plan=None,
         title=f"{subject(e, scope)}: keep what you have{', undecided' if open_question else ''}",
         why=why,
         evidence=best.measurements if best else (),
@@ -164,9 +166,9 @@ def interval_text(speedup: Interval) -> str:
     return f"{speedup.median:.2f}x ({interval}, {plural(speedup.processes, 'pair')} of processes)"
 
 
-def risk_of(launch: Launch, e: Evidence) -> str:
+def risk_of(plan: Plan, e: Evidence) -> str:
     """What may go wrong with it, in a sentence."""
-    risks = [launch.risk] if launch.risk else []
+    launch, risks = plan.launch, [plan.risk] if plan.risk else []
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
     if launch.preloaded:
@@ -192,16 +194,16 @@ def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
         why = next(failures, e.software.outcome.detail or "no workload was there to measure")
         return f"Nothing could be measured: {why}."
     overall, *single = recommendations
-    if overall.launch is not None:
+    if overall.plan is not None:
         return f"{overall.title}."
-    best = next((r for r in single if r.launch is not None), None)
+    best = next((r for r in single if r.plan is not None), None)
     if best is not None:
         return f"Keep what you have overall; {best.title[0].lower()}{best.title[1:]}."
-    safe = [launch.name for launch in e.launches if not is_left_to_choose(launch, e)]
+    safe = [plan.id for plan in e.plans if not is_left_to_choose(plan, e)]
     nearest = best_of(
         c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm" and c.candidate in safe
     )
     if nearest is not None and is_open(nearest):
-        may = f"{nearest.candidate!r} may be faster, {ratio_text(nearest.speedup)}"
+        may = f"{plan_by_id(e.plans, nearest.candidate).title!r} may be faster, {ratio_text(nearest.speedup)}"
         return f"Undecided: {may}; keep what you have for now."
     return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.compat.explain import advice, explain
 from hwdiag.compat.model import Compatibility, Cure, Survey
+from hwdiag.experiment.lever import Lever, Plan
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import OVERALL
 
 NEEDED = ("torch", "numpy")
 """What a diagnosis checks by itself, in about 4 s; ``hwdiag check`` does all packages."""
-LAUNCH = "what it needs"
+NEEDED_TITLE = "what it needs"
 
 
 def consult(survey: Survey) -> Iterator[Finding | Check]:
@@ -74,17 +75,18 @@ def with_cure(launch: Launch, cure: Cure | None) -> Launch:
     return launch.model_copy(update={"env": {**cure.env, **launch.env}, "unset": unset})
 
 
-def needed_launch(cure: Cure) -> tuple[Launch, Recommendation]:
+def needed_plan(cure: Cure) -> tuple[Plan, Recommendation]:
     """For a host where nothing could be measured: how PyTorch runs at all."""
-    launch = with_cure(Launch(name=LAUNCH), cure)
+    launch = with_cure(Launch(), cure)
+    plan = Plan.of(Lever(id="needed", factor="environment", title=NEEDED_TITLE, launch=launch))
     recommendation = Recommendation(
         id="launch-overall",
         scope=OVERALL,
-        launch=launch.name,
+        plan=plan.id,
         title=f"Needed here: {setting(cure)}",
         why=f"Without that these die; with it, in fresh children, they ran to their end: {', '.join(cure.stages)}. "
         "How fast it then is was not measured: start hwdiag itself through the script for that.",
         risk="None known." if not cure.env else "A cap keeps a library from faster code that the CPU may have.",
         undo="Start the program without the launch script: nothing on the host is changed.",
     )
-    return launch, recommendation
+    return plan, recommendation

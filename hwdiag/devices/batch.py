@@ -7,9 +7,8 @@ from collections.abc import Callable
 from hwdiag.devices.found import CHILD
 from hwdiag.devices.model import BatchPoint, BatchSearch, Device, Mode
 from hwdiag.devices.nets import NETS
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE
-from hwdiag.measure.stats import median_interval
 from hwdiag.measure.turns import Block, Player, Turn
 
 SHARE = 0.8
@@ -38,7 +37,7 @@ def search_batches(
     def measure(batch: int) -> BatchPoint:
         workload = NETS[net].workload(mode)
         workload = workload.model_copy(update={"size": {**workload.size, "batch": batch}})
-        player = Player(Launch(name=BASELINE, env=env), [workload], check=False)
+        player = Player(Launch(env=env), [workload], check=False)
         block.run([player], device=device.name, seed=seed)
         result = player.results[workload.name]
         return BatchPoint(

@@ -9,7 +9,6 @@ from hwdiag.devices.model import Device, Fed, FedRun
 from hwdiag.errors import UsageError
 from hwdiag.measure.child import Child
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE
 from hwdiag.measure.trace import GpuTime, analyse, read_trace
 
 CHILD = Path(__file__).with_name("inside") / "fed.py"
@@ -28,7 +27,7 @@ def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: flo
             trace = None if device.is_cpu else Path(folder, f"{n}.json")
             task = {**fed.model_dump(include={"device", "batch", "side", "workers"}), "seconds": seconds,
                     "trace": trace and str(trace), "adopt": True}  # fmt: skip
-            with Child(Launch(name=BASELINE), python, task, CHILD) as child:
+            with Child(Launch(), python, task, CHILD) as child:
                 outcome = child.finish(timeout_s)
                 failed, told = child.event("failed"), child.event("fed")
             if failed and outcome.ok:

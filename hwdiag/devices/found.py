@@ -31,7 +31,7 @@ SLICED = "cut into slices (MIG): only the slice that torch sees was measured, an
 
 def find(python: str, host: Host, timeout_s: float) -> tuple[Software, tuple[Device, ...], tuple[Absent, ...]]:
     """The torch of ``python``, the devices that it can use, and why it cannot use others that are here."""
-    with Child(Launch(name="default"), python, TASK, CHILD) as child:
+    with Child(Launch(), python, TASK, CHILD) as child:
         outcome = child.finish(timeout_s)
         described = dict(child.event("software") or {})
     devices = described.pop("devices", [])

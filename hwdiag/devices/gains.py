@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hwdiag.devices.model import HOPE, Device, Gain
 from hwdiag.devices.techniques import TECHNIQUES, Technique
+from hwdiag.experiment.confirmation import least_pairs
+from hwdiag.experiment.judge import Claim, describe, judge_claims
+from hwdiag.experiment.laboratory import Block, Scope, blocks_of
+from hwdiag.experiment.lever import BASELINE, DEFAULT
+from hwdiag.experiment.one_shot import OneShot
 from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.compare import Pairing, compared, pair
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, Measurement, Outcome, Phase, Workload
-from hwdiag.measure.stats import ALPHA, MIN_PAIRS, faster_p, geometric_mean, holm
-from hwdiag.measure.tune import GRACE_SHARE
+from hwdiag.measure.model import Comparison, Measurement, Outcome, Phase, Workload
 
-DEFAULT = Launch(name=BASELINE)
-MOST_HOPES = 3
-"""Techniques on one workload that are measured again: the more there are, the more pairs each needs."""
+MOST_HOPES = 2
+"""Techniques on one workload that are measured again, of those that start fast and of those that compile: the more
+there are, the more pairs each needs."""
+GRACE = 0.25
+"""Share of the time by which confirmations may exceed it to reach the pairs without which nothing is decided."""
 
-Todo = dict[str, list[str]]
-"""Workloads of each technique."""
+
+def claim_of(technique: Technique, workload: Workload, device: Device) -> Claim:
+    """Return that a technique is faster than going without it."""
+    pair = (BASELINE, technique.plan.id) if technique.is_default else (technique.plan.id, BASELINE)
+    return Claim(pair[0], Scope(workload.name, (workload.name,)), pair[1], device.name)
+
+
+def claims_of(
+    techniques: Iterable[Technique], workloads: Sequence[Workload], device: Device
+) -> dict[Claim, tuple[Technique, Workload]]:
+    """Return what can be claimed of techniques on these workloads, with what each is about."""
+    return {claim_of(t, w, device): (t, w) for t in techniques for w in workloads if t.applies(w, device)}
 
 
 def measure_gains(
@@ -31,124 +43,111 @@ def measure_gains(
     rounds: int,
     slow_rounds: int,
     slow_on: int,
+    devices: int = 1,
     techniques: Sequence[Technique] = TECHNIQUES,
-) -> set[tuple[str, str]]:
-    """Measure on this device. Gives the pairs of technique and workload that were planned to be decided.
+) -> tuple[Claim, ...]:
+    """Measure on this device, one of so many. Return the claims that were planned to be decided.
 
     What compiles first is tried on the first ``slow_on`` workloads alone, in ``slow_rounds`` blocks in place of
     ``rounds``.
     """
-    todo: Todo = {t.name: names for t in techniques if (names := [w.name for w in workloads if t.applies(w, device)])}
-    by_name = {t.name: t for t in techniques}
-    quick = {name: of for name, of in todo.items() if not by_name[name].slow_start}
-    slow = {name: of for name, of in todo.items() if by_name[name].slow_start}
-    planned: set[tuple[str, str]] = set()
-    for share, times, on in ((quick, rounds, workloads), (slow, slow_rounds, workloads[:slow_on])):
-        took, runs = 0.0, 0
-        for workload in on:  # one at a time, so that a process's peak of memory is this workload's
-            mine = {name: [workload.name] for name, of in share.items() if workload.name in of}
-            for _ in range(times):
-                took += run(campaign, by_name, [workload], device, mine, "screen")
-                runs += 1 + len(mine)
-        hopes = hopeful(campaign.measurements, by_name, share, device.name)
-        planned |= confirm(campaign, by_name, workloads, device, hopes, took / max(1, runs))
-    return planned
+    by_id = {t.plan.id: t for t in techniques}
+    by_workload = {w.name: w for w in workloads}
+
+    def measure(claims: Sequence[Claim], phase: Phase) -> list[Block]:
+        todo = [(name, claim.scope.name) for claim in claims for name in {claim.plan, claim.baseline} - {BASELINE}]
+        return run(campaign, by_id, by_workload, device, todo, phase)
+
+    begun = campaign.clock()
+    family = devices * MOST_HOPES * (len(workloads) + min(slow_on, len(workloads)))
+    shot = OneShot(measure, campaign.clock, begun + campaign.remaining_s, GRACE * campaign.budget.total_s)
+    decide(shot, claims_of((t for t in techniques if not t.slow_start), workloads, device), rounds, family)
+    decide(shot, claims_of((t for t in techniques if t.slow_start), workloads[:slow_on], device), slow_rounds, family)
+    return tuple(shot.claims)
 
 
-def confirm(
-    campaign: Campaign,
-    by_name: dict[str, Technique],
-    workloads: Sequence[Workload],
-    device: Device,
-    hopes: Sequence[tuple[str, str]],
-    each_s: float,
-) -> set[tuple[str, str]]:
-    """Measure these afresh, or the first of them for which the time suffices, where one of a block takes ``each_s``.
+def decide(shot: OneShot, candidates: Mapping[Claim, tuple[Technique, Workload]], rounds: int, family: int) -> None:
+    """Screen these, one workload at a time so that a process's peak of memory is this workload's; confirm the hopeful.
 
-    All of ``MOST_HOPES`` and what compiles, if all pairs are faster, pass Holm's correction with so many pairs. Fewer
-    would be wasted, so they get some grace.
+    Where the time does not suffice for all the hopeful, the first of them are confirmed. ``family``: claims, at most,
+    of the whole run.
     """
-    least = max(MIN_PAIRS, math.ceil(math.log2((MOST_HOPES + 1) / ALPHA)))
-    grace = GRACE_SHARE * campaign.budget.total_s
-    most = (campaign.remaining_s + grace) / (least * each_s) if each_s else 0  # of one block, the default's included
-    while hopes and len(hopes) + len({workload for _, workload in hopes}) > most:
-        hopes = hopes[:-1]
-    if not hopes:
-        return set()
-    again: Todo = defaultdict(list)
-    for name, workload in hopes:
-        again[name].append(workload)
-    for _ in range(least):
-        took = run(campaign, by_name, workloads, device, again, "confirm")
-        if campaign.remaining_s + grace < took:
+    took, runs = 0.0, 0
+    for workload in dict.fromkeys(w.name for _, w in candidates.values()):
+        mine = [claim for claim, (_, w) in candidates.items() if w.name == workload]
+        took += shot.screen(mine, rounds)
+        runs += 1 + len(mine)
+    chosen = affordable(shot, hopeful(shot, candidates), took / max(1, runs), least_pairs(family))
+    shot.confirm(chosen, family=family)
+
+
+def hopeful(shot: OneShot, candidates: Iterable[Claim]) -> list[Claim]:
+    """Return the best of each workload that looked better in the screening, the largest gain first."""
+    left: dict[str, int] = defaultdict(lambda: MOST_HOPES)
+    chosen = []
+    for claim in shot.hopeful(candidates, HOPE):
+        if left[claim.scope.name]:
+            left[claim.scope.name] -= 1
+            chosen.append(claim)
+    return chosen
+
+
+def affordable(shot: OneShot, claims: Sequence[Claim], each_s: float, pairs: int) -> list[Claim]:
+    """Return the first of them for which the time suffices, where one process of a block takes ``each_s``."""
+    claims = [*claims]
+    while claims:
+        processes = len(claims) + len({claim.scope for claim in claims})
+        if shot.clock() + pairs * processes * each_s <= shot.end + shot.grace_s:
             break
-    return set(hopes)
+        claims.pop()
+    return claims
 
 
 def run(
     campaign: Campaign,
-    by_name: dict[str, Technique],
-    workloads: Sequence[Workload],
+    by_id: Mapping[str, Technique],
+    by_workload: Mapping[str, Workload],
     device: Device,
-    todo: Todo,
+    todo: Sequence[tuple[str, str]],
     phase: Phase,
-) -> float:
-    """Each once, with the default on all that any of them does; gives the seconds that it took."""
-    if not todo or (phase == "screen" and campaign.remaining_s <= 0):
-        return 0.0
-    before = campaign.remaining_s
-    wanted = {name for names in todo.values() for name in names}
-    launches = [DEFAULT, *(by_name[name].launch for name in todo)]
-    campaign.run(launches, [w for w in workloads if w.name in wanted], phase, device.name, only=todo)
-    return before - campaign.remaining_s
-
-
-def hopeful(
-    measurements: Sequence[Measurement], by_name: dict[str, Technique], todo: Todo, device: str
-) -> list[tuple[str, str]]:
-    """The best of each workload that looked better in the screening, the largest gain first."""
-    seen: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for name, names in todo.items():
-        for workload in names:
-            ratios = paired(measurements, by_name[name], workload, device, "screen").ratios
-            if ratios and geometric_mean(ratios) > HOPE:
-                seen[workload].append((geometric_mean(ratios), name))
-    best = [(ratio, name, workload) for workload, of in seen.items() for ratio, name in sorted(of)[-MOST_HOPES:]]
-    return [(name, workload) for _, name, workload in sorted(best, reverse=True)]
-
-
-def paired(
-    measurements: Iterable[Measurement], technique: Technique, workload: str, device: str, phase: Phase
-) -> Pairing:
-    """The time without over the time with it, block by block."""
-    seen = [m for m in measurements if m.phase == phase and m.device == device]
-    found = pair(seen, technique.name, workload, [workload])
-    if not technique.is_default:
-        return found
-    return Pairing(workload, technique.name, tuple(1 / r for r in found.ratios), found.measurements)
+) -> list[Block]:
+    """Measure each technique on its workloads once, and the default on all of them."""
+    only: dict[str, list[str]] = defaultdict(list)
+    for name, workload in todo:
+        only[name].append(workload)
+    wanted = {workload for _, workload in todo}
+    plans = [DEFAULT, *(by_id[name].plan for name in only)]
+    workloads = [w for name, w in by_workload.items() if name in wanted]
+    return blocks_of(campaign.run(plans, workloads, phase, device.name, only=only))
 
 
 def gains(
     measurements: Sequence[Measurement],
     workloads: Sequence[Workload],
     devices: Sequence[Device],
-    hopes: Collection[tuple[str, str, str]],
+    planned: Sequence[Claim],
     min_effect: float,
     techniques: Sequence[Technique] = TECHNIQUES,
 ) -> tuple[Gain, ...]:
-    """Each technique on each workload and device. ``hopes``: device, technique and workload, planned to be decided."""
-    found = []
-    for device in devices:
-        for workload in workloads:
-            mine = [t for t in techniques if t.applies(workload, device)]
-            tested = [t for t in mine if (device.name, t.name, workload.name) in hopes]
-            ratios = [paired(measurements, t, workload.name, device.name, "confirm").ratios for t in tested]
-            corrected = holm([faster_p(r) if r else 1.0 for r in ratios])
-            p_values = {t.name: p for t, p in zip(tested, corrected, strict=True)}
-            for technique in mine:
-                of = gain(measurements, technique, workload, device, p_values.get(technique.name), min_effect)
-                found += [of] if of else []
-    return tuple(found)
+    """Return each technique on each workload and device. All ``planned`` claims share the run's error budget."""
+    candidates = {c: (*about, d) for d in devices for c, about in claims_of(techniques, workloads, d).items()}
+    blocks = {phase: blocks_of(m for m in measurements if m.phase == phase) for phase in ("screen", "confirm")}
+    claims = [claim for claim in planned if claim in candidates]
+    judged = {key_of(c): c for c in judge_claims(claims, blocks["confirm"], min_effect)}
+    seen = {key_of(c): c for c in describe(candidates, blocks["screen"], min_effect)}
+    found = (
+        gain(measurements, *about, judged.get(key), seen.get(key))
+        for about in candidates.values()
+        for key in [key_of(claim_of(*about))]
+    )
+    return tuple(g for g in found if g is not None)
+
+
+def key_of(about: Claim | Comparison) -> tuple[str, str, str, str]:
+    """Return what tells claims, and what came of them, apart."""
+    if isinstance(about, Claim):
+        return about.plan, about.baseline, about.scope.name, about.device
+    return about.candidate, about.baseline, about.workload, about.device
 
 
 def gain(
@@ -156,22 +155,16 @@ def gain(
     technique: Technique,
     workload: Workload,
     device: Device,
-    p_value: float | None,
-    min_effect: float,
+    judged: Comparison | None,
+    seen: Comparison | None,
 ) -> Gain | None:
-    """One technique on one workload; None where its turn did not come."""
+    """Return one technique on one workload; None where its turn did not come."""
     own, default = (
-        [m for m in measurements if (m.workload, m.device, m.launch) == (workload.name, device.name, name)]
-        for name in (technique.name, BASELINE)
+        [m for m in measurements if (m.workload, m.device, m.plan) == (workload.name, device.name, name)]
+        for name in (technique.plan.id, BASELINE)
     )
     if not own:
         return None
-    phase: Phase = "screen" if p_value is None else "confirm"
-    pairing = paired(measurements, technique, workload.name, device.name, phase)
-    if not pairing.ratios:  # it was to be confirmed, and died
-        p_value, phase = None, "screen"
-        pairing = paired(measurements, technique, workload.name, device.name, phase)
-    comparison = compared(pairing, p_value, phase, min_effect, device.name) if pairing.ratios else None
     failed = next((m.outcome for m in own if not m.outcome.ok), None)
     with_it, without = (default, own) if technique.is_default else (own, default)
     first = [m.first_s for m in own if m.first_s is not None] if technique.slow_start else []
@@ -180,8 +173,8 @@ def gain(
         workload=workload.name,
         device=device.name,
         mode="training" if workload.kind == "training" else "inference",
-        comparison=comparison,
-        planned=p_value is not None,
+        comparison=judged or seen,
+        planned=judged is not None,
         outcome=failed or Outcome(kind="ok"),
         max_error=error_of(with_it),
         default_error=error_of(without),

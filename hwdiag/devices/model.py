@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from hwdiag.estimate.model import Ceiling
-from hwdiag.measure.launch import Launch
+from hwdiag.experiment.lever import BASELINE, Plan
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.measure.model import Comparison, Estimate, Interval, Measurement, Outcome, Workload
-from hwdiag.measure.stats import median_interval
 from hwdiag.measure.trace import Cause
 from hwdiag.model import Value
 
@@ -203,7 +203,7 @@ class Study(Value):
     min_effect: float
     devices: tuple[Device, ...]
     absent: tuple[Absent, ...] = ()
-    launches: tuple[Launch, ...]
+    plans: tuple[Plan, ...]
     """The first is how it runs by default."""
     workloads: tuple[Workload, ...] = ()
     measurements: tuple[Measurement, ...] = ()
@@ -217,9 +217,8 @@ class Study(Value):
 
     def estimate(self, workload: str, device: str) -> Interval | None:
         """Seconds of one iteration by default; None where it was not measured."""
-        default = self.launches[0].name
         return next(
-            (e.seconds for e in self.estimates if (e.workload, e.device, e.launch) == (workload, device, default)), None
+            (e.seconds for e in self.estimates if (e.workload, e.device, e.plan) == (workload, device, BASELINE)), None
         )
 
     def ratio(self, workload: str, first: str, second: str) -> Interval | None:
@@ -232,20 +231,18 @@ class Study(Value):
         return ratio_of(second, first)
 
     def _times(self, workload: str, device: str) -> list[float]:
-        default = self.launches[0].name
         return [m.median_s for m in self.measurements
-                if (m.workload, m.device, m.launch) == (workload, device, default) and m.outcome.ok]  # fmt: skip
+                if (m.workload, m.device, m.plan) == (workload, device, BASELINE) and m.outcome.ok]  # fmt: skip
 
     def errors(self, device: str) -> dict[str, float]:
         """Of each workload on a device the error against float64 that its first process found."""
         found: dict[str, float] = {}
         for m in self.measurements:
-            if m.device == device and m.max_error is not None and m.launch == self.launches[0].name:
+            if m.device == device and m.max_error is not None and m.plan == BASELINE:
                 found.setdefault(m.workload, m.max_error)
         return found
 
     def failures(self, device: str) -> dict[str, Outcome]:
         """Of each workload that failed on a device by default, how."""
-        default = self.launches[0].name
         return {m.workload: m.outcome for m in self.measurements
-                if m.device == device and m.launch == default and not m.outcome.ok}  # fmt: skip
+                if m.device == device and m.plan == BASELINE and not m.outcome.ok}  # fmt: skip

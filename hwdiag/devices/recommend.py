@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from hwdiag.devices.model import Gain, Mode, Study
 from hwdiag.devices.techniques import BY_NAME, Technique
-from hwdiag.measure.stats import geometric_mean
+from hwdiag.experiment.statistics import geometric_mean
 from hwdiag.model import Value
 
 TOLERATED = 0.05
@@ -26,7 +28,18 @@ class Choice(Value):
     @property
     def gain(self) -> float:
         """Geometric mean of its speed-ups."""
-        return geometric_mean([g.comparison.speedup.median for g in self.gains if g.comparison])
+        return self.gain_on({g.workload for g in self.gains})
+
+    def gain_on(self, workloads: Collection[str]) -> float:
+        """Return the geometric mean of its speed-ups on these nets."""
+        return geometric_mean(
+            [g.comparison.speedup.median for g in self.gains if g.comparison and g.workload in workloads]
+        )
+
+    @property
+    def wins(self) -> int:
+        """Return on how many nets it was shown to be faster."""
+        return sum(g.comparison.verdict == "better" for g in self.gains if g.comparison)
 
     @property
     def evidence(self) -> str:
@@ -36,7 +49,8 @@ class Choice(Value):
 
 
 def choices(study: Study) -> tuple[Choice, ...]:
-    """What was measured together, for each device and mode: what is on by default and gains, and the best technique.
+    """Return what was measured together, for each device and mode: what is on by default and gains, and the best
+    technique.
 
     Every process that was compared has the defaults on; of the others each was measured without the rest, so only one
     of them is handed over.
@@ -46,13 +60,13 @@ def choices(study: Study) -> tuple[Choice, ...]:
     for device in study.devices:
         for mode in modes:
             gaining = winners(study, device.name, mode)
-            best = max((c for c in gaining if not c.entry.is_default), key=lambda c: c.gain, default=None)
+            best = best_of([c for c in gaining if not c.entry.is_default])
             found += [c for c in gaining if c.entry.is_default or c is best]
     return tuple(found)
 
 
 def winners(study: Study, device: str, mode: Mode) -> list[Choice]:
-    """Techniques that made a net faster beyond doubt, made none slower, and kept its results."""
+    """Return the techniques that made a net faster beyond doubt, made none slower, and kept its results."""
     found = []
     mine = [g for g in study.gains if (g.device, g.mode) == (device, mode) and g.comparison]
     for name in dict.fromkeys(g.technique for g in mine):
@@ -61,6 +75,20 @@ def winners(study: Study, device: str, mode: Mode) -> list[Choice]:
         if "better" in verdicts and "worse" not in verdicts and all(map(is_exact_enough, of)):
             found.append(Choice(technique=name, mode=mode, device=device, gains=of))
     return found
+
+
+def best_of(choices: Sequence[Choice]) -> Choice | None:
+    """Return the one that gains most on the nets that all of them ran on; what was never tried on a net says nothing
+    there.
+
+    Where they share no net, the one that was shown to gain on most nets.
+    """
+    shared = set.intersection(*({g.workload for g in c.gains} for c in choices)) if choices else set()
+    if not shared:
+        return max(
+            choices, key=lambda c: sum(g.comparison.verdict == "better" for g in c.gains if g.comparison), default=None
+        )
+    return max(choices, key=lambda c: c.gain_on(shared))
 
 
 def is_exact_enough(gain: Gain) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hwdiag.devices.batch import SHARE, search_batches
 from hwdiag.devices.fed import feed
 from hwdiag.devices.found import CHILD, find, is_gone
-from hwdiag.devices.gains import DEFAULT, gains, measure_gains
+from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
 from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study
 from hwdiag.devices.nets import NETS, decoding, tasks
@@ -21,10 +21,12 @@ from hwdiag.errors import HwdiagError
 from hwdiag.estimate.ceilings import ceilings
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.model import Count
+from hwdiag.experiment.estimates import estimates
+from hwdiag.experiment.judge import Claim
+from hwdiag.experiment.lever import DEFAULT
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import Budget, BudgetName
 from hwdiag.measure.campaign import Campaign, Progress, at_once
-from hwdiag.measure.compare import estimates
 from hwdiag.measure.model import Measurement, Workload
 from hwdiag.measure.turns import Block, Turn
 from hwdiag.words import now
@@ -100,7 +102,7 @@ class Measuring:
             min_effect=self.min_effect,
             devices=devices,
             absent=absent,
-            launches=(DEFAULT, *(t.launch for t in TECHNIQUES)),
+            plans=(DEFAULT, *(t.plan for t in TECHNIQUES)),
         )
 
     @property
@@ -148,29 +150,32 @@ class Measuring:
 
     def techniques(self) -> Study:
         """Each technique on the reference nets, on each device."""
-        hopes: set[tuple[str, str, str]] = set()
+        planned: list[Claim] = []
         workloads: dict[str, Workload] = {}
         with compiled_code() as env:
-            known = [t.model_copy(update={"env": {**env, **t.launch.env}}) if t.slow_start else t for t in TECHNIQUES]
+            known = [
+                t.model_copy(update={"env": {**env, **t.plan.launch.env}}) if t.slow_start else t for t in TECHNIQUES
+            ]
             for device in self.study.devices:
                 todo = self._tasks(device)
                 workloads |= {w.name: w for w in todo}
                 campaign = self._campaign(GAINS, self._gains_s(), most=at_once(self.host, todo))
                 plan = self.plan
                 rounds = {"rounds": plan.rounds, "slow_rounds": plan.slow_rounds, "slow_on": plan.slow_on}
-                found = measure_gains(campaign, device, todo, techniques=known, **rounds)
-                hopes |= {(device.name, *hope) for hope in found}
+                planned += measure_gains(
+                    campaign, device, todo, techniques=known, devices=len(self.study.devices), **rounds
+                )
                 self._went_away(device, campaign.measurements, "techniques")
                 self._no_turn(device, todo, campaign.measurements)
                 self._keep(todo, campaign.measurements)
         found_gains = gains(
-            self.study.measurements, tuple(workloads.values()), self.study.devices, hopes, self.min_effect
+            self.study.measurements, tuple(workloads.values()), self.study.devices, planned, self.min_effect
         )
         return self._update(gains=found_gains)
 
     def _no_turn(self, device: Device, todo: Sequence[Workload], measurements: Sequence[Measurement]) -> None:
         """Say which techniques were left out for want of time."""
-        ran = {(m.launch, m.workload) for m in measurements}
+        ran = {(m.plan, m.workload) for m in measurements}
         for t in TECHNIQUES:
             on = todo[: self.plan.slow_on if self.plan.slow_rounds else 0] if t.slow_start else todo
             left = [w.name for w in on if t.applies(w, device) and (t.name, w.name) not in ran]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hwdiag.devices.model import Device, Mode
 from hwdiag.devices.nets import NETS
+from hwdiag.experiment.lever import Lever, Plan
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Workload
 from hwdiag.model import Value
@@ -50,10 +51,11 @@ class Technique(Value):
     source: str
 
     @property
-    def launch(self) -> Launch:
+    def plan(self) -> Plan:
         """The process that is compared with the default one."""
         child = {} if self.env else {VARIABLE: WITHOUT.get(self.name, self.name)}
-        return Launch(name=self.name, env={**child, **self.env})
+        launch = Launch(env={**child, **self.env})
+        return Plan.of(Lever(id=self.name, factor="technique", title=self.title, launch=launch))
 
     def applies(self, workload: Workload, device: Device) -> bool:
         """Whether it can change anything there."""

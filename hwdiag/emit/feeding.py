@@ -12,10 +12,10 @@ from hwdiag.advise.feeding import verdict
 from hwdiag.advise.plan import PlanStep
 from hwdiag.emit.launch_script import one_line, templates
 from hwdiag.emit.settings import File
+from hwdiag.feeding.alternatives import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.feeding.caches import LMDB_READERS
 from hwdiag.feeding.child import FEEDER
 from hwdiag.feeding.model import Chosen, Feed
-from hwdiag.feeding.rivals import LIBRARY_THREADS, ONE_THREAD
 
 CACHE = FEEDER.with_name("hwdiag_inside") / "sample_cache.py"
 """Handed out as it is: what was measured is what is used."""

@@ -52,4 +52,4 @@ def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -
     if recommendation.id == "launch-overall":
         return True
     asked_for = not recommendation.offered if chosen is None else recommendation.id in chosen
-    return recommendation.launch is not None and asked_for
+    return recommendation.plan is not None and asked_for

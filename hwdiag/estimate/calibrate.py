@@ -176,7 +176,7 @@ def time_points(
     common = {"dtype": dtype, "seconds": SAMPLE_S, "name": "", "causal": False}
     specs = [{**common, **(near if point.get("near") else far), **point} for point in grid(dtype, llc_bytes)]
     task = {"do": "micro", "specs": [specs[i] for i in order]}
-    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(name=f"{threads} threads", threads=threads))
+    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
     failed = next((e for e in report.events if e["event"] == "failed"), None)
     if failed is not None or not report.outcome.ok:
         raise HwdiagError(f"calibrating failed: {failed['detail'] if failed else report.outcome.detail}")

@@ -21,10 +21,10 @@ from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import estimate_here
 from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetEstimate, NetSpec
 from hwdiag.estimate.rates import Rates
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.host.model import Host
 from hwdiag.measure.campaign import Progress
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.stats import median_interval
 from hwdiag.words import now, plural
 
 BLOCKS = 3
@@ -140,7 +140,7 @@ def time_nets(
     specs = specs_of(dtype, nets)
     order = shuffle.sample(range(len(specs)), len(specs))
     task = {"do": "net", "specs": [{**specs[i].model_dump(), "seconds": SAMPLE_S} for i in order]}
-    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(name=f"{threads} threads", threads=threads))
+    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
     failed = next((e for e in report.events if e["event"] == "failed"), None)
     if failed is not None:
         raise HwdiagError(f"{failed['workload']} could not be measured: {failed['detail']}")

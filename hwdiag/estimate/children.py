@@ -17,7 +17,7 @@ from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Outcome
 
 CHILD = Path(__file__).with_name("inside") / "child.py"
-AS_IT_IS = Launch(name="default")
+AS_IT_IS = Launch()
 
 
 @dataclass(frozen=True)

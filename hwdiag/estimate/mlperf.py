@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hwdiag.estimate.estimate import estimate_part
 from hwdiag.estimate.model import Count, NetSpec
 from hwdiag.estimate.parts import Part, catalogue
-from hwdiag.measure.stats import geometric_mean
+from hwdiag.experiment.statistics import geometric_mean
 from hwdiag.model import Value
 
 BATCH = 64

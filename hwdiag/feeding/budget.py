@@ -24,7 +24,7 @@ class FeedBudget(Value):
 
 BUDGETS: dict[Literal["quick", "standard", "thorough"], FeedBudget] = {
     "quick": FeedBudget(total_s=50, window_s=0.4, warmup_s=0.1, rounds=1, most_pairs=8),
-    "standard": FeedBudget(total_s=170, window_s=0.7, warmup_s=0.2, rounds=3, most_pairs=12, start_methods=True),
+    "standard": FeedBudget(total_s=300, window_s=0.7, warmup_s=0.2, rounds=3, most_pairs=12, start_methods=True),
     "thorough": FeedBudget(
         total_s=900, window_s=2.0, warmup_s=0.5, rounds=6, most_pairs=30, start_methods=True, race_starts=True
     ),

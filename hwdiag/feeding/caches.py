@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from hwdiag.errors import HwdiagError
+from hwdiag.feeding.alternatives import Alternative
 from hwdiag.feeding.cached import Cache, CacheKind, Caching, Kept
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.dataset import Storage
 from hwdiag.feeding.memory import SPARE
 from hwdiag.feeding.model import Chosen
-from hwdiag.feeding.rivals import Rival, judged
-from hwdiag.feeding.setting import Setting
+from hwdiag.feeding.setting import LoaderSetting
 from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.feeding.trials import Trials
+from hwdiag.measure.model import Comparison
 
 MOST_KEPT = 256
 """Samples that it is measured with, at most."""
@@ -170,14 +171,14 @@ def no_lmdb(kept: Kept, below: Storage) -> str:
     return kept.lmdb_missing
 
 
-def rivals(caches: Sequence[Cache], kept: Kept, setting: Setting, folder: str) -> Iterator[Rival]:
+def alternatives(caches: Sequence[Cache], kept: Kept, setting: LoaderSetting, folder: str) -> Iterator[Alternative]:
     """What is measured of them: with the share of hits that each would have."""
     words = dict(KINDS)
     for cache in caches:
         if cache.why:
             continue
         if cache.kind == "page":
-            yield Rival("page", "read each file from the disk", "nothing", {"forget": True}, "disk", loses=True)
+            yield Alternative("page", "read each file from the disk", "nothing", {"forget": True}, "disk", loses=True)
             continue
         told: dict[str, Any] = {
             "kind": cache.kind,
@@ -187,14 +188,14 @@ def rivals(caches: Sequence[Cache], kept: Kept, setting: Setting, folder: str) -
             "start_method": setting.start_method,
         }
         changes = "nothing; what is random must come after it"
-        yield Rival(cache.kind, words[cache.kind], changes, {"cache": told}, group="cache")
+        yield Alternative(cache.kind, words[cache.kind], changes, {"cache": told}, group="cache")
 
 
 def found(
     trials: Trials,
     kept: Kept,
     caches: Sequence[Cache],
-    ratios: Mapping[str, Sequence[float]],
+    compared: Mapping[str, Comparison],
     best: Chosen,
     *,
     folder: str,
@@ -204,13 +205,10 @@ def found(
     """All of it, with the kind that pays. ``workers``: of the training and the validation together."""
     known = []
     for cache in caches:
-        gains = list(ratios.get(cache.kind, ()))
-        if cache.kind == "page":
-            gains = [1 / gain for gain in gains]  # it was measured without
-        speedup, verdict = judged(gains, min_effect)
-        known.append(
-            cache.model_copy(update={"speedup": speedup, "verdict": verdict, "why": beyond(cache, kept, trials)})
-        )
+        about: dict[str, Any] = {"why": beyond(cache, kept, trials)}
+        if cache.kind in compared:
+            about |= {"speedup": compared[cache.kind].speedup, "verdict": compared[cache.kind].verdict}
+        known.append(cache.model_copy(update=about))
     lmdb = next((c for c in known if c.kind == "lmdb"), None)
     size = kept.stored_bytes or kept.sample_bytes
     return Caching(

@@ -11,7 +11,7 @@ from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Outcome
 
 FEEDER = Path(__file__).with_name("inside") / "child.py"
-AS_IT_IS = Launch(name="default")
+AS_IT_IS = Launch()
 KILL_S = 15.0
 """More than the child itself needs to end a trial that ran out of time."""
 BY_ITSELF = ("find", "read")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hwdiag.experiment.lever import Plan
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.model import Chosen, Trial
-from hwdiag.feeding.search import with_workers
+from hwdiag.feeding.search import WORKERS, lever, with_workers
 from hwdiag.feeding.trials import Trials
 
 NEAR_BEST = 0.9
@@ -20,7 +21,7 @@ def restarts(trials: Trials, feeder: Feeder, best: Chosen) -> tuple[Chosen, dict
         setting = best.setting.model_copy(update={"persistent": keep})
         outcome, said = trials.ask(feeder, "epochs", setting=setting, batches=MOST_EPOCH_BATCHES)
         name = "kept" if keep else "afresh"
-        trials.done.append(Trial(setting=f"workers {name}", phase="epochs", block=0, outcome=outcome))
+        trials.done.append(Trial(name=f"workers {name}", phase="epochs", block=0, outcome=outcome))
         if outcome.ok:
             found[name] = said["restart_s"]
     if len(found) < 2:
@@ -35,10 +36,10 @@ def validation(trials: Trials, feeder: Feeder, best: Chosen) -> Chosen | None:
     most = max(1, (best.setting.workers or 1) // 2)
     counts = sorted({max(1, most // 4), max(1, most // 2), most})
     run = trials.runner(feeder, validation=True)
-    settings = [with_workers(n).model_copy(update={"name": f"validation, {n}"}) for n in counts]
+    plans = [Plan.of(lever(WORKERS, f"validation {with_workers(n).title}", workers=n)) for n in counts]
     for block in range(2):
-        for setting in settings:
-            run(setting, "screen", block)
-    found = [c for c in map(trials.chosen, settings) if c is not None]
+        for plan in plans:
+            run(plan, "screen", block)
+    found = [c for c in map(trials.chosen, plans) if c is not None]
     enough = NEAR_BEST * max((c.samples_s for c in found), default=0.0)
     return next((c for c in found if c.samples_s >= enough), None)

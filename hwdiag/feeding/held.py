@@ -9,7 +9,7 @@ from hwdiag.feeding import memory
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.dataset import Dataset
 from hwdiag.feeding.model import Footprint, Prediction
-from hwdiag.feeding.setting import Setting
+from hwdiag.feeding.setting import LoaderSetting
 from hwdiag.feeding.trials import CannotLoad, Trials
 
 LEAK_SHARE = 0.02
@@ -63,9 +63,7 @@ def footprint(trials: Trials, feeder: Feeder, found: Dataset) -> Footprint:
 
 def filled(trials: Trials, feeder: Feeder, method: str | None) -> dict[str, Any] | str:
     """One worker that has made all that it may; or why not."""
-    setting = Setting.model_validate(
-        {"name": "1 worker", "workers": 1, "batch_size": trials.batch_size, "start_method": method}
-    )
+    setting = LoaderSetting.model_validate({"workers": 1, "batch_size": trials.batch_size, "start_method": method})
     pauses = 1 if method else PAUSES
     outcome, said = trials.ask(feeder, "fill", setting=setting, seconds=FILL_S, pauses=pauses, memory=True)
     return said if outcome.ok else outcome.detail

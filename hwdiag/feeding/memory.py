@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from hwdiag.feeding.model import Footprint, Prediction, Room
-from hwdiag.feeding.setting import Setting
+from hwdiag.feeding.setting import LoaderSetting
 from hwdiag.host.model import Host
 from hwdiag.words import gib
 
@@ -24,7 +24,7 @@ LEAK_BATCHES = 1000
 """A worker that grows with each batch is predicted after so many."""
 
 
-def predict(footprint: Footprint, setting: Setting, batch_size: int) -> Prediction:
+def predict(footprint: Footprint, setting: LoaderSetting, batch_size: int) -> Prediction:
     """The most that the training process and its workers hold together."""
     workers, method = setting.workers or 0, setting.start_method or ""
     batch = footprint.batch_bytes / footprint.batch_size * batch_size

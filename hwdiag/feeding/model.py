@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.feeding.cached import Caching
 from hwdiag.feeding.dataset import Broken, Dataset, Decoding, Storage
-from hwdiag.feeding.setting import Setting
+from hwdiag.feeding.setting import LoaderSetting
 from hwdiag.measure.model import Disturbance, Interval, Outcome, Step, Verdict
 from hwdiag.model import Value
 
@@ -50,7 +51,8 @@ class Room(Value):
 class Trial(Value):
     """One DataLoader in a process of its own."""
 
-    setting: str
+    name: str
+    """Of its plan, or of the other way to make a batch."""
     phase: str
     block: int
     outcome: Outcome
@@ -77,7 +79,9 @@ class Extra(Value):
 class Chosen(Value):
     """A setting with what it gives."""
 
-    setting: Setting
+    plan: Plan = DEFAULT
+    """The levers that were taken."""
+    setting: LoaderSetting
     batch_size: int
     samples_s: float
     waiting: float | None = None
@@ -106,6 +110,8 @@ class Feed(Value):
     refused: dict[str, str] = {}
     """Settings that were not tried, and why."""
     trials: tuple[Trial, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    """All that were tried in the search, today's default first."""
     steps: tuple[Step, ...] = ()
     verdict: Verdict = "undecided"
     why: str = ""

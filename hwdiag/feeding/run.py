@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from hwdiag.feeding import caches, epochs, held, memory, rivals, storage
+from hwdiag.experiment.lever import DEFAULT, Plan
+from hwdiag.experiment.search import Effort
+from hwdiag.feeding import alternatives, caches, epochs, held, memory, storage
 from hwdiag.feeding.budget import Data, FeedBudget
 from hwdiag.feeding.cached import Caching
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.dataset import Broken, Decoding, Found
 from hwdiag.feeding.model import Chosen, Feed, Room
-from hwdiag.feeding.search import DEFAULT, Races, find_setting, questions, usable_cpus
+from hwdiag.feeding.search import LoaderLaboratory, crowded, find_setting, loader_factors, usable_cpus
+from hwdiag.feeding.setting import setting_of
 from hwdiag.feeding.trials import CannotLoad, Progress, Trials
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
@@ -27,9 +30,11 @@ from hwdiag.words import now
 
 DECODED = 48
 """Pictures that the decoders are compared with, from all over the set."""
-DECODE_SHARE, READ_SHARE, EXTRA_SHARE = 0.04, 0.012, 0.42
+DECODE_SHARE, READ_SHARE, EXTRA_SHARE = 0.03, 0.01, 0.33
 """Shares of the time: comparing decoders, each way of reading, and what comes after the search."""
-ONE_THREAD = Launch(name="one thread for each library", env=rivals.LIBRARY_THREADS)
+GRACE = 0.5
+"""Share of their time by which confirmations may exceed it to reach the pairs without which nothing is decided."""
+ONE_THREAD = Launch(env=alternatives.LIBRARY_THREADS)
 
 
 class Run:
@@ -172,32 +177,32 @@ class Run:
         if run(DEFAULT, "screen", 0) is None:
             self._fail(trials.done[-1].outcome.detail)
             return
-        races = Races(run, trials.too_much, trials.seed)
-        asked = questions(
+        laboratory = LoaderLaboratory(run, self._refused, trials.seed, trials.clock)
+        factors = loader_factors(
             self.host,
             batch_sizes=[n for n in self.batch_sizes if n != trials.batch_size],
             start_methods=trials.start_methods() if trials.budget.race_starts else (),
             cuda=bool(trials.dataset and trials.dataset.cuda),
         )
-        decision = find_setting(
-            asked,
-            races,
-            budget_s=trials.remaining_s - EXTRA_SHARE * trials.budget.total_s,
-            min_effect=self.min_effect,
-            rounds=trials.budget.rounds,
-            most_pairs=trials.budget.most_pairs,
-            clock=trials.clock,
-        )
-        chosen = decision.launch if decision.verdict == "better" else DEFAULT
+        seconds = trials.remaining_s - EXTRA_SHARE * trials.budget.total_s
+        effort = Effort(seconds, trials.budget.rounds, trials.budget.most_pairs, finalists=1, grace=GRACE)
+        found = find_setting(factors, laboratory, effort, self.min_effect)
+        decision = found.decision()
+        chosen = decision.plan if decision.verdict == "better" else DEFAULT
         self.known |= {
-            "steps": decision.steps,
+            "plans": found.plans,
+            "steps": tuple(found.screening.steps),
             "verdict": decision.verdict,
             "why": decision.why,
             "speedup": decision.speedup,
-            "refused": races.why_not,
+            "refused": laboratory.why_not,
             "default": trials.chosen(DEFAULT),
             "best": trials.chosen(chosen),
         }
+
+    def _refused(self, plan: Plan) -> str:
+        """Why a plan is not to be tried; empty where it is."""
+        return crowded(plan, usable_cpus(self.host)) or self.trials.too_much(setting_of(plan))
 
     def round_off(self, feeder: Feeder) -> None:
         """Are workers worth keeping, what does the validation need, and what else would help?"""
@@ -209,23 +214,31 @@ class Run:
             self.known["best"] = best
             self.known["validation"] = epochs.validation(self.trials, feeder, best)
         with ExitStack() as stack:
-            self._rivals(feeder, best, stack)
+            self._alternatives(feeder, best, stack)
         self.known["broken"] = self._broken()
 
-    def _rivals(self, feeder: Feeder, best: Chosen, stack: ExitStack) -> None:
+    def _alternatives(self, feeder: Feeder, best: Chosen, stack: ExitStack) -> None:
         """Other ways to make a batch, caches among them, in turns with the setting that was found."""
         trials = self.trials
-        others = rivals.of_pictures(self.known.get("decoding"), self.data.size) if self.data.file is None else []
+        others = alternatives.of_pictures(self.known.get("decoding"), self.data.size) if self.data.file is None else []
         if best.setting.workers and trials.footprint and trials.footprint.worker_threads > held.OWN_THREADS:
-            others.append(rivals.one_thread(stack.enter_context(Feeder(self.python, ONE_THREAD))))
+            others.append(alternatives.one_thread(stack.enter_context(Feeder(self.python, ONE_THREAD))))
         below = storage.storage_of(self.root, self.host, self.data.cache_folder or tempfile.gettempdir())
         folder = stack.enter_context(caches.folder(self.data.cache_folder, below))
         kept = caches.keep(trials, feeder, folder)
         planned = [] if isinstance(kept, str) else caches.plan(trials, kept, best, self.known["storage"], below)
         if not isinstance(kept, str):
-            others += caches.rivals(planned, kept, best.setting, folder)
-        ratios = rivals.in_turns(trials, feeder, best.setting, others, self.min_effect)
-        self.known["extras"] = rivals.extras(others, ratios, self.min_effect)
+            others += caches.alternatives(planned, kept, best.setting, folder)
+        compared = alternatives.decide(
+            others,
+            alternatives.timer(trials, feeder, best.setting, others),
+            self.min_effect,
+            end=trials.clock() + trials.remaining_s,
+            grace_s=GRACE * trials.remaining_s,
+            is_setting_better=self.known["verdict"] == "better",
+            clock=trials.clock,
+        )
+        self.known["extras"] = alternatives.extras(others, compared)
         if isinstance(kept, str):
             self.known["caching"] = Caching(why=kept)
             return
@@ -234,7 +247,7 @@ class Run:
             trials,
             kept,
             planned,
-            ratios,
+            compared,
             best,
             folder=below.folder,
             workers=sum(c.setting.workers or 0 for c in loaders),

@@ -1,4 +1,4 @@
-"""The search for a DataLoader's setting: the same questions, races and confirmation as for a Launch."""
+"""The search for a DataLoader's setting: its factors, and the laboratory that times trials of it."""
 
 from __future__ import annotations
 
@@ -6,176 +6,166 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from statistics import median
-from typing import Protocol
+from itertools import count
+from typing import Any, Protocol
 
-from hwdiag.feeding.setting import Setting
-from hwdiag.feeding.together import ask_together
+from hwdiag.experiment.laboratory import Block, scopes_of
+from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
+from hwdiag.experiment.search import Effort, Found, Questions, search
+from hwdiag.feeding.setting import setting_of
 from hwdiag.host.model import Host
 from hwdiag.measure.campaign import heats
 from hwdiag.measure.model import Phase
-from hwdiag.measure.search import CONFIRM_SHARE, Decision, Exploration, Question, Speedups, confirmed
-from hwdiag.measure.stats import MIN_PAIRS, geometric_mean, pairs_needed
 
 MOST_AT_ONCE = 6
-"""Settings of one block, today's default among them."""
+"""Plans of one block, today's default among them."""
 MOST_WORKERS = 64
 """Up to so many, two for each CPU are asked for; beyond, one."""
-DEFAULT_EVERY, DEFAULTS = 3, 3
-"""In the screening today's default is measured in every third block, and the median of the last three stands for it:
-settings of one block are compared with each other, for which it does not matter. The confirmation has it in each."""
+DEFAULT_EVERY = 3
+"""In the screening today's default is measured in every third block: plans of one block are compared with each other,
+for which it does not matter. The confirmation has it in each."""
 NO_WAIT = 0.01
 """A training that waits for less of its time than this is called fed: more workers could not be told from it."""
 
-WORKERS, AGAIN, START = "workers", "workers, again", "start of the workers"
-WORKERS_SHARE = 0.45
-"""Of the time to explore, for the number of workers, which decides most. How they start comes last: it changes the
-start of an epoch, hardly the batches after it, and each trial takes long."""
-
-CONFIRM_MARGIN = 1.3
-"""Time that is kept for the confirmation, over what the trials so far would take."""
-
-DEFAULT = Setting(name="default")
-"""torch's own: no workers, nothing ahead."""
+WORKERS, START = "workers", "start method"
+"""The factor that decides most, and the one that comes last: how workers start changes the start of an epoch, hardly
+the batches after it, and each trial takes long."""
+EFFECT = 10.0
+"""Standard deviation of what the number of workers does to the logarithm of the speed."""
+SETTING_SHARE = 0.8
+"""Of the run's error budget; the alternatives to a batch as found have the rest."""
+SAMPLE = "sample"
+"""The one workload of a loader: one sample."""
 
 
 class Try(Protocol):
-    """Runs one setting once."""
+    """Runs one plan once."""
 
-    def __call__(self, setting: Setting, phase: Phase, block: int) -> float | None:
+    def __call__(self, plan: Plan, phase: Phase, block: int) -> float | None:
         """Seconds for one sample; None where it failed."""
 
 
 def usable_cpus(host: Host) -> int:
-    """CPUs' worth of time that this process may use."""
+    """Return the CPUs' worth of time that this process may use."""
     cpus = len(host.usable_cpus) or 1
     return max(1, min(cpus, math.ceil(host.limits.cpu_quota))) if host.limits.cpu_quota else cpus
 
 
-def questions(
+def loader_factors(
     host: Host, *, batch_sizes: Sequence[int] = (), start_methods: Sequence[str] = (), cuda: bool = False
-) -> list[Question[Setting]]:
-    """What may be set, in the order in which it is decided, the fewest workers first: they win where all are equal."""
+) -> list[Factor]:
+    """Return what may be set, the fewest workers first: they win where all are equal."""
     cpus = usable_cpus(host)
     most = max(cpus, min(2 * cpus, MOST_WORKERS))
     counts = sorted({1, cpus // 4, cpus // 2, cpus, most} - {0})
-    ahead = [Setting(name=f"{n} ahead", prefetch=n) for n in (1, 4, 8)]
-    methods = [Setting.model_validate({"name": name, "start_method": name}) for name in start_methods]
     found = [
-        Question(WORKERS, tuple(with_workers(n) for n in counts), refine=around(counts)),
-        Question("batches ahead", tuple(ahead)),
-        Question("batch size", tuple(Setting(name=f"batches of {n}", batch_size=n) for n in batch_sizes)),
-        Question("pinned memory", (Setting(name="pinned memory", pin_memory=True),) if cuda else ()),
-        Question("CPUs of a worker", tuple(placings(host))),
-        Question("threads of a worker", (Setting(name="2 threads each", threads=2),) if cpus > 1 else ()),
-        Question("sharing", (Setting(name="file_system", sharing="file_system"),)),
-        Question(START, tuple(methods)),
+        Factor(WORKERS, tuple(with_workers(n) for n in counts), refine=around(counts), effect=EFFECT),
+        Factor("batches ahead", tuple(lever("batches ahead", f"{n} ahead", prefetch=n) for n in (1, 4, 8))),
+        Factor("batch size", tuple(lever("batch size", f"batches of {n}", batch_size=n) for n in batch_sizes)),
+        Factor("pinned memory", (lever("pinned memory", "pinned memory", pin_memory=True),) if cuda else ()),
+        Factor("worker CPUs", tuple(placings(host))),
+        Factor("worker threads", (lever("worker threads", "2 threads each", threads=2),) if cpus > 1 else ()),
+        Factor("sharing", (lever("sharing", "file_system", sharing="file_system"),)),
+        Factor(START, tuple(lever(START, name, start_method=name) for name in start_methods)),
     ]
-    return [question for question in found if question.options]
+    return [factor for factor in found if factor.levers]
 
 
-def find_setting(
-    asked: Sequence[Question[Setting]],
-    races: Races,
-    *,
-    budget_s: float,
-    min_effect: float,
-    rounds: int,
-    most_pairs: int,
-    clock: Callable[[], float] = time.monotonic,
-) -> Decision[Setting]:
-    """The best setting within ``budget_s`` seconds: the number of workers in races, as a Launch is searched for; what
-    goes with it all together; and the whole measured afresh. The arguments are those of ``find_best``."""
-    began = clock()
-    deadline = began + budget_s * (1 - CONFIRM_SHARE)
-    exploration = Exploration(races.measure, DEFAULT, deadline, rounds, clock)
-    for question in asked:
-        if question.name == WORKERS:
-            exploration.ask(question, began + WORKERS_SHARE * (deadline - began))
-    end = began + budget_s
-    most_pairs = pairs_for(exploration, min_effect, most_pairs)
-    exploration.deadline = max(deadline, end - CONFIRM_MARGIN * 2 * most_pairs * exploration.pace)
-    others = [q for q in asked if q.name not in (WORKERS, START)]
-    ask_together(exploration, [*again(exploration.best), *others], races.refused, end)
-    exploration.explore([q for q in asked if q.name == START])
-    return confirmed(exploration, asked, DEFAULT, end=end, min_effect=min_effect, most_pairs=most_pairs)
+def lever(factor: str, title: str, **sets: Any) -> Lever:
+    """Return a lever that sets these arguments."""
+    return Lever(id=f"loader.{title.replace(' ', '-')}", factor=factor, title=title, loader=sets)
 
 
-def pairs_for(exploration: Exploration[Setting], min_effect: float, most: int) -> int:
-    """Pairs that the confirmation is going to want: of a large gain a twentieth is precise enough."""
-    gain = geometric_mean(exploration.seen.get(exploration.best.name, [1.0]))
-    return max(MIN_PAIRS, min(most, pairs_needed(exploration.noise, max(min_effect / 2, (gain - 1) / 20))))
+def with_workers(number: int) -> Lever:
+    """Return so many workers."""
+    return lever(WORKERS, f"{number} worker{'s' * (number > 1)}", workers=number)
 
 
-def with_workers(count: int) -> Setting:
-    """So many workers."""
-    return Setting(name=f"{count} worker{'s' * (count > 1)}", workers=count)
-
-
-def around(counts: Sequence[int]) -> Callable[[Setting], list[Setting]]:
-    """Half or twice as many where the first or the last of those that were asked for was the best."""
+def around(counts: Sequence[int]) -> Callable[[Plan], list[Lever]]:
+    """Return what gives the numbers of workers near the best: some more and some less, and half or twice as many where
+    the first or the last of ``counts`` was the best."""
     least, most = next((n for n in counts if n > 1), 1), max(counts)
 
-    def beside(best: Setting) -> list[Setting]:
-        count = best.workers or 0
-        found = [2 * count] if count >= most else []
-        found += [count // 2] if 1 < count <= least else []
-        return [with_workers(n) for n in found]
+    def near(best: Plan) -> list[Lever]:
+        number = setting_of(best).workers or 0
+        found = [3 * number // 4, 3 * number // 2]
+        found += [2 * number] if number >= most else []
+        found += [number // 2] if 1 < number <= least else []
+        return [with_workers(n) for n in dict.fromkeys(found) if n not in (0, number)]
 
-    return beside
-
-
-def again(best: Setting) -> list[Question[Setting]]:
-    """Whether some more, or some less, are better together with the rest."""
-    count = best.workers or 0
-    counts = [n for n in (3 * count // 4, 3 * count // 2) if n not in (0, count)]
-    return [Question(AGAIN, tuple(map(with_workers, counts)))] if counts else []
+    return near
 
 
-def placings(host: Host) -> list[Setting]:
-    """Where workers may stay: those of one NUMA node together, all in turn; or each on a CPU of its own."""
+def placings(host: Host) -> list[Lever]:
+    """Return where workers may stay: those of one NUMA node together, all in turn; or each on a CPU of its own."""
     usable = set(host.usable_cpus)
     nodes = [tuple(c for c in node.cpus if c in usable) for node in host.numa]
     nodes = [cpus for cpus in nodes if cpus]
-    found = [Setting(name="nodes in turn", places=tuple(nodes))] if len(nodes) > 1 else []
-    found += [Setting(name=f"on node {n}", places=(cpus,)) for n, cpus in enumerate(nodes)] if len(nodes) > 1 else []
+    found = []
+    if len(nodes) > 1:
+        found.append(lever("worker CPUs", "nodes in turn", places=tuple(nodes)))
+        found += [lever("worker CPUs", f"on node {n}", places=(cpus,)) for n, cpus in enumerate(nodes)]
     cores = host.usable_cores
     if len(cores) > 1:
-        found.append(Setting(name="a core each", places=tuple(cores)))
+        found.append(lever("worker CPUs", "a core each", places=tuple(cores)))
     return found
 
 
-class Races:
-    """Measures settings beside today's default, as ``find_best`` asks for it."""
+def crowded(plan: Plan, cpus: int) -> str:
+    """Return why a plan has no meaning, or crowds its workers onto some of the CPUs; empty where neither is so."""
+    setting = setting_of(plan)
+    if not setting.makes_sense:
+        return "without workers it has no meaning"
+    held = len({cpu for place in setting.places for cpu in place})
+    needed = min(setting.workers or 0, cpus)
+    return f"its workers would share {held} of {cpus} CPUs" if setting.places and held < needed else ""
 
-    def __init__(self, run: Try, refused: Callable[[Setting], str], seed: int) -> None:
-        """``refused`` says why a setting is not to be tried, or nothing."""
-        self.run, self.refused = run, refused
+
+class LoaderLaboratory:
+    """Times plans beside today's default, one trial after the other. What does not fit, or fails, is left out."""
+
+    def __init__(
+        self, run: Try, refused: Callable[[Plan], str], seed: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``refused`` says why a plan is not to be tried, or nothing."""
+        self.run, self.clock = run, clock
+        self._refused = refused
         self.why_not: dict[str, str] = {}
-        self._random = random.Random(seed)
-        self._block = 0
-        self._today: list[float] = []
+        """Why plans were not tried, by title."""
+        self.seed, self._random = seed, random.Random(seed)
+        self._numbers = count(1)
 
-    def measure(self, settings: Sequence[Setting], blocks: int, phase: Phase) -> Speedups:
-        """Speed-ups over today's default, one a block. What does not fit, or fails, is left out."""
-        self.why_not |= {s.name: why for s in settings if (why := self.refused(s))}
-        able = [s for s in settings if s.name not in self.why_not]
-        found: dict[str, list[float]] = {}
-        for _ in range(blocks):
-            for heat in heats([DEFAULT, *able], MOST_AT_ONCE) if able else ():
-                self._block += 1
-                if phase == "screen" and self._today and self._block % DEFAULT_EVERY:
-                    heat = heat[1:]
-                times = {s.name: self.run(s, phase, self._block) for s in self._random.sample(heat, len(heat))}
-                today = self._default_s(times.pop(DEFAULT.name, None), phase)
-                for name, seconds in times.items():
-                    if today is not None and seconds is not None:
-                        found.setdefault(name, []).append(today / seconds)
-        return found
+    def refused(self, plan: Plan) -> str:
+        """Return why a plan is not to be tried, and keep it."""
+        why = self._refused(plan)
+        if why:
+            self.why_not[plan.title] = why
+        return why
 
-    def _default_s(self, seconds: float | None, phase: Phase) -> float | None:
-        """Today's default beside which this block's settings are put: in the screening, the last few times of it."""
-        self._today += [] if seconds is None else [seconds]
-        if phase != "screen":
-            return seconds
-        return median(self._today[-DEFAULTS:]) if self._today else None
+    def measure(self, plans: Sequence[Plan], phase: Phase) -> list[Block]:
+        """Time each plan once."""
+        return [self._block(heat, phase) for heat in heats([DEFAULT, *plans], MOST_AT_ONCE)]
+
+    def _block(self, plans: Sequence[Plan], phase: Phase) -> Block:
+        number = next(self._numbers)
+        if phase == "screen" and (number - 1) % DEFAULT_EVERY:
+            plans = [plan for plan in plans if not plan.is_default]
+        times = {plan.id: self.run(plan, phase, number) for plan in self._random.sample(plans, len(plans))}
+        return Block(number, {plan: {SAMPLE: seconds} for plan, seconds in times.items() if seconds is not None})
+
+
+def find_setting(factors: Sequence[Factor], laboratory: LoaderLaboratory, effort: Effort, min_effect: float) -> Found:
+    """Find the best setting: the number of workers in races, what goes with it all together, and the whole afresh."""
+    by_name = {factor.name: factor for factor in factors}
+    first, last = by_name.pop(WORKERS), [by_name.pop(START)] if START in by_name else []
+    return search(
+        laboratory,
+        Questions(first, list(by_name.values()), last),
+        scopes_of([SAMPLE]),
+        effort,
+        min_effect,
+        is_paired=False,
+        refused=laboratory.refused,
+        share=SETTING_SHARE,
+        seed=laboratory.seed,
+    )

@@ -1,9 +1,10 @@
-"""Setting: how a DataLoader is set."""
+"""LoaderSetting: how a DataLoader is set."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
+from hwdiag.experiment.lever import Plan
 from hwdiag.host.cpulist import CpuList, format_cpulist
 from hwdiag.model import Value
 from hwdiag.words import plural
@@ -15,10 +16,9 @@ DEFAULT_PREFETCH = 2
 """Batches that each worker makes ahead, where nothing is set (torch.utils.data.DataLoader)."""
 
 
-class Setting(Value):
+class LoaderSetting(Value):
     """How a DataLoader is set; what is None or empty is left as torch has it."""
 
-    name: str
     workers: int | None = None
     """0 of torch's own default: the training process reads and decodes by itself."""
     prefetch: int | None = None
@@ -31,13 +31,6 @@ class Setting(Value):
     sharing: Sharing | None = None
     places: tuple[CpuList, ...] = ()
     """CPUs of the first worker, of the second ..., and again from the beginning."""
-
-    def plus(self, change: Setting) -> Setting:
-        """This one with what ``change`` sets set as well, and named after both."""
-        changed = {k: v for k, v in change.model_dump(exclude={"name"}).items() if v not in (None, ())}
-        before = self.model_dump(exclude={"name"}, exclude_defaults=True)
-        name = f"{self.name} + {change.name}" if before else change.name
-        return Setting.model_validate({**self.model_dump(), **changed, "name": name})
 
     @property
     def makes_sense(self) -> bool:
@@ -79,3 +72,8 @@ class Setting(Value):
         parts += [f"shared by {self.sharing}"] if self.sharing else []
         parts += [f"bound to CPUs {'; '.join(map(format_cpulist, self.places))}"] if self.places else []
         return ", ".join(parts)
+
+
+def setting_of(plan: Plan) -> LoaderSetting:
+    """Return what a plan sets of a DataLoader."""
+    return LoaderSetting.model_validate(plan.loader)

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.feeding import memory
 from hwdiag.feeding.budget import Data, FeedBudget
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.dataset import Dataset, Found
 from hwdiag.feeding.model import Chosen, Footprint, Room, Trial
 from hwdiag.feeding.search import NO_WAIT, Try
-from hwdiag.feeding.setting import Setting
+from hwdiag.feeding.setting import LoaderSetting, setting_of
 from hwdiag.measure.model import Outcome, Phase
 
 Progress = Callable[[str, float], None]
@@ -67,13 +68,13 @@ class Trials:
         return {"paths": paths, "size": self.data.size, "broken": self.data.broken}
 
     def ask(
-        self, feeder: Feeder, do: str, *, data: Any = None, setting: Setting | None = None, **task: Any
+        self, feeder: Feeder, do: str, *, data: Any = None, setting: LoaderSetting | None = None, **task: Any
     ) -> tuple[Outcome, dict[str, Any]]:
         """Ask for something that runs in a process of its own, which may take no more than there is."""
         if setting is not None:
             size = setting.batch_size or self.batch_size
             places = [list(cpus) for cpus in setting.places]  # numbers: a record has them as "0-3"
-            task["setting"] = {**setting.model_dump(exclude={"name"}), "batch_size": size, "places": places}
+            task["setting"] = {**setting.model_dump(), "batch_size": size, "places": places}
         return feeder.ask(
             do,
             limit_s=2 * self.timeout_s,
@@ -85,10 +86,15 @@ class Trials:
         )
 
     def runner(self, feeder: Feeder, **more: Any) -> Try:
-        """What runs a setting once, and gives seconds a sample; None where it failed."""
+        """Return what runs a plan once, and gives seconds a sample; None where it failed."""
+        timed = self.timer(feeder, **more)
+        return lambda plan, phase, block: timed(setting_of(plan), plan.title, phase, block)
 
-        def run(setting: Setting, phase: Phase, block: int) -> float | None:
-            self.say(f"{phase}: {setting.name}")
+    def timer(self, feeder: Feeder, **more: Any) -> Callable[[LoaderSetting, str, Phase, int], float | None]:
+        """Return what runs a setting once under a name, and gives seconds a sample; None where it failed."""
+
+        def run(setting: LoaderSetting, name: str, phase: Phase, block: int) -> float | None:
+            self.say(f"{phase}: {name}")
             outcome, said = self.ask(
                 feeder,
                 "trial",
@@ -100,9 +106,7 @@ class Trials:
                 **more,
             )
             held = said.pop("memory", {}).get("held")
-            self.done.append(
-                Trial(setting=setting.name, phase=phase, block=block, outcome=outcome, held_bytes=held, **said)
-            )
+            self.done.append(Trial(name=name, phase=phase, block=block, outcome=outcome, held_bytes=held, **said))
             if not outcome.ok:
                 return None
             is_fed = self.step_s is not None and said["waiting"] < NO_WAIT
@@ -115,23 +119,23 @@ class Trials:
         able = self.budget.start_methods and self.dataset and not self.dataset.unpicklable
         return ("forkserver", "spawn") if able else ()
 
-    def too_much(self, setting: Setting) -> str:
-        """Why a setting is not to be tried; empty where it is."""
-        if not setting.makes_sense:
-            return "without workers it has no meaning"
+    def too_much(self, setting: LoaderSetting) -> str:
+        """Return why a setting would not fit; empty where it does."""
         assert self.footprint is not None
         size = setting.batch_size or self.batch_size
         return memory.too_much(memory.predict(self.footprint, setting, size), self.room)
 
-    def chosen(self, setting: Setting) -> Chosen | None:
-        """A setting with the medians of its trials; of the confirmation, if it was confirmed."""
+    def chosen(self, plan: Plan = DEFAULT) -> Chosen | None:
+        """Return a plan's setting with the medians of its trials; of the confirmation, if it was confirmed."""
         assert self.footprint is not None
-        ok = [t for t in self.done if t.setting == setting.name and t.outcome.ok]
+        ok = [t for t in self.done if t.name == plan.title and t.outcome.ok]
         last = [t for t in ok if t.phase == "confirm"] or ok
         if not last:
             return None
+        setting = setting_of(plan)
         size = setting.batch_size or self.batch_size
         return Chosen(
+            plan=plan,
             setting=setting,
             batch_size=size,
             samples_s=size / median(t.batch_s or 0.0 for t in last),

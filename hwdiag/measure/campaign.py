@@ -1,4 +1,4 @@
-"""The measurements of one run: which Launches meet in which blocks, and all that came of it."""
+"""The measurements of one run: which Plans meet in which blocks, and all that came of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Protocol, TypeVar
 
+from hwdiag.experiment import laboratory
+from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import Budget
-from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Measurement, Phase, Workload
 from hwdiag.measure.turns import Block, Player
 
@@ -62,17 +63,17 @@ class Campaign:
         turns: Turns | None = None,
         check_all: bool = False,
     ) -> None:
-        """``most`` Launches are alive at once; ``child_timeout_s`` bounds each answer of theirs.
+        """``most`` Plans are alive at once; ``child_timeout_s`` bounds each answer of theirs.
 
-        ``turns`` plays the blocks in place of workers. ``check_all``: the first of a Launch's processes checks its
-        results in the screening too, for Launches that may change them.
+        ``turns`` plays the blocks in place of workers. ``check_all``: the first of a Plan's processes checks its
+        results in the screening too, for Plans that may change them.
         """
         self.python = python
         self.budget = budget
         self.progress: Progress = progress or (lambda text, share: None)
         self.most = most
         self.measurements: list[Measurement] = []
-        self._random = random.Random(seed)
+        self.seed, self._random = seed, random.Random(seed)
         self.clock, self._started = clock, clock()
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
         self._turns = turns or Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
@@ -87,69 +88,69 @@ class Campaign:
 
     def run(
         self,
-        launches: Sequence[Launch],
+        plans: Sequence[Plan],
         workloads: Sequence[Workload],
         phase: Phase,
         device: str = "cpu",
         only: Mapping[str, Collection[str]] | None = None,
     ) -> list[Measurement]:
-        """Every Launch once, in fresh processes; those of one block take turns.
+        """Measure every Plan once, in fresh processes; those of one block take turns.
 
-        Where there are too many for one block, the first of ``launches`` takes part in each, so that all others have
-        been compared with it. ``only`` names the workloads of a Launch that does not do all of them, by its name.
+        Where there are too many for one block, the first of ``plans`` takes part in each, so that all others have been
+        compared with it. ``only`` names the workloads of a Plan that does not do all of them, by its id.
         """
         fresh: list[Measurement] = []
-        for heat in heats(launches, self.most):
-            self.progress(f"{phase}: {', '.join(launch.name for launch in heat)}", self._used())
+        for heat in heats(plans, self.most):
+            self.progress(f"{phase}: {', '.join(plan.title for plan in heat)}", self._used())
             fresh += self._run_heat(self._random.sample(heat, len(heat)), workloads, phase, device, only or {})
         self.measurements += fresh
         return fresh
 
     def _run_heat(
         self,
-        launches: Sequence[Launch],
+        plans: Sequence[Plan],
         workloads: Sequence[Workload],
         phase: Phase,
         device: str,
         only: Mapping[str, Collection[str]],
     ) -> list[Measurement]:
-        """What failed once under a Launch is not tried again: it would fail, or hang, once more."""
-        players = [
-            Player(
-                launch,
+        """What failed once under a Plan is not tried again: it would fail, or hang, once more."""
+        players = {
+            plan.id: Player(
+                plan.launch,
                 [
                     w
                     for w in workloads
-                    if (launch.name, w.name, device) not in self._failed
-                    and (launch.name not in only or w.name in only[launch.name])
+                    if (plan.id, w.name, device) not in self._failed
+                    and (plan.id not in only or w.name in only[plan.id])
                 ],
                 # Only what may be recommended, and what it is compared with, is worth the time of a reference.
                 check=(self._check_all or phase != "screen")
-                and any((launch.name, w.name, device) not in self._checked for w in workloads),
+                and any((plan.id, w.name, device) not in self._checked for w in workloads),
             )
-            for launch in launches
-        ]
+            for plan in plans
+        }
         fresh: list[Measurement] = []
         block = next(self._blocks)
         # Where memory holds only one process at a time they follow each other, and the noise between them is greater.
-        for party in [players] if self.most > 1 else [[p] for p in players]:
-            disturbance = self._turns.run(party, device=device, seed=self._random.randrange(2**31))
-            fresh += self._read(party, disturbance, block, phase, device)
-        self._checked |= {(m.launch, m.workload, device) for m in fresh if m.max_error is not None}
-        self._failed |= {(m.launch, m.workload, device) for m in fresh if not m.outcome.ok}
+        for batch in [players] if self.most > 1 else [{plan: player} for plan, player in players.items()]:
+            disturbance = self._turns.run([*batch.values()], device=device, seed=self._random.randrange(2**31))
+            fresh += self._read(batch, disturbance, block, phase, device)
+        self._checked |= {(m.plan, m.workload, device) for m in fresh if m.max_error is not None}
+        self._failed |= {(m.plan, m.workload, device) for m in fresh if not m.outcome.ok}
         return fresh
 
     def _used(self) -> float:
         return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0
 
     def _read(
-        self, players: Sequence[Player], disturbance: Disturbance, block: int, phase: Phase, device: str
+        self, players: Mapping[str, Player], disturbance: Disturbance, block: int, phase: Phase, device: str
     ) -> Iterator[Measurement]:
-        for player in players:
+        for plan, player in players.items():
             for workload, result in player.results.items():
                 yield Measurement(
                     id=f"m{next(self._ids):04d}",
-                    launch=player.launch.name,
+                    plan=plan,
                     workload=workload,
                     device=device,
                     phase=phase,
@@ -169,8 +170,23 @@ class Campaign:
                 )
 
 
-def heats(launches: Sequence[T], most: int) -> list[list[T]]:
-    """Groups of at most ``most``, but of two at least, each with the first Launch in it."""
-    first, *others = launches
+class CampaignLaboratory:
+    """Measures plans beside today's way in a campaign, on some workloads of one device."""
+
+    def __init__(self, campaign: Campaign, workloads: Sequence[Workload], device: str = "cpu") -> None:
+        self.campaign, self.workloads, self.device = campaign, workloads, device
+
+    def measure(self, plans: Sequence[Plan], phase: Phase) -> list[laboratory.Block]:
+        """Measure each plan once, today's way in each block."""
+        return laboratory.blocks_of(self.campaign.run([DEFAULT, *plans], self.workloads, phase, self.device))
+
+    def clock(self) -> float:
+        """Return the campaign's clock."""
+        return self.campaign.clock()
+
+
+def heats(plans: Sequence[T], most: int) -> list[list[T]]:
+    """Return groups of at most ``most``, but of two at least, each with the first Plan in it."""
+    first, *others = plans
     size = max(1, most - 1)
     return [[first, *others[i : i + size]] for i in range(0, len(others), size)] or [[first]]

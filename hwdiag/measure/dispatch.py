@@ -13,11 +13,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from hwdiag.experiment.lever import Factor, Lever
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Software
-from hwdiag.measure.search import Question
 
+DISPATCH = "dispatch"
 CAPS = (
     "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR",
     "MKL_DEBUG_CPU_TYPE", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES",
@@ -38,19 +39,25 @@ VENDOR_RISK = (
 )
 
 
-def dispatch(host: Host, software: Software, vendor_check: Path | None) -> Question:
-    """Ways to other kernels than those that are taken today; ``vendor_check`` is the library that ``build`` made."""
-    return Question("library dispatch", tuple(_options(host, software, vendor_check)))
+def dispatch(host: Host, software: Software, vendor_check: Path | None) -> Factor:
+    """Return ways to other kernels than those that are taken today; ``vendor_check`` is the library made for it."""
+    return Factor(DISPATCH, tuple(_levers(host, software, vendor_check)))
 
 
-def _options(host: Host, software: Software, vendor_check: Path | None) -> Iterator[Launch]:
+def _levers(host: Host, software: Software, vendor_check: Path | None) -> Iterator[Lever]:
     for name in CAPS:
         if name in software.environment:
-            yield Launch(name=f"without {name}", unset=(name,))
+            yield Lever(id=f"without-{name}", factor=DISPATCH, title=f"without {name}", launch=Launch(unset=(name,)))
     if has(host, "AVX512F"):
-        yield Launch(name="no AVX-512", env=NO_AVX512)
+        yield Lever(id="no-avx512", factor=DISPATCH, title="no AVX-512", launch=Launch(env=NO_AVX512))
     if vendor_check is not None and has_foreign_mkl(host, software):
-        yield Launch(name="MKL as on Intel", preload=(str(vendor_check),), risk=VENDOR_RISK)
+        yield Lever(
+            id="mkl-as-on-intel",
+            factor=DISPATCH,
+            title="MKL as on Intel",
+            launch=Launch(preload=(str(vendor_check),)),
+            risk=VENDOR_RISK,
+        )
 
 
 def has(host: Host, feature: str) -> bool:

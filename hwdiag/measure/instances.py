@@ -5,31 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from hwdiag.experiment.lever import Factor, Lever
 from hwdiag.host.model import Host
-from hwdiag.measure.launch import Launch, MemoryPolicy, Place, places_words
+from hwdiag.measure.launch import MemoryPolicy, Place, places_words
 from hwdiag.measure.model import Software
-from hwdiag.measure.placement import Core, distinct, nodes_of, usable_nodes, with_threads
-from hwdiag.measure.search import Question
+from hwdiag.measure.placement import EFFECT, Core, distinct, nodes_of, only_counts, usable_nodes, with_threads
+
+INSTANCES = "instances"
 
 Group = tuple[Core, ...]
 """The cores of one instance."""
 
 
-def instances(host: Host, software: Software, *, most: int, memory: bool = True) -> Question:
-    """One instance per socket, NUMA node, last-level cache, core, SMT sibling, and core groups of sizes in between.
+def instances(
+    host: Host, software: Software, *, most: int, threads: Iterable[int] | None = None, memory: bool = True
+) -> Factor:
+    """Return one instance per socket, NUMA node, last-level cache, core, SMT sibling, and core groups of sizes in
+    between.
 
     Args:
         host: its topology and what of it may be used.
         software: what to set for a thread count to hold.
         most: instances at most, for want of memory.
+        threads: the only thread counts of an instance to try; None tries all.
         memory: whether memory can be bound here.
     """
-    options = distinct(
-        team
+    levers = distinct(
+        lever
         for groups in divisions(host)
-        if (team := as_launch(within_quota(groups, host), host, software, memory)) and len(team.instances) <= most
+        if (lever := as_lever(within_quota(groups, host), host, software, memory))
+        and len(lever.launch.instances) <= most
     )
-    return Question("instances", tuple(options))
+    able = levers if threads is None else only_counts(levers, [*threads], software)
+    return Factor(INSTANCES, able, effect=EFFECT)
 
 
 def divisions(host: Host) -> Iterator[tuple[Group, ...]]:
@@ -73,13 +81,14 @@ def within_quota(groups: tuple[Group, ...], host: Host) -> tuple[Group, ...]:
     return tuple(group[:paid] for group in groups[: max(1, paid // len(groups[0]))])
 
 
-def as_launch(groups: Sequence[Group], host: Host, software: Software, memory: bool) -> Launch | None:
+def as_lever(groups: Sequence[Group], host: Host, software: Software, memory: bool) -> Lever | None:
     """One thread on each core of each group; None for a single instance, which is no question of how many."""
     if len(groups) < 2:
         return None
     threads = len(groups[0])
     places = tuple(place(group, host, memory) for group in groups)
-    return with_threads(f"{len(groups)} instances on CPUs {places_words(places)}", threads, software, instances=places)
+    name = f"{len(groups)} instances on CPUs {places_words(places)}"
+    return with_threads(name, threads, software, factor=INSTANCES, instances=places)
 
 
 def place(group: Group, host: Host, memory: bool) -> Place:

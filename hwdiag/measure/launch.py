@@ -42,7 +42,6 @@ class Place(Value):
 class Launch(Value):
     """How a process is started; every field that is None or empty is left as the caller has it."""
 
-    name: str
     threads: int | None = None
     """Intra-op threads: OpenMP's, and so ATen's, oneDNN's and MKL's."""
     interop_threads: int | None = None
@@ -59,13 +58,11 @@ class Launch(Value):
     """Inherited variables that it takes away."""
     instances: tuple[Place, ...] = ()
     """Places of several processes that run at the same time, each of them with all else that is set here."""
-    risk: str = ""
-    """What speaks against it, in a sentence. A Launch with a risk is recommended only to who chose to take it."""
 
     @property
     def is_default(self) -> bool:
         """Whether it changes nothing: today's default."""
-        return self == Launch(name=self.name)
+        return self == Launch()
 
     @property
     def members(self) -> tuple[Launch, ...]:
@@ -81,17 +78,16 @@ class Launch(Value):
         return (*self.preload, *(() if self.allocator is None else (self.allocator.path,)))
 
     def plus(self, change: Launch) -> Launch:
-        """This Launch with what ``change`` sets set as well, and named after both."""
+        """Return this Launch with what ``change`` sets set as well."""
         if self.is_default:
             return change
-        changed = {k: v for k, v in change.model_dump().items() if v}
+        changed = {name: value for name in Launch.model_fields if (value := getattr(change, name))}
         merged = {
             "preload": (*self.preload, *change.preload),
             "env": {**self.env, **change.env},
             "unset": (*self.unset, *change.unset),
-            "risk": " ".join(filter(None, (self.risk, change.risk))),
         }
-        return Launch.model_validate({**self.model_dump(), **changed, **merged, "name": f"{self.name} + {change.name}"})
+        return self.model_copy(update={**changed, **merged})
 
     def describe(self) -> str:
         """What it sets, in words: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""

@@ -11,9 +11,6 @@ from pydantic import AfterValidator
 from hwdiag.host.cpulist import CpuList
 from hwdiag.model import Value
 
-BASELINE = "default"
-"""Name of the Launch that every other is compared with: the one that changes nothing, how it runs today."""
-
 OVERALL = "overall"
 """The scope of a comparison over several workloads, where others have a workload's name."""
 
@@ -204,11 +201,12 @@ class Disturbance(Value):
 
 
 class Measurement(Value):
-    """Samples of one Workload under one Launch on one device, from one process."""
+    """Samples of one Workload under one Plan on one device, from one process."""
 
     id: str
     """``m0017``."""
-    launch: str
+    plan: str
+    """The Plan's id."""
     workload: str
     device: str = "cpu"
     phase: Phase
@@ -243,7 +241,11 @@ class Measurement(Value):
 
 
 class Interval(Value):
-    """A median with its 95 % bootstrap interval over processes."""
+    """An estimate with its 95 % interval over processes.
+
+    Of times a median with its bootstrap interval; of ratios the Hodges-Lehmann estimate with that of the signed-rank
+    test.
+    """
 
     median: float
     low: float
@@ -267,29 +269,31 @@ class Noise(Value):
 
 
 class Option(Value):
-    """One answer to one question of the search."""
+    """One Plan in one step of the screening."""
 
-    launch: str
+    plan: str
+    """Its id."""
     speedup: Interval
-    """Over today's default, in blocks of the screening."""
+    """Over today's default, estimated from all trials of the screening."""
     dropped: bool
     """Surely worse than another, and so not measured further."""
 
 
 class Step(Value):
-    """One question of the search, with its options: placement, heap, ..."""
+    """One factor in the screening: placement, heap, ... with the Plans that were tried for it."""
 
-    question: str
+    factor: str
     options: tuple[Option, ...]
     adopted: str | None
-    """The Launch that the next question starts from, None where no option was better than what there was."""
+    """Id of the Plan that the next step starts from, None where nothing was better than what there was."""
 
 
 class Estimate(Value):
-    """How long one Workload takes under one Launch: seconds over processes."""
+    """How long one Workload takes under one Plan: seconds over processes."""
 
     workload: str
-    launch: str
+    plan: str
+    """The Plan's id."""
     device: str
     seconds: Interval
     measurements: tuple[str, ...]
@@ -299,13 +303,15 @@ Verdict = Literal["better", "same", "worse", "undecided"]
 
 
 class Comparison(Value):
-    """A Launch against today's default on one workload (or ``overall``), from interleaved pairs of fresh processes."""
+    """A Plan against today's default on one workload (or ``overall``), from interleaved pairs of fresh processes."""
 
     workload: str
     """Workload name, or ``overall``: the geometric mean over ``Record.overall_of``."""
     device: str = "cpu"
     baseline: str
+    """Id of the Plan that it is held against, mostly ``default``."""
     candidate: str
+    """Id of the Plan."""
     phase: Literal["screen", "confirm"]
     speedup: Interval
     """Baseline's time over the candidate's: 1.10 is 10 % faster."""
@@ -314,7 +320,7 @@ class Comparison(Value):
     planned; None where none was."""
     verdict: Verdict
     """``same`` if the whole interval lies within the minimum effect; ``better`` or ``worse`` only if the interval
-    excludes 1 and the median is at least the minimum effect away from it, ``better`` moreover only if ``p_value`` is
-    below 0.05."""
+    excludes 1 and the estimate is at least the minimum effect away from it, ``better`` moreover only if ``p_value`` is
+    below 0.01."""
     why: str
     measurements: tuple[str, ...]

@@ -18,7 +18,7 @@ from hwdiag.host.model import Host
 from hwdiag.host.sampling import Sampler
 from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, Command
+from hwdiag.measure.model import Command
 from hwdiag.measure.monitored import COMMAND_ENDS, COMMAND_STARTS, MARKS, Cost, Mark, Monitored
 from hwdiag.measure.recording import Recorder, summaries
 from hwdiag.words import now
@@ -225,7 +225,7 @@ def monitor(
         stack.enter_context(handling(watching.asked))
         if argv:
             pipe, where = stack.enter_context(mark_pipe())
-            launch = Launch(name=BASELINE, env={MARKS: str(where)})
+            launch = Launch(env={MARKS: str(where)})
             command = Command(argv=tuple(argv), timeout_s=seconds or 0)
             watching.running = stack.enter_context(Running(command, launch, stdio))
         watching.until(seconds, pipe, see)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from hwdiag.experiment.lever import Factor, Lever, Plan
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.model import Host, NumaNode
 from hwdiag.measure.launch import Launch, MemoryPolicy
 from hwdiag.measure.model import Software
-from hwdiag.measure.search import Question
+
+PLACEMENT = "placement"
+EFFECT = 10.0
+"""Standard deviation of what placement does to the logarithm of the speed: one thread may be a tenth as fast as all."""
 
 Core = tuple[int, ...]
 """The CPUs of one physical core that may be used, SMT siblings together."""
@@ -34,18 +38,25 @@ class Domain:
     """NUMA nodes with memory that it lies in; empty on a machine with one."""
 
 
-def placement(host: Host, software: Software, *, threads: Iterable[int] | None = None, memory: bool = True) -> Question:
-    """Thread counts, left to the scheduler or bound to cores that belong together, with their memory.
+def placement(host: Host, software: Software, *, threads: Iterable[int] | None = None, memory: bool = True) -> Factor:
+    """Return thread counts, left to the scheduler or bound to cores that belong together, with their memory.
 
     Args:
         host: its topology and what of it may be used.
         software: what to set for a thread count to hold.
-        threads: counts to try in place of those from the topology.
+        threads: the only counts to try; None takes those from the topology, and others near the best of them.
         memory: whether memory can be bound here.
     """
     places = Places(host, software, memory=memory)
-    counts = sorted(set(threads)) if threads is not None else thread_counts(host)
-    return Question("placement", tuple(distinct(places.options(counts))), refine=places.around)
+    if threads is None:
+        return Factor(PLACEMENT, distinct(places.levers(thread_counts(host))), refine=places.around, effect=EFFECT)
+    counts = sorted(set(threads))
+    return Factor(PLACEMENT, only_counts(distinct(places.levers(counts)), counts, software), effect=EFFECT)
+
+
+def only_counts(levers: Iterable[Lever], counts: Collection[int], software: Software) -> tuple[Lever, ...]:
+    """Return the levers under which so many threads run."""
+    return tuple(lever for lever in levers if (lever.launch.threads or software.threads) in counts)
 
 
 def thread_counts(host: Host) -> list[int]:
@@ -116,20 +127,22 @@ def nodes_of(cores: Iterable[Core], host: Host) -> tuple[int, ...]:
     return tuple(n.id for n in nodes if cpus & set(n.cpus)) if len(nodes) > 1 else ()
 
 
-def with_threads(name: str, n: int, software: Software, **more: object) -> Launch:
-    """A Launch with ``n`` intra-op threads. MKL's own variable wins over OMP_NUM_THREADS, so it is set where MKL is."""
+def with_threads(name: str, n: int, software: Software, *, factor: str = PLACEMENT, **more: object) -> Lever:
+    """Return a lever of ``n`` intra-op threads. MKL's own variable wins over OMP_NUM_THREADS, so it is set where MKL
+    is."""
     env = {"MKL_NUM_THREADS": str(n)} if software.mkl else {}
-    return Launch.model_validate({"name": name, "threads": n, "env": env, **more})
+    launch = Launch.model_validate({"threads": n, "env": env, **more})
+    return Lever(id=name.replace(" ", ""), factor=factor, title=name, launch=launch)
 
 
 class Places:
-    """Launches on one host: what a thread count may look like there."""
+    """Levers on one host: what a thread count may look like there."""
 
     def __init__(self, host: Host, software: Software, *, memory: bool) -> None:
         self.host, self.software, self.memory = host, software, memory
         self.domains = domains(host)
 
-    def options(self, counts: Sequence[int]) -> Iterator[Launch]:
+    def levers(self, counts: Sequence[int]) -> Iterator[Lever]:
         """Free counts, counts bound to cores, whole domains, and memory spread over all nodes."""
         most = min(max(counts), len(self.domains[-1].cores))
         for n in counts:
@@ -144,15 +157,15 @@ class Places:
         yield from self.siblings(min(max(counts) + 1, most_threads(self.host)))
         yield from self.interleaved(counts)
 
-    def free(self, n: int) -> Launch:
+    def free(self, n: int) -> Lever:
         """So many threads, wherever the scheduler puts them."""
         return with_threads(f"threads={n}", n, self.software)
 
-    def bound(self, n: int) -> Iterator[Launch]:
+    def bound(self, n: int) -> Iterator[Lever]:
         """One thread on each of ``n`` cores of the smallest domain that has so many."""
         yield from self.bound_in(next(d for d in self.domains if len(d.cores) >= n), n)
 
-    def bound_in(self, domain: Domain, n: int) -> Iterator[Launch]:
+    def bound_in(self, domain: Domain, n: int) -> Iterator[Lever]:
         """One thread on each of the first ``n`` cores of a domain; memory from there, if it is one node's.
 
         None where that is every CPU that it may use, and as many threads as today: nothing would change.
@@ -161,7 +174,7 @@ class Places:
         if cpus != self.host.usable_cpus or n != self.software.threads:
             yield with_threads(f"cpus={format_cpulist(cpus)}", n, self.software, cpus=cpus, memory=self._near(domain))
 
-    def siblings(self, most: int) -> Iterator[Launch]:
+    def siblings(self, most: int) -> Iterator[Lever]:
         """Every CPU of the machine, and of the largest part of it, SMT siblings too."""
         shared = [d for d in self.domains if any(len(core) > 1 for core in d.cores)]
         for domain in shared[-2:]:
@@ -170,44 +183,48 @@ class Places:
                 name = f"cpus={format_cpulist(cpus)}"
                 yield with_threads(name, len(cpus), self.software, cpus=cpus, memory=self._near(domain))
 
-    def interleaved(self, counts: Sequence[int]) -> Iterator[Launch]:
+    def interleaved(self, counts: Sequence[int]) -> Iterator[Lever]:
         """Memory in turn from all nodes, for what is bound by their bandwidth; threads as today, or one a core."""
         if self._all_nodes is None:
             return
-        yield Launch(name="interleave", memory=self._all_nodes)
+        yield Lever(id="interleave", factor=PLACEMENT, title="interleave", launch=Launch(memory=self._all_nodes))
         n = len(self.domains[-1].cores)
         if n in counts:
             yield from self.bound_interleaved(n)
 
-    def bound_interleaved(self, n: int) -> Iterator[Launch]:
+    def bound_interleaved(self, n: int) -> Iterator[Lever]:
         """One thread on each of the first ``n`` cores, memory in turn from all nodes."""
         cpus = tuple(sorted(core[0] for core in self.domains[-1].cores[:n]))
         name = f"cpus={format_cpulist(cpus)}, interleave"
         yield with_threads(name, n, self.software, cpus=cpus, memory=self._all_nodes)
 
-    def around(self, best: Launch) -> list[Launch]:
+    def around(self, plan: Plan) -> list[Lever]:
         """Counts near the best one, one core left free, and other memory and other nodes where it is bound to one.
 
         Where anything else runs, threads on all cores wait for the one that is interrupted.
         """
+        best = plan.launch
         n, cores = best.threads or self.software.threads or 1, len(self.domains[-1].cores)
         one_less = (cores - 1,) if 2 * n >= cores else ()
         near = sorted({round(n * factor) for factor in NEAR}.union(one_less) - {n, self.software.threads})
         if best.cpus is None:
-            kept = {"memory": best.memory} if best.memory else {}
             prefix = "interleave, " if best.memory else ""
             most = most_threads(self.host)
-            free = [with_threads(f"{prefix}threads={m}", m, self.software, **kept) for m in near if 0 < m <= most]
+            free = [
+                with_threads(f"{prefix}threads={m}", m, self.software, memory=best.memory)
+                for m in near
+                if 0 < m <= most
+            ]
             bound = self.bound_interleaved if best.memory else self.bound
             return [*free, *self._all_but_one(best), *(bound(n) if 1 < n <= cores else ())]
         is_interleaved = best.memory is not None and best.memory.mode == "interleave"
         bound = self.bound_interleaved if is_interleaved else self.bound
-        found = [launch for m in near if 1 < m <= cores for launch in bound(m)]
+        found = [lever for m in near if 1 < m <= cores for lever in bound(m)]
         if self._all_nodes is not None and not is_interleaved and n < cores:
             found += self.bound_interleaved(n)
         return [*found, *self._all_but_one(best), *self._elsewhere(best)]
 
-    def _all_but_one(self, best: Launch) -> Iterator[Launch]:
+    def _all_but_one(self, best: Launch) -> Iterator[Lever]:
         """SMT siblings too on the cores that it is bound to, or on all, but one CPU for what else runs; from its memory
         and, on all cores, from all nodes."""
         whole = self.domains[-1].cores
@@ -226,7 +243,7 @@ class Places:
         nodes = self.domains[-1].nodes
         return MemoryPolicy(mode="interleave", nodes=nodes) if self.memory and len(nodes) > 1 else None
 
-    def _elsewhere(self, best: Launch) -> Iterator[Launch]:
+    def _elsewhere(self, best: Launch) -> Iterator[Lever]:
         """The same on the cores of other nodes."""
         if best.memory is None or best.memory.mode != "preferred" or best.threads is None:
             return
@@ -244,10 +261,6 @@ class Places:
         return MemoryPolicy(mode="preferred", nodes=domain.nodes)
 
 
-def distinct(launches: Iterable[Launch]) -> Iterator[Launch]:
-    """Each name once."""
-    seen: set[str] = set()
-    for launch in launches:
-        if launch.name not in seen:
-            seen.add(launch.name)
-            yield launch
+def distinct(levers: Iterable[Lever]) -> tuple[Lever, ...]:
+    """Return each lever once."""
+    return tuple({lever.id: lever for lever in reversed([*levers])}.values())[::-1]

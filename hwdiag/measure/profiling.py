@@ -17,7 +17,7 @@ from typing import Any
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, Command
+from hwdiag.measure.model import Command
 from hwdiag.measure.monitor import Clock, forwarding
 from hwdiag.measure.trace import Traced, analyse, cut_trace, read_trace
 from hwdiag.model import Value
@@ -84,9 +84,7 @@ def profile(
             env["PYTHONPATH"] = os.pathsep.join(filter(None, (place, os.environ.get("PYTHONPATH"))))
         else:
             argv = [python, str(TRACER), str(file)]
-        running = stack.enter_context(
-            Running(Command(argv=tuple(argv), timeout_s=0), Launch(name=BASELINE, env=env), stdio)
-        )
+        running = stack.enter_context(Running(Command(argv=tuple(argv), timeout_s=0), Launch(env=env), stdio))
         stack.enter_context(forwarding(running))
         Clock().wait(math.inf, [running.fileno()])
         ran = running.wait()

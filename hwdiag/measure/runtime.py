@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hwdiag.experiment.lever import Factor, Lever
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Allocator, Launch
 from hwdiag.measure.model import Software, Workload
-from hwdiag.measure.search import Question
 
 LIBRARY_FOLDERS = ("/usr/lib/*-linux-gnu*", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/local/lib64")
 """Where Debian, Fedora, Arch and hand-made installations put shared libraries."""
@@ -36,37 +36,43 @@ HUGE_HEAP = "glibc.malloc.hugetlb=1"
 """madvise(MADV_HUGEPAGE) for the heap; glibc 2.35 and newer."""
 
 
-def runtime(host: Host, software: Software) -> Question:
-    """Binding and waiting of the OpenMP runtime that is really loaded; nothing where it is unknown."""
+def runtime(host: Host, software: Software) -> Factor:
+    """Return binding and waiting of the OpenMP runtime that is really loaded; nothing where it is unknown."""
     loaded = next((p.name for p in software.pools if p.api == "openmp"), "")
-    many = len(host.usable_cpus) > 1
-    waiting = [named(env) for env in WAITING.get(loaded, ())]
-    return Question("OpenMP runtime", (named(BOUND), *waiting) if many and loaded in WAITING else ())
+    levers = (by_environment("openmp", BOUND), *(by_environment("openmp", env) for env in WAITING.get(loaded, ())))
+    return Factor("openmp", levers if len(host.usable_cpus) > 1 and loaded in WAITING else ())
 
 
-def interop(software: Software, workloads: Sequence[Workload]) -> Question:
-    """Inter-op threads, for a file of the user's own alone: they run what ``torch.jit.fork`` starts, and no eager net
-    starts any."""
+def interop(software: Software, workloads: Sequence[Workload]) -> Factor:
+    """Return inter-op threads, for a file of the user's own alone.
+
+    They run what ``torch.jit.fork`` starts, and no eager net starts any.
+    """
     counts = {1, (software.interop_threads or 1) // 2} - {0, software.interop_threads}
     is_own = any(w.kind == "file" for w in workloads)
-    options = tuple(Launch(name=f"inter-op threads={n}", interop_threads=n) for n in sorted(counts))
-    return Question("inter-op threads", options if is_own else ())
+    levers = (
+        Lever(id=f"interop={n}", factor="interop", title=f"inter-op threads={n}", launch=Launch(interop_threads=n))
+        for n in sorted(counts)
+    )
+    return Factor("interop", tuple(levers) if is_own else ())
 
 
-def heap(host: Host, software: Software, allocators: Iterable[Allocator]) -> Question:
-    """The allocators that are installed, and glibc's own with other settings."""
-    replaced = tuple(Launch(name=allocator.name, allocator=allocator) for allocator in allocators)
-    tunables = software.environment.get("GLIBC_TUNABLES")
-    own = () if tunables else (KEPT_HEAP, f"{KEPT_HEAP}:{HUGE_HEAP}")
-    names = ("glibc keeps its heap", "glibc keeps its heap, huge pages")
-    glibc = tuple(Launch(name=n, env={"GLIBC_TUNABLES": value}) for n, value in zip(names, own, strict=False))
-    huge = (named({"THP_MEM_ALLOC_ENABLE": "1"}),) if host.system.arch in ("x86_64", "aarch64") else ()
-    return Question("heap", (*replaced, *glibc, *huge))
+def heap(host: Host, software: Software, allocators: Iterable[Allocator]) -> Factor:
+    """Return the allocators that are installed, and glibc's own with other settings."""
+    replaced = (Lever(id=f"heap.{a.name}", factor="heap", title=a.name, launch=Launch(allocator=a)) for a in allocators)
+    is_taken = "GLIBC_TUNABLES" in software.environment
+    glibc = () if is_taken else (
+        by_environment("heap", {"GLIBC_TUNABLES": KEPT_HEAP}, "glibc keeps its heap"),
+        by_environment("heap", {"GLIBC_TUNABLES": f"{KEPT_HEAP}:{HUGE_HEAP}"}, "glibc keeps its heap, huge pages"),
+    )  # fmt: skip
+    huge = (by_environment("heap", {"THP_MEM_ALLOC_ENABLE": "1"}),) if host.system.arch in ("x86_64", "aarch64") else ()
+    return Factor("heap", (*replaced, *glibc, *huge))
 
 
-def named(env: dict[str, str]) -> Launch:
-    """A Launch of these variables alone, named after them."""
-    return Launch(name=" ".join(f"{k}={v}" for k, v in env.items()), env=env)
+def by_environment(factor: str, env: dict[str, str], title: str = "") -> Lever:
+    """Return a lever that sets these variables alone."""
+    text = " ".join(f"{name}={value}" for name, value in env.items())
+    return Lever(id=text.replace(" ", ","), factor=factor, title=title or text, launch=Launch(env=env))
 
 
 def find_allocators(prefix: str | None, folders: Iterable[str] = LIBRARY_FOLDERS) -> tuple[Allocator, ...]:

@@ -15,7 +15,7 @@ NOT_HERE = Software(python="", outcome=Outcome(kind="not-started", detail=ELSEWH
 
 def probe_software(python: str, *, timeout_s: float = 120.0) -> Software:
     """Describe the torch of the interpreter ``python``. Where its child dies, ``outcome`` says of what."""
-    with Child(Launch(name="default"), python, TASK) as child:
+    with Child(Launch(), python, TASK) as child:
         outcome = child.finish(timeout_s)
         described = child.event("software") or {}
     return Software.model_validate({"python": python, "outcome": outcome, **described})

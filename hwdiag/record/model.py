@@ -10,8 +10,8 @@ from hwdiag.advise.audit import Audit
 from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.compat.model import Survey
 from hwdiag.estimate.model import Ceiling
+from hwdiag.experiment.lever import Plan
 from hwdiag.host.model import Host
-from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Comparison, Estimate, Measurement, Noise, Outcome, Software, Step, Workload
 from hwdiag.model import Value
 
@@ -45,7 +45,7 @@ class Record(Value):
     software: Software = NOT_PROBED
     compatibility: Survey | None = None
     """Whether torch and numpy run here, step by step; None where they could not be asked."""
-    launches: tuple[Launch, ...] = ()
+    plans: tuple[Plan, ...] = ()
     """The first is today's default."""
     workloads: tuple[Workload, ...] = ()
     overall_of: tuple[str, ...] = ()

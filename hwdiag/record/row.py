@@ -186,11 +186,11 @@ def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, 
 
 def speeds_of(record: _Record) -> Iterator[Speed]:
     """Speeds under the first Launch, which is today's default."""
-    default = record.launches[0].name if record.launches else "default"
+    default = record.plans[0].name if record.plans else "default"
     by_name = {w.name: w for w in record.workloads}
     for estimate in record.estimates:
         workload = by_name.get(estimate.workload)
-        if workload is not None and (estimate.launch == default or estimate.device != "cpu"):
+        if workload is not None and (estimate.plan == default or estimate.device != "cpu"):
             yield Speed(
                 workload=workload.name,
                 version=version_of(workload),

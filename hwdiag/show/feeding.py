@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from hwdiag.advise.feeding import RESIZE_HEAVY, verdict
 from hwdiag.advise.plan import PlanStep
+from hwdiag.feeding.alternatives import ONE_THREAD
 from hwdiag.feeding.dataset import Decoder, Decoding, Rate
 from hwdiag.feeding.held import OWN_THREADS
 from hwdiag.feeding.model import Chosen, Feed, Footprint
-from hwdiag.feeding.rivals import ONE_THREAD
 from hwdiag.feeding.storage import IN_MEMORY, is_remote
 from hwdiag.measure.model import Interval
 from hwdiag.show.format import disk_size, percent, plural, ratio, seconds, significant, size, speedup
@@ -190,12 +190,12 @@ def search(feed: Feed) -> Section:
     """Which setting is the fastest?"""
     if feed.best is None:
         return Section(verdict(feed), ())
-    failed = {t.setting: t.outcome.detail for t in feed.trials if not t.outcome.ok}
+    failed = {t.name: t.outcome.detail for t in feed.trials if not t.outcome.ok}
     rows = list(failed.items())
     table = Table("Settings that failed", ("Setting", "Why"), rows) if rows else None
-    tried = len({t.setting for t in feed.trials})
+    tried = len({t.name for t in feed.trials})
     said = f"{plural(tried, 'setting')} in {plural(len(feed.trials), 'process', 'processes')}. {verdict(feed)}"
-    return Section(said, (steps_figure(feed.steps), table))
+    return Section(said, (steps_figure(feed.steps, feed.plans), table))
 
 
 def chosen(feed: Feed) -> Section:
@@ -203,7 +203,7 @@ def chosen(feed: Feed) -> Section:
     if feed.best is None or feed.default is None:
         return Section(verdict(feed), ())
     rows = [row("Training", feed.best)]
-    if feed.best.setting.name != feed.default.setting.name:
+    if feed.best.plan.id != feed.default.plan.id:
         rows.insert(0, row("torch's default", feed.default))
     if feed.validation:
         rows.append(row("Validation", feed.validation))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwdiag.advise.model import Recommendation
 from hwdiag.emit.launch_script import script_path
+from hwdiag.experiment.lever import BASELINE, plan_by_id
 from hwdiag.measure.model import Software
 from hwdiag.measure.software import ELSEWHERE
 from hwdiag.record.model import Record
@@ -52,8 +53,8 @@ def render_report(record: Record) -> str:
         gains=drawn.pop("gains", None),
         method=[drawn.pop(name) for name in ("search", "noise") if name in drawn],
         speeds=list(drawn.values()),
-        opportunities=[_opportunity(record, r) for r in record.recommendations if r.launch is not None],
-        kept=[r for r in record.recommendations if r.launch is None],
+        opportunities=[_opportunity(record, r) for r in record.recommendations if r.plan is not None],
+        kept=[r for r in record.recommendations if r.plan is None],
         findings=sorted(record.findings, key=lambda f: tables.SEVERITIES.index(f.severity)),
         severity=_SEVERITY_WORDS,
         fine=[c for c in record.checks if c.state == "fine"],
@@ -159,8 +160,8 @@ def _meta(record: Record) -> str:
 
 
 def _opportunity(record: Record, r: Recommendation) -> dict[str, Any]:
-    """A recommendation with what to do, taken from its launch."""
-    launch = next((launch for launch in record.launches if launch.name == r.launch), None)
+    """A recommendation with what to do, taken from its Plan."""
+    plan = plan_by_id(record.plans, r.plan or BASELINE)
     script = next((f.path for f in record.files if f.path == script_path(r)), None)
     command = f"{script} -- python your_program.py" if script else None
     interval = r.speedup
@@ -169,6 +170,6 @@ def _opportunity(record: Record, r: Recommendation) -> dict[str, Any]:
         "gain": ratio(interval.median) if interval else None,
         "interval": f"{ratio(interval.low)[:-1]} to {ratio(interval.high)[:-1]}" if interval else None,
         "pairs": plural(interval.processes, "pair") if interval else None,
-        "settings": launch.describe() if launch else r.launch,
+        "settings": plan.launch.describe(),
         "command": command,
     }

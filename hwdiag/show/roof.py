@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hwdiag.estimate.model import Ceiling
-from hwdiag.measure.launch import Launch
+from hwdiag.experiment.lever import BASELINE, Plan
 from hwdiag.measure.model import Estimate, Workload
 
 
@@ -18,7 +18,7 @@ class Rated(Protocol):
     """What has speeds and ceilings: a Record, or a study of devices."""
 
     @property
-    def launches(self) -> tuple[Launch, ...]: ...
+    def plans(self) -> tuple[Plan, ...]: ...
     @property
     def workloads(self) -> tuple[Workload, ...]: ...
     @property
@@ -63,9 +63,8 @@ def roof_of(record: Rated, device: str) -> Roof:
 
 def default_estimates(record: Rated, device: str | None = None) -> list[tuple[Workload, Estimate]]:
     """Each workload under today's default, in the order of the workloads, device by device."""
-    if not record.launches:
+    if not record.plans:
         return []
-    default = record.launches[0].name
-    found = {(e.device, e.workload): e for e in record.estimates if e.launch == default}
+    found = {(e.device, e.workload): e for e in record.estimates if e.plan == BASELINE}
     devices = dict.fromkeys(d for d, _ in found) if device is None else [device]
     return [(w, found[d, w.name]) for d in devices for w in record.workloads if (d, w.name) in found]

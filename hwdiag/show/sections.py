@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hwdiag.measure.model import OVERALL
+from hwdiag.experiment.lever import BASELINE, plan_by_id
+from hwdiag.experiment.screening import ALL
+from hwdiag.experiment.statistics import pairs_needed
+from hwdiag.measure.model import OVERALL, Step
 from hwdiag.measure.software import ELSEWHERE
-from hwdiag.measure.stats import pairs_needed
 from hwdiag.measure.workloads import ENGINES
 from hwdiag.record.model import Record
 from hwdiag.show import tables
@@ -56,10 +58,10 @@ def plan(record: Record) -> Section:
     elsewhere = "" if record.host.is_here else "On that host, not on this machine: "
     verdict = (
         f"{elsewhere}{plural(len(record.workloads), 'workload')} under "
-        f"{plural(len(record.launches), 'Launch', 'Launches')}, "
+        f"{plural(len(record.plans), 'plan')}, "
         f"with the budget {record.params.get('budget')!r}."
     )
-    return Section(verdict, (tables.plan_table(record.launches, record.workloads),))
+    return Section(verdict, (tables.plan_table(record.plans, record.workloads),))
 
 
 def speeds(record: Record) -> Section:
@@ -124,10 +126,16 @@ def search(record: Record) -> Section:
     asked = [s for s in record.steps if s.options]
     if not asked:
         return Section("There was nothing else to try." if record.host.is_here else NOTHING, ())
-    taken = [f"{s.question}: {s.adopted.split(' + ')[-1]}" for s in asked if s.adopted]
+    taken = [f"{s.factor}: {taken_on(record, s)}" for s in asked if s.adopted and s.factor != ALL]
     tried = sum(len(s.options) for s in asked)
-    verdict = f"{plural(tried, 'other way')} in {plural(len(asked), 'question')}; taken on for the confirmation: "
+    verdict = f"{plural(tried, 'other way')} for {plural(len(asked), 'factor')}; taken on for the confirmation: "
     return Section(f"{verdict}{listed(taken) or 'none'}.", (search_steps(record),))
+
+
+def taken_on(record: Record, step: Step) -> str:
+    """Return the lever that a step took on."""
+    lever = plan_by_id(record.plans, step.adopted or BASELINE).lever_of(step.factor)
+    return lever.title if lever else BASELINE
 
 
 def engines(record: Record) -> Section:
@@ -148,14 +156,15 @@ def comparisons(record: Record) -> Section:
     better = [c for c in confirmed if c.verdict == "better"]
     if not record.comparisons:
         return Section("There was no other way to start it to compare with." if record.host.is_here else NOTHING, ())
+    titles = tables.titles_of(record)
     if better:
-        verdict = (
-            f"Shown to be faster: {listed(f'{c.candidate} on {c.workload}, {speedup(c.speedup)}' for c in better)}."
-        )
+        told = (f"{titles[c.candidate]} on {c.workload}, {speedup(c.speedup)}" for c in better)
+        verdict = f"Shown to be faster: {listed(told)}."
     elif confirmed:
         best = max(confirmed, key=lambda c: (c.workload == OVERALL, c.speedup.median))
         verdict = (
-            f"Nothing was shown to be faster; the nearest is {best.candidate}, {speedup(best.speedup)} {best.workload}."
+            f"Nothing was shown to be faster; the nearest is {titles[best.candidate]}, "
+            f"{speedup(best.speedup)} {best.workload}."
         )
     else:
         verdict = "No other way looked faster in the screening, so none was measured again."

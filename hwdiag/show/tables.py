@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hwdiag.advise.environment import IMAGINED_CAPS, caps_of
-from hwdiag.measure.launch import Launch
+from hwdiag.experiment.lever import Plan
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.measure.workloads import ENGINES
 from hwdiag.record.model import Record
@@ -58,9 +58,9 @@ def outcome_words(kind: str, detail: str) -> str:
     return "ok" if kind == "ok" else f"failed ({kind})" + (f": {detail}" if detail else "")
 
 
-def plan_table(launches: Sequence[Launch], workloads: Sequence[Workload]) -> Table:
-    """What is going to be measured: every launch, and every workload with its work per iteration."""
-    rows = [("launch", launch.name, launch.describe(), "") for launch in launches]
+def plan_table(plans: Sequence[Plan], workloads: Sequence[Workload]) -> Table:
+    """What is going to be measured: every Plan, and every workload with its work per iteration."""
+    rows = [("plan", plan.title, plan.launch.describe(), "") for plan in plans]
     rows += [("workload", w.name, w.title + (f" ({w.note})" if w.note else ""), _work(w)) for w in workloads]
     return Table("What is measured", ("Part", "Name", "What it is", "Work per iteration"), tuple(rows), frozenset({3}))
 
@@ -115,33 +115,34 @@ def ceilings_table(record: Record) -> Table:
 
 
 def engines_table(record: Record) -> Table:
-    """The same matrix product by each library, under each Launch that it was measured under."""
+    """The same matrix product by each library, under each Plan that it was measured under."""
     by_name = {w.name: w for w in record.workloads}
     found = [e for e in record.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
     best = max((by_name[e.workload].value(e.seconds.median) for e in found), default=0.0)
+    titles = titles_of(record)
     rows = tuple(
         (
             ENGINES[e.workload],
-            e.launch,
+            titles[e.plan],
             f"{by_name[e.workload].value(e.seconds.median):.0f} GFLOP/s",
             percent(by_name[e.workload].value(e.seconds.median) / best),
             Ids(e.measurements),
         )
         for e in sorted(found, key=lambda e: e.seconds.median)
     )
-    header = ("Library", "Launch", "Speed", "Of the fastest here", "Evidence")
+    header = ("Library", "Plan", "Speed", "Of the fastest here", "Evidence")
     return Table("The same product by each library", header, rows, frozenset({2, 3}))
 
 
 def comparisons_table(record: Record) -> Table:
-    """Every launch against today's default."""
-    words = {launch.name: launch.describe() for launch in record.launches}
+    """Every Plan against today's default."""
+    plans = {plan.id: plan for plan in record.plans}
     rows = tuple(
         (
             c.workload,
             c.device,
-            c.candidate,
-            words.get(c.candidate, ""),
+            plans[c.candidate].title,
+            plans[c.candidate].launch.describe(),
             c.phase,
             speedup(c.speedup),
             c.verdict if c.phase == "confirm" else "not judged",
@@ -153,7 +154,7 @@ def comparisons_table(record: Record) -> Table:
     header = (
         "Workload",
         "Device",
-        "Launch",
+        "Plan",
         "It sets",
         "Phase",
         "Speed-up (95 % interval)",
@@ -161,7 +162,7 @@ def comparisons_table(record: Record) -> Table:
         "Pairs",
         "Evidence",
     )
-    return Table("Launches against today's default", header, rows, frozenset({5, 7}))
+    return Table("Plans against today's default", header, rows, frozenset({5, 7}))
 
 
 def findings_table(record: Record) -> Table:
@@ -175,7 +176,7 @@ def recommendations_table(record: Record) -> Table:
     """What to change, in the order of the measured gain, and what to keep."""
     rows = tuple(
         (r.title, speedup(r.speedup) if r.speedup else "none shown", r.why, r.risk or "none known",
-         r.undo or ("nothing to undo" if r.launch is None else UNKNOWN), Ids(r.evidence))
+         r.undo or ("nothing to undo" if r.plan is None else UNKNOWN), Ids(r.evidence))
         for r in record.recommendations
     )  # fmt: skip
     header = ("Recommendation", "Speed-up (95 % interval)", "Why", "Risk", "How to take it back", "Evidence")
@@ -197,16 +198,23 @@ def files_table(record: Record) -> Table:
 # Measurements
 
 
-def measurements_table(measurements: Sequence[Measurement], caption: str = "All measurements") -> Table:
+def titles_of(record: Record) -> dict[str, str]:
+    """Return what people call each Plan, by its id."""
+    return {plan.id: plan.title for plan in record.plans}
+
+
+def measurements_table(
+    measurements: Sequence[Measurement], titles: Mapping[str, str], caption: str = "All measurements"
+) -> Table:
     """One row per process and workload, with an anchor of its id."""
-    rows = tuple(_measurement(m) for m in measurements)
-    header = ("Id", "Workload", "Launch", "Device", "Phase", "Process", "Samples", "Median", "Outcome", "Meanwhile")
+    rows = tuple(_measurement(m, titles[m.plan]) for m in measurements)
+    header = ("Id", "Workload", "Plan", "Device", "Phase", "Process", "Samples", "Median", "Outcome", "Meanwhile")
     return Table(caption, header, rows, frozenset({5, 6, 7}), tuple(m.id for m in measurements))
 
 
-def _measurement(m: Measurement) -> tuple[Cell, ...]:
+def _measurement(m: Measurement, title: str) -> tuple[Cell, ...]:
     return (
-        m.id, m.workload, m.launch, m.device, m.phase, str(m.process), str(len(m.seconds)),
+        m.id, m.workload, title, m.device, m.phase, str(m.process), str(len(m.seconds)),
         seconds(m.median_s) if m.seconds else "none",
         outcome_words(m.outcome.kind, m.outcome.detail),
         disturbance_words(m.disturbance),
@@ -215,11 +223,12 @@ def _measurement(m: Measurement) -> tuple[Cell, ...]:
 
 def failures_table(record: Record) -> Table:
     """The measurements that did not end well."""
-    failed = [m for m in record.measurements if not m.outcome.ok]
+    failed, titles = [m for m in record.measurements if not m.outcome.ok], titles_of(record)
     rows = tuple(
-        (m.workload, m.launch, m.device, outcome_words(m.outcome.kind, m.outcome.detail), Ids((m.id,))) for m in failed
+        (m.workload, titles[m.plan], m.device, outcome_words(m.outcome.kind, m.outcome.detail), Ids((m.id,)))
+        for m in failed
     )
-    return Table("Measurements that failed", ("Workload", "Launch", "Device", "What happened", "Evidence"), rows)
+    return Table("Measurements that failed", ("Workload", "Plan", "Device", "What happened", "Evidence"), rows)
 
 
 def disturbance_words(d: Disturbance) -> str:

@@ -79,8 +79,8 @@ class EmitChooser:
     """Which recommendations become scripts; in JupyterLab, a box for each."""
 
     def __init__(self, record: Record) -> None:
-        self.chosen = {r.id for r in record.recommendations if r.launch is not None and not r.offered}
-        self._choices = [(r.id, r.title) for r in record.recommendations if r.launch is not None]
+        self.chosen = {r.id for r in record.recommendations if r.plan is not None and not r.offered}
+        self._choices = [(r.id, r.title) for r in record.recommendations if r.plan is not None]
 
     def table(self) -> Table:
         """What will be emitted, as a table."""

@@ -16,7 +16,7 @@ from hwdiag.host.root import Root
 from hwdiag.host.sampling.gpu import gpu_sources
 from hwdiag.measure.command import Ran, Running
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, Command
+from hwdiag.measure.model import Command
 from hwdiag.measure.monitor import forwarding
 
 SECONDS = 20.0
@@ -42,7 +42,7 @@ def watch_command(
     with ExitStack() as stack:
         gpu = stack.enter_context(gpu_use())
         command = Command(argv=tuple(argv), timeout_s=0)
-        running = stack.enter_context(Running(command, Launch(name=BASELINE), stdio))
+        running = stack.enter_context(Running(command, Launch(), stdio))
         stack.enter_context(forwarding(running))
         over = select.poll()
         over.register(running.fileno(), select.POLLIN | select.POLLHUP)

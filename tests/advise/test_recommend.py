@@ -25,7 +25,7 @@ from hwdiag.measure.workloads import gpt2, resnet18
 from hwdiag.params import Expectation, Profile
 from tests.conftest import make_host, make_software
 
-LAUNCHES = (Launch(name="default"), Launch(name="threads=2", threads=2), Launch(name="node=0", cpus=(0, 1)))
+LAUNCHES = (Launch(), Launch(threads=2), Launch(cpus=(0, 1)))
 
 
 def measurement(number: int, **more: object) -> Measurement:
@@ -79,7 +79,7 @@ def test_a_confirmed_gain_is_recommended_with_its_evidence() -> None:
 
 def test_taking_every_cpu_is_a_risk_where_others_work_too() -> None:
     gain = compared("threads=4", "overall", 1.25, "better")
-    launches = (Launch(name="default"), Launch(name="threads=4", threads=4))
+    launches = (Launch(), Launch(threads=4))
     risks = {
         role: recommend(evidence(gain, launches=launches, profile=Profile(role=role)))[0].risk
         for role in ("headless", "desktop", "shared")
@@ -176,7 +176,7 @@ def test_what_could_not_be_looked_at_is_said() -> None:
 
 
 def test_what_carries_a_risk_is_offered_and_taken_on_only_by_who_chose_it() -> None:
-    risky = Launch(name="daring", env={"X": "1"}, risk="Nobody supports it.")
+    risky = Launch(env={"X": "1"}, risk="Nobody supports it.")
     found = {
         "launches": (*LAUNCHES, risky),
         "comparisons": (compared("daring", "overall", 1.4, "better"), compared("daring", "gpt2", 2.0, "better")),

@@ -73,7 +73,7 @@ def test_a_cure_that_breaks_what_ran_is_none(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_launch_takes_a_variable_away_from_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    cured = with_cure(Launch(name="two", threads=2), Cure(unset=("OPENBLAS_CORETYPE",), env={"A": "1"}))
+    cured = with_cure(Launch(threads=2), Cure(unset=("OPENBLAS_CORETYPE",), env={"A": "1"}))
     assert "OPENBLAS_CORETYPE" not in child_environment(cured)
     assert child_environment(cured)["A"] == "1"
     assert cured.describe() == "2 threads, A=1, without OPENBLAS_CORETYPE"

@@ -11,7 +11,7 @@ from hwdiag.devices.model import Device, Study
 from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import BY_NAME
 from hwdiag.estimate.ceilings import ceilings
-from hwdiag.measure.compare import estimates
+from hwdiag.experiment.estimates import estimates
 from hwdiag.measure.model import Measurement, Outcome, Phase, Workload
 from hwdiag.measure.workloads import matmul
 

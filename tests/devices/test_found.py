@@ -124,7 +124,7 @@ def test_accelerators_are_asked_whoever_made_them(fake_python: Callable[[str], s
 def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable[[str], str]) -> None:
     """The child's synchronisation fails after a while, as CUDA's does."""
     workload = next(iter(dispatches()))
-    player = Player(Launch(name="default"), [workload], check=False)
+    player = Player(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=2, min_samples=1)
     Block(fake_python(FAKE), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:0", seed=1)
     outcome = player.results[workload.name].outcome
@@ -140,7 +140,7 @@ def test_a_gpu_without_memory_left_is_a_row(fake_python: Callable[[str], str]) -
         f"class OutOfMemoryError(RuntimeError): pass\nasked = []\ndef zeros(*_, **__):\n    asked.append(1)\n"
         f"    if len(asked) == 1: raise OutOfMemoryError({words!r})",
     )
-    player = Player(Launch(name="default"), [*dispatches()], check=False)
+    player = Player(Launch(), [*dispatches()], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
     Block(fake_python(full), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:0", seed=1)
     outcomes = [r.outcome for r in player.results.values()]
@@ -155,7 +155,7 @@ def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[
     counts += "    max_memory_reserved = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
     steady = FAKE.replace("cls.calls > 3", "False").replace("    calls = 0\n", "    calls = 0\n" + counts)
     workload = next(iter(dispatches()))
-    player = Player(Launch(name="default"), [workload], check=False)
+    player = Player(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
     Block(fake_python(steady), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:1", seed=1)
     result = player.results[workload.name]

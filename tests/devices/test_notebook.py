@@ -13,7 +13,7 @@ from hwdiag.devices.model import Absent, BatchPoint, BatchSearch, Device, Study
 from hwdiag.devices.promises import judged
 from hwdiag.errors import UsageError
 from hwdiag.measure.model import Outcome
-from hwdiag.measure.stats import MIN_PAIRS
+from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
 from hwdiag.show.section import Section

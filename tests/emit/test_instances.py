@@ -25,7 +25,7 @@ from hwdiag.measure.launch import Allocator, Launch, MemoryPolicy, Place
 USABLE = sorted(os.sched_getaffinity(0))
 WHY = Recommendation(id="launch-overall", scope="overall", launch="two", title="Two", why="It's most.", instances=2)
 EVIL = "$(touch pwned)`touch pwned`'\"\\\n touch pwned; %n ${HOME} \u2028#"
-TWO = Launch(name="two", threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+TWO = Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
 NODES = Launch(
     name="nodes",
     threads=1,

@@ -50,19 +50,19 @@ EVIL_LAUNCH = Launch(
     allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so"),
 )
 LAUNCHES = [
-    Launch(name="default"),
-    Launch(name="threads=2", threads=2, env={"MKL_NUM_THREADS": "2"}),
-    Launch(name="node=0", threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
-    Launch(name="inter-op", interop_threads=3),
-    Launch(name="preload", preload=("/run/libfirst.so",), unset=("GONE",)),
+    Launch(),
+    Launch(threads=2, env={"MKL_NUM_THREADS": "2"}),
+    Launch(threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
+    Launch(interop_threads=3),
+    Launch(preload=("/run/libfirst.so",), unset=("GONE",)),
     EVIL_LAUNCH,
-    Launch(name="unset", unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
-    Launch(name="unset-and-preload", unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
+    Launch(unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
+    Launch(unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
 ]
 
 
 def test_what_no_variable_sets_is_said(tmp_path: Path, here: Host) -> None:
-    script = write(tmp_path, Launch(name="inter-op", interop_threads=3), here)
+    script = write(tmp_path, Launch(interop_threads=3), here)
     assert "begin the program with torch.set_num_interop_threads(3)" in run(script, "true").stderr
 
 
@@ -82,13 +82,13 @@ def test_the_command_runs_with_the_variables_and_its_own_arguments(tmp_path: Pat
 
 def test_the_binding_takes_effect(tmp_path: Path, here: Host) -> None:
     cpu = here.usable_cpus[-1]
-    done = run(write(tmp_path, Launch(name="x", cpus=(cpu,)), here), "grep", "Cpus_allowed_list", "/proc/self/status")
+    done = run(write(tmp_path, Launch(cpus=(cpu,)), here), "grep", "Cpus_allowed_list", "/proc/self/status")
     assert done.stdout.split() == ["Cpus_allowed_list:", str(cpu)], done.stderr
 
 
 @pytest.mark.skipif(shutil.which("numactl") is None, reason="numactl is not installed")
 def test_the_memory_policy_takes_effect(tmp_path: Path, here: Host) -> None:
-    launch = Launch(name="x", memory=MemoryPolicy(mode="interleave", nodes=(0,)))
+    launch = Launch(memory=MemoryPolicy(mode="interleave", nodes=(0,)))
     done = run(write(tmp_path, launch, here), "head", "-n1", "/proc/self/numa_maps")
     assert done.stdout.split()[1] == "interleave:0", done.stderr
 
@@ -104,7 +104,7 @@ def test_without_numactl_it_warns_and_runs_unbound(tmp_path: Path, here: Host) -
 
 
 def test_a_missing_allocator_is_warned_of_and_not_preloaded(tmp_path: Path, here: Host) -> None:
-    launch = Launch(name="jemalloc", allocator=Allocator(name="jemalloc", path="/nonexistent/libjemalloc.so.2"))
+    launch = Launch(allocator=Allocator(name="jemalloc", path="/nonexistent/libjemalloc.so.2"))
     done = run(write(tmp_path, launch, here), "sh", "-c", "echo [$LD_PRELOAD]", LD_PRELOAD="")
     assert done.stdout == "[]\n"
     assert "libjemalloc.so.2 is not there any more" in done.stderr
@@ -113,7 +113,7 @@ def test_a_missing_allocator_is_warned_of_and_not_preloaded(tmp_path: Path, here
 def test_an_inherited_preload_is_kept_behind_the_allocator(tmp_path: Path, here: Host) -> None:
     library = tmp_path / "libjemalloc.so.2"
     library.touch()
-    path = write(tmp_path, Launch(name="x", allocator=Allocator(name="jemalloc", path=str(library))), here)
+    path = write(tmp_path, Launch(allocator=Allocator(name="jemalloc", path=str(library))), here)
     done = run(path, "--show", "true", LD_PRELOAD="/lib/x.so")
     assert f"LD_PRELOAD={library}:/lib/x.so" in done.stdout
 
@@ -169,18 +169,18 @@ def test_scripts_are_named_after_their_scope() -> None:
 def test_what_is_unset_is_gone_and_the_allocator_stands_alone(tmp_path: Path, here: Host) -> None:
     allocator = Allocator(name="jemalloc", path=str(tmp_path / "none.so"))
     (tmp_path / "none.so").write_text("")
-    path = write(tmp_path, Launch(name="x", unset=("LD_PRELOAD", EVIL), env={"A": "1"}, allocator=allocator), here)
+    path = write(tmp_path, Launch(unset=("LD_PRELOAD", EVIL), env={"A": "1"}, allocator=allocator), here)
     shown = run(path, "--show", "--", "true", LD_PRELOAD="")
     assert "env -u LD_PRELOAD -u " in shown.stdout
     assert f"A=1 LD_PRELOAD={tmp_path}/none.so true" in shown.stdout
     assert not (tmp_path / "pwned").exists()
-    gone = write(tmp_path, Launch(name="x", unset=("OPENBLAS_CORETYPE",)), here)
+    gone = write(tmp_path, Launch(unset=("OPENBLAS_CORETYPE",)), here)
     done = run(gone, "--", "sh", "-c", "echo ${OPENBLAS_CORETYPE-gone} $PWD", OPENBLAS_CORETYPE="Haswell")
     assert done.stdout == f"gone {tmp_path}\n"
 
 
 def test_libraries_beside_the_script_go_in_front_and_what_is_unset_is_gone(tmp_path: Path, here: Host) -> None:
-    launch = Launch(name="x", preload=("/elsewhere/libfirst.so",), unset=("GONE",), env={"KEPT": "yes"})
+    launch = Launch(preload=("/elsewhere/libfirst.so",), unset=("GONE",), env={"KEPT": "yes"})
     path = write(tmp_path, launch, here)
     show = ("sh", "-c", "echo [$GONE] [$KEPT]; exec env")
     missing = run(path, *show, GONE="1", LD_PRELOAD="")
@@ -193,7 +193,7 @@ def test_libraries_beside_the_script_go_in_front_and_what_is_unset_is_gone(tmp_p
 
 def test_without_numactl_the_cpus_are_bound_all_the_same(tmp_path: Path, here: Host) -> None:
     cpu = min(here.usable_cpus)
-    launch = Launch(name="x", cpus=(cpu,), memory=MemoryPolicy(mode="preferred", nodes=(0,)))
+    launch = Launch(cpus=(cpu,), memory=MemoryPolicy(mode="preferred", nodes=(0,)))
     path = write(tmp_path, launch, here)
     tools = tmp_path / "tools"
     tools.mkdir()

@@ -15,7 +15,7 @@ from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetSpec
 from hwdiag.estimate.parts import catalogue
 from hwdiag.estimate.rates import Rates, described, described_point
 from hwdiag.measure.model import Disturbance, Interval
-from hwdiag.measure.stats import geometric_mean
+from hwdiag.experiment.statistics import geometric_mean
 
 PEAK, BANDWIDTH, CACHED, START = 100e9, 30e9, 90e9, 4e-6
 

@@ -11,11 +11,11 @@ from hwdiag.measure.model import Applied
 from hwdiag.measure.verify import not_applied
 
 POLICIES = (
-    Launch(name="cpus", cpus=(1, 3)),
-    Launch(name="near", cpus=(2, 3), memory=MemoryPolicy(mode="preferred", nodes=(1,))),
-    Launch(name="bind", memory=MemoryPolicy(mode="bind", nodes=(1,))),
-    Launch(name="interleave", memory=MemoryPolicy(mode="interleave", nodes=(0, 1))),
-    Launch(name="no such node", memory=MemoryPolicy(mode="bind", nodes=(5,))),
+    Launch(cpus=(1, 3)),
+    Launch(cpus=(2, 3), memory=MemoryPolicy(mode="preferred", nodes=(1,))),
+    Launch(memory=MemoryPolicy(mode="bind", nodes=(1,))),
+    Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1))),
+    Launch(memory=MemoryPolicy(mode="bind", nodes=(5,))),
 )
 
 

@@ -18,7 +18,7 @@ from hwdiag.measure.launch import Allocator, Launch
 from hwdiag.measure.software import probe_software
 
 TASK = {"device": "cpu", "seed": 1}
-DEFAULT = Launch(name="default")
+DEFAULT = Launch()
 
 ILLEGAL = {"x86_64": b"\x0f\x0b", "aarch64": b"\x00\x00\x00\x00"}.get(platform.machine())
 """``ud2`` and ``udf``: instructions that no CPU has."""
@@ -106,7 +106,7 @@ def test_what_libraries_print_does_not_disturb_the_report(fake_python: Callable[
 
 
 def test_the_allocator_goes_in_front_of_what_is_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch = Launch(name="x", threads=3, allocator=Allocator(name="jemalloc", path="/lib/j.so"), env={"A": "b"})
+    launch = Launch(threads=3, allocator=Allocator(name="jemalloc", path="/lib/j.so"), env={"A": "b"})
     monkeypatch.setenv("LD_PRELOAD", "/lib/other.so")
     env = child_environment(launch)
     assert env["LD_PRELOAD"] == "/lib/j.so:/lib/other.so"
@@ -118,8 +118,8 @@ def test_the_allocator_goes_in_front_of_what_is_preloaded(monkeypatch: pytest.Mo
 
 def test_inherited_variables_are_taken_away_and_preloads_put_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    launch = Launch(name="x", unset=("ATEN_CPU_CAPABILITY",), preload=("/lib/first.so",))
-    env = child_environment(launch.plus(Launch(name="y", allocator=Allocator(name="jemalloc", path="/lib/j.so"))))
+    launch = Launch(unset=("ATEN_CPU_CAPABILITY",), preload=("/lib/first.so",))
+    env = child_environment(launch.plus(Launch(allocator=Allocator(name="jemalloc", path="/lib/j.so"))))
     assert "ATEN_CPU_CAPABILITY" not in env
     assert env["LD_PRELOAD"].split(":")[:2] == ["/lib/first.so", "/lib/j.so"]
     assert child_environment(DEFAULT)["ATEN_CPU_CAPABILITY"] == "default"
@@ -130,7 +130,7 @@ def test_cpus_are_bound_with_and_without_the_tools(installed: bool, monkeypatch:
     if not installed:
         monkeypatch.setattr("hwdiag.measure.child.shutil.which", lambda name: None)
     cpu = max(os.sched_getaffinity(0))
-    with Child(Launch(name="x", cpus=(cpu,)), sys.executable, TASK) as child:
+    with Child(Launch(cpus=(cpu,)), sys.executable, TASK) as child:
         assert child.hear(("applied",), 60) is not None, child.outcome()
         assert child.event("applied")["cpus"] == [cpu]  # type: ignore[index]
         assert "bind.py" not in " ".join(psutil.Process(child.pid).cmdline())  # it has made room for the worker

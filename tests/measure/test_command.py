@@ -97,7 +97,7 @@ def test_a_record_with_a_bad_expression_is_refused() -> None:
 def test_the_launch_is_applied_and_seen(tmp_path: Path) -> None:
     cpu = USABLE[-1]
     show = f"env > {tmp_path}/env; grep Cpus_allowed_list /proc/self/status > {tmp_path}/cpus"
-    ran = run("sh", "-c", show, launch=Launch(name="x", threads=1, cpus=(cpu,), env={"A": "b c"}))
+    ran = run("sh", "-c", show, launch=Launch(threads=1, cpus=(cpu,), env={"A": "b c"}))
     assert ran.outcome.ok, ran.outcome.detail
     assert ran.applied is not None
     assert ran.applied.cpus == (cpu,)
@@ -176,12 +176,12 @@ def test_much_output_is_read_and_only_its_end_kept() -> None:
 @pytest.mark.parametrize(
     ("launch", "message"),
     [
-        (Launch(name="x", cpus=(USABLE[0], 4000)), rf"asked for CPUs {USABLE[0]},4000, may use {USABLE[0]}$"),
-        (Launch(name="x", cpus=(4000,)), "^the binding failed with exit status 1: .*Invalid argument$"),
-        (Launch(name="x", allocator=Allocator(name="jemalloc", path="/etc/passwd")), "^/etc/passwd was not loaded$"),
-        (Launch(name="x", allocator=Allocator(name="jemalloc", path="/no/j.so")), "^/no/j.so was not loaded$"),
+        (Launch(cpus=(USABLE[0], 4000)), rf"asked for CPUs {USABLE[0]},4000, may use {USABLE[0]}$"),
+        (Launch(cpus=(4000,)), "^the binding failed with exit status 1: .*Invalid argument$"),
+        (Launch(allocator=Allocator(name="jemalloc", path="/etc/passwd")), "^/etc/passwd was not loaded$"),
+        (Launch(allocator=Allocator(name="jemalloc", path="/no/j.so")), "^/no/j.so was not loaded$"),
         (
-            Launch(name="x", memory=MemoryPolicy(mode="bind", nodes=(63,))),
+            Launch(memory=MemoryPolicy(mode="bind", nodes=(63,))),
             "^the binding failed with exit status 1: (libnuma: .*node argument 63 is out of range|OSError: .*)$",
         ),
     ],
@@ -241,7 +241,7 @@ def test_a_search_finds_what_makes_a_command_faster() -> None:
     """A command that says how fast it was: the variable makes it 1.5 times as fast, more or less."""
     text = "import os, random; print('rate', (3 if os.environ.get('FAST') else 2) * random.gauss(1, 0.01))"
     workload = own_command(Command(argv=(sys.executable, "-IS", "-c", text), metric="rate (.+)", higher_is_better=True))
-    questions = [Question("speed", (Launch(name="slow", env={"SLOW": "1"}), Launch(name="fast", env={"FAST": "1"})))]
+    questions = [Question("speed", (Launch(env={"SLOW": "1"}), Launch(env={"FAST": "1"})))]
     campaign = campaign_of()
     tuned = tune(campaign, questions, [workload], ["command"], 0.03)
     (overall,) = [c for c in tuned.comparisons if c.phase == "confirm" and c.workload == "overall"]
@@ -254,7 +254,7 @@ def test_where_the_default_fails_nothing_else_is_tried(tmp_path: Path) -> None:
     log = tmp_path / "log"
     workload = own_command(Command(argv=("sh", "-c", f"echo run >> {log}; exit 1")))
     campaign = campaign_of()
-    tuned = tune(campaign, [Question("q", (Launch(name="a", env={"A": "1"}),))], [workload], ["command"], 0.03)
+    tuned = tune(campaign, [Question("q", (Launch(env={"A": "1"}),))], [workload], ["command"], 0.03)
     assert tuned.comparisons == ()
     assert len(log.read_text().split()) == 2  # today's default, and its twin
 
@@ -262,13 +262,13 @@ def test_where_the_default_fails_nothing_else_is_tried(tmp_path: Path) -> None:
 def test_with_no_time_nothing_is_decided() -> None:
     workload = own_command(Command(argv=("true",)))
     campaign = campaign_of(total_s=0)
-    tuned = tune(campaign, [Question("q", (Launch(name="a", env={"A": "1"}),))], [workload], ["command"], 0.03)
+    tuned = tune(campaign, [Question("q", (Launch(env={"A": "1"}),))], [workload], ["command"], 0.03)
     assert (tuned.comparisons, tuned.noise) == ((), None)
     assert not campaign.measurements
 
 
 def test_a_team_of_commands_runs_at_the_same_time() -> None:
-    team = Launch(name="two", instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    team = Launch(instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
     sleeper = own_command(Command(argv=("sleep", "0.5")))
     alone, two = campaign_of().run([DEFAULT, team], [sleeper], "screen")
     by_launch = {m.launch: m for m in (alone, two)}

@@ -97,7 +97,7 @@ def test_memory_decides_how_many_processes_take_turns() -> None:
 
 
 def test_a_team_says_what_it_is_and_each_member_is_a_launch() -> None:
-    team = teams(make_host(nodes=2))[0].plus(Launch(name="huge", env={"THP": "1"}))
+    team = teams(make_host(nodes=2))[0].plus(Launch(env={"THP": "1"}))
     assert team.describe() == (
         "2 instances at the same time, 4 threads each, on CPUs 0-3; 4-7, each with the memory of its node, THP=1"
     )
@@ -105,7 +105,7 @@ def test_a_team_says_what_it_is_and_each_member_is_a_launch() -> None:
     assert (first.cpus, second.cpus, second.threads) == ((0, 1, 2, 3), (4, 5, 6, 7), 4)
     assert second.env == {"MKL_NUM_THREADS": "4", "THP": "1"}
     assert second.binding()[:2] == ("numactl", "--physcpubind=4-7")
-    assert Launch(name="x").members == (Launch(name="x"),)
+    assert Launch().members == (Launch(),)
 
 
 # Measured, with real workers
@@ -116,7 +116,7 @@ def campaign_of() -> Campaign:
 
 
 def two() -> Launch:
-    return Launch(name="two", threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    return Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
 
 
 def test_a_team_works_at_the_same_time_and_its_throughput_adds_up(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_team_works_at_the_same_time_and_its_throughput_adds_up(tmp_path: Path
     pytest.importorskip("torch")
     path = tmp_path / "waits.py"
     path.write_text("import time\ndef build(): return lambda: time.sleep(0.02)")
-    found = {m.launch: m for m in campaign_of().run([Launch(name="default"), two()], [own_file(path)], "screen")}
+    found = {m.launch: m for m in campaign_of().run([Launch(), two()], [own_file(path)], "screen")}
     assert all(m.outcome.ok for m in found.values()), [m.outcome.detail for m in found.values()]
     assert found["default"].latency_s is None
     assert found["default"].median_s / found["two"].median_s == pytest.approx(2, rel=0.3)
@@ -158,7 +158,7 @@ def test_a_member_that_fails_fails_the_team_in_one_line(tmp_path: Path) -> None:
         "import os\n"
         f"def build():\n  if 0 not in os.sched_getaffinity(0) or {len(USABLE) < 2}: os.abort()\n  return lambda: None"
     )
-    results = campaign_of().run([Launch(name="default"), two()], [own_file(path), matmul("float32", 4, n=64)], "screen")
+    results = campaign_of().run([Launch(), two()], [own_file(path), matmul("float32", 4, n=64)], "screen")
     found = {(m.launch, m.workload): m.outcome for m in results}
     assert found["two", "file"].kind == "signal"
     assert found["two", "matmul-fp32"].ok, found["two", "matmul-fp32"].detail  # in fresh processes

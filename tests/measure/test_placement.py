@@ -167,18 +167,18 @@ SEEN = Applied(
 @pytest.mark.parametrize(
     ("launch", "missing"),
     [
-        (Launch(name="default"), None),
-        (Launch(name="x", threads=4, cpus=(0, 1)), None),
-        (Launch(name="x", threads=8), "asked for 8 threads, torch uses 4"),
-        (Launch(name="x", interop_threads=2), "asked for 2 inter-op threads, torch uses 4"),
-        (Launch(name="x", cpus=(0, 1, 2)), "asked for CPUs 0-2, may use 0-1"),
-        (Launch(name="x", memory=MemoryPolicy(mode="interleave", nodes=(0, 1))), None),
+        (Launch(), None),
+        (Launch(threads=4, cpus=(0, 1)), None),
+        (Launch(threads=8), "asked for 8 threads, torch uses 4"),
+        (Launch(interop_threads=2), "asked for 2 inter-op threads, torch uses 4"),
+        (Launch(cpus=(0, 1, 2)), "asked for CPUs 0-2, may use 0-1"),
+        (Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1))), None),
         (
-            Launch(name="x", memory=MemoryPolicy(mode="bind", nodes=(1,))),
+            Launch(memory=MemoryPolicy(mode="bind", nodes=(1,))),
             "asked for memory policy bind 1, the process has interleave:0-1",
         ),
-        (Launch(name="x", allocator=Allocator(name="jemalloc", path="/lib/libjemalloc.so.2")), None),
-        (Launch(name="x", allocator=Allocator(name="tcmalloc", path="/no/libtc.so")), "/no/libtc.so was not loaded"),
+        (Launch(allocator=Allocator(name="jemalloc", path="/lib/libjemalloc.so.2")), None),
+        (Launch(allocator=Allocator(name="tcmalloc", path="/no/libtc.so")), "/no/libtc.so was not loaded"),
     ],
 )
 def test_what_did_not_take_effect_is_named(launch: Launch, missing: str | None) -> None:

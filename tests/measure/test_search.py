@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import BASELINE, Phase
+from hwdiag.experiment.lever import BASELINE
+from hwdiag.measure.model import Phase
 from hwdiag.measure.search import Decision, Question, find_best, pairs_to_confirm
-from hwdiag.measure.stats import MIN_PAIRS
+from hwdiag.experiment.statistics import MIN_PAIRS
 
-DEFAULT = Launch(name=BASELINE)
-THREADS = Question("threads", tuple(Launch(name=f"threads={n}", threads=n) for n in (1, 2, 4)))
-HEAP = Question("heap", (Launch(name="huge pages", env={"HUGE": "1"}),))
+DEFAULT = Launch()
+THREADS = Question("threads", tuple(Launch(threads=n) for n in (1, 2, 4)))
+HEAP = Question("heap", (Launch(env={"HUGE": "1"}),))
 
 
 @dataclass
@@ -71,7 +72,7 @@ def test_what_is_surely_behind_is_not_measured_again() -> None:
 
 
 def test_options_around_the_best_are_asked_for() -> None:
-    near = Question("threads", THREADS.options, lambda best: [Launch(name="threads=3", threads=3)])
+    near = Question("threads", THREADS.options, lambda best: [Launch(threads=3)])
     bench = Bench({"threads=2": 1.2, "threads=3": 1.3})
     assert bench.decide(near).launch.name == "threads=3"
     assert bench.seen.count(("screen", "threads=3")) <= 8
@@ -89,7 +90,7 @@ class Moving(Bench):
 
 
 def test_what_a_later_answer_moved_is_asked_again() -> None:
-    others = {n: Launch(name=f"threads={n}", threads=n) for n in (2, 4)}
+    others = {n: Launch(threads=n) for n in (2, 4)}
     near = Question("threads", THREADS.options, lambda best: [others[2 if best.threads == 4 else 4]])
     bench = Moving({})
     decision = bench.decide(near, HEAP)
@@ -103,13 +104,13 @@ def test_what_a_later_answer_moved_is_asked_again() -> None:
 
 
 def test_what_nothing_came_after_is_not_asked_again() -> None:
-    near = Question("threads", THREADS.options, lambda best: [Launch(name="threads=3", threads=3)])
+    near = Question("threads", THREADS.options, lambda best: [Launch(threads=3)])
     assert len(Bench({"threads=2": 1.2}).decide(near).steps) == 1
 
 
 def test_each_question_has_its_share_of_the_time() -> None:
     """One with many options does not starve those that follow."""
-    many = Question("many", tuple(Launch(name=f"x={i}", env={"X": str(i)}) for i in range(20)))
+    many = Question("many", tuple(Launch(env={"X": str(i)}) for i in range(20)))
     bench = Bench({"huge pages": 1.2}, noise=0.03)
     assert bench.decide(many, HEAP, budget_s=60).launch.name.endswith("huge pages")
     assert len([1 for phase, _ in bench.seen if phase == "screen"]) <= 60

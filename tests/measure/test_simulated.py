@@ -76,7 +76,7 @@ def test_the_surface_behaves_like_a_machine() -> None:
         )
 
     assert bound((near.id,), "preferred") < bound((far.id,), "preferred")
-    one, some = (virtual.seconds(Launch(name="x", threads=k)) for k in (1, 4))
+    one, some = (virtual.seconds(Launch(threads=k)) for k in (1, 4))
     assert some < one
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hwdiag.measure.model import Interval
-from hwdiag.measure.stats import (
+from hwdiag.experiment.statistics import (
     CONFIDENCE,
     MIN_PAIRS,
     autocorrelation,

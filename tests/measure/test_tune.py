@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hwdiag.measure.model import BASELINE, Measurement, Outcome
+from hwdiag.experiment.lever import BASELINE
+from hwdiag.measure.model import Measurement, Outcome
 from hwdiag.measure.tune import TWIN, noise_of
 
 

@@ -19,7 +19,7 @@ from hwdiag.measure.turns import Block, Player, Turn
 from hwdiag.measure.workloads import matmul
 
 TURN = Turn(warmup_s=0.0, window_s=0.01, windows=3, min_samples=2)
-DEFAULT, OTHER = Launch(name="default"), Launch(name="other")
+DEFAULT, OTHER = Launch(), Launch()
 SMALL, BAD = (
     matmul("float32", 4, n=64),
     matmul("float32", 4, n=64).model_copy(update={"name": "bad", "dtype": "float64"}),
@@ -59,7 +59,7 @@ def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(turns.Child, "__init__", started)
     monkeypatch.setattr(turns.Child, "tell", told)
-    third = Launch(name="third")
+    third = Launch()
     played(*(Player(launch, [SMALL], check=False) for launch in (DEFAULT, OTHER, third)))
     assert len(seen) == 3 * (1 + TURN.windows)
     assert set(seen) == {2}
@@ -128,7 +128,7 @@ def test_without_torch_everything_fails_once(python_without_torch: str) -> None:
 
 
 def test_a_launch_that_did_not_take_effect_fails_in_all() -> None:
-    ghost = Launch(name="ghost", preload=("/no/such.so",))
+    ghost = Launch(preload=("/no/such.so",))
     players = played(Player(ghost, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False))
     assert players["ghost"].results[SMALL.name].outcome == Outcome(
         kind="not-applied", detail="/no/such.so was not loaded"
@@ -138,7 +138,7 @@ def test_a_launch_that_did_not_take_effect_fails_in_all() -> None:
 
 def test_one_that_hangs_is_killed_and_the_others_go_on(fake_python: Callable[[str], str]) -> None:
     python = fake_python("import os, time\nif 'HANG' in os.environ: time.sleep(600)\n" + dies_of("SIGSEGV"))
-    hangs = Launch(name="hangs", env={"HANG": "1"})
+    hangs = Launch(env={"HANG": "1"})
     players = played(
         Player(hangs, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False), python=python, timeout_s=3
     )

@@ -51,7 +51,7 @@ def small(host: Host) -> list[Workload]:
 
 def test_every_workload_runs_and_agrees_with_its_reference() -> None:
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    results = campaign.run([Launch(name="default")], small(make_host()), "confirm")
+    results = campaign.run([Launch()], small(make_host()), "confirm")
     assert len(results) == len(SIZES) + 1  # the matrix product in two types
     for m in results:
         assert m.outcome.ok, m.outcome.detail
@@ -78,7 +78,7 @@ def test_a_launch_is_seen_from_inside() -> None:
 def test_an_allocator_is_loaded() -> None:
     allocator = find_allocators(None)[0]
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    (m,) = campaign.run([Launch(name="x", allocator=allocator)], small(make_host())[:1], "screen")
+    (m,) = campaign.run([Launch(allocator=allocator)], small(make_host())[:1], "screen")
     assert m.outcome.ok, m.outcome.detail
     assert m.applied is not None
     assert any(allocator.name in path for path in m.applied.preloaded)
@@ -114,7 +114,7 @@ def test_memory_that_cannot_be_had_is_out_of_memory_and_the_rest_goes_on() -> No
     first, *rest = (w for w in small(make_host()) if w.kind in ("copy", "triad"))
     huge = first.model_copy(update={"size": {"elements": 2**50}})
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    kinds = {m.workload: m.outcome.kind for m in campaign.run([Launch(name="default")], [huge, *rest], "screen")}
+    kinds = {m.workload: m.outcome.kind for m in campaign.run([Launch()], [huge, *rest], "screen")}
     assert kinds == {"copy": "out-of-memory", "triad": "ok"}
 
 

@@ -224,7 +224,7 @@ _ONE_THREAD = {"matmul-fp32": 0.36, "matmul-bf16": 3.1, "conv2d": 0.27, "copy": 
                "resnet18": 0.11, "gpt2": 0.48}  # fmt: skip
 _PARALLEL = {"matmul-fp32": 0.985, "matmul-bf16": 0.95, "conv2d": 0.97, "copy": 0.74, "triad": 0.76, "resnet18": 0.9,
              "gpt2": 0.93}  # fmt: skip
-DEFAULT = Launch(name="default")
+DEFAULT = Launch()
 
 
 def seconds_of(workload: str, threads: int, device: str, factor: float) -> float:
@@ -283,10 +283,10 @@ class Bench:
 def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Record:
     """A whole record of a thorough run on two sockets, in which one child was killed."""
     host = host or dual_host()
-    threads = [Launch(name=f"threads-{n}", threads=n) for n in (1, 2, 4, 8, 16, 24)]
-    node0 = Launch(name="node0", threads=12, cpus=tuple(range(12)), memory=MemoryPolicy(mode="bind", nodes=(0,)))
-    spread = Launch(name="interleave", memory=MemoryPolicy(mode="interleave", nodes=(0, 1)))
-    malloc = Launch(name="tcmalloc", allocator=Allocator(name="tcmalloc", path="/usr/lib/libtcmalloc.so.4"))
+    threads = [Launch(threads=n) for n in (1, 2, 4, 8, 16, 24)]
+    node0 = Launch(threads=12, cpus=tuple(range(12)), memory=MemoryPolicy(mode="bind", nodes=(0,)))
+    spread = Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1)))
+    malloc = Launch(allocator=Allocator(name="tcmalloc", path="/usr/lib/libtcmalloc.so.4"))
     best = node0.model_copy(update={"name": "node0+tcmalloc", "allocator": malloc.allocator})
     bench = Bench()
     for w in WORKLOADS:
@@ -314,7 +314,7 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
                                 ("matmul-fp32", 1.0, "same"), ("matmul-bf16", 0.99, "same"), ("copy", 0.92, "worse"),
                                 ("triad", 1.04, "undecided")):  # fmt: skip
         bench.compare(name, best, gain, verdict, confirmed[name], spread=0.012 if verdict == "same" else 0.035)
-    twin = Launch(name="default, a second time")
+    twin = Launch()
     for w in WORKLOADS:
         if w.name in ("resnet18", "gpt2"):
             for launch in (DEFAULT, twin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hwdiag.measure.model import Comparison
@@ -33,21 +34,21 @@ def gains(record: Record) -> Figure | None:
     if not rows:
         return None
     rows.sort(key=lambda c: (c.workload != "overall", -c.speedup.median))
-    effect = min_effect(record)
+    effect, titles = min_effect(record), {plan.id: plan.title for plan in record.plans}
     with look():
         picture = canvas(944, len(rows) * _ROW + 100)
         picture.set_layout_engine("none")
         axes = picture.add_subplot()
         place(picture, axes, 215, 62, 265, 26)
         for place_, row in enumerate(rows):
-            _row(axes, place_, row)
+            _row(axes, place_, row, titles[row.candidate])
         _frame(axes, rows, effect)
         caption = (
             "Speed over today's default, winners measured afresh. Lines are 95 % intervals over pairs of processes; "
             f"within the grey band of {effect:g} % either way a change is not worth making."
         )
         evidence = tuple(i for c in rows for i in c.measurements)
-        return to_figure(picture, "gains", _alt(rows, effect), caption, evidence)
+        return to_figure(picture, "gains", _alt(rows, titles, effect), caption, evidence)
 
 
 def min_effect(record: Record) -> float:
@@ -56,7 +57,7 @@ def min_effect(record: Record) -> float:
     return float(value) if isinstance(value, (int, float)) and value >= 0 else 3.0
 
 
-def _row(axes: Axes, y: int, c: Comparison) -> None:
+def _row(axes: Axes, y: int, c: Comparison, title: str) -> None:
     color, marker = _LOOKS[c.verdict]
     axes.plot([c.speedup.low, c.speedup.high], [y, y], color=color, linewidth=2.2, solid_capstyle="butt", zorder=3)
     axes.plot([c.speedup.median], [y], marker=marker, markersize=8, color=color, markeredgecolor="white", zorder=4)
@@ -64,7 +65,7 @@ def _row(axes: Axes, y: int, c: Comparison) -> None:
     name = c.workload if c.device == "cpu" else f"{c.workload} on {c.device}"
     left = axes.get_yaxis_transform()
     axes.text(-0.04, y - 0.13, shorten(clean(name), 28), transform=left, ha="right", va="center", fontweight=weight)
-    axes.text(-0.04, y + 0.27, shorten(clean(c.candidate), 30), transform=left, ha="right", va="center", fontsize=10,
+    axes.text(-0.04, y + 0.27, shorten(clean(title), 30), transform=left, ha="right", va="center", fontsize=10,
               color=svg.MUTED)  # fmt: skip
     axes.text(1.04, y, f"{speedup(c.speedup)} · {c.verdict}", transform=left, va="center", fontweight=weight)
 
@@ -87,6 +88,8 @@ def _frame(axes: Axes, rows: list[Comparison], effect: float) -> None:
     axes.set_xlabel("speed-up over today's default", labelpad=8)
 
 
-def _alt(rows: list[Comparison], effect: float) -> str:
-    parts = "; ".join(f"{clean(c.workload)} with {clean(c.candidate)} {speedup(c.speedup)}, {c.verdict}" for c in rows)
+def _alt(rows: list[Comparison], titles: Mapping[str, str], effect: float) -> str:
+    parts = "; ".join(
+        f"{clean(c.workload)} with {clean(titles[c.candidate])} {speedup(c.speedup)}, {c.verdict}" for c in rows
+    )
     return f"Confirmed speed-ups over today's default, where less than {effect:g} % counts as none: {parts}."

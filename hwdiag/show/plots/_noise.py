@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from hwdiag.measure.model import BASELINE
+from hwdiag.experiment.lever import BASELINE
 from hwdiag.record.model import Record
 from hwdiag.show import svg
 from hwdiag.show.figure import Figure
@@ -33,12 +33,12 @@ def noise_strips(record: Record) -> Figure | None:
             axes.grid(True, axis="y")
         lower.set_xlabel("block, in the order of the run")
         picture.supylabel("difference, %", fontsize=12, color=svg.MUTED)
-        evidence = tuple(m.id for m in record.measurements if m.launch == BASELINE and m.phase != "device")
+        evidence = tuple(m.id for m in record.measurements if m.plan == BASELINE and m.phase != "device")
         return to_figure(picture, "noise", _alt(record), _CAPTION, evidence)
 
 
 _CAPTION = (
-    "The same Launch again and again. Above: its processes as the machine's noise moves them. Below: today's default "
+    "Today's default again and again. Above: its processes as the machine's noise moves them. Below: today's default "
     "against itself, in turns of some hundredths of a second: what is left is what a comparison here has to beat."
 )
 
@@ -47,10 +47,10 @@ def deviations(record: Record) -> tuple[list[float], list[float]]:
     """Relative deviations of the default's process medians, and of pairs of it, over all deciding workloads."""
     names = record.overall_of
     ok = [m for m in record.measurements if m.outcome.ok and m.device == "cpu" and m.workload in names]
-    mine = [m for m in ok if m.launch == BASELINE]
+    mine = [m for m in ok if m.plan == BASELINE]
     centre = {n: median([m.median_s for m in mine if m.workload == n]) for n in {m.workload for m in mine}}
     alone = [m.median_s / centre[m.workload] - 1 for m in mine]
-    twins = {(m.block, m.workload): m.median_s for m in ok if m.phase == "noise" and m.launch != BASELINE}
+    twins = {(m.block, m.workload): m.median_s for m in ok if m.phase == "noise" and m.plan != BASELINE}
     pairs = [
         m.median_s / twins[m.block, m.workload] - 1
         for m in mine

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hwdiag.experiment.lever import BASELINE
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Estimate
 from hwdiag.record.model import Record
@@ -83,16 +84,15 @@ _CAPTION = (
 
 def curves_of(record: Record) -> list[Curve]:
     """A curve per workload that has at least two thread counts, all relative to the same kind of base."""
-    if not record.launches:
+    if not record.plans:
         return []
-    default = record.launches[0]
-    launches = {launch.name: launch for launch in record.launches if launch is default or _only_threads(launch)}
+    launches = {plan.id: plan.launch for plan in record.plans if plan.is_default or _only_threads(plan.launch)}
     found: dict[str, list[tuple[int, bool, Estimate]]] = {}
     for e in record.estimates:
-        if e.device == "cpu" and e.launch in launches and e.seconds.median > 0 and e.seconds.low > 0:
-            threads = _threads(record, launches[e.launch], e)
+        if e.device == "cpu" and e.plan in launches and e.seconds.median > 0 and e.seconds.low > 0:
+            threads = _threads(record, launches[e.plan], e)
             if threads:
-                found.setdefault(e.workload, []).append((threads, launches[e.launch] is default, e))
+                found.setdefault(e.workload, []).append((threads, e.plan == BASELINE, e))
     single = all(any(threads == 1 for threads, _, _ in runs) for runs in found.values())
     names = [w.name for w in record.workloads if w.name in found]
     curves = [_curve(name, found[name], single) for name in names]
@@ -101,7 +101,7 @@ def curves_of(record: Record) -> list[Curve]:
 
 def _only_threads(launch: Launch) -> bool:
     """A launch may name the threads again for one library (MKL_NUM_THREADS): that is still nothing but threads."""
-    plain = Launch(name=launch.name, threads=launch.threads, env=launch.env)
+    plain = Launch(threads=launch.threads, env=launch.env)
     return launch.threads is not None and launch == plain and all(k.endswith("_NUM_THREADS") for k in launch.env)
 
 

@@ -1,11 +1,11 @@
-"""How did the search go? Every option of every question, with what it gave in the races."""
+"""How did the search go? Every plan that was tried for every factor, with what the screening saw of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from hwdiag.experiment.lever import Plan, plan_by_id
 from hwdiag.measure.model import Option, Step
 from hwdiag.record.model import Record
 from hwdiag.show import svg
@@ -21,17 +21,16 @@ _MOST = 60
 
 
 def search_steps(record: Record) -> Figure | None:
-    """Speed-up over today's default of each option, question by question, with the interval of its blocks.
+    """Speed-up over today's default of each plan, factor by factor, with its interval.
 
     Filled: taken on; open: left behind; a cross: dropped as surely worse. None if nothing was asked.
     """
-    names = {option.launch for step in record.steps for option in step.options}
-    return steps_figure(
-        record.steps, tuple(m.id for m in record.measurements if m.phase == "screen" and m.launch in names)
-    )
+    names = {option.plan for step in record.steps for option in step.options}
+    evidence = tuple(m.id for m in record.measurements if m.phase == "screen" and m.plan in names)
+    return steps_figure(record.steps, record.plans, evidence)
 
 
-def steps_figure(asked: Sequence[Step], evidence: tuple[str, ...] = ()) -> Figure | None:
+def steps_figure(asked: Sequence[Step], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:
     """The same of any search's steps."""
     steps = [s for s in asked if s.options]
     rows = [(step, option) for step in steps for option in step.options][:_MOST]
@@ -44,29 +43,29 @@ def steps_figure(asked: Sequence[Step], evidence: tuple[str, ...] = ()) -> Figur
         place(picture, axes, 330, 58, 150, 22)
         y = 0
         for step in steps:
-            axes.text(-0.03, y, clean(step.question), transform=axes.get_yaxis_transform(), ha="right", va="center",
+            axes.text(-0.03, y, clean(step.factor), transform=axes.get_yaxis_transform(), ha="right", va="center",
                       fontweight="bold")  # fmt: skip
             y += 1
-            for option, name in zip(step.options, _short(step.options), strict=True):
-                _row(axes, y, option, name, adopted=option.launch == step.adopted)
+            for option, name in zip(step.options, _short(step.options, plans), strict=True):
+                _row(axes, y, option, name, adopted=option.plan == step.adopted)
                 y += 1
         _frame(axes, [option for _, option in rows], y)
-        return to_figure(picture, "search", _alt(steps), _CAPTION, evidence)
+        return to_figure(picture, "search", _alt(steps, plans), _CAPTION, evidence)
 
 
 _CAPTION = (
-    "The search, question by question: speed over today's default in the races. Filled dots were taken on, and the "
-    "next question started from them; crosses were dropped early. These figures chose what to measure afresh; they are "
+    "The search, factor by factor: speed over today's default, estimated from all trials. Filled dots were taken on; "
+    "crosses were dropped early. These figures chose what to measure afresh; they are "
     "no evidence by themselves, since the luckiest of many looks best."
 )
 
 
-def _short(options: Sequence[Option]) -> list[str]:
-    """Their names without what all begin with, which are the answers to earlier questions."""
-    parts = [clean(option.launch).split(" + ") for option in options]
-    alike = takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False))
-    same = min(len(list(alike)), *(len(p) - 1 for p in parts))
-    return [" + ".join(p[same:]) for p in parts]
+def _short(options: Sequence[Option], plans: Sequence[Plan]) -> list[str]:
+    """Their levers without those that all have, which were taken on before."""
+    levers = [plan_by_id(plans, option.plan).levers for option in options]
+    alike = set.intersection(*({lever.id for lever in each} for each in levers))
+    told = [[lever.title for lever in each if lever.id not in alike] or [each[-1].title] for each in levers]
+    return [clean(" + ".join(titles)) for titles in told]
 
 
 def _row(axes: Axes, y: int, option: Option, name: str, *, adopted: bool) -> None:
@@ -95,14 +94,17 @@ def _frame(axes: Axes, options: list[Option], rows: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: ratio(v)))
     axes.grid(True, axis="x")
-    axes.set_xlabel("speed-up over today's default, in the races", labelpad=8)
+    axes.set_xlabel("speed-up over today's default, in the screening", labelpad=8)
 
 
-def _alt(steps: list[Step]) -> str:
+def _alt(steps: list[Step], plans: Sequence[Plan]) -> str:
     parts = [
-        f"{clean(s.question)}: "
-        + ", ".join(f"{clean(o.launch)} {speedup(o.speedup)}{' (dropped)' if o.dropped else ''}" for o in s.options)
-        + (f"; taken on: {clean(s.adopted)}" if s.adopted else "; nothing taken on")
+        f"{clean(s.factor)}: "
+        + ", ".join(
+            f"{clean(plan_by_id(plans, o.plan).title)} {speedup(o.speedup)}{' (dropped)' if o.dropped else ''}"
+            for o in s.options
+        )
+        + (f"; taken on: {clean(plan_by_id(plans, s.adopted).title)}" if s.adopted else "; nothing taken on")
         for s in steps
     ]
     return f"The races of the search. {'. '.join(parts)}."

@@ -1,10 +1,11 @@
-"""What is asked about the way to start a process, in the order in which it is decided."""
+"""The factors of the way to start a process: the one that decides most first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from hwdiag.experiment.lever import Factor
 from hwdiag.host.model import Host
 from hwdiag.measure.budget import Goal
 from hwdiag.measure.campaign import room
@@ -14,10 +15,9 @@ from hwdiag.measure.launch import Allocator
 from hwdiag.measure.model import Software, Workload
 from hwdiag.measure.placement import placement
 from hwdiag.measure.runtime import heap, interop, runtime
-from hwdiag.measure.search import Question
 
 
-def questions(
+def factors(
     host: Host,
     software: Software,
     workloads: Sequence[Workload] = (),
@@ -26,27 +26,27 @@ def questions(
     threads: Iterable[int] | None = None,
     allocators: Iterable[Allocator] = (),
     vendor_check: Path | None = None,
-) -> tuple[Question, ...]:
-    """All of them; one without options is not asked.
+) -> tuple[Factor, ...]:
+    """Return those that have levers on this host, the one that decides most first.
 
     Args:
         host: its topology and what of it may be used.
         software: what the target interpreter's torch is made of.
         workloads: what is measured.
         goal: one process as fast as can be, or the most from many at the same time.
-        threads: counts to try in place of those from the topology.
+        threads: the only counts to try; None takes those from the topology.
         allocators: the malloc replacements that are installed.
         vendor_check: the library that answers MKL's question for the vendor, where it is worth a try.
     """
     if goal == "throughput":
-        placed = instances(host, software, most=room(host, workloads))
+        placed = instances(host, software, most=room(host, workloads), threads=threads)
     else:
         placed = placement(host, software, threads=threads)
-    return (
-        # Placement first: its thread counts are then seen beside today's default, as the curve shows them.
+    found = (
         placed,
         runtime(host, software),
         interop(software, workloads),
         heap(host, software, allocators),
         dispatch(host, software, vendor_check),
     )
+    return tuple(factor for factor in found if factor.levers)

@@ -1,0 +1,251 @@
+"""The search for the fastest plan: screened by races and factorial blocks, then confirmed afresh and judged.
+
+Every topic that looks for the best of many plans runs this, on a machine and in the simulations that prove it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
+from hwdiag.experiment.judge import Claim, judge_claims
+from hwdiag.experiment.laboratory import Block, Laboratory, Scope
+from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan
+from hwdiag.experiment.screening import AT_ONCE, Screening
+from hwdiag.measure.model import Comparison, Interval, Verdict
+
+HOPE_SIGMA = 1.0
+"""Standard errors by which a plan must have looked better on one workload to be measured again for it alone."""
+RUNNERS, NEAR = 2, 3
+"""Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
+TURNS, TURN_SHARE = 3, 1.0
+"""How often the factors are tried together, and the share of the time that is left which each turn takes."""
+LEAST_BLOCKS = 3
+"""Factorial blocks without which no further turn is begun."""
+SPARE = 1.2
+"""Time that is kept for the confirmation, over what the trials so far would take."""
+RACE_SHARE = 0.55
+"""Share of the time to screen, for the factor that decides most."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a search may take, and how much it measures in that time."""
+
+    total_s: float
+    rounds: int
+    """Blocks, at most, of one race."""
+    most_pairs: int
+    """Pairs, at most, by which a plan is confirmed. The noise decides how many are needed."""
+    finalists: int
+    """Plans, at most, that are measured afresh."""
+    grace: float = 0.25
+    """Share of the time by which the confirmation may exceed it to reach the pairs without which nothing is decided."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is searched: the factor that is raced first, those that are tried together, and those that come last."""
+
+    first: Factor | None
+    together: Sequence[Factor] = ()
+    last: Sequence[Factor] = ()
+    """Raced one after the other in the time that is left: a trial of theirs takes long."""
+    offers: Sequence[Plan] = ()
+    """Plans that are confirmed beside the best, whatever the screening says of them."""
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """Return all of them."""
+        return (*((self.first,) if self.first else ()), *self.together, *self.last)
+
+
+@dataclass
+class Found:
+    """What a search found, with all that it rests on."""
+
+    screening: Screening
+    min_effect: float
+    finalists: tuple[Plan, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    confirmed: list[Block] = field(default_factory=list)
+    share: float = 1.0
+    """Of the run's error budget."""
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Return the verdicts on what was confirmed."""
+        return tuple(judge_claims(self.claims, self.confirmed, self.min_effect, share=self.share))
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Return all plans that were tried, today's way first."""
+        return tuple((self.screening.plans | {plan.id: plan for plan in self.finalists}).values())
+
+    def decision(self) -> Decision:
+        """Return what is to be done on the whole."""
+        best = self.screening.best
+        if not self.claims or self.claims[0].plan != best.id:
+            return Decision(DEFAULT, *kept(self))
+        found = next(
+            (c for c in self.comparisons if (c.candidate, c.workload) == (best.id, self.claims[0].scope.name)), None
+        )
+        if found is None:
+            return Decision(DEFAULT, "undecided", f"{best.title!r} looked best, but failed when it was measured again")
+        return Decision(best, found.verdict, found.why, found.speedup, found.p_value)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is to be done on the whole."""
+
+    plan: Plan
+    """The fastest found; today's way where nothing was, or it failed when it was measured again."""
+    verdict: Verdict
+    """``better`` only if the fresh measurement shows it."""
+    why: str
+    speedup: Interval | None = None
+    """Over today's way, measured afresh; None where nothing was left to confirm."""
+    p_value: float | None = None
+
+
+def search(
+    laboratory: Laboratory,
+    questions: Questions,
+    scopes: Sequence[Scope],
+    effort: Effort,
+    min_effect: float,
+    *,
+    least_noise: float = 0.0,
+    is_paired: bool = True,
+    refused: Callable[[Plan], str] = lambda plan: "",
+    share: float = 1.0,
+    seed: int = 1,
+) -> Found:
+    """Find the plan that is fastest on the first scope, and others that may be faster on a single one.
+
+    Args:
+        laboratory: measures plans beside today's way.
+        questions: the factors and their levers.
+        scopes: all workloads together, then each by itself.
+        effort: how long it may take. With no time left nothing is measured.
+        min_effect: least gain worth a change, 0.03 for 3 %.
+        least_noise: spread of a pair's ratio that was seen before.
+        is_paired: whether plans of one block meet the same seconds of the machine.
+        refused: why a plan is not to be tried; empty where it is.
+        share: of the run's error budget, where it decides more than this.
+        seed: of the order of combinations.
+    """
+    began = laboratory.clock()
+    deadline, end = began + (1 - CONFIRM_SHARE) * effort.total_s, began + effort.total_s
+    screening = Screening(
+        laboratory, scopes[0], effort.rounds, deadline, is_paired=is_paired, refused=refused, seed=seed
+    )
+
+    def until() -> float:
+        """Return when the screening must end for the confirmation to have its pairs."""
+        plans = 2 + len(questions.offers)
+        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least_pairs(len(scopes), share))
+        return max(deadline, end - SPARE * pairs * plans * screening.pace)
+
+    screen(screening, questions, began, until)
+    found = Found(screening, min_effect, share=share)
+    found.finalists, found.claims = finalists(screening, scopes, questions.offers, effort.finalists, min_effect)
+    if found.finalists:
+        least = least_pairs(len(found.claims), share)
+        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
+        found.confirmed = confirm(
+            laboratory, found.finalists, pairs, least, end=end, grace_s=effort.grace * effort.total_s
+        )
+    return found
+
+
+def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, least_noise: float, least: int) -> int:
+    """Return the pairs that the confirmation wants: of a large gain a twentieth is precise enough."""
+    gain, _ = screening.by_plan().gain([screening.best.id])
+    half_width = max(min_effect / 2, (math.exp(gain) - 1) / 20)
+    return wanted_pairs(max(screening.noise, least_noise), half_width, least, effort.most_pairs)
+
+
+def screen(screening: Screening, questions: Questions, began: float, until: Callable[[], float]) -> None:
+    """Race the first factor, try the others together with what lies near its best lever, and race what they add up to;
+    again from there, as long as that led somewhere and there is time."""
+    clock, left = screening.laboratory.clock, []
+    if questions.first is not None:
+        share = RACE_SHARE if questions.together or questions.last else 1.0
+        left = screening.race(questions.first, began + share * (screening.deadline - began))
+    for turn in range(TURNS):
+        screening.deadline = until()
+        before = screening.best
+        near = [again(questions.first, before, left)] if questions.first is not None else []
+        together = [factor for factor in (*near, *questions.together) if factor.levers]
+        time_left = screening.deadline - clock()
+        if not together or (turn and time_left < LEAST_BLOCKS * AT_ONCE * screening.pace):
+            break
+        screening.playoff(screening.factorial(together, clock() + TURN_SHARE * time_left))
+        if screening.best == before:
+            break
+    for factor in questions.last:
+        screening.race(factor)
+
+
+def again(factor: Factor, best: Plan, left: Sequence[Plan]) -> Factor:
+    """Return the levers that may be better than the winner of the race once the other factors are set: those that came
+    next in it, and those near the winner."""
+    held = best.lever_of(factor.name)
+    runners = [lever for plan in left[:RUNNERS] if (lever := plan.lever_of(factor.name)) is not None]
+    levers = {lever.id: lever for lever in (*runners, *factor.refine(best)[:NEAR])}
+    left_over = tuple(lever for lever in levers.values() if held is None or lever.id != held.id)
+    return Factor(factor.name, left_over, effect=factor.effect)
+
+
+def finalists(
+    screening: Screening, scopes: Sequence[Scope], offers: Sequence[Plan], most: int, min_effect: float
+) -> tuple[tuple[Plan, ...], tuple[Claim, ...]]:
+    """Return the plans to measure afresh and what is claimed of them, the most important first.
+
+    These are the best of the screening on every scope, the offers on all workloads together, and plans that looked
+    better still on one workload alone on that one.
+    """
+    best, claims = screening.best, []
+    if not best.is_default:
+        claims += [Claim(best.id, scope) for scope in scopes]
+    claims += [Claim(offer.id, scopes[0]) for offer in offers]
+    for scope in scopes[1:]:
+        leader = leader_on(screening, scope, min_effect)
+        claims += [] if leader is None else [Claim(leader, scope)]
+    plans = {**screening.plans, **{offer.id: offer for offer in offers}}
+    chosen = list(dict.fromkeys(claim.plan for claim in claims))[:most]
+    return tuple(plans[plan] for plan in chosen), tuple(c for c in dict.fromkeys(claims) if c.plan in chosen)
+
+
+def leader_on(screening: Screening, scope: Scope, min_effect: float) -> str | None:
+    """Return the plan that looked better on this scope than the best of all by more than the least effect."""
+    own = Screening(screening.laboratory, scope, 0, 0.0, is_paired=screening.is_paired, blocks=screening.blocks)
+    own.plans = screening.plans
+    effects = own.by_plan()
+    trials = {plan: sum(plan in block.seconds for block in screening.blocks) for plan in screening.plans}
+    able = [plan for plan, count in trials.items() if count > 1 and plan != BASELINE]
+    leader = max(able, key=lambda plan: effects.gain([plan])[0], default=None)
+    if leader is None or leader == screening.best.id:
+        return None
+    gain, error = effects.gain([leader], over=[screening.best.id])
+    return leader if gain > min_effect + HOPE_SIGMA * error else None
+
+
+def kept(found: Found) -> tuple[Verdict, str]:
+    """Return why today's way stays where nothing was confirmed."""
+    screening = found.screening
+    tried = [plan for plan in screening.plans.values() if not plan.is_default]
+    if not tried:
+        return "undecided", "there was no time to measure anything"
+    measured = [plan for plan in tried if plan.id in screening.measured]
+    if not measured:
+        return "undecided", f"none of the {len(tried)} others could be measured"
+    effects = screening.by_plan()
+    nearest = max(measured, key=lambda plan: effects.gain([plan.id])[0])
+    gain, error = effects.gain([nearest.id])
+    why = f"of {len(measured)} others the nearest, {nearest.title!r}, gave {math.exp(gain):.2f}x in the screening"
+    return "same" if gain + 2 * error < found.min_effect else "undecided", why
