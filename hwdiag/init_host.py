@@ -11,7 +11,8 @@ from hwdiag.home import home
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.params import HOST_NAME, Expectation, Profile
+from hwdiag.params import Expectation, Profile
+from hwdiag.shared_params import HOST_NAME
 
 
 def write_profile(name: str) -> Path:

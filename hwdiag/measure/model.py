@@ -83,7 +83,7 @@ def one_group(expression: str) -> str:
     try:
         groups = re.compile(expression).groups
     except re.error as error:
-        raise ValueError(f"is no regular expression, {error}") from None
+        raise ValueError(f"must be a regular expression: {error}") from None
     if groups != 1:
         raise ValueError(f"must have one group in parentheses, round the number, and has {groups}")
     return expression
