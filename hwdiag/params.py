@@ -21,7 +21,7 @@ from hwdiag.core.wrong_values import shown
 from hwdiag.devices.params import DevicesParams
 from hwdiag.errors import UsageError
 from hwdiag.estimate.params import EstimateParams
-from hwdiag.feeding.params import FeedParams
+from hwdiag.feeding.params import FeedParams, WaitingParams
 from hwdiag.home import home
 from hwdiag.measure.budget import Goal
 from hwdiag.measure.model import one_group
@@ -81,9 +81,7 @@ class Params(Value):
     workload_file: OwnFile = Field(
         None, description="Python file of your own whose build() gives what is measured, in place of the workloads"
     )
-    command: OwnCommand = Field(
-        None, description="command of your own that is measured, in place of the workloads"
-    )
+    command: OwnCommand = Field(None, description="command of your own that is measured, in place of the workloads")
     metric: Annotated[Annotated[str, AfterValidator(one_group)] | None, Option(metavar="REGEX")] = Field(
         None, description="regular expression with one group for the command's metric; None takes its wall time"
     )
@@ -143,6 +141,7 @@ TOPICS: dict[str, type[Value]] = {
     "check": CheckParams,
     "devices": DevicesParams,
     "feed": FeedParams,
+    "feed --pid": WaitingParams,
     "estimate": EstimateParams,
     "monitor": MonitorParams,
     "profile": ProfileParams,
@@ -209,8 +208,8 @@ def read_profile(host: str) -> tuple[str, dict[str, Any]]:
 
 
 def profile_fields() -> list[str]:
-    """Return the names that a profile may hold: all parameters of all topics, and what the host is."""
-    models = (Profile, *TOPICS.values())
+    """Return the names that a profile may hold: what the host is, and the parameters of all topics that read one."""
+    models: list[type[Value]] = [m for m in (Profile, *TOPICS.values()) if "host" in m.model_fields]
     return [name for name in dict.fromkeys(n for m in models for n in m.model_fields) if name != "host"]
 
 

@@ -15,9 +15,7 @@ class CheckParams(Value):
     """All parameters of a compatibility check. A field's text is its help everywhere."""
 
     host: HostName = "auto"
-    python: Python = Field(
-        None, description="interpreter whose packages are checked; None takes the workbook's own"
-    )
+    python: Python = Field(None, description="interpreter whose packages are checked; None takes the workbook's own")
     packages: Annotated[Names, Option("--package", metavar="NAME")] = Field(
         (), description="which packages to check; None takes all with native code"
     )

@@ -13,8 +13,8 @@ from hwdiag.core.kinds import Kind, kind_of, number
 from hwdiag.core.params import option_of
 from hwdiag.errors import UsageError
 
-UNSET = "; None "
-"""What a description says behind this is what happens without the parameter."""
+UNSET, TAKES = "; None ", "takes "
+"""A description that ends in ``; None takes X`` says what holds without the parameter."""
 
 
 def add_options(parser: argparse.ArgumentParser, model: type[BaseModel], *, but: Collection[str] = ()) -> None:
@@ -22,12 +22,17 @@ def add_options(parser: argparse.ArgumentParser, model: type[BaseModel], *, but:
 
     Values stay as they were given: what is wrong with one is said where all are looked at.
     """
+    add_group(parser, model, but=but)
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="any parameter, by its name in README.md"
+    )
+
+
+def add_group(parser: argparse._ActionsContainer, model: type[BaseModel], *, but: Collection[str] = ()) -> None:
+    """Add an option for each parameter, but for these."""
     for name, field in model.model_fields.items():
         if name not in but:
             parser.add_argument(*flags_of(name, field), **_how(name, field))
-    parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="any parameter by its name in README.md"
-    )
 
 
 def flags_of(name: str, field: FieldInfo) -> tuple[str, ...]:
@@ -59,7 +64,9 @@ def metavar_of(kind: Kind) -> str:
 def help_of(field: FieldInfo) -> str:
     """Return the description, with what holds where the parameter is not given."""
     text, _, unset = (field.description or "").partition(UNSET)
-    default = unset.removeprefix("takes ") or default_of(field)
+    if unset and not unset.startswith(TAKES):
+        return f"{text} (without it: {unset})"
+    default = unset.removeprefix(TAKES) or default_of(field)
     return f"{text} (default: {default})" if default else text
 
 
@@ -95,7 +102,7 @@ def given(args: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def entries(given: list[str], field: FieldInfo) -> Any:
-    """Return the entries of a list; of an option that was given once, its text, which is read as it is anywhere else."""
+    """Return the entries of a list; of an option that was given once, its text, which is read as anywhere else."""
     option = option_of(field)
     if option.positional or option.whole:
         return given

@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     most: str = ""
 
 
-WORDS = {"gt": ("least", "above"), "ge": ("least", "at least"), "lt": ("most", "below"), "le": ("most", "at most")}
+LEAST, MOST = {"gt": "above", "ge": "at least"}, {"lt": "below", "le": "at most"}
 
 
 def kind_of(field: FieldInfo) -> Kind:
@@ -57,12 +57,14 @@ def _kind(annotation: Any) -> Kind:
 
 
 def _bounded(kind: Kind, metadata: Any) -> Kind:
-    for bound in [m for part in metadata for m in (part, *getattr(part, "metadata", ()))]:
-        for name, (side, word) in WORDS.items():
-            limit = getattr(bound, name, None)
-            if limit is not None:
-                kind = kind._replace(**{side: f"{word} {number(limit)}"})
-    return kind
+    bounds = [m for part in metadata for m in (part, *getattr(part, "metadata", ()))]
+    return kind._replace(least=_limit(bounds, LEAST) or kind.least, most=_limit(bounds, MOST) or kind.most)
+
+
+def _limit(bounds: list[Any], words: dict[str, str]) -> str:
+    """Return the last bound of these names in words; empty where there is none."""
+    limits = [(word, getattr(b, name)) for b in bounds for name, word in words.items() if hasattr(b, name)]
+    return f"{limits[-1][0]} {number(limits[-1][1])}" if limits else ""
 
 
 def number(value: float) -> str:

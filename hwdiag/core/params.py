@@ -208,4 +208,4 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """Return ``: did you mean "threads"? (known: ...)``."""
     allowed = list(known)
     near = difflib.get_close_matches(name[:100], allowed, n=1)
-    return (f': did you mean "{near[0]}"?' if near else ":") + f" (known: {', '.join(allowed)})"
+    return (f': did you mean "{near[0]}"?' if near else "") + f" (known: {', '.join(allowed)})"

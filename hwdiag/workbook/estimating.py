@@ -100,7 +100,9 @@ class Estimator:
     def found(self) -> dict[str, Count]:
         """The counts of all nets, by what they run."""
         benchmarks = [spec for _, spec in BENCHMARKS.values()]
-        specs = list(dict.fromkeys(s.model_dump_json() for s in (*NETS.values(), *OTHERS, *benchmarks, *specs_of(self.params))))
+        specs = list(
+            dict.fromkeys(s.model_dump_json() for s in (*NETS.values(), *OTHERS, *benchmarks, *specs_of(self.params)))
+        )
         self.progress("counting", 0)
         counts = count_nets(self.python, [NetSpec.model_validate_json(s) for s in specs])
         return {c.spec.model_dump_json(): c for c in counts}
@@ -157,7 +159,10 @@ class Estimator:
     def save(self) -> str:
         """Write the study under outputs/, the check too, which is made first if it was not; says where."""
         verdict = self.check().verdict
-        path = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), self.started_at) / FILE
+        path = (
+            create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), self.started_at)
+            / FILE
+        )
         study = Study(started_at=self.started_at, counts=tuple(self.found.values()), checked=self.checked)
         try:
             path.write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
