@@ -191,9 +191,10 @@ def there_is_auto() -> bool:
 
 def read_profile(host: str) -> tuple[str, dict[str, Any]]:
     """Return the path of params/<host>.yaml, and its raw values. Raises ``UsageError`` where it is none."""
-    path = home() / "params" / f"{host}.yaml"
+    folder = home() / "params"
+    path = folder / f"{host}.yaml"
     if not HOST_NAME.fullmatch(host) or not path.is_file():
-        raise UsageError(f"no host profile {shown(host)} in {path.parent}{suggestion(host, profile_names())}")
+        raise UsageError(f"no host profile {shown(host)} in {folder}{suggestion(host, profile_names())}")
     try:
         with path.open(encoding="utf-8") as file:
             values = load_yaml(file.read(LARGEST + 1))
@@ -209,8 +210,9 @@ def read_profile(host: str) -> tuple[str, dict[str, Any]]:
 
 def profile_fields() -> list[str]:
     """Return the names that a profile may hold: what the host is, and the parameters of all topics that read one."""
-    models: list[type[Value]] = [m for m in (Profile, *TOPICS.values()) if "host" in m.model_fields]
-    return [name for name in dict.fromkeys(n for m in models for n in m.model_fields) if name != "host"]
+    models: list[type[Value]] = [Profile, *TOPICS.values()]
+    reading = [m for m in models if "host" in m.model_fields]
+    return [name for name in dict.fromkeys(n for m in reading for n in m.model_fields) if name != "host"]
 
 
 def profile_names() -> list[str]:

@@ -23,9 +23,7 @@ def add_options(parser: argparse.ArgumentParser, model: type[BaseModel], *, but:
     Values stay as they were given: what is wrong with one is said where all are looked at.
     """
     add_group(parser, model, but=but)
-    parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="any parameter, by its name in README.md"
-    )
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="any parameter, by its name")
 
 
 def add_group(parser: argparse._ActionsContainer, model: type[BaseModel], *, but: Collection[str] = ()) -> None:

@@ -80,7 +80,8 @@ def load(
         if value is not None:
             values[name], origin[name] = value, ""
     if profile is not None:
-        where, held = profile(str(values.get("host") or "auto"))
+        host = values.get("host", "auto")
+        where, held = profile(host if isinstance(host, str) else shown(host))
         for name in held:
             if name in model.model_fields and name not in values:
                 values[name], origin[name] = held[name], f"{where}: "
@@ -135,8 +136,8 @@ def one(value: Any, kind: Kind) -> Any:
     """Return one value or entry. Raises ``ValueError`` for a truth value in place of a number."""
     if kind.type in (int, float) and isinstance(value, bool):
         raise ValueError(f"must be a {'whole ' if kind.type is int else ''}number, got {value}")
-    if kind.type is str and isinstance(value, int) and not isinstance(value, bool):
-        return shown(value)  # papermill makes a number of a text such as 10
+    if kind.type is str and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**30:
+        return str(value)  # papermill makes a number of a text such as 10
     return value
 
 
@@ -175,7 +176,7 @@ def words(command: str) -> list[str]:
     try:
         return shlex.split(command)
     except ValueError as error:
-        raise ValueError(f"must be the words of a command, got {shown(command)}: {error}".lower()) from None
+        raise ValueError(f"must be the words of a command, got {shown(command)}: {str(error).lower()}") from None
 
 
 def refuse_text(value: Any, longest: int) -> None:
@@ -186,6 +187,8 @@ def refuse_text(value: Any, longest: int) -> None:
         raise ValueError(f"must be at most {longest} characters, got {len(value)}")
     if "\0" in value:
         raise ValueError(f"must not hold a NUL character, got {shown(value)}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError(f"must be text in UTF-8, got {shown(value)}")
 
 
 def refuse_unknown(names: Iterable[Any], known: Iterable[str], where: str = "") -> None:

@@ -20,7 +20,6 @@ KINDS = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "string_type": "text",
-    "string_unicode": "text in UTF-8",
     "tuple_type": "a list",
     "model_type": "'name: value' lines",
 }
