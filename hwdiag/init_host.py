@@ -32,7 +32,7 @@ def write_profile(name: str) -> Path:
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(
-                f"# Written by 'hwdiag init-host {name}'. README.md lists the parameters that may stand here.\n{text}"
+                f"# Written by 'hwdiag init-host {name}'. docs/parameters.md lists the parameters that may stand here.\n{text}"
             )
     except FileExistsError:
         raise UsageError(f"{path} exists already") from None

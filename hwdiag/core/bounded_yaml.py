@@ -20,10 +20,11 @@ MOST_KEYS = 1000
 MOST_VALUES = 10_000
 DEEPEST = 8
 LONGEST_TEXT = 4096
+"""Characters of one text, as Linux allows for a path."""
 
 
 class TooMuchError(ValueError):
-    """A document that is larger or deeper than anything here needs."""
+    """A document is larger or deeper than anything here needs."""
 
 
 def load_yaml(text: str, *, only_text: bool = False) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from hwdiag.core.bounded_yaml import TooMuchError, load_yaml
+from hwdiag.core.bounded_yaml import LONGEST_TEXT, TooMuchError, load_yaml
 from hwdiag.core.kinds import Kind, kind_at, kind_of
 from hwdiag.core.wrong_values import shown, what_is_wrong
 from hwdiag.errors import UsageError
@@ -25,8 +25,6 @@ from hwdiag.model import Value
 
 M = TypeVar("M", bound=Value)
 
-LONGEST_TEXT = 4096
-"""Characters of one text, as Linux allows for a path."""
 LONGEST_WORD = 128 * 1024
 """Characters of one word of a command, as Linux allows."""
 MOST_ENTRIES = 100_000
