@@ -31,9 +31,7 @@ def write_profile(name: str) -> Path:
     )
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(
-                f"# Written by 'hwdiag init-host {name}'. docs/parameters.md lists the parameters that may stand here.\n{text}"
-            )
+            file.write(f"# Written by 'hwdiag init-host {name}'. docs/parameters.md lists what may stand here.\n{text}")
     except FileExistsError:
         raise UsageError(f"{path} exists already") from None
     except OSError as error:

@@ -222,7 +222,10 @@ def test_what_is_wrong_says_where_it_stands(tmp_path: Path, monkeypatch: pytest.
         ("".join(f"{' ' * i}k:\n" for i in range(500)), "{path} must be nested at most 8 deep"),
         (f"title: '{'x ' * 100_000}'", "{path} must hold texts of at most 4096 characters"),
         ("[a, b]: 1", "{path} cannot be read: "),
-        ("title: !!python/object/apply:os.system [id]", "{path} cannot be read: "),
+        ("title: !!python/object/apply:os.system [id]", "{path} must not hold tags, such as 'tag:yaml.org,2002:python"),
+        ('seed: !!int ""', "{path} must not hold tags, such as 'tag:yaml.org,2002:int'"),
+        ("title: 2026-13-01", "{path} cannot be read: month must be in 1..12"),
+        ("seed: 0b_", "{path} cannot be read: "),
     ],
 )
 def test_a_profile_that_is_wrong_is_refused_in_a_line_and_at_once(

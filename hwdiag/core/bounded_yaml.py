@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    MappingStartEvent,
-    ScalarEvent,
-)
+from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, MappingStartEvent, ScalarEvent
 
 LARGEST = 256 * 1024
 """Characters of a document: a third of a second of reading at most."""
@@ -35,7 +29,7 @@ def load_yaml(text: str, *, only_text: bool = False) -> Any:
 
     Raises:
         TooMuchError: it is beyond the bounds, in words that go on from the document's name.
-        ValueError: it is no YAML.
+        ValueError: it is no YAML, or a number or a date in it is none.
     """
     if len(text) > LARGEST:
         raise TooMuchError(f"must be at most {LARGEST} characters")
@@ -58,6 +52,8 @@ def measure(text: str) -> None:
             continue
         if not isinstance(event, ScalarEvent | CollectionStartEvent):
             continue
+        if event.tag is not None:
+            raise TooMuchError(f"must not hold tags, such as {event.tag[:40]!r}")
         values += 1
         if values > MOST_VALUES:
             raise TooMuchError(f"must hold at most {MOST_VALUES} values")
