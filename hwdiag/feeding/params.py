@@ -53,7 +53,7 @@ class WaitingParams(Value):
     """Parameters of looking at a training that runs: ``hwdiag feed --pid`` and ``hwdiag feed -- COMMAND``."""
 
     pid: Annotated[int | None, Option(metavar="PID")] = Field(
-        None, ge=1, le=2**22, description="a running training: does it wait for its data?"
+        None, ge=1, le=2**31 - 1, description="a running training: does it wait for its data?"
     )
     seconds: Annotated[float | None, Option(metavar="S")] = Field(
         None, gt=0, le=MOST_SECONDS, description="how long it is looked at; None takes 20, of a command all of it"
