@@ -11,7 +11,8 @@ from hwdiag.home import home
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.params import HOST_NAME, Expectation, Profile
+from hwdiag.params import Expectation, Profile
+from hwdiag.shared_params import HOST_NAME
 
 
 def write_profile(name: str) -> Path:
@@ -30,9 +31,7 @@ def write_profile(name: str) -> Path:
     )
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(
-                f"# Written by 'hwdiag init-host {name}'. README.md lists the parameters that may stand here.\n{text}"
-            )
+            file.write(f"# Written by 'hwdiag init-host {name}'. docs/parameters.md lists what may stand here.\n{text}")
     except FileExistsError:
         raise UsageError(f"{path} exists already") from None
     except OSError as error:

@@ -1,28 +1,51 @@
-"""Parameters: one schema for the notebook's parameters cell, the profiles in params/ and the command line."""
+"""All topics' parameters: those of a diagnosis are declared here, the others beside what they are of."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from hwdiag.advise.audit_params import AuditParams
+from hwdiag.compat.params import CheckParams
+from hwdiag.core.bounded_yaml import LARGEST, TooMuchError, load_yaml
+from hwdiag.core.params import Option, one_of, refuse_unknown, suggestion
+from hwdiag.core.params import load as load_params
+from hwdiag.core.wrong_values import shown
+from hwdiag.devices.params import DevicesParams
 from hwdiag.errors import UsageError
+from hwdiag.estimate.params import EstimateParams
+from hwdiag.feeding.params import FeedParams, WaitingParams
 from hwdiag.home import home
-from hwdiag.measure.budget import BudgetName, Goal
+from hwdiag.measure.budget import Goal
 from hwdiag.measure.model import one_group
+from hwdiag.measure.watch_params import MonitorParams, ProfileParams
 from hwdiag.measure.workloads import NAMES
 from hwdiag.model import Value
+from hwdiag.record.compare_params import CompareParams
+from hwdiag.shared_params import (
+    HOST_NAME,
+    Budget,
+    ChildTimeout,
+    HostName,
+    MinEffect,
+    Minutes,
+    Names,
+    OwnCommand,
+    OwnFile,
+    Python,
+    Role,
+    Seed,
+    Snapshot,
+)
 
-HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+M = TypeVar("M", bound=Value)
 
 
 class Expectation(Value):
@@ -45,60 +68,48 @@ class Expectation(Value):
 
 
 class Params(Value):
-    """All parameters of a run. A field's text is its help everywhere."""
+    """Parameters of a diagnosis: what ``hwdiag run``, ``tune`` and ``diagnose`` and their notebooks take."""
 
-    host: str = Field("auto", description="profile in params/ and folder in outputs/; auto takes this machine's name")
-    budget: BudgetName = Field("standard", description="how long to measure - quick, standard or thorough")
-    python: str | None = Field(None, description="interpreter whose torch is measured; None takes the workbook's own")
-    snapshot: str | None = Field(
-        None, description="snapshot of another host to show instead of this one; nothing is measured then"
+    host: HostName = "auto"
+    budget: Budget = "standard"
+    python: Python = None
+    snapshot: Snapshot = None
+    role: Role = "headless"
+    workloads: Annotated[Names, Option(metavar="NAME")] = Field(
+        NAMES, min_length=1, description="which workloads to measure"
     )
-    role: Literal["desktop", "headless", "shared"] = Field(
-        "headless", description="what else the host does - desktop, headless or shared"
-    )
-    workloads: tuple[str, ...] = Field(NAMES, min_length=1, description="which workloads to measure")
-    workload_file: str | None = Field(
+    workload_file: OwnFile = Field(
         None, description="Python file of your own whose build() gives what is measured, in place of the workloads"
     )
-    command: tuple[str, ...] | None = Field(
-        None, min_length=1, description="command of your own that is measured, in place of the workloads"
-    )
-    metric: Annotated[str, AfterValidator(one_group)] | None = Field(
+    command: OwnCommand = Field(None, description="command of your own that is measured, in place of the workloads")
+    metric: Annotated[Annotated[str, AfterValidator(one_group)] | None, Option(metavar="REGEX")] = Field(
         None, description="regular expression with one group for the command's metric; None takes its wall time"
     )
-    metric_json: str | None = Field(
+    metric_json: Annotated[str | None, Option(metavar="FIELD")] = Field(
         None, min_length=1, description="field of the JSON that the command prints, such as result.images_per_s"
     )
     higher_is_better: bool = Field(False, description="whether a higher metric is better")
-    command_timeout: float = Field(600.0, gt=0, description="seconds after which the command is killed")
-    goal: Goal = Field("latency", description="one process as fast as can be, or the most from many at the same time")
-    threads: tuple[int, ...] | None = Field(
-        None, description="thread counts to try; None derives them from the topology"
+    command_timeout: Annotated[float, Option(metavar="S")] = Field(
+        600.0, gt=0, le=7 * 24 * 3600, description="seconds after which the command is killed"
     )
-    min_effect: float = Field(3.0, gt=0, le=100, description="least gain worth a change, in percent")
+    goal: Goal = Field("latency", description="one process as fast as can be, or the most from many at the same time")
+    threads: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
+        None, min_length=1, description="thread counts to try; None derives them from the topology"
+    )
+    min_effect: MinEffect = 3.0
     unsupported: bool = Field(
         False, description="recommend settings that a vendor does not support, too; they are measured either way"
     )
-    minutes: float | None = Field(
-        None, gt=0, description="time for all measurements; None takes what the budget gives, about 1, 3 or 20"
+    minutes: Minutes = Field(
+        None, description="time for all measurements; None takes what the budget gives, about 1, 3 or 20"
     )
-    child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
-    seed: int = Field(1, ge=0, description="seed of the order of measurements")
-
-    @field_validator("host")
-    @classmethod
-    def _host_is_a_name(cls, value: str) -> str:
-        if not HOST_NAME.fullmatch(value):
-            raise ValueError("must be letters, digits, - and _ only, since it names a folder")
-        return value
+    child_timeout: ChildTimeout = 120.0
+    seed: Seed = 1
 
     @field_validator("workloads")
     @classmethod
-    def _workloads_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = next((name for name in value if name not in NAMES), None)
-        if unknown is not None:
-            raise ValueError(f"there is no workload {unknown!r}{suggestion(unknown, NAMES)}")
-        return value
+    def _workloads_are_known(cls, value: Names) -> Names:
+        return tuple(one_of(name, NAMES, "workload") for name in value)
 
     @model_validator(mode="after")
     def _one_thing_of_its_own_is_measured(self) -> Params:
@@ -113,13 +124,6 @@ class Params(Value):
             raise ValueError("higher_is_better needs metric or metric_json: less time is always better")
         return self
 
-    @field_validator("threads")
-    @classmethod
-    def _threads_are_positive(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (not value or min(value) < 1):
-            raise ValueError("must be whole numbers from 1 up")
-        return value
-
 
 class Profile(Params):
     """A file in params/: parameters, and what the host is expected to be."""
@@ -131,88 +135,89 @@ class Profile(Params):
     )
 
 
-def load(given: Mapping[str, Any]) -> Profile:
-    """The parameters of a run: what was given wins over HWDIAG_<NAME> variables, those over the profile's file.
+TOPICS: dict[str, type[Value]] = {
+    "run": Params,
+    "audit": AuditParams,
+    "check": CheckParams,
+    "devices": DevicesParams,
+    "feed": FeedParams,
+    "feed --pid": WaitingParams,
+    "estimate": EstimateParams,
+    "monitor": MonitorParams,
+    "profile": ProfileParams,
+    "compare": CompareParams,
+}
+"""Parameters by the verb that takes them."""
 
-    ``None`` stands for "as the profile says".
+
+def load(given: Mapping[str, Any]) -> Profile:
+    """Return a diagnosis' parameters: what was given, then HWDIAG_<NAME>, then the profile's file, then the defaults.
+
+    ``None`` stands for not given.
 
     Raises:
         UsageError: an unknown name (with the nearest known one), a wrong type or value, an unknown host.
     """
-    variables = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in Params.model_fields}
-    inherited = {name: value for name, value in variables.items() if value}
-    chosen = {**inherited, **{k: v for k, v in given.items() if v is not None}}
-    refuse_unknown(given, Params.model_fields)
-    host = chosen.get("host", "auto")
-    return validate({**read_profile(str(host)), **chosen}, "parameter")
+    return load_params(Profile, given, names=Params.model_fields, profile=read_profile)
 
 
-def validate(values: Mapping[str, Any], what: str) -> Profile:
-    """``values`` as a Profile. Raises ``UsageError`` with one line for the first thing that is wrong."""
+def load_topic(model: type[M], given: Mapping[str, Any]) -> M:
+    """Return the parameters of any other topic, in the same order of precedence; a profile is read for its ``host``.
+
+    Raises:
+        UsageError: as above.
+    """
+    profile = read_any_profile if "host" in model.model_fields else None
+    return load_params(model, given, names=model.model_fields, profile=profile)
+
+
+def read_any_profile(host: str) -> tuple[str, dict[str, Any]]:
+    """Return the same as ``read_profile``, and nothing where nobody chose a profile and there is none."""
     try:
-        return Profile.model_validate({k: from_text(k, v) for k, v in values.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        if not name:  # of several together
-            raise UsageError(f"{what}s: {message}") from None
-        raise UsageError(f"{what} {name}: {message}, not {first['input']!r}") from None
+        return read_profile(host)
+    except UsageError:
+        if host == "auto" and not there_is_auto():
+            return "", {}
+        raise
 
 
-def from_text(name: str, value: Any) -> Any:
-    """A list given as text, as ``-p threads '[1, 2]'`` and variables of the environment do, becomes one."""
-    if name in ("workloads", "threads") and isinstance(value, str):
-        parsed = yaml.safe_load(value) if value.lstrip().startswith("[") else value.split(",")
-        return [part.strip() if isinstance(part, str) else part for part in parsed]
-    if name == "command" and isinstance(value, str):
-        return words(value)
-    if name in ("threads",) and isinstance(value, int):
-        return [value]
-    return value
-
-
-def words(command: str) -> Any:
-    """The words of a command that was given as text: a list in brackets, or as a shell would split it."""
+def there_is_auto() -> bool:
+    """Return whether there is a profile for any machine: not where hwdiag runs without a checkout."""
     try:
-        return yaml.safe_load(command) if command.lstrip().startswith("[") else shlex.split(command)
-    except (ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"parameter command: {' '.join(str(error).split())}, not {command!r}") from None
+        return (home() / "params" / "auto.yaml").is_file()
+    except UsageError:
+        return False
 
 
-def read_profile(host: str) -> dict[str, Any]:
-    """The raw values of params/<host>.yaml. Raises ``UsageError`` if there is none or it cannot be read."""
-    path = home() / "params" / f"{host}.yaml"
+def read_profile(host: str) -> tuple[str, dict[str, Any]]:
+    """Return the path of params/<host>.yaml, and its raw values. Raises ``UsageError`` where it is none."""
+    folder = home() / "params"
+    path = folder / f"{host}.yaml"
     if not HOST_NAME.fullmatch(host) or not path.is_file():
-        raise UsageError(f"no host profile {host!r} in {path.parent}{suggestion(host, profile_names())}")
+        raise UsageError(f"no host profile {shown(host)} in {folder}{suggestion(host, profile_names())}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with path.open(encoding="utf-8") as file:
+            values = load_yaml(file.read(LARGEST + 1))
+    except TooMuchError as error:
+        raise UsageError(f"{path} {error}") from None
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path} must hold 'name: value' lines")
-    refuse_unknown(values, Profile.model_fields, f"{path}: ")
-    return {**values, "host": host}
+    refuse_unknown(values, profile_fields(), f"{path}: ")
+    return str(path), values
+
+
+def profile_fields() -> list[str]:
+    """Return the names that a profile may hold: what the host is, and the parameters of all topics that read one."""
+    models: list[type[Value]] = [Profile, *TOPICS.values()]
+    reading = [m for m in models if "host" in m.model_fields]
+    return [name for name in dict.fromkeys(n for m in reading for n in m.model_fields) if name != "host"]
 
 
 def profile_names() -> list[str]:
     """Names of the profiles in params/."""
     return sorted(path.stem for path in (home() / "params").glob("*.yaml"))
-
-
-def refuse_unknown(names: Iterable[Any], known: Iterable[str], where: str = "") -> None:
-    """Raise ``UsageError`` for the first name that is not known, and say which one may have been meant."""
-    allowed = list(known)
-    for name in names:
-        if name not in allowed:
-            raise UsageError(f"{where}unknown parameter {str(name)!r}{suggestion(str(name), allowed)}")
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """``: did you mean "threads"? (known: ...)``."""
-    allowed = list(known)
-    near = difflib.get_close_matches(name, allowed, n=1)
-    return (f': did you mean "{near[0]}"?' if near else ":") + f" (known: {', '.join(allowed)})"
 
 
 def interpreter(params: Params) -> str:

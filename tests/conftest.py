@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.core.params import variable
 from hwdiag.host.model import Cache, CoreKind, Cpu, Host, Limits, LogicalCpu, Memory, NumaNode, System
 from hwdiag.measure.model import Outcome, Software
+from hwdiag.params import TOPICS
 from tests.vm.fixtures import guest, start_guest
 
 __all__ = ["guest", "start_guest"]
@@ -31,8 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No HWDIAG_* variable of the caller reaches the test."""
-    for name in ("REPLAY", "HOME", "HOST", "BUDGET", "PYTHON", "ROLE", "WORKLOADS", "THREADS", "MIN_EFFECT", "SEED"):
-        monkeypatch.delenv(f"HWDIAG_{name}", raising=False)
+    parameters = {variable(name) for model in TOPICS.values() for name in model.model_fields}
+    for name in ("HWDIAG_REPLAY", "HWDIAG_HOME", *parameters):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

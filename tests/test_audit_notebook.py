@@ -56,9 +56,9 @@ def test_what_it_saves_is_a_record_with_its_scripts(monkeypatch: pytest.MonkeyPa
     [
         ({"knob": "memory"}, 'did you mean "knobs"'),
         ({"knobs": "memry"}, 'did you mean "memory"'),
-        ({"knobs": "[memory"}, "parameter knobs: "),
-        ({"watch": -1}, "parameter watch: "),
-        ({"role": "laptop"}, "parameter role: "),
+        ({"knobs": "[memory"}, "knobs must be a list such as"),
+        ({"watch": -1}, "watch must be at least 0 and at most 600, got -1"),
+        ({"role": "laptop"}, "role must be desktop, headless or shared, got 'laptop'"),
         ({"models": "/no/where"}, "parameter models: there is no folder"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_closed_pipe_is_no_error() -> None:
         (["run", "--set", "thraeds=4"], "unknown parameter 'thraeds': did you mean \"threads\"?"),
         (["run", "--set", "threads"], "--set takes NAME=VALUE"),
         (["run", "--host", "dxg"], 'did you mean "dgx"?'),
-        (["run", "--budget", "fast"], "'quick', 'standard' or 'thorough'"),
+        (["run", "--budget", "fast"], "budget must be quick, standard or thorough, got 'fast'"),
         (["run", "--python", "/no/where"], "there is no file /no/where"),
         (["diagnose", "--python", "/no/where"], "there is no file /no/where"),
         (["report", "/no/where"], "no record at /no/where"),

@@ -70,11 +70,11 @@ def test_commands_are_given_as_text_or_as_lists() -> None:
     ("given", "message"),
     [
         ({"second": 3}, 'did you mean "seconds"'),
-        ({"hz": 0.1}, "parameter hz: "),
-        ({"hz": 11}, "parameter hz: "),
-        ({"seconds": -1}, "parameter seconds: "),
-        ({"command": "'"}, "parameter command: "),
-        ({"command": "[]"}, "parameter command: "),
+        ({"hz": 0.1}, "hz must be at least 1 and at most 10, got 0.1"),
+        ({"hz": 11}, "hz must be at least 1 and at most 10, got 11"),
+        ({"seconds": -1}, "seconds must be above 0 and at most 1000000, got -1"),
+        ({"command": "'"}, "command must be the words of a command, got .*no closing quotation"),
+        ({"command": "[]"}, "command must have at least 1 entry, got "),
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:

@@ -154,6 +154,15 @@ def test_injected_values_win_and_unknown_names_are_refused() -> None:
         parameters({"In": ["# Parameters\nbugdet = None"], "bugdet": None})
 
 
+def test_what_the_notebooks_own_cell_leaves_open_is_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_HOST", "dgx")
+    cell, values = code_cells()[0], {}
+    exec(cell, values)
+    assert parameters({**values, "In": [cell]}).profile.host == "dgx"
+    cell += '\nhost = "datacenter"'  # papermill's own comes later
+    assert parameters({**values, "In": [cell], "host": "datacenter"}).profile.host == "datacenter"
+
+
 def test_widgets_appear_only_where_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     from hwdiag.show import widgets
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hwdiag import __version__
 from hwdiag.cli import devices, elsewhere, loading, machine, records, stack, tuning, watching
+from hwdiag.cli.common import add_options
 from hwdiag.errors import HwdiagError
 
 EPILOG = """examples:
@@ -33,7 +34,8 @@ Nothing here changes the host, and nothing needs root."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; gives the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130 interrupted."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
     try:
         return int(args.verb(args) or 0)
     except HwdiagError as error:
@@ -47,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """All verbs with their help."""
+def parser(verb: str = "") -> argparse.ArgumentParser:
+    """Return all verbs with their help, this one with its options too: what it needs is imported for no other."""
     top = argparse.ArgumentParser(
         prog="hwdiag",
         description="Guided diagnostics for Linux hosts that run PyTorch: measures what is fastest on this machine.",
@@ -60,4 +62,5 @@ def parser() -> argparse.ArgumentParser:
 
     for group in (machine, tuning, loading, stack, devices, watching, elsewhere, records):
         group.register(verbs)
+    add_options(verbs, verb)
     return top

@@ -5,17 +5,29 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hwdiag.errors import HwdiagError
 
+Options = Callable[[argparse.ArgumentParser], None]
+"""Adds a verb's options."""
 
-def add(verbs: Any, name: str, verb: Any, text: str) -> argparse.ArgumentParser:
-    """One verb."""
+
+def add(verbs: Any, name: str, verb: Any, text: str, options: Options | None = None) -> argparse.ArgumentParser:
+    """Add one verb. ``options`` adds those that are made from its parameters, once this verb is the one that runs."""
     sub: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    sub.set_defaults(verb=verb)
+    sub.set_defaults(verb=verb, options=options)
     return sub
+
+
+def add_options(verbs: Any, name: str) -> None:
+    """Add the options of the verb that runs, where it has some of its own."""
+    sub = verbs.choices.get(name)
+    options: Options | None = None if sub is None else sub.get_default("options")
+    if options is not None:
+        options(sub)
 
 
 def write(path: Path, text: str) -> None:

@@ -12,16 +12,15 @@ from hwdiag.cli.common import add, terminal_width
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    estimate = add(verbs, "estimate", estimate_nets, "what would another machine do? Counts a net, estimates parts")
-    estimate.add_argument("net", nargs="*", help="by name (see --list), or module:function of your own")
-    estimate.add_argument(
-        "--part", metavar="NAME", action="append", default=[], help="part, or YAML file (default: all)"
-    )
-    estimate.add_argument("--dtype", choices=("float32", "bfloat16", "int8"), default="bfloat16")
-    estimate.add_argument("--batch", metavar="N[,N]", default="1", help="batch sizes, such as 1,8,64 (default: 1)")
-    estimate.add_argument("--tokens", type=int, help="length of the prompt, or of the context when decoding")
-    estimate.add_argument("--decode", action="store_true", help="one token more, with the context in the cache")
-    estimate.add_argument("--python", metavar="PATH", help="interpreter with torch that counts (default: this one)")
+    add(verbs, "estimate", estimate_nets, "what would another machine do? Counts a net, estimates parts", options)
+
+
+def options(estimate: argparse.ArgumentParser) -> None:
+    """Add the options of ``estimate``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.estimate.params import EstimateParams
+
+    add_options(estimate, EstimateParams)
     estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
     estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
     estimate.add_argument("--json", action="store_true", help="print all that was found as JSON")
@@ -29,9 +28,11 @@ def register(verbs: Any) -> None:
 
 def estimate_nets(args: argparse.Namespace) -> int:
     """hwdiag estimate"""
+    from hwdiag.core.command_line import given
     from hwdiag.errors import UsageError
     from hwdiag.estimate.count import count_nets
     from hwdiag.estimate.nets import NAMES
+    from hwdiag.estimate.params import EstimateParams
     from hwdiag.estimate.parts import catalogue
     from hwdiag.show import estimate as show
     from hwdiag.show.progress import terminal_progress
@@ -42,15 +43,17 @@ def estimate_nets(args: argparse.Namespace) -> int:
         print(show.parts_table(catalogue()).to_text(terminal_width()))
         print(f"\nnets: {', '.join(NAMES)}")
         return 0
-    if not args.net and not args.check:
+    params = load(given(args, EstimateParams))
+    if not params.nets and not args.check:
         raise UsageError("which net? For example: hwdiag estimate resnet50 llama-7b (hwdiag estimate --list shows all)")
-    asked = {"python": args.python, "budget": "standard" if args.check else "quick"}
-    study = Estimator(load({k: v for k, v in asked.items() if v}), terminal_progress(sys.stderr))
-    parts = [part_named(name) for name in args.part] or list(catalogue().values())
-    specs = specs_of(args.net, batches=args.batch, tokens=args.tokens, decode=args.decode)
+    if args.check and params.budget == "quick":
+        raise UsageError("--check takes the budget standard or thorough: quick leaves it out")
+    study = Estimator(params, terminal_progress(sys.stderr))
+    parts = [part_named(name) for name in params.parts] or list(catalogue().values())
+    specs = specs_of(params)
     counts = count_nets(study.python, specs) if specs else ()
     checked = study.check() if args.check else None
-    rows = estimates(counts, parts, args.dtype)
+    rows = estimates(counts, parts, params.dtype or "bfloat16")
     if args.json:
         found = {
             "counts": [c.model_dump() for c in counts],

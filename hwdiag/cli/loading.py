@@ -21,22 +21,20 @@ a running training:
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    feed = add(verbs, "feed", feed_training, "does the data come fast enough? Storage, decoders and the DataLoader")
+    feed = add(
+        verbs, "feed", feed_training, "does the data come fast enough? Storage, decoders and the DataLoader", options
+    )
     feed.epilog = EPILOG
     feed.formatter_class = argparse.RawDescriptionHelpFormatter
-    feed.add_argument("--data", dest="data_dir", metavar="FOLDER", help="JPEG and PNG pictures (default: made here)")
-    feed.add_argument("--file", dest="dataset_file", metavar="FILE", help="Python file with a build_dataset()")
-    feed.add_argument("--python", metavar="PATH", help="interpreter whose torch loads; hwdiag need not be in it")
-    feed.add_argument("--budget", metavar="B", help="quick, standard or thorough (default: standard)")
-    feed.add_argument("--minutes", metavar="M", help="time for all measurements (default: as the budget says)")
-    feed.add_argument("--batch-size", metavar="N", help="samples of one batch (default: 32)")
-    feed.add_argument("--batch-sizes", metavar="N,N", help="others to try, though they change the training")
-    feed.add_argument("--cache", dest="cache_dir", metavar="FOLDER", help="where a cache of samples could be")
-    feed.add_argument("--step-ms", metavar="MS", help="time of one training step: then, does the training ever wait?")
-    feed.add_argument("--timeout", dest="child_timeout", metavar="S", help="wait for one batch (default: 30)")
-    feed.add_argument("--pid", type=int, metavar="PID", help="a running training: does it wait for its data?")
-    feed.add_argument("--seconds", type=float, metavar="S", help="how long a running training is looked at")
-    feed.add_argument("command", nargs="*", metavar="COMMAND", help="a training to start and to look at, behind --")
+
+
+def options(feed: argparse.ArgumentParser) -> None:
+    """Add the options of ``feed``, and those of looking at a training that runs."""
+    from hwdiag.core.command_line import add_group, add_options
+    from hwdiag.feeding.params import FeedParams, WaitingParams
+
+    add_options(feed, FeedParams)
+    add_group(feed.add_argument_group("a running training"), WaitingParams)
     feed.add_argument("--json", action="store_true", help="print all that was found as JSON, and write nothing")
 
 
@@ -44,12 +42,13 @@ def feed_training(args: argparse.Namespace) -> int:
     """hwdiag feed"""
     if args.pid is not None or args.command:
         return watch_training(args)
+    from hwdiag.core.command_line import given
+    from hwdiag.feeding.params import FeedParams
     from hwdiag.show.progress import terminal_progress
     from hwdiag.show.table import Table
-    from hwdiag.workbook.feeding import Feeding, FeedParams, load
+    from hwdiag.workbook.feeding import Feeding, load
 
-    values = {name: getattr(args, name, None) for name in FeedParams.model_fields}
-    run = Feeding(load({k: v for k, v in values.items() if v is not None}), terminal_progress(sys.stderr))
+    run = Feeding(load(given(args, FeedParams)), terminal_progress(sys.stderr))
     if args.json:
         print(run.feed.model_dump_json(indent=1, exclude_defaults=True))
     else:
@@ -63,22 +62,22 @@ def feed_training(args: argparse.Namespace) -> int:
 def watch_training(args: argparse.Namespace) -> int:
     """hwdiag feed --pid, hwdiag feed -- command"""
     from hwdiag.cli.watching import status
-    from hwdiag.errors import UsageError
+    from hwdiag.core.command_line import given
+    from hwdiag.feeding.params import WaitingParams
+    from hwdiag.params import load_topic
     from hwdiag.show.table import Table
     from hwdiag.show.waiting import waiting
     from hwdiag.workbook.waiting import watch_command, watch_pid
 
-    if args.pid is not None and args.command:
-        raise UsageError("give either --pid or a command")
-    if args.seconds is not None and args.seconds <= 0:
-        raise UsageError("--seconds must be above 0")
+    params = load_topic(WaitingParams, given(args, WaitingParams))
     ran = None
-    if args.command:
+    if params.command:
         stdio = (sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno())
-        found, ran = watch_command(args.command, args.seconds, stdio)
+        found, ran = watch_command(params.command, params.seconds, stdio)
     else:
-        found = watch_pid(args.pid, args.seconds)
-    stream = sys.stderr if args.command else sys.stdout  # what a command prints is its own
+        assert params.pid is not None  # or this would not have been called
+        found = watch_pid(params.pid, params.seconds)
+    stream = sys.stderr if params.command else sys.stdout  # what a command prints is its own
     if args.json:
         print("[" + ",\n".join(w.model_dump_json(indent=1) for w in found) + "]", file=stream)
     else:

@@ -24,21 +24,26 @@ def register(verbs: Any) -> None:
         "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
     )
 
-    audit = add(
-        verbs, "audit", audit_host, "how is this host set, what of that helps or harms, and scripts to change it"
+    add(
+        verbs,
+        "audit",
+        audit_host,
+        "how is this host set, what of that helps or harms, and scripts to change it",
+        audit_options,
     )
-    audit.add_argument("--snapshot", metavar="FILE", help="of another host: a snapshot, or an unpacked dump")
-    audit.add_argument("--role", help="desktop, headless or shared (default: headless)")
-    audit.add_argument(
-        "--knob", metavar="NAME", action="append", default=[], help="write scripts for NAME, NAME=VALUE or a group"
-    )
-    audit.add_argument("--models", metavar="FOLDER", help="measure how fast the models there are read")
-    audit.add_argument("--watch", metavar="S", help="seconds to watch the machine, best while it works (default: 0)")
-    audit.add_argument("--all", action="store_true", help="show every setting that is known")
-    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
     init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
     init.add_argument("name", help="name of the new profile")
+
+
+def audit_options(audit: argparse.ArgumentParser) -> None:
+    """Add the options of ``audit``."""
+    from hwdiag.advise.audit_params import AuditParams
+    from hwdiag.core.command_line import add_options
+
+    add_options(audit, AuditParams)
+    audit.add_argument("--all", action="store_true", help="show every setting that is known")
+    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
 
 def show_host(args: argparse.Namespace) -> None:
@@ -71,11 +76,12 @@ def write_snapshot(args: argparse.Namespace) -> None:
 
 def audit_host(args: argparse.Namespace) -> int:
     """hwdiag audit"""
+    from hwdiag.advise.audit_params import AuditParams
+    from hwdiag.core.command_line import given
     from hwdiag.show import audit as show
     from hwdiag.workbook.auditing import AuditRun, load
 
-    asked = {"snapshot": args.snapshot, "role": args.role, "models": args.models, "watch": args.watch or 0}
-    run = AuditRun(load({**asked, "knobs": args.knob or None}))
+    run = AuditRun(load(given(args, AuditParams)))
     if args.json:
         print(run.audit.model_dump_json(indent=1))
         return 0

@@ -12,16 +12,10 @@ from hwdiag.cli.common import add, terminal_width, write
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    compare = add(verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower")
-    compare.add_argument("records", nargs="*", help="folders, record files or fsspec URLs (default: outputs/)")
-    compare.add_argument(
-        "--part", metavar="NAME", action="append", default=[], help="put a catalogued part beside them"
-    )
-    compare.add_argument(
-        "--host", metavar="NAME", action="append", default=[], help="only this host (may be given again)"
-    )
-    compare.add_argument("--min-effect", metavar="PERCENT", type=float, help="least change worth a word (default: 3)")
-    compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    add(
+        verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower",
+        compare_options,
+    )  # fmt: skip
 
     report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
     report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
@@ -31,13 +25,23 @@ def register(verbs: Any) -> None:
     report.add_argument("--json", action="store_true", help="print findings and recommendations as JSON, write nothing")
 
 
+def compare_options(compare: argparse.ArgumentParser) -> None:
+    """Add the options of ``compare``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.record.compare_params import CompareParams
+
+    add_options(compare, CompareParams)
+    compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+
 def compare_records(args: argparse.Namespace) -> int:
     """hwdiag compare; exit status 1 if a host has become slower"""
+    from hwdiag.core.command_line import given
+    from hwdiag.record.compare_params import CompareParams
     from hwdiag.show.table import Table
-    from hwdiag.workbook.comparing import load, start
+    from hwdiag.workbook.comparing import Comparison, load
 
-    asked = {"records": args.records, "parts": args.part, "hosts": args.host, "min_effect": args.min_effect}
-    found = start(load({k: v for k, v in asked.items() if v}))
+    found = Comparison(load(given(args, CompareParams)))
     if args.json:
         print(json.dumps(found.as_dict(), indent=1))
     else:

@@ -12,12 +12,15 @@ from hwdiag.cli.common import add, terminal_width
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    check = add(verbs, "check", check_packages, "will my stack run, and if it dies, what kills it?")
-    check.add_argument("--python", metavar="PATH", help="interpreter whose packages are checked (default: this one)")
-    check.add_argument(
-        "--package", metavar="NAME", action="append", default=[], help="check only this one (may be given again)"
-    )
-    check.add_argument("--timeout", metavar="S", help="seconds after which a hanging child is killed (default: 120)")
+    add(verbs, "check", check_packages, "will my stack run, and if it dies, what kills it?", options)
+
+
+def options(check: argparse.ArgumentParser) -> None:
+    """Add the options of ``check``."""
+    from hwdiag.compat.params import CheckParams
+    from hwdiag.core.command_line import add_options
+
+    add_options(check, CheckParams)
     check.add_argument("--json", action="store_true", help="print all that was found as JSON")
     check.add_argument(
         "--static",
@@ -28,12 +31,13 @@ def register(verbs: Any) -> None:
 
 def check_packages(args: argparse.Namespace) -> int:
     """hwdiag check"""
+    from hwdiag.compat.params import CheckParams
+    from hwdiag.core.command_line import given
     from hwdiag.show import compat
     from hwdiag.show.progress import terminal_progress
     from hwdiag.workbook.checking import Check, load
 
-    asked = {"python": args.python, "packages": args.package or None, "child_timeout": args.timeout}
-    check = Check(load({k: v for k, v in asked.items() if v is not None}), terminal_progress(sys.stderr))
+    check = Check(load(given(args, CheckParams)), terminal_progress(sys.stderr))
     if args.static is not None:
         contents = check.contents(args.static)
         if args.json:

@@ -31,40 +31,46 @@ torch-tb-profiler finds it by its name. Where several processes were traced, the
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    monitor = add(verbs, "monitor", watch, "watch the machine, beside a command or alone, into a Parquet file")
+    monitor = add(
+        verbs, "monitor", watch, "watch the machine, beside a command or alone, into a Parquet file", monitor_options
+    )
     monitor.epilog = EPILOG
     monitor.formatter_class = argparse.RawDescriptionHelpFormatter
-    monitor.add_argument("command", nargs="*", metavar="COMMAND", help="the command with its arguments, behind --")
-    monitor.add_argument("--hz", metavar="N", help="samples a second, 1 to 10 (default: 2)")
-    monitor.add_argument("--seconds", metavar="S", help="how long; a command is killed then (default: to its end)")
+
+    text = "a script of your own under torch.profiler: what bounds it, and by how much"
+    profile = add(verbs, "profile", run_profile, text, profile_options)
+    profile.epilog = PROFILE_EPILOG
+    profile.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def monitor_options(monitor: argparse.ArgumentParser) -> None:
+    """Add the options of ``monitor``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.measure.watch_params import MonitorParams
+
+    add_options(monitor, MonitorParams)
     monitor.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
     monitor.add_argument("--json", action="store_true", help="print the summary as JSON")
 
-    profile = add(
-        verbs, "profile", run_profile, "a script of your own under torch.profiler: what bounds it, and by how much"
-    )
-    profile.epilog = PROFILE_EPILOG
-    profile.formatter_class = argparse.RawDescriptionHelpFormatter
-    profile.add_argument("command", nargs="*", metavar="COMMAND", help="the command with its arguments, behind --")
-    profile.add_argument("--file", type=Path, metavar="FILE", help="Python file with a build(), instead of a command")
-    profile.add_argument("--python", metavar="PATH", help="interpreter with torch for --file (default: this one)")
-    profile.add_argument("--seconds", type=float, default=5.0, metavar="S", help="most to record (default: 5)")
-    profile.add_argument(
-        "--after", type=float, default=0.0, metavar="S", help="of a command: seconds from importing torch on"
-    )
-    profile.add_argument(
-        "--events", type=int, default=200_000, metavar="N", help="most events (default: 200000, 60 MB)"
-    )
+
+def profile_options(profile: argparse.ArgumentParser) -> None:
+    """Add the options of ``profile``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.measure.watch_params import ProfileParams
+
+    add_options(profile, ProfileParams)
     profile.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
     profile.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
 def watch(args: argparse.Namespace) -> int:
     """hwdiag monitor"""
+    from hwdiag.core.command_line import given
+    from hwdiag.measure.watch_params import MonitorParams
     from hwdiag.show import monitor as show
     from hwdiag.workbook.monitoring import Monitor, load
 
-    params = load({"hz": args.hz, "seconds": args.seconds, "command": tuple(args.command) or None})
+    params = load(given(args, MonitorParams))
     # What a command prints is its own: as time(1), hwdiag says its part on the standard error.
     stream = sys.stderr if params.command else sys.stdout
     run = Monitor(params, folder(args.out))
@@ -105,20 +111,16 @@ def status(of_command: int | None, ran: bool, cut: bool) -> int:
 
 def run_profile(args: argparse.Namespace) -> int:
     """hwdiag profile"""
+    from hwdiag.core.command_line import given
+    from hwdiag.measure.watch_params import ProfileParams
+    from hwdiag.params import load_topic
     from hwdiag.show import profile as show
     from hwdiag.workbook.profiling import profile_own, save
 
-    done, place = profile_own(
-        args.command,
-        file=args.file,
-        python=args.python,
-        seconds=args.seconds,
-        after=args.after,
-        events=args.events,
-        out=folder(args.out),
-    )
+    params = load_topic(ProfileParams, given(args, ProfileParams))
+    done, place = profile_own(params, folder(args.out))
     written = save(done, place)
-    stream = sys.stdout if args.file else sys.stderr
+    stream = sys.stdout if params.workload_file else sys.stderr
     if args.json:
         print(done.model_dump_json(indent=1), file=stream)
         return status(done.status, True, False)

@@ -10,11 +10,11 @@ from typing import Annotated, Generic, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from hwdiag.core.params import suggestion
 from hwdiag.errors import UsageError
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import Host
 from hwdiag.model import Value
-from hwdiag.params import suggestion
 
 FOLDER = Path(__file__).with_name("catalogue")
 MAX_BYTES = 64 * 2**10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from statistics import median
 from typing import Annotated, Literal
 
@@ -78,9 +79,11 @@ class Software(Value):
 def one_group(expression: str) -> str:
     """The regular expression itself. Raises ``ValueError`` if it is none, or has not one group."""
     try:
-        groups = re.compile(expression).groups
-    except re.error as error:
-        raise ValueError(f"is no regular expression, {error}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            groups = re.compile(expression).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
     if groups != 1:
         raise ValueError(f"must have one group in parentheses, round the number, and has {groups}")
     return expression

@@ -7,10 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from hwdiag.advise.audit import Audit, audit, parse_choice
-from hwdiag.advise.knobs.model import Role
+from hwdiag.advise.audit_params import AuditParams
 from hwdiag.advise.model import worst_first
 from hwdiag.emit.settings import File, settings_files
 from hwdiag.errors import UsageError
@@ -20,6 +18,7 @@ from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.storage import read_speed
+from hwdiag.params import load_topic
 from hwdiag.record import store
 from hwdiag.record.model import Record
 from hwdiag.record.store import write_file
@@ -29,36 +28,21 @@ from hwdiag.show.host_table import host_section
 from hwdiag.show.section import Section
 from hwdiag.words import now
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams, as_names
+from hwdiag.workbook.params import Chosen
 
 FILE = "audit.json"
 
 
-class AuditParams(NotebookParams):
-    """All parameters of an audit. A field's text is its help everywhere."""
-
-    snapshot: str | None = Field(None, description="snapshot of another host to audit instead of this one")
-    role: Role = Field("headless", description="what else the host does - desktop, headless or shared")
-    knobs: tuple[str, ...] = Field(
-        (),
-        description="settings to write scripts for - names, groups, names with a value; None leaves it to symptoms",
-    )
-    models: str | None = Field(None, description="folder that models are loaded from, to see how fast it is read")
-    watch: float = Field(2.0, ge=0, le=600, description="seconds to watch the machine, best while it works")
-
-    _names = field_validator("knobs", mode="before")(as_names)
-
-
 def load(given: Mapping[str, Any]) -> AuditParams:
     """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
-    params = AuditParams.load(given)
+    params = load_topic(AuditParams, given)
     parse_choice(params.knobs)
     if params.models is not None and not Path(params.models).expanduser().is_dir():
         raise UsageError(f"parameter models: there is no folder {params.models}")
     return params
 
 
-def parameters(namespace: Mapping[str, Any]) -> AuditParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[AuditParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -68,8 +52,8 @@ def parameters(namespace: Mapping[str, Any]) -> AuditParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return AuditParams.model_validate(store.load(replayed_audit()).params)
-    return load(given_parameters(namespace))
+        return Chosen(AuditParams.model_validate(store.load(replayed_audit()).params))
+    return Chosen(load(given_parameters(namespace)))
 
 
 class AuditRun:
@@ -102,7 +86,7 @@ class AuditRun:
         """What was found, as a Record without measurements."""
         shown = Path(self.params.snapshot).name.partition(".")[0] if self.params.snapshot else ""
         return Record(
-            name=store.folder_name("auto", shown or self.host.system.hostname),
+            name=store.folder_name(self.params.host, shown or self.host.system.hostname),
             started_at=self.started_at,
             finished_at=now(),
             versions=versions(),
@@ -171,9 +155,9 @@ class ReplayedAudit(AuditRun):
         return said(self._record, "outputs/example/audit")
 
 
-def start(params: AuditParams) -> AuditRun:
+def start(choice: Chosen[AuditParams]) -> AuditRun:
     """Begin an audit; with HWDIAG_REPLAY set, walk through the one in its folder ``audit`` instead."""
-    return ReplayedAudit(replayed_audit()) if replayed() is not None else AuditRun(params)
+    return ReplayedAudit(replayed_audit()) if replayed() is not None else AuditRun(choice.params)
 
 
 def replayed_audit() -> Path:

@@ -8,43 +8,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from hwdiag.compat.check import Progress, chosen, survey
 from hwdiag.compat.model import Interpreter, Survey
 from hwdiag.compat.packages import list_packages
+from hwdiag.compat.params import CheckParams
 from hwdiag.compat.static import LEVELS, Content, contains
 from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.params import Params, interpreter
+from hwdiag.params import Params, interpreter, load_topic
 from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import compat as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams, as_names
+from hwdiag.workbook.params import Chosen
 
 FILE = "compatibility.json"
 
 
-class CheckParams(NotebookParams):
-    """All parameters of a compatibility check. A field's text is its help everywhere."""
-
-    python: str | None = Field(
-        None, description="interpreter whose packages are checked; None takes the workbook's own"
-    )
-    packages: tuple[str, ...] = Field((), description="which packages to check; None takes all with native code")
-    child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
-
-    _names = field_validator("packages", mode="before")(as_names)
+def load(given: Mapping[str, Any]) -> CheckParams:
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    return load_topic(CheckParams, given)
 
 
-load = CheckParams.load
-
-
-def parameters(namespace: Mapping[str, Any]) -> CheckParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[CheckParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -54,8 +43,8 @@ def parameters(namespace: Mapping[str, Any]) -> CheckParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return CheckParams()
-    return load(given_parameters(namespace))
+        return Chosen(CheckParams())
+    return Chosen(load(given_parameters(namespace)))
 
 
 class Check:
@@ -121,7 +110,8 @@ class Check:
     def save(self) -> str:
         """Write the result under outputs/; says where."""
         done = self.checked()
-        path = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), done.started_at) / FILE
+        folder = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), done.started_at)
+        path = folder / FILE
         try:
             path.write_text(done.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
         except OSError as error:
@@ -146,11 +136,11 @@ class Replayed(Check):
         return f"{show.verdict(self.checked())}\n  record {FILE}"
 
 
-def start(params: CheckParams) -> Check:
+def start(choice: Chosen[CheckParams]) -> Check:
     """Begin a check; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
         return Replayed(replay_folder() / FILE)
-    return Check(params, notebook_progress())
+    return Check(choice.params, notebook_progress())
 
 
 def read(path: Path) -> Survey:

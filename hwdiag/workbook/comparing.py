@@ -9,18 +9,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from hwdiag.errors import UsageError
 from hwdiag.estimate.parts import find_part
 from hwdiag.home import home
+from hwdiag.params import load_topic
 from hwdiag.record import compare, index
-from hwdiag.record.compare import MIN_EFFECT
+from hwdiag.record.compare_params import CompareParams
 from hwdiag.record.row import Row
 from hwdiag.show import comparison as show
 from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams, as_names
+from hwdiag.workbook.params import Chosen
 
 
 def index_of(locations: Sequence[str]) -> Path:
@@ -29,25 +28,12 @@ def index_of(locations: Sequence[str]) -> Path:
     return home() / "outputs" / ".index" / f"{sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
-class CompareParams(NotebookParams):
-    """All parameters of a comparison. A field's text is its help everywhere."""
-
-    records: tuple[str, ...] = Field(
-        (), description="folders, record files or fsspec URLs; None takes all records in outputs/"
-    )
-    parts: tuple[str, ...] = Field((), description="parts of the catalogue to stand beside them; None adds none")
-    hosts: tuple[str, ...] = Field((), description="names of the hosts to compare; None takes all")
-    min_effect: float = Field(
-        100 * MIN_EFFECT, gt=0, le=100, description="least change of speed worth a word, in percent"
-    )
-
-    _names = field_validator("records", "parts", "hosts", mode="before")(as_names)
+def load(given: Mapping[str, Any]) -> CompareParams:
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    return load_topic(CompareParams, given)
 
 
-load = CompareParams.load
-
-
-def parameters(namespace: Mapping[str, Any]) -> CompareParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[CompareParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -57,8 +43,9 @@ def parameters(namespace: Mapping[str, Any]) -> CompareParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return CompareParams(records=(os.path.relpath(replay_folder(), home()),), parts=("epyc-9654", "xeon-8490h"))
-    return load(given_parameters(namespace))
+        records = (os.path.relpath(replay_folder(), home()),)
+        return Chosen(CompareParams(records=records, parts=("epyc-9654", "xeon-8490h")))
+    return Chosen(load(given_parameters(namespace)))
 
 
 class Comparison:
@@ -132,6 +119,6 @@ def place(name: str) -> Path:
     return path if path.exists() or path.is_absolute() else home() / path
 
 
-def start(params: CompareParams) -> Comparison:
+def start(choice: Chosen[CompareParams]) -> Comparison:
     """Read the records."""
-    return Comparison(params)
+    return Comparison(choice.params)

@@ -7,17 +7,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
-
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.errors import HwdiagError
 from hwdiag.estimate.check import check
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import Cost, cost_of, estimate_part
 from hwdiag.estimate.mlperf import BENCHMARKS, mlperf_rows
-from hwdiag.estimate.model import Checked, Count, DType, NetEstimate, NetSpec
-from hwdiag.estimate.nets import DECODERS, NAMES
+from hwdiag.estimate.model import Checked, Count, NetEstimate, NetSpec
+from hwdiag.estimate.params import EstimateParams
 from hwdiag.estimate.parts import Part, catalogue, find_part, part_of
 from hwdiag.estimate.published import NETS, compare_published
 from hwdiag.home import home
@@ -26,7 +24,7 @@ from hwdiag.host.root import Root
 from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
 from hwdiag.model import Value
-from hwdiag.params import Params, interpreter
+from hwdiag.params import Params, interpreter, load_topic
 from hwdiag.record import store
 from hwdiag.record.store import create_folder, folder_name, read_value
 from hwdiag.show import estimate as show
@@ -35,13 +33,15 @@ from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 from hwdiag.words import now
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams, as_names
+from hwdiag.workbook.params import Chosen
 
 FILE = "estimate.json"
 BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
 """Blocks of the check on this host."""
 THREE = ("epyc-9654", "ampereone-a192", "xeon-8490h")
 """The parts that the comparison began with."""
+PUBLISHED = "int8"
+"""The type that it is about."""
 OTHERS = (
     NetSpec(net="bert-large", tokens=512),
     NetSpec(net="gpt2-xl", tokens=512),
@@ -57,28 +57,12 @@ OTHERS = (
 """Beside the comparison's: those on which it gave up, and decoding."""
 
 
-class EstimateParams(NotebookParams):
-    """All parameters of an estimate. A field's text is its help everywhere."""
-
-    python: str | None = Field(
-        None, description="interpreter with torch and transformers that counts; None takes the workbook's own"
-    )
-    nets: tuple[str, ...] = Field((), description="further nets, by name or as module:function; None adds none")
-    parts: tuple[str, ...] = Field(
-        THREE, description="parts of the catalogue, YAML files or records; None takes the three"
-    )
-    dtype: DType = Field("int8", description="type to estimate in - float32, bfloat16 or int8")
-    budget: BudgetName = Field(
-        "standard", description="quick estimates only; standard also checks it here, twenty minutes; thorough forty"
-    )
-
-    _names = field_validator("nets", "parts", mode="before")(as_names)
+def load(given: Mapping[str, Any]) -> EstimateParams:
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    return load_topic(EstimateParams, given)
 
 
-load = EstimateParams.load
-
-
-def parameters(namespace: Mapping[str, Any]) -> EstimateParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[EstimateParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -88,8 +72,8 @@ def parameters(namespace: Mapping[str, Any]) -> EstimateParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return EstimateParams()
-    return load(given_parameters(namespace))
+        return Chosen(EstimateParams())
+    return Chosen(load(given_parameters(namespace)))
 
 
 class Study(Value):
@@ -108,16 +92,17 @@ class Estimator:
         self.params = params
         self.python = interpreter(Params(python=params.python))
         self.progress = progress
-        self.chosen = tuple(part_named(name) for name in params.parts)
+        self.chosen = tuple(part_named(name) for name in params.parts or THREE)
         self.started_at = now()
         self.checked: Checked | None = None
 
     @cached_property
     def found(self) -> dict[str, Count]:
         """The counts of all nets, by what they run."""
-        own = [NetSpec(net=name) for name in self.params.nets]
         benchmarks = [spec for _, spec in BENCHMARKS.values()]
-        specs = list(dict.fromkeys(s.model_dump_json() for s in (*NETS.values(), *OTHERS, *benchmarks, *own)))
+        specs = list(
+            dict.fromkeys(s.model_dump_json() for s in (*NETS.values(), *OTHERS, *benchmarks, *specs_of(self.params)))
+        )
         self.progress("counting", 0)
         counts = count_nets(self.python, [NetSpec.model_validate_json(s) for s in specs])
         return {c.spec.model_dump_json(): c for c in counts}
@@ -167,14 +152,17 @@ class Estimator:
 
     def elsewhere(self) -> Section:
         """How fast, with what energy, at what cost?"""
-        specs = (*NETS.values(), *OTHERS, *(NetSpec(net=name) for name in self.params.nets))
-        rows = estimates([self.count_of(s) for s in specs], self.chosen, self.params.dtype)
+        specs = (*NETS.values(), *OTHERS, *specs_of(self.params))
+        rows = estimates([self.count_of(s) for s in specs], self.chosen, self.params.dtype or PUBLISHED)
         return show.elsewhere(rows, self.checked)
 
     def save(self) -> str:
         """Write the study under outputs/, the check too, which is made first if it was not; says where."""
         verdict = self.check().verdict
-        path = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), self.started_at) / FILE
+        path = (
+            create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), self.started_at)
+            / FILE
+        )
         study = Study(started_at=self.started_at, counts=tuple(self.found.values()), checked=self.checked)
         try:
             path.write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
@@ -190,7 +178,7 @@ class Replayed(Estimator):
         """Raises ``UsageError`` where there is no record."""
         self.params = EstimateParams(budget="quick")
         self.python = sys.executable
-        self.chosen = tuple(find_part(name) for name in self.params.parts)
+        self.chosen = tuple(find_part(name) for name in THREE)
         study = read(path)
         self.found = {c.spec.model_dump_json(): c for c in study.counts}
         self.checked = study.checked
@@ -199,11 +187,11 @@ class Replayed(Estimator):
         return f"{self.check().verdict}\n  record {FILE}"
 
 
-def start(params: EstimateParams) -> Estimator:
+def start(choice: Chosen[EstimateParams]) -> Estimator:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
         return Replayed(replay_folder() / FILE)
-    return Estimator(params, notebook_progress())
+    return Estimator(choice.params, notebook_progress())
 
 
 def read(path: Path) -> Study:
@@ -241,24 +229,11 @@ def part_named(name: str) -> Part:
     return find_part(name)
 
 
-def specs_of(nets: Sequence[str], *, batches: str, tokens: int | None, decode: bool) -> list[NetSpec]:
-    """Nets as the command line names them, in each batch size of a list such as ``1,8,64``.
-
-    Raises:
-        UsageError: one does not decode, or a number is none.
-    """
-    for net in nets:
-        if decode and net in NAMES and net not in DECODERS:
-            raise UsageError(f"{net} does not decode (those that do: {', '.join(DECODERS)})")
-        if ":" in net and (batches != "1" or tokens is not None or decode):
-            raise UsageError(f"{net} brings its own inputs: --batch, --tokens and --decode are for nets with a name")
-    phase = "decode" if decode else "prefill"
-    try:
-        return [
-            NetSpec.model_validate({"net": net, "batch": batch.strip(), "tokens": tokens, "phase": phase})
-            for net in nets
-            for batch in batches.split(",")
-        ]
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{first['loc'][0]}: {first['msg']}") from None
+def specs_of(params: EstimateParams) -> list[NetSpec]:
+    """Return the nets that the person named, in each batch size."""
+    phase: Literal["prefill", "decode"] = "decode" if params.decode else "prefill"
+    return [
+        NetSpec(net=net, batch=batch, tokens=params.tokens, phase=phase)
+        for net in params.nets
+        for batch in params.batch
+    ]

@@ -9,8 +9,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from hwdiag.advise import feeding as advise
 from hwdiag.emit.feeding import feeding_files
 from hwdiag.emit.settings import File
@@ -18,68 +16,35 @@ from hwdiag.errors import HwdiagError, UsageError
 from hwdiag.feeding.budget import BUDGETS, Data
 from hwdiag.feeding.child import Feeder
 from hwdiag.feeding.model import Feed
+from hwdiag.feeding.params import FeedParams
 from hwdiag.feeding.pictures import cache_home, synthetic_set
 from hwdiag.feeding.run import Run
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
-from hwdiag.params import Params, interpreter
+from hwdiag.params import Params, interpreter, load_topic
 from hwdiag.record.store import create_folder, folder_name, read_value, write_file
 from hwdiag.show import caching
 from hwdiag.show import feeding as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams
+from hwdiag.workbook.params import Chosen
 
 FILE = "feeding.json"
 
 
-class FeedParams(NotebookParams):
-    """All parameters of an input pipeline's run. A field's text is its help everywhere."""
-
-    data_dir: str | None = Field(None, description="folder of JPEG and PNG pictures; None makes a set on the spot")
-    dataset_file: str | None = Field(None, description="Python file whose build_dataset() gives a Dataset of your own")
-    python: str | None = Field(None, description="interpreter with torch that loads; None takes the workbook's own")
-    budget: BudgetName = Field("standard", description="how long to measure - quick, standard or thorough")
-    batch_size: int = Field(32, ge=1, le=65536, description="samples of one batch")
-    batch_sizes: tuple[int, ...] = Field((), description="other sizes to try, though they change the training")
-    cache_dir: str | None = Field(
-        None, description="folder on a local disk for a cache of samples; None takes ~/.cache/hwdiag"
-    )
-    step_ms: float | None = Field(None, gt=0, description="time of one training step; None asks for the most batches")
-    picture_size: int = Field(224, ge=8, le=4096, description="pixels to a side that pictures are resized to")
-    pictures: int = Field(240, ge=1, le=20000, description="how many pictures the set made on the spot has")
-    min_effect: float = Field(3.0, gt=0, le=100, description="least gain worth a change, in percent")
-    minutes: float | None = Field(None, gt=0, description="time for all measurements; None takes what the budget gives")
-    child_timeout: float = Field(30.0, gt=0, description="seconds that one batch, or the folder, is waited for")
-    seed: int = Field(1, description="seed of the order of measurements, and of the set made on the spot")
-
-    @field_validator("batch_sizes", mode="before")
-    @classmethod
-    def _sizes(cls, value: Any) -> Any:
-        """``64``, ``16,64`` and ``[16, 64]``, as papermill's -p and variables give them."""
-        if isinstance(value, str):
-            return [part.strip() for part in value.strip("[] ").split(",")]
-        return [value] if isinstance(value, int) else value
-
-
 def load(given: Mapping[str, Any]) -> FeedParams:
     """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
-    params = FeedParams.load(given)
-    if params.data_dir is not None and params.dataset_file is not None:
-        raise UsageError("parameter data_dir: give either a folder or a dataset_file")
-    if any(size < 1 for size in params.batch_sizes):
-        raise UsageError("parameter batch_sizes: a batch has at least one sample")
+    params = load_topic(FeedParams, given)
     file = params.dataset_file
     if file is not None and not (file.endswith(".py") and Path(file).expanduser().is_file()):
         raise UsageError(f"parameter dataset_file: there is no Python file {file}")
     return params
 
 
-def parameters(namespace: Mapping[str, Any]) -> FeedParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[FeedParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -89,8 +54,8 @@ def parameters(namespace: Mapping[str, Any]) -> FeedParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return FeedParams()
-    return load(given_parameters(namespace))
+        return Chosen(FeedParams())
+    return Chosen(load(given_parameters(namespace)))
 
 
 class Feeding:
@@ -215,7 +180,7 @@ class Feeding:
             HwdiagError: something could not be written.
         """
         feed = self.feed
-        folder = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), feed.started_at)
+        folder = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), feed.started_at)
         text = feed.model_dump_json(indent=1, exclude_defaults=True) + "\n"
         itself = File(path=FILE, text=text, what="All that was measured, for machines")
         written = [write_file(folder, file) for file in (*self.files, itself)]
@@ -242,11 +207,11 @@ class Replayed(Feeding):
         return said(self.feed, [f"outputs/example/{path}" for path in (*(f.path for f in self.files), FILE)])
 
 
-def start(params: FeedParams) -> Feeding:
+def start(choice: Chosen[FeedParams]) -> Feeding:
     """Begin a run; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
         return Replayed(replay_folder() / FILE)
-    return Feeding(params, notebook_progress())
+    return Feeding(choice.params, notebook_progress())
 
 
 def read(path: Path) -> Feed:

@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from hwdiag.advise.model import Check, Finding
 from hwdiag.advise.watching import answers
 from hwdiag.emit.settings import File
@@ -20,8 +18,9 @@ from hwdiag.host.sampling import Sampler
 from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitor import See, monitor
 from hwdiag.measure.monitored import Monitored
+from hwdiag.measure.watch_params import MonitorParams
 from hwdiag.model import Value
-from hwdiag.params import words
+from hwdiag.params import load_topic
 from hwdiag.record.store import create_folder, folder_name, read_value, write_file
 from hwdiag.show import monitor as show
 from hwdiag.show.monitor import notebook_live
@@ -29,34 +28,19 @@ from hwdiag.show.plots._timeline import timeline
 from hwdiag.show.section import Section
 from hwdiag.words import now
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams
+from hwdiag.workbook.params import Chosen
 
 FILE, SAMPLES, FIGURE = "monitor.json", "monitor.parquet", "monitor.svg"
 NOTEBOOK_S = 10.0
 """How long the notebook watches where it is not told."""
 
 
-class MonitorParams(NotebookParams):
-    """All parameters of a recording. A field's text is its help everywhere."""
-
-    hz: float = Field(2.0, ge=1, le=10, description="samples a second, 1 to 10")
-    seconds: float | None = Field(
-        None, gt=0, le=1e6, description="how long without a command, 10 if None; with one, it is killed after them"
-    )
-    command: tuple[str, ...] | None = Field(
-        None, min_length=1, description="command to start and to watch to its end; None watches what runs anyway"
-    )
-
-    @field_validator("command", mode="before")
-    @classmethod
-    def _words(cls, value: Any) -> Any:
-        return words(value) if isinstance(value, str) else value
+def load(given: Mapping[str, Any]) -> MonitorParams:
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    return load_topic(MonitorParams, given)
 
 
-load = MonitorParams.load
-
-
-def parameters(namespace: Mapping[str, Any]) -> MonitorParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[MonitorParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -66,8 +50,8 @@ def parameters(namespace: Mapping[str, Any]) -> MonitorParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return MonitorParams()
-    return load(given_parameters(namespace))
+        return Chosen(MonitorParams())
+    return Chosen(load(given_parameters(namespace)))
 
 
 class Recording(Value):
@@ -89,7 +73,7 @@ class Monitor:
         """
         self.params = params
         self.started_at = now()
-        self.name = folder_name("auto", os.uname().nodename)
+        self.name = folder_name(params.host, os.uname().nodename)
         self.sampler: Sampler | None = Sampler(Root.live())
         self.folder = folder or create_folder(home() / "outputs", self.name, self.started_at)
         self.done: Recording | None = None
@@ -189,6 +173,6 @@ class Replayed(Monitor):
         return said(self.recording, Path("outputs/example/monitor"))
 
 
-def start(params: MonitorParams) -> Monitor:
+def start(choice: Chosen[MonitorParams]) -> Monitor:
     """Begin a recording; with HWDIAG_REPLAY set, walk through the one in its folder ``monitor`` instead."""
-    return Replayed(replay_folder() / "monitor") if replayed() is not None else Monitor(params)
+    return Replayed(replay_folder() / "monitor") if replayed() is not None else Monitor(choice.params)

@@ -1,45 +1,55 @@
-"""Parameters of the notebooks beside diagnose.ipynb: how they are given, checked and shown."""
+"""Parameters as a notebook and the documentation show them, made from the topics' models.
+
+``python -m hwdiag.workbook.params --write`` writes the notebooks' parameters cells, README.md's table and
+docs/parameters.md anew; without ``--write`` it says which of them differ.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel
 
-from hwdiag.errors import UsageError
+from hwdiag.core.command_line import default_of, flags_of
+from hwdiag.core.kinds import kind_of
+from hwdiag.core.params import option_of
+from hwdiag.errors import HwdiagError
+from hwdiag.home import home
 from hwdiag.model import Value
-from hwdiag.params import refuse_unknown
+from hwdiag.params import TOPICS
 from hwdiag.show.table import Table
 
-P = TypeVar("P", bound="NotebookParams")
+M = TypeVar("M", bound=Value)
+
+NOTEBOOKS = {
+    "diagnose": "run",
+    "launch": "run",
+    "audit": "audit",
+    "compatibility": "check",
+    "devices": "devices",
+    "input_pipeline": "feed",
+    "estimate": "estimate",
+    "monitor": "monitor",
+    "compare": "compare",
+}
+"""The topic whose parameters a notebook has."""
+BEGIN, END = "<!-- parameters: made by python -m hwdiag.workbook.params --write -->\n", "<!-- end of parameters -->\n"
 
 
-class NotebookParams(Value):
-    """All parameters of one notebook. A field's text is its help everywhere."""
+class Chosen(Generic[M]):
+    """The parameters of a notebook's run, shown as a table."""
 
-    @classmethod
-    def load(cls: type[P], given: Mapping[str, Any]) -> P:
-        """Parameters given, then variables ``HWDIAG_<NAME>``, then the defaults; ``None`` stands for not given.
-
-        Raises:
-            UsageError: an unknown name or a wrong value.
-        """
-        refuse_unknown(given, cls.model_fields)
-        named = {name: os.environ.get(f"HWDIAG_{name.upper()}") for name in cls.model_fields}
-        values = {**{k: v for k, v in named.items() if v}, **{k: v for k, v in given.items() if v is not None}}
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            message = first["msg"].removeprefix("Value error, ")
-            raise UsageError(f"parameter {first['loc'][0]}: {message}") from None
+    def __init__(self, params: M) -> None:
+        self.params = params
 
     def table(self) -> Table:
-        """The parameters as a table."""
-        return Table("Parameters", ("parameter", "value"), [(name, text_of(value)) for name, value in self])
+        """Return the parameters as a table."""
+        return Table("Parameters", ("parameter", "value"), [(name, text_of(value)) for name, value in self.params])
 
     def _repr_html_(self) -> str:
         return self.table().to_html()
@@ -49,7 +59,7 @@ class NotebookParams(Value):
 
 
 def text_of(value: Any) -> str:
-    """A value as a person writes it."""
+    """Return a value as a person writes it."""
     if isinstance(value, tuple):
         value = ", ".join(map(str, value))
     elif isinstance(value, float):
@@ -57,16 +67,87 @@ def text_of(value: Any) -> str:
     return "as described above" if value in (None, "") else str(value)
 
 
-def as_names(value: Any) -> Any:
-    """``a``, ``a,b`` and ``[a, b]``, as papermill's -p and variables give names, as a list of them.
+def cell_of(model: type[BaseModel]) -> str:
+    """Return the source of a notebook's parameters cell: papermill wants one ``name: type = value  # help`` a line.
 
-    Raises ``ValueError`` where it is neither.
+    Every value is ``None``, not given, so that variables and profiles count.
     """
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        return [name.strip() for name in value.split(",")]
-    try:
-        return [str(name).strip() for name in yaml.safe_load(value)]
-    except yaml.YAMLError:
-        raise ValueError("neither a name nor a list of names") from None
+    return "\n".join(
+        f"{name}: {'list' if kind_of(field).is_list else kind_of(field).type.__name__} = None  # {field.description}"
+        for name, field in model.model_fields.items()
+    )
+
+
+def table_of(model: type[BaseModel]) -> str:
+    """Return the parameters as a Markdown table."""
+    lines = [("Parameter", "Option", "What it is", "Default"), ("---",) * 4]
+    for name, field in model.model_fields.items():
+        option = option_of(field)
+        flag = option.metavar if option.positional else flags_of(name, field)[0]
+        lines.append((f"`{name}`", f"`{flag}`", field.description or "", f"`{default_of(field) or None}`"))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def documentation() -> str:
+    """Return docs/parameters.md: every topic's table."""
+    text = "# Parameters\n\n" + BEGIN
+    text += (
+        "Every parameter is given as an option of its verb, as `--set NAME=VALUE`, as `-p NAME VALUE` to papermill, in "
+        "the notebook's first cell, as a variable `HWDIAG_NAME`, or in a profile `params/HOST.yaml`.\n"
+        "What was given wins over the variable, that over the profile, that over the default.\n"
+        "A list is given as `a,b`, as `[a, b]`, or by its option again and again.\n"
+    )
+    for verb, model in TOPICS.items():
+        notebooks = [f"[{name}](../notebooks/{name}.ipynb)" for name, topic in NOTEBOOKS.items() if topic == verb]
+        verbs = "`hwdiag run`, `tune` and `diagnose`" if verb == "run" else f"`hwdiag {verb}`"
+        text += f"\n## {verbs}\n\n"
+        text += f"Notebook: {', '.join(notebooks)}.\n\n" if notebooks else ""
+        text += table_of(model)
+    return text + END
+
+
+def with_table(text: str, table: str) -> str:
+    """Return a document with what stands between its two marks made anew. Raises ``HwdiagError`` without the marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise HwdiagError("README.md has lost the marks around its table of parameters")
+    return before + BEGIN + table + END + after
+
+
+def with_cell(text: str, source: str) -> str:
+    """Return a notebook with this parameters cell. Raises ``HwdiagError`` where it has none."""
+    notebook = json.loads(text)
+    cell = next((c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", ())), None)
+    if cell is None:
+        raise HwdiagError("a notebook has no cell that is tagged 'parameters'")
+    cell["source"] = source.splitlines(keepends=True)
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def documents(root: Path) -> Iterator[tuple[Path, str]]:
+    """Give each file that shows parameters, with the text that it should have."""
+    for name, verb in NOTEBOOKS.items():
+        path = root / "notebooks" / f"{name}.ipynb"
+        if path.is_file():
+            yield path, with_cell(path.read_text(encoding="utf-8"), cell_of(TOPICS[verb]))
+    readme = root / "README.md"
+    yield readme, with_table(readme.read_text(encoding="utf-8"), table_of(TOPICS["run"]))
+    yield root / "docs" / "parameters.md", documentation()
+
+
+def main() -> int:
+    """Compare or write the files; exit status 1 where one differed and nothing was written."""
+    words = argparse.ArgumentParser(prog="python -m hwdiag.workbook.params", description=documents.__doc__)
+    words.add_argument("--write", action="store_true", help="write what differs")
+    write = words.parse_args().write
+    differ = [(p, t) for p, t in documents(home()) if not p.is_file() or p.read_text(encoding="utf-8") != t]
+    for path, text in differ:
+        print(f"{'wrote' if write else 'differs'}: {path}")
+        if write:
+            path.write_text(text, encoding="utf-8")
+    return int(bool(differ) and not write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

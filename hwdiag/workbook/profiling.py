@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from hwdiag.emit.settings import File
 from hwdiag.errors import UsageError
 from hwdiag.home import home
 from hwdiag.measure.profiling import Profiled, profile, python_with_torch
+from hwdiag.measure.watch_params import ProfileParams
 from hwdiag.record.store import create_folder, folder_name, write_file
 from hwdiag.show import profile as show
 from hwdiag.words import now
@@ -18,39 +18,30 @@ from hwdiag.words import now
 FILE, FIGURE = "profile.json", "memory.svg"
 
 
-def profile_own(
-    command: Sequence[str],
-    *,
-    file: Path | None,
-    python: str | None,
-    seconds: float,
-    after: float,
-    events: int,
-    out: Path | None,
-) -> tuple[Profiled, Path]:
+def profile_own(params: ProfileParams, out: Path | None) -> tuple[Profiled, Path]:
     """Run it traced; gives what was found, and the folder with the trace.
 
     Raises:
-        UsageError: there is nothing to run, or a limit is none.
+        UsageError: there is nothing to run.
         HwdiagError: nothing was traced, or no trace could be written.
     """
+    command, file = params.command or (), params.workload_file
     if bool(command) == (file is not None):
         raise UsageError("profile what? Give a command behind --, or --file FILE")
-    if file is not None and not file.is_file():
-        raise UsageError(f"there is no file {file}")
-    if not (0 < seconds <= 600 and 0 <= after <= 86400 and 1000 <= events <= 10_000_000):
-        raise UsageError("--seconds takes up to 600, --after up to 86400, --events 1000 to 10000000")
-    interpreter = python_with_torch(python)
-    place = out or create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), now())
+    path = None if file is None else Path(file).expanduser()
+    if path is not None and not path.is_file():
+        raise UsageError(f"there is no file {path}")
+    interpreter = python_with_torch(params.python)
+    place = out or create_folder(home() / "outputs", folder_name(params.host, os.uname().nodename), now())
     stdio = (sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno())
     done = profile(
         place,
         command,
-        file=file.resolve() if file else None,
+        file=path.resolve() if path else None,
         python=interpreter,
-        seconds=seconds,
-        after=after,
-        events=events,
+        seconds=params.seconds,
+        after=params.after,
+        events=params.events,
         stdio=stdio,
     )
     return done, place

@@ -8,10 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
-
 from hwdiag.devices.model import Study
-from hwdiag.devices.nets import NETS
+from hwdiag.devices.params import DevicesParams
 from hwdiag.devices.promises import judged
 from hwdiag.devices.recommend import choices
 from hwdiag.devices.study import Measuring
@@ -20,52 +18,25 @@ from hwdiag.errors import HwdiagError
 from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
-from hwdiag.params import Params, interpreter
+from hwdiag.params import Params, interpreter, load_topic
 from hwdiag.record.store import create_folder, folder_name, read_value, write_file
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
-from hwdiag.workbook.params import NotebookParams, as_names
+from hwdiag.workbook.params import Chosen
 
 FILE = "devices.json"
 
 
-class DevicesParams(NotebookParams):
-    """All parameters of a study of devices. A field's text is its help everywhere."""
-
-    python: str | None = Field(None, description="interpreter whose torch is measured; None takes the workbook's own")
-    nets: tuple[str, ...] = Field(
-        (), description="nets to try techniques on, such as vit-b; None takes what the budget gives"
-    )
-    budget: BudgetName = Field(
-        "standard", description="how long to measure - quick, standard or thorough; about 1, 4 or 60 minutes"
-    )
-    minutes: float | None = Field(
-        None, gt=0, description="time for the techniques on each device; None takes what the budget gives"
-    )
-    min_effect: float = Field(3.0, gt=0, lt=100, description="least gain worth a change, in percent")
-    child_timeout: float = Field(120.0, gt=0, description="seconds after which a hanging child process is killed")
-    seed: int = Field(1, description="seed of the order of measurements")
-
-    _names = field_validator("nets", mode="before")(as_names)
-
-    @field_validator("nets")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in NETS]
-        if unknown:
-            raise ValueError(f"no net {unknown[0]!r} (known: {', '.join(NETS)})")
-        return names
+def load(given: Mapping[str, Any]) -> DevicesParams:
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    return load_topic(DevicesParams, given)
 
 
-load = DevicesParams.load
-
-
-def parameters(namespace: Mapping[str, Any]) -> DevicesParams:
+def parameters(namespace: Mapping[str, Any]) -> Chosen[DevicesParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -75,8 +46,8 @@ def parameters(namespace: Mapping[str, Any]) -> DevicesParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return DevicesParams()
-    return load(given_parameters(namespace))
+        return Chosen(DevicesParams())
+    return Chosen(load(given_parameters(namespace)))
 
 
 class Devices:
@@ -161,7 +132,7 @@ class Devices:
     def save(self) -> str:
         """Write the study and settings.py under outputs/; says where."""
         study = self.done
-        folder = create_folder(home() / "outputs", folder_name("auto", os.uname().nodename), study.started_at)
+        folder = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), study.started_at)
         try:
             (folder / FILE).write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
         except OSError as error:
@@ -183,11 +154,11 @@ class Replayed(Devices):
         return f"{self.settings().verdict}\n  record   {FILE}"
 
 
-def start(params: DevicesParams) -> Devices:
+def start(choice: Chosen[DevicesParams]) -> Devices:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
         return Replayed(replay_folder() / FILE)
-    return Devices(params, notebook_progress())
+    return Devices(choice.params, notebook_progress())
 
 
 def read(path: Path) -> Study:

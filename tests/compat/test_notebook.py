@@ -85,10 +85,10 @@ def test_packages_as_papermill_gives_them(given: dict[str, str], packages: tuple
     ("given", "message"),
     [
         ({"pakages": "torch"}, 'did you mean "packages"'),
-        ({"child_timeout": -1}, "parameter child_timeout: "),
-        ({"child_timeout": "soon"}, "parameter child_timeout: "),
-        ({"packages": "[torch"}, "parameter packages: "),
-        ({"packages": {"a": 1}}, "parameter packages"),
+        ({"child_timeout": -1}, "child_timeout must be above 0 and at most 86400, got -1"),
+        ({"child_timeout": "soon"}, "child_timeout must be a number, got 'soon'"),
+        ({"packages": "[torch"}, "packages must be a list such as"),
+        ({"packages": {"a": 1}}, "packages must be a list, got {'a': 1}"),
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:

@@ -68,10 +68,10 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
     ("given", "message"),
     [
         ({"net": "x"}, 'did you mean "nets"'),
-        ({"nets": "vgg"}, "parameter nets: no net 'vgg'"),
-        ({"budget": "long"}, "parameter budget: "),
-        ({"minutes": 0}, "parameter minutes: "),
-        ({"min_effect": "many"}, "parameter min_effect: "),
+        ({"nets": "vgg"}, "nets: there is no net 'vgg'"),
+        ({"budget": "long"}, "budget must be quick, standard or thorough, got 'long'"),
+        ({"minutes": 0}, "minutes must be above 0 and at most 10080, got 0"),
+        ({"min_effect": "many"}, "min_effect must be a number, got 'many'"),
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:
@@ -83,7 +83,7 @@ def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: 
 def test_the_command_line_refuses_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     for wrong, message in (
         (["devices", "--net", "vgg"], "no net 'vgg'"),
-        (["devices", "--budget", "long"], "parameter budget"),
+        (["devices", "--budget", "long"], "budget must be"),
         (["devices", "--python", "/nonexistent/python"], "there is no file"),
     ):
         assert main(wrong) == 2

@@ -55,13 +55,13 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
     ("given", "message"),
     [
         ({"data": "x"}, 'did you mean "data_dir"'),
-        ({"batch_size": 0}, "parameter batch_size: "),
-        ({"batch_sizes": "16,many"}, "parameter batch_sizes: "),
-        ({"batch_sizes": "0"}, "parameter batch_sizes: a batch has at least one sample"),
-        ({"step_ms": -1}, "parameter step_ms: "),
-        ({"budget": "long"}, "parameter budget: "),
+        ({"batch_size": 0}, "batch_size must be at least 1 and at most 65536, got 0"),
+        ({"batch_sizes": "16,many"}, "every entry of batch_sizes must be a whole number, got 'many'"),
+        ({"batch_sizes": "0"}, "every entry of batch_sizes must be at least 1 and at most 65536, got '0'"),
+        ({"step_ms": -1}, "step_ms must be above 0 and at most 3600000, got -1"),
+        ({"budget": "long"}, "budget must be quick, standard or thorough, got 'long'"),
         ({"dataset_file": "/nonexistent.py"}, "parameter dataset_file: there is no Python file"),
-        ({"data_dir": "/a", "dataset_file": "/b.py"}, "give either a folder or a dataset_file"),
+        ({"data_dir": "/a", "dataset_file": "/b.py"}, "give either a folder as data_dir or a dataset_file"),
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:

@@ -328,9 +328,9 @@ def test_a_full_disk_does_not_end_the_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("--hz", "50"), "parameter hz: "),
-        (("--hz", "x"), "parameter hz: "),
-        (("--seconds", "0"), "parameter seconds: "),
+        (("--hz", "50"), "hz must be at least 1 and at most 10, got '50'"),
+        (("--hz", "x"), "hz must be a number, got 'x'"),
+        (("--seconds", "0"), "seconds must be above 0 and at most 1000000, got '0'"),
         (("--out", "/proc/no"), "cannot write to /proc/no"),
     ],
 )

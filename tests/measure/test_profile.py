@@ -200,7 +200,7 @@ def test_a_file_that_fails_is_named(tmp_path: Path, text: str, line: str) -> Non
     [
         ((), "profile what? Give a command behind --, or --file FILE"),
         (("--file", "/no/such.py"), "there is no file /no/such.py"),
-        (("--seconds", "0", "--", "true"), "--seconds takes up to 600"),
+        (("--seconds", "0", "--", "true"), "seconds must be above 0 and at most 600, got '0'"),
         (("--file", os.devnull, "--python", "/no/python"), "there is no file /dev/null"),
     ],
 )
