@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one worker of pytest-xdist, for what its tests share, and all that needs the guest to the first.
+    """Give each file to one worker of pytest-xdist, for what its tests share, and all that use the guest to the first.
 
     The guest's come first: their group is the longest.
     """
