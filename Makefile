@@ -4,10 +4,14 @@
 
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
-NOTEBOOKS := $(NOTEBOOK) notebooks/launch.ipynb notebooks/compatibility.ipynb notebooks/estimate.ipynb \
-    notebooks/compare.ipynb notebooks/audit.ipynb notebooks/monitor.ipynb notebooks/devices.ipynb \
-    notebooks/input_pipeline.ipynb
+# What takes longest comes first.
+NOTEBOOKS := notebooks/input_pipeline.ipynb $(NOTEBOOK) notebooks/devices.ipynb notebooks/estimate.ipynb \
+    notebooks/compatibility.ipynb notebooks/monitor.ipynb notebooks/audit.ipynb notebooks/compare.ipynb
+LAUNCH := notebooks/launch.ipynb
 RUN := .venv/bin/python -m
+# Processes that share the tests.
+TEST_WORKERS ?= 2
+BY_NOTEBOOK = -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --nbval-current-env
 READY := .venv/ready
 
 # tcsh and some distributions export HOST, the name of the machine, to everybody: nobody chose a profile by that.
@@ -52,14 +56,17 @@ lint: $(READY) ## ruff and mypy
 	$(RUN) ruff format --check
 	$(RUN) mypy
 
-pytest: $(READY) ## the tests under tests/
-	$(RUN) pytest
+pytest: $(READY) ## the tests under tests/, in TEST_WORKERS processes
+	$(RUN) pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The notebooks twice: replayed from the recorded example with their outputs compared, and live, where nothing may fail.
-nbval: $(READY) ## run the notebooks, replayed and live
+# Launch takes the steps that diagnose takes: one workload is enough for it.
+nbval: $(READY) ## run the notebooks, replayed and live, in TEST_WORKERS processes
 	HWDIAG_REPLAY="$$PWD/outputs/example/record.json" \
-	    $(RUN) pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
-	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.6 $(RUN) pytest --nbval-lax --nbval-current-env $(NOTEBOOKS)
+	    $(RUN) pytest $(BY_NOTEBOOK) --nbval --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS) $(LAUNCH)
+	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.6 $(RUN) pytest $(BY_NOTEBOOK) --nbval-lax $(NOTEBOOKS)
+	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.3 HWDIAG_WORKLOADS=triad \
+	    $(RUN) pytest --nbval-current-env --nbval-lax $(LAUNCH)
 
 bench: $(READY) ## hwdiag's own costs and ceilings, as a table
 	$(RUN) benchmarks.bench

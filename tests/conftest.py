@@ -18,6 +18,8 @@ from tests.vm.fixtures import guest, start_guest
 
 __all__ = ["guest", "start_guest"]
 
+ROOT = Path(__file__).parents[1]
+
 # A shell's background jobs ignore Ctrl-C, and what nohup starts a hang-up: so would all that the tests signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,8 +28,18 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests in the guest come last: its emulated idle states spin, and take a core from all that run beside it."""
-    items.sort(key=lambda item: item.get_closest_marker("vm") is not None)
+    """Give each file to one worker of pytest-xdist, for what its tests share, and all that use the guest to the first.
+
+    The guest's come first: their group is the longest.
+    """
+    items.sort(key=lambda item: not in_guest(item))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("guest" if in_guest(item) else str(item.path.relative_to(ROOT))))
+
+
+def in_guest(item: pytest.Item) -> bool:
+    """Whether the test runs in a virtual guest."""
+    return any(item.get_closest_marker(name) for name in ("vm", "vm_long"))
 
 
 @pytest.fixture

@@ -109,27 +109,34 @@ def test_attention_is_counted(counts: dict[str, Count]) -> None:
     assert not any(c.uncounted for c in counts.values())
 
 
-def test_a_net_of_ones_own() -> None:
-    found = count(own("linear"))
+OWN_NETS = ("linear", "shared", "elementwise", "attention", "encoder", "lstm", "inference")
+
+
+@pytest.fixture(scope="module")
+def own_counts() -> dict[str, Count]:
+    """The nets of this folder, counted by one child; ``half`` is ``linear`` in bfloat16."""
+    specs = [*map(own, OWN_NETS), own("linear", dtype="bfloat16")]
+    return dict(zip((*OWN_NETS, "half"), count_nets(sys.executable, specs), strict=True))
+
+
+def test_a_net_of_ones_own(own_counts: dict[str, Count]) -> None:
+    found, half = own_counts["linear"], own_counts["half"]
     assert found.flops == 2 * 4 * (64 * 128 + 128 * 8)
     assert found.parameters == 64 * 128 + 128 + 128 * 8 + 8
     assert found.touched_bytes == 4 * found.parameters
-    half = count(own("linear", dtype="bfloat16"))
     assert half.touched_bytes == found.touched_bytes / 2
     assert half.flops == found.flops
 
 
-def test_weights_that_two_layers_share_count_once() -> None:
-    found = count(own("shared"))
+def test_weights_that_two_layers_share_count_once(own_counts: dict[str, Count]) -> None:
+    found = own_counts["shared"]
     assert found.weights_bytes == found.touched_bytes == 64 * 64 * 4
     assert found.parameters == 64 * 64
 
 
-def test_what_other_counters_miss() -> None:
+def test_what_other_counters_miss(own_counts: dict[str, Count]) -> None:
     """Attention on the CPU, the encoder's fast path, LSTM and batch norm under inference mode."""
-    attention, encoder, lstm, inference = count_nets(
-        sys.executable, [own(name) for name in ("attention", "encoder", "lstm", "inference")]
-    )
+    attention, encoder, lstm, inference = (own_counts[n] for n in ("attention", "encoder", "lstm", "inference"))
     assert attention.flops == 4 * 8 * 128 * 128 * 64
     assert encoder.flops == 2 * 2 * (16 * (4 * 64 * 64 + 2 * 64 * 128) + 2 * 16 * 16 * 64)
     assert lstm.flops == 2 * 2 * 10 * 4 * 48 * (32 + 48)
@@ -138,10 +145,10 @@ def test_what_other_counters_miss() -> None:
     assert {o.dims for o in encoder.operations if o.kind == "norm"} == {(32, 64)}  # tokens, and their width
 
 
-def test_what_is_timed_is_described_as_what_is_counted() -> None:
+def test_what_is_timed_is_described_as_what_is_counted(own_counts: dict[str, Count]) -> None:
     """A calibration's operation and the same one in a net: the same table, the same features, the same bytes."""
     seen = set()
-    for operation in count(own("elementwise")).operations:
+    for operation in own_counts["elementwise"].operations:
         name, features, work = described(operation)
         seen.add(name)
         image = operation.kind in ("norm", "pool") and name != "layer_norm"

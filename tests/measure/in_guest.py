@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
 from hwdiag.measure.child import Child
 from hwdiag.measure.launch import Launch, MemoryPolicy
 from hwdiag.measure.model import Applied
+from hwdiag.measure.placement import placement
+from hwdiag.measure.software import NOT_HERE
 from hwdiag.measure.verify import not_applied
 
 POLICIES = (
@@ -30,27 +36,35 @@ def seen_by(launch: Launch, python: str) -> dict[str, object]:
         return {**event, "refused": not_applied(launch, applied)}
 
 
-def main() -> None:
-    """``in_guest.py launches|candidates PYTHON``"""
-    what, python = sys.argv[1:]
-    if what == "launches":
-        found: object = {launch.name: seen_by(launch, python) for launch in POLICIES}
-    else:
-        # Imported only here: under emulation scipy, which comes along, takes a minute.
-        from hwdiag.host.read import read_host
-        from hwdiag.host.root import Root
-        from hwdiag.measure.placement import placement
-        from hwdiag.measure.software import NOT_HERE
+def launches(python: str) -> dict[str, object]:
+    """What a child saw under each of the Launches, by their names."""
+    return {launch.name: seen_by(launch, python) for launch in POLICIES}
 
-        host = read_host(Root.live())
-        options = placement(host, NOT_HERE).options
-        bound = [o for o in options if o.cpus]
-        found = {
-            "usable": host.usable_cpus,
-            "cpus": sorted({cpu for o in bound for cpu in o.cpus or ()}),
-            "nodes": sorted({n for o in options if o.memory for n in o.memory.nodes}),
-            "refused": [seen_by(o, python).get("refused", "not started") for o in bound],
-        }
+
+def candidates(python: str) -> dict[str, object]:
+    """Which bindings are proposed from where this process is, and whether children can be bound so."""
+    host = read_host(Root.live())
+    options = placement(host, NOT_HERE).options
+    bound = [o for o in options if o.cpus]
+    return {
+        "usable": host.usable_cpus,
+        "cpus": sorted({cpu for o in bound for cpu in o.cpus or ()}),
+        "nodes": sorted({n for o in options if o.memory for n in o.memory.nodes}),
+        "refused": [seen_by(o, python).get("refused", "not started") for o in bound],
+    }
+
+
+def main() -> None:
+    """``in_guest.py PYTHON PATH CGROUP``: all of it by one process, as importing takes long under emulation.
+
+    PATH is a search path without numactl; CGROUP is where the process goes in the end.
+    """
+    python, path, cgroup = sys.argv[1:]
+    found = {"numactl": launches(python)}
+    os.environ["PATH"] = path
+    found["without numactl"] = launches(python)
+    Path(cgroup, "cgroup.procs").write_text(str(os.getpid()))
+    found["cpuset"] = candidates(python)
     print(json.dumps(found))
 
 

@@ -36,61 +36,58 @@ class backends:
             return "%d %d" % (pages["0"], pages["1"])
 """
 """It holds 64 MiB, and tells the pages on each node in place of the CPU's capability."""
-WITHOUT_NUMACTL = "mkdir -p /tmp/few && for t in taskset sh; do ln -sf $(command -v $t) /tmp/few/; done; PATH=/tmp/few"
+GROUP = "/sys/fs/cgroup/hwdiag-test"
+PREPARE = f"""
+mkdir -p /tmp/stand-in /tmp/few
+for t in taskset sh; do ln -sf $(command -v $t) /tmp/few/; done
+echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control
+mkdir -p {GROUP}
+echo 2-3 >{GROUP}/cpuset.cpus
+echo 1 >{GROUP}/cpuset.mems
+"""
 
 pytestmark = pytest.mark.vm
 
 
 @pytest.fixture(scope="module")
-def python(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An interpreter of the guest's with the stand-in."""
+def seen(guest: Guest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the children of an interpreter of the guest's, with the stand-in, see there: see in_guest.py."""
     folder = tmp_path_factory.mktemp("torch")
     (folder / "torch.py").write_text(TORCH)
     (folder / "python").write_text('#!/bin/sh\nPYTHONPATH=/tmp/stand-in exec /usr/bin/python3 "$@"\n')
     (folder / "python").chmod(0o755)
-    guest.run("mkdir -p /tmp/stand-in")
+    guest.run(PREPARE)
     for name in ("torch.py", "python"):
         guest.copy_in(folder / name, f"/tmp/stand-in/{name}")
-    return "/tmp/stand-in/python"
-
-
-def run_there(guest: Guest, what: str, python: str, prepare: str = "true") -> dict[str, Any]:
-    command = f"{prepare}; {sys.executable} {SCRIPT} {what} {python}"
+    command = f"{sys.executable} {SCRIPT} /tmp/stand-in/python /tmp/few {GROUP}"
     done = guest.run(command, env={"PYTHONPATH": str(ROOT)}, limit_s=600)
+    guest.run(f"rmdir {GROUP}")
     assert done.status == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("prepare", ["true", WITHOUT_NUMACTL], ids=["numactl", "without numactl"])
-def test_bindings_are_applied_and_seen_from_inside(guest: Guest, python: str, prepare: str) -> None:
-    seen = run_there(guest, "launches", python, prepare)
-    assert {name: s.get("refused", "no child") for name, s in seen.items() if name != "no such node"} == dict.fromkeys(
+@pytest.mark.parametrize("tools", ["numactl", "without numactl"])
+def test_bindings_are_applied_and_seen_from_inside(seen: dict[str, Any], tools: str) -> None:
+    told = seen[tools]
+    assert {name: s.get("refused", "no child") for name, s in told.items() if name != "no such node"} == dict.fromkeys(
         ("cpus", "near", "bind", "interleave")
     )
-    assert (seen["cpus"]["cpus"], seen["near"]["cpus"]) == ([1, 3], [2, 3])
-    assert [seen[name]["memory_policy"] for name in ("near", "bind", "interleave")] == [
+    assert (told["cpus"]["cpus"], told["near"]["cpus"]) == ([1, 3], [2, 3])
+    assert [told[name]["memory_policy"] for name in ("near", "bind", "interleave")] == [
         "prefer:1",
         "bind:1",
         "interleave:0-1",
     ]
-    pages = {name: [int(n) for n in s["capability"].split()] for name, s in seen.items() if "capability" in s}
+    pages = {name: [int(n) for n in s["capability"].split()] for name, s in told.items() if "capability" in s}
     assert min(pages["bind"][1], pages["near"][1]) > 16384  # 64 MiB of 4 KiB pages
     assert pages["bind"][0] < 1000
     low, high = sorted(pages["interleave"])
     assert low > 0.4 * (low + high)
-    assert "outcome" in seen["no such node"]
+    assert "outcome" in told["no such node"]
 
 
-def test_a_cpuset_without_the_first_cpu(guest: Guest, python: str) -> None:
-    group = "/sys/fs/cgroup/hwdiag-test"
-    enter = (
-        f"echo +cpuset >/sys/fs/cgroup/cgroup.subtree_control; mkdir -p {group}; "
-        f"echo 2-3 >{group}/cpuset.cpus; echo 1 >{group}/cpuset.mems; echo $$ >{group}/cgroup.procs"
-    )
-    try:
-        found = run_there(guest, "candidates", python, enter)
-    finally:
-        guest.run(f"rmdir {group}")
+def test_a_cpuset_without_the_first_cpu(seen: dict[str, Any]) -> None:
+    found = seen["cpuset"]
     assert found["usable"] == [2, 3]
     assert found["cpus"] == [2, 3]
     assert found["nodes"] == []  # one node is all it may use: nothing to choose

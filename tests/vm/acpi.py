@@ -1,7 +1,9 @@
 """An ACPI table that gives a guest's CPUs frequencies (acpi-cpufreq) and idle states (C1 to C3).
 
-qemu has neither. The objects are those of the ACPI specification 6.5, 8.4; the I/O ports are unused ones: writing a
-frequency has no effect, but everything that Linux offers for real ones is there.
+qemu has neither. The objects are those of the ACPI specification 6.5, 8.4; the I/O port is an unused one: writing a
+frequency has no effect, but everything that Linux offers for real ones is there. All idle states are of type C1, which
+Linux enters by HLT on a CPU without MWAIT: an idle CPU of the guest then sleeps here too, where reading a port as for
+C2 and C3 would return at once and keep a core of this machine busy.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from pathlib import Path
 
 FREQUENCIES_MHZ = (2600, 2000, 1200)
 IDLE_STATES = (
-    # Register, type, latency in µs, power in mW
-    ("FFixedHW, 1, 2, 0x00, 1", 1, 1, 1000),
-    ("SystemIO, 8, 0, 0x0E04", 2, 60, 500),
-    ("SystemIO, 8, 0, 0x0E05", 3, 200, 100),
+    # Latency in µs, power in mW
+    (1, 1000),
+    (60, 500),
+    (200, 100),
 )
+HALT = "ResourceTemplate () { Register (FFixedHW, 1, 2, 0x00, 1) }"
 CONTROL = "ResourceTemplate () { Register (SystemIO, 16, 0, 0x0E00) }"
 
 
@@ -25,10 +28,7 @@ def power_table(folder: Path, cpus: int) -> Path:
     states = [
         f"Package () {{ {mhz}, {mhz * 30}, 10, 10, {mhz // 100 << 8}, {mhz // 100 << 8} }}" for mhz in FREQUENCIES_MHZ
     ]
-    idle = [
-        f"Package () {{ ResourceTemplate () {{ Register ({register}) }}, {kind}, {latency}, {power} }}"
-        for register, kind, latency, power in IDLE_STATES
-    ]
+    idle = [f"Package () {{ {HALT}, 1, {latency}, {power} }}" for latency, power in IDLE_STATES]
     source = folder / "power.asl"
     source.write_text(
         "\n".join(

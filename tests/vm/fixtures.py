@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,4 +45,5 @@ def start_guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGuest
 def guest(start_guest: StartGuest) -> Guest:
     """The guest that all tests of a session share: two nodes of two CPUs with AVX and without AVX2, frequencies, idle
     states, five kinds of disk, and this Python with hwdiag. Leave it as you found it."""
+    compileall.compile_dir(ROOT / "hwdiag", quiet=2)  # the guest cannot write here, and takes seconds each time
     return start_guest(Machine(shares=own_python()))

@@ -36,6 +36,7 @@ def test_frequencies_and_idle_states(guest: Guest) -> None:
         "1200000",
     ]
     assert guest.run(f"cat {cpu}/cpuidle/*/name").stdout.split() == ["POLL", "C1", "C2", "C3"]
+    assert set(guest.run(f"cat {cpu}/cpuidle/state[1-3]/desc").stdout.splitlines()) == {"ACPI HLT"}  # none spins
 
 
 def test_each_kind_of_disk(guest: Guest) -> None:
