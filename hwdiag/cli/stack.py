@@ -18,7 +18,7 @@ def register(verbs: Any) -> None:
         "--package", metavar="NAME", action="append", default=[], help="check only this one (may be given again)"
     )
     check.add_argument("--timeout", metavar="S", help="seconds after which a hanging child is killed (default: 120)")
-    check.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    check.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
     check.add_argument(
         "--static",
         metavar="LEVEL",
@@ -50,5 +50,5 @@ def check_packages(args: argparse.Namespace) -> int:
         tables += [compat.failures_table(survey)] if survey.failed else []
         for table in tables:
             print(table.to_text(terminal_width()), end="\n\n")
-        print(compat.verdict(survey))
+        print(check.save())
     return 1 if survey.failed or not survey.interpreter.outcome.ok else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwdiag.advise.environment import IMAGINED_CAPS, caps_of
+from hwdiag.advise.tuning import tuning
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.measure.workloads import ENGINES
@@ -77,8 +78,9 @@ def _work(workload: Workload) -> str:
 
 def results_table(record: Record) -> Table:
     """Each workload as it runs today: speed or time with its interval, and how much that is of the ceiling."""
-    roofs = {e.device: roof_of(record, e.device) for _, e in default_estimates(record)}
-    rows = tuple(_result(w, e, roofs[e.device]) for w, e in default_estimates(record))
+    study = tuning(record)
+    roofs = {e.device: roof_of(study, e.device) for _, e in default_estimates(study)}
+    rows = tuple(_result(w, e, roofs[e.device]) for w, e in default_estimates(study))
     header = ("Workload", "Device", "Today (95 % interval)", "Of the ceiling", "Processes / samples", "Evidence")
     return Table("As it runs today", header, rows, frozenset({2, 3, 4}))
 
@@ -106,8 +108,9 @@ def value_words(workload: Workload, estimate: Estimate) -> str:
 
 def ceilings_table(record: Record) -> Table:
     """The most that each device reached in this run."""
+    study = tuning(record)
     rows = []
-    for c in record.ceilings:
+    for c in study.ceilings:
         unit = "FLOP/s" if c.kind == "compute" else "B/s, read plus written"
         rows.append((c.device, f"{c.kind}, {c.dtype}", f"{count(c.value)}{unit}", c.workload, Ids((c.measurement,))))
     header = ("Device", "Ceiling", "Most reached", "Workload", "Evidence")
@@ -116,8 +119,9 @@ def ceilings_table(record: Record) -> Table:
 
 def engines_table(record: Record) -> Table:
     """The same matrix product by each library, under each Launch that it was measured under."""
-    by_name = {w.name: w for w in record.workloads}
-    found = [e for e in record.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
+    study = tuning(record)
+    by_name = {w.name: w for w in study.workloads}
+    found = [e for e in study.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
     best = max((by_name[e.workload].value(e.seconds.median) for e in found), default=0.0)
     rows = tuple(
         (
@@ -135,7 +139,8 @@ def engines_table(record: Record) -> Table:
 
 def comparisons_table(record: Record) -> Table:
     """Every launch against today's default."""
-    words = {launch.name: launch.describe() for launch in record.launches}
+    study = tuning(record)
+    words = {launch.name: launch.describe() for launch in study.launches}
     rows = tuple(
         (
             c.workload,
@@ -148,7 +153,7 @@ def comparisons_table(record: Record) -> Table:
             str(c.speedup.processes),
             Ids(c.measurements),
         )
-        for c in record.comparisons
+        for c in study.comparisons
     )
     header = (
         "Workload",
@@ -215,7 +220,8 @@ def _measurement(m: Measurement) -> tuple[Cell, ...]:
 
 def failures_table(record: Record) -> Table:
     """The measurements that did not end well."""
-    failed = [m for m in record.measurements if not m.outcome.ok]
+    study = tuning(record)
+    failed = [m for m in study.measurements if not m.outcome.ok]
     rows = tuple(
         (m.workload, m.launch, m.device, outcome_words(m.outcome.kind, m.outcome.detail), Ids((m.id,))) for m in failed
     )

@@ -19,7 +19,7 @@ from hwdiag.record.compare import MIN_EFFECT
 from hwdiag.record.row import Row
 from hwdiag.show import comparison as show
 from hwdiag.show.section import Section
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
 from hwdiag.workbook.params import NotebookParams, as_names
 
 
@@ -57,7 +57,9 @@ def parameters(namespace: Mapping[str, Any]) -> CompareParams:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return CompareParams(records=(os.path.relpath(replay_folder(), home()),), parts=("epyc-9654", "xeon-8490h"))
+        both = (replay_path(), replay_folder() / "earlier")  # those that lie beside are of other topics and machines
+        records = tuple(os.path.relpath(path, home()) for path in both if path.exists())
+        return CompareParams(records=records, parts=("epyc-9654", "xeon-8490h"))
     return load(given_parameters(namespace))
 
 

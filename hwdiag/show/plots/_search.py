@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.measure.model import Option, Step
 from hwdiag.record.model import Record
 from hwdiag.show import svg
@@ -25,9 +26,10 @@ def search_steps(record: Record) -> Figure | None:
 
     Filled: taken on; open: left behind; a cross: dropped as surely worse. None if nothing was asked.
     """
-    names = {option.launch for step in record.steps for option in step.options}
+    study = tuning(record)
+    names = {option.launch for step in study.steps for option in step.options}
     return steps_figure(
-        record.steps, tuple(m.id for m in record.measurements if m.phase == "screen" and m.launch in names)
+        study.steps, tuple(m.id for m in study.measurements if m.phase == "screen" and m.launch in names)
     )
 
 
