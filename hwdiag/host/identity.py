@@ -96,7 +96,7 @@ def identity_of(host: Any) -> Identity:
         sockets=cpu.sockets,
         cores=_cores(cpu),
         threads=len(cpu.online) + len(cpu.offline) or None,
-        nodes=sum(bool(node.cpus) for node in facts.numa) or 1,
+        nodes=sum(bool(node.cpus) for node in facts.numa) or (1 if cpu.online else None),
         memory_bytes=facts.memory.total_bytes,
         product=facts.system.product,
         machine=facts.system.machine_hash,

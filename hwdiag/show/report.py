@@ -51,6 +51,11 @@ def render_report(record: Record, folder: Path | None = None) -> str:
     study = tuning(record)
     drawn = {figure.name: figure for figure in figures(record)}
     linked = frozenset(m.id for m in study.measurements if is_anchor(m.id))
+    topics = [
+        (topic, TOPICS[topic].title, record.studies[topic].started_at, list(sections_of(record, topic, folder)))
+        for topic in TOPICS
+        if topic in record.studies
+    ]
     templates = _templates()
     script = templates.get_template("report.js").render()
     return templates.get_template("report.html.j2").render(
@@ -61,11 +66,8 @@ def render_report(record: Record, folder: Path | None = None) -> str:
         tuned="tune" in record.studies,
         dates=dates(record),
         actions=actions(record),
-        topics=[
-            (topic, TOPICS[topic].title, record.studies[topic].started_at, found)
-            for topic in TOPICS
-            if (found := sections_of(record, topic, folder))
-        ],
+        topics=topics,
+        verdict=record.verdict or " ".join(found[0].verdict for _, _, _, found in topics),
         topology=drawn.pop("topology"),
         gains=drawn.pop("gains", None),
         method=[drawn.pop(name) for name in ("search", "noise") if name in drawn],

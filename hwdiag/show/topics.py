@@ -105,14 +105,14 @@ TOPICS: dict[Topic, Shown] = {
 """All but ``tune``, whose parts are spread over the report."""
 
 
-def sections_of(record: Record, topic: Topic, folder: Path | None = None) -> tuple[Section, ...]:
-    """Return what a report tells of a topic; nothing where the record has no study of it.
+def sections_of(record: Record, topic: Topic, folder: Path | None = None) -> Sections:
+    """Yield what a report tells of a topic, its verdict first; nothing where the record has no study of it.
 
     Raises:
         UsageError: a field of the study is wrong, or its values do not fit together.
     """
     study = record.study(topic, TOPICS[topic].kind)
     try:
-        return () if study is None else tuple(TOPICS[topic].sections(study, folder))
+        yield from () if study is None else TOPICS[topic].sections(study, folder)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"studies.{topic} cannot be shown: its values do not fit together ({error!r:.200})") from None

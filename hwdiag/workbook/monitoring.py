@@ -156,7 +156,8 @@ class Monitor:
         """What was found, as a record."""
         done = self.recording
         assert self.host is not None
-        verdict, said = show.verdict(done.monitored, done.findings), (*done.findings, *done.checks)
+        verdict = show.verdict(done.monitored, done.findings)
+        said: list[Finding | Check] = [*done.findings, *done.checks]
         params = self.params.model_dump(mode="json")
         return record_of("monitor", done, host=self.host, verdict=verdict, params=params, said=said, name=self.name)
 

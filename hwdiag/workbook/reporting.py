@@ -14,7 +14,6 @@ from hwdiag.record.merge import merged, same_machine
 from hwdiag.record.model import Record
 from hwdiag.show.format import utc
 from hwdiag.show.report import dates, render_report
-from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 from hwdiag.show.tables import findings_table, recommendations_table
 from hwdiag.show.topics import TOPICS, sections_of
@@ -42,10 +41,10 @@ class Report:
         """Say of each topic when it was looked at, and its verdict."""
         dated = dict(dates(self.record))
         for topic, shown in TOPICS.items():
-            sections: tuple[Section, ...] = sections_of(self.record, topic)
-            if sections:
+            first = next(sections_of(self.record, topic), None)
+            if first is not None:
                 at = f" ({utc(dated[shown.title])})" if dated.get(shown.title) else ""
-                yield f"{shown.title}{at}: {sections[0].verdict}"
+                yield f"{shown.title}{at}: {first.verdict}"
 
 
 def of_record(path: Path) -> Report:

@@ -12,15 +12,23 @@ from hwdiag.cli import main
 from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Survey
 from hwdiag.errors import UsageError
+from hwdiag.record import store
 from hwdiag.show import compat
-from hwdiag.workbook.checking import FILE, load, parameters, read, start
+from hwdiag.workbook.checking import load, parameters, start
 from tests.compat.conftest import Site
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "compatibility.ipynb"
-EXAMPLE = ROOT / "outputs" / "example" / FILE
+EXAMPLE = ROOT / "outputs" / "example" / "compat" / store.FILE
+
+
+def read(path: Path) -> Survey:
+    """The study in a record."""
+    study = store.load(path).study("compat", Survey)
+    assert study is not None
+    return study
 
 
 def test_the_committed_outputs_are_the_examples() -> None:
@@ -58,16 +66,16 @@ def test_what_comes_from_a_record_cannot_leave_its_cell() -> None:
 
 
 def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.with_name("record.json")))
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.parents[1] / "record.json"))
     check = start(parameters({"In": ["nonsense = 1"]}))
     assert f"{len(read(EXAMPLE).interpreter.packages)} installed packages" in check.interpreter().verdict
     assert "shlx" in repr(check.crashes())
-    assert check.save().endswith(f"record {FILE}")
+    assert check.save().endswith("outputs/example/compat/record.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"results": 3}'])
 def test_a_file_that_is_no_check_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / "compatibility.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="is not a compatibility check"):
         read(path)

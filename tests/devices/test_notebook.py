@@ -14,6 +14,7 @@ from hwdiag.devices.promises import judged
 from hwdiag.errors import UsageError
 from hwdiag.measure.model import Outcome
 from hwdiag.measure.stats import MIN_PAIRS
+from hwdiag.record import store
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
 from hwdiag.show.section import Section
@@ -41,7 +42,7 @@ def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: weighi
         assert isinstance(section, Section)
         assert section.verdict.endswith(".")
         assert "nan" not in repr(section)
-    assert replayed.save().endswith("record   devices.json")
+    assert replayed.save().endswith("outputs/example/devices/record.json")
 
 
 def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.Devices) -> None:
@@ -52,16 +53,16 @@ def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.D
     decided = [g.comparison for g in replayed.done.gains if g.comparison and g.comparison.verdict != "undecided"]
     assert all(c.speedup.processes >= MIN_PAIRS for c in decided)
     assert "bf16" in replayed.precision().verdict
-    text = (EXAMPLE / weighing.FILE).read_text()
+    text = (EXAMPLE / "devices" / "record.json").read_text()
     assert not any(path in text for path in ("/home/", "/tmp/", "/root/"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"devices": 3}', '{"schema": 2}'])
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / weighing.FILE
+    path = tmp_path / "devices.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="is not a study of devices"):
-        weighing.read(path)
+        store.load(path).study("devices", Study)
 
 
 @pytest.mark.parametrize(
