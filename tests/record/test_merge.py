@@ -165,9 +165,7 @@ def test_what_is_no_file_is_one_line_and_not_waited_for(tmp_path: Path) -> None:
     assert time.monotonic() - began < 60
 
 
-@pytest.mark.parametrize(
-    "topic", ["audit", "compat", "dataloader", "devices", "estimate", "monitor", "profile", "tune"]
-)
+@pytest.mark.parametrize("topic", get_args(Topic))
 @pytest.mark.parametrize("study", [{"started_at": "x", "launches": 3}, {"started_at": 3}, [], "text", {}])
 def test_a_study_of_wrong_types_is_one_line(tmp_path: Path, topic: str, study: object) -> None:
     values = json.loads(make_record().model_dump_json())
