@@ -77,7 +77,7 @@ def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.Monke
 def test_a_file_that_is_no_check_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "compatibility.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not a compatibility check"):
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
         read(path)
 
 
@@ -105,11 +105,19 @@ def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: 
     assert "\n" not in str(raised.value)
 
 
-def test_the_command_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home" / "params").mkdir(parents=True)
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path / "home"))
     site.add("good", "")
     site.add("bad", "import os; os.abort()")
     assert main(["check", "--python", site.python, "--package", "good"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("All of it runs: 1 package checked in ")
+    *_, verdict, place = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("All of it runs: 1 package checked in ")
+    record = store.load(tmp_path / "home" / place.strip())
+    assert (record.verdict, record.params["compat"]["packages"]) == (verdict, ["good"])
+    assert [c.id for c in record.checks] == ["compat-good"]
     assert main(["check", "--python", site.python, "--package", "good", "--package", "bad", "--json"]) == 1
     found = Survey.model_validate(json.loads(capsys.readouterr().out))
     assert [(r.package, r.outcome.kind) for r in found.results] == [("good", "ok"), ("bad", "signal")]

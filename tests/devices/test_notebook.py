@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hwdiag.cli import main
 from hwdiag.devices.gains import gains
 from hwdiag.devices.kernels import kernels, precision
-from hwdiag.devices.model import Absent, BatchPoint, BatchSearch, Device, Study
+from hwdiag.devices.model import MOST_SAMPLES, Absent, BatchPoint, BatchSearch, Device, Study, thinned
 from hwdiag.devices.promises import judged
 from hwdiag.errors import UsageError
 from hwdiag.measure.model import Outcome
@@ -61,7 +62,7 @@ def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.D
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "devices.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not a study of devices"):
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
         store.load(path).study("devices", Study)
 
 
@@ -173,3 +174,13 @@ def test_batches_that_do_not_fit_say_why() -> None:
     points = (BatchPoint(batch=1, outcome=full),)
     found = study(batches=(BatchSearch(net="resnet18", mode="inference", device="cpu", points=points),))
     assert "not even one fits (RuntimeError: can't allocate memory)" in worth.batches(found).verdict
+
+
+def test_samples_are_kept_and_bounded_by_even_thinning() -> None:
+    few, many = tuple(map(float, range(200))), tuple(map(float, range(10_001)))
+    assert thinned(few) == few
+    kept = thinned(many)
+    assert len(kept) == MOST_SAMPLES
+    assert (kept[0], kept[-1]) == (0, 10_000)
+    steps = {b - a for a, b in pairwise(kept)}
+    assert max(steps) - min(steps) <= 1

@@ -90,7 +90,7 @@ def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "estimate.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not an estimate"):
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
         store.load(path).study("estimate", EstimateStudy)
 
 
@@ -121,7 +121,9 @@ def test_lists_as_papermill_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert estimating.load({}).parts == ("grace", "h200")
 
 
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "params").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     own = Path(__file__).with_name("nets_of_tests.py")
     assert main(["estimate", "--list"]) == 0
     assert "xeon-8490h" in capsys.readouterr().out
@@ -132,6 +134,8 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     record = str(EXAMPLE / "record.json")
     assert main(["estimate", f"{own}:linear", "--part", record, "--dtype", "float32"]) == 0
     assert "vm" in capsys.readouterr().out
+    (path,) = (tmp_path / "outputs").rglob("record.json")
+    assert len(json.loads(path.read_text())["studies"]["estimate"]["counts"]) == 1
     for wrong, message in (
         (["estimate"], "which net?"),
         (["estimate", "vit-l", "--decode"], "vit-l does not decode"),

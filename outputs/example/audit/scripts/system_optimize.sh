@@ -531,8 +531,8 @@ topology_here() { # sets sockets and cores (both empty where CPUs are offline), 
   if [ "$threads" -ne "$online" ] || [ "$online" -eq 0 ]; then sockets='' cores=''; fi
   if [ "$threads" -eq 0 ]; then threads=''; fi
   for node in /sys/devices/system/node/node[0-9]*; do
-    first_line "$node/cpulist"
-    if [ -n "$TOLD" ]; then nodes=$((nodes + 1)); fi
+    first_line "$node/cpumap"
+    if [ -n "${TOLD//[0,]/}" ]; then nodes=$((nodes + 1)); fi
   done
   if [ "$nodes" -eq 0 ]; then nodes=1; fi
 }
