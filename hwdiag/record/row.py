@@ -193,7 +193,8 @@ def whole(value: object) -> int | None:
 
 def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
     """Host and software as lines, at most ``MAX_FACTS``."""
-    lines = [*flattened(record.host, ""), *flattened(record.software, "software")]
+    asked = record.software if record.software.get("python") else {}  # or else it was not asked what it is
+    lines = [*flattened(record.host, ""), *flattened(asked, "software")]
     measurements = [m for study in record.measured for m in study.measurements]
     meanwhile = [m["disturbance"] for m in measurements if isinstance(m.get("disturbance"), dict)]
     for name, limit, step in (("mhz", 1e5, -2), ("other_cpu", 1e4, 1), ("steal", 1.0, 2)):

@@ -77,8 +77,8 @@ def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
     checked = Checked(host="h", cpu="c", started_at="", rows=(row,), quiet=True)
     monkeypatch.setattr(estimating, "check", lambda *_, **__: (checked, ()))
     monkeypatch.setattr(estimating, "count_nets", lambda *_: ())
-    monkeypatch.setattr(estimating, "home", lambda: tmp_path)
-    (tmp_path / "outputs").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
+    (tmp_path / "params").mkdir()
     estimating.Estimator(estimating.load({"budget": "standard"})).save()
     (path,) = tmp_path.rglob(store.FILE)
     study = store.load(path).study("estimate", EstimateStudy)
@@ -90,7 +90,7 @@ def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "estimate.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record|json: studies.estimate"):
         store.load(path).study("estimate", EstimateStudy)
 
 
