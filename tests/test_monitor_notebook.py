@@ -7,11 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hwdiag.advise.recording import Recording
+from hwdiag.advise.recording import SAMPLES, Recording
 from hwdiag.errors import UsageError
 from hwdiag.record import store
 from hwdiag.show import monitor as show
-from hwdiag.workbook.monitoring import SAMPLES, Monitor, load, parameters, start
+from hwdiag.workbook.monitoring import Monitor, load, parameters, start
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

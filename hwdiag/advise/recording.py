@@ -6,9 +6,12 @@ from hwdiag.advise.model import Check, Finding
 from hwdiag.measure.monitored import Monitored
 from hwdiag.model import TopicStudy
 
+SAMPLES = "monitor.parquet"
+"""The samples' file, beside the record."""
+
 
 class Recording(TopicStudy):
-    """What is kept beside the samples, which lie in a Parquet file next to the record."""
+    """What is kept beside the samples."""
 
     monitored: Monitored
     findings: tuple[Finding, ...]

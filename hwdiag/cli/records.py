@@ -27,7 +27,10 @@ def register(verbs: Any) -> None:
     report.add_argument("record", type=Path, nargs="?", help="a record's file, or the folder that holds it")
     report.add_argument("--host", metavar="NAME", help="of all records of this host: the newest study of each topic")
     report.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to write the HTML (default: beside the record)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to write the HTML (default: beside the record, outputs/NAME.html)",
     )
     report.add_argument("--json", action="store_true", help="print findings and recommendations as JSON, write nothing")
 
@@ -60,7 +63,7 @@ def write_report(args: argparse.Namespace) -> None:
     if args.json:
         print(record.model_dump_json(indent=1, include={"verdict", "findings", "recommendations", "checks"}))
         return
-    path = args.output or report.folder / "report.html"
+    path = args.output or report.page
     html, lines = report.html(), list(report.lines())
     write(path, html)
     for table in report.tables():

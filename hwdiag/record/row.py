@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cached_property
+from hashlib import sha256
 from pathlib import PurePath
 from statistics import median
 from typing import Annotated, Any, Literal, get_args
@@ -66,7 +67,7 @@ class Row(Value):
     location: str
     name: Text
     host_key: str
-    """Tells hosts apart, together with ``memory_bytes``: ``Identity.key``, and the name where no id is known."""
+    """Tells hosts apart, together with ``memory_bytes``."""
     memory_bytes: int | None = None
     started_at: Text
     topics: tuple[Topic, ...] = ()
@@ -179,12 +180,13 @@ def row_of(data: bytes, location: str) -> Row | Refused:
 
 
 def host_key(identity: Identity, name: str, location: str) -> str:
-    """Return what tells the host of a record from others: its name where no machine id is known, which a renamed one
-    loses; a record that knows nothing of its machine is of no other record's."""
-    if identity.machine is not None:
-        return identity.key
+    """Return a hash of what tells the host of a record from others.
+
+    Where no machine id is known that is its name, too; and of what knows nothing of its machine, where it lies.
+    """
     known = identity.memory_bytes is not None and name != "unknown"
-    return f"{identity.key}|{name if known else location}"
+    beside = "" if identity.machine is not None else name if known else location
+    return sha256(f"{identity.key}|{beside}".encode(errors="backslashreplace")).hexdigest()
 
 
 def whole(value: object) -> int | None:

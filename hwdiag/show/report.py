@@ -43,7 +43,7 @@ def figures(record: Record) -> tuple[Figure, ...]:
 def render_report(record: Record, folder: Path | None = None) -> str:
     """Return one self-contained HTML page: no network, no script needed, the same bytes for the same record.
 
-    ``folder``: where the record's other files are; None where they are not to be shown.
+    ``folder``: what the record's files are told from; None where they are not to be shown.
 
     Raises:
         UsageError: a field of a study is wrong.

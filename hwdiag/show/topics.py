@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from hwdiag.advise import feeding as advise
 from hwdiag.advise.audit import Audit
-from hwdiag.advise.recording import Recording
+from hwdiag.advise.recording import SAMPLES, Recording
 from hwdiag.compat.model import Survey
 from hwdiag.devices.model import Study as DevicesStudy
 from hwdiag.devices.promises import judged
@@ -26,14 +26,14 @@ from hwdiag.show.section import Section
 Sections = Iterator[Section]
 
 
-def of_audit(found: Audit, _folder: Path | None) -> Sections:
+def of_audit(found: Audit, _samples: Path | None) -> Sections:
     """How is the host set, and what of that helps or harms?"""
     yield audit.settings(found)
     yield audit.symptoms(found)
     yield audit.chosen(found)
 
 
-def of_compat(found: Survey, _folder: Path | None) -> Sections:
+def of_compat(found: Survey, _samples: Path | None) -> Sections:
     """Which packages die here, and of what?"""
     yield compat.results(found)
     if found.crashed:
@@ -41,14 +41,14 @@ def of_compat(found: Survey, _folder: Path | None) -> Sections:
     yield compat.environment(found)
 
 
-def of_dataloader(found: Feed, _folder: Path | None) -> Sections:
+def of_dataloader(found: Feed, _samples: Path | None) -> Sections:
     """Does the data come fast enough?"""
     yield feeding.plan(found, advise.plan(found))
     for section in (feeding.chosen, feeding.storage, feeding.decoding, feeding.memory, feeding.search, caching.caches):
         yield section(found)
 
 
-def of_devices(found: DevicesStudy, _folder: Path | None) -> Sections:
+def of_devices(found: DevicesStudy, _samples: Path | None) -> Sections:
     """What is each device, precision and technique worth here?"""
     yield techniques.settings(choices(found))
     for section in (
@@ -59,24 +59,23 @@ def of_devices(found: DevicesStudy, _folder: Path | None) -> Sections:
     yield techniques.promises(judged(found))
 
 
-def of_estimate(found: EstimateStudy, _folder: Path | None) -> Sections:
+def of_estimate(found: EstimateStudy, _samples: Path | None) -> Sections:
     """What do nets do, and how far off are estimates of it here?"""
     if found.counts:
         yield estimate.counted(found.counts)
     yield estimate.check(found.checked)
 
 
-def of_monitor(found: Recording, folder: Path | None) -> Sections:
+def of_monitor(found: Recording, samples: Path | None) -> Sections:
     """What did the machine do?"""
     yield monitor.summary(found.monitored, found.findings)
-    samples = folder / "monitor.parquet" if folder is not None else None
     if samples is not None and samples.is_file():
         yield monitor.over_time(found.monitored, samples)
     yield monitor.findings((*found.findings, *found.checks))
     yield monitor.costs(found.monitored)
 
 
-def of_profile(found: Profiled, _folder: Path | None) -> Sections:
+def of_profile(found: Profiled, _samples: Path | None) -> Sections:
     """What bounds the program, and by how much?"""
     traced = found.traced
     parts = () if traced is None else (profile.operations(traced), profile.idle(traced), profile.memory_figure(traced))
@@ -90,7 +89,7 @@ class Shown:
     title: str
     kind: type[TopicStudy]
     sections: Callable[[Any, Path | None], Sections]
-    """Of the study, and the record's folder, where other files of it are."""
+    """Of the study, and the samples of a recording where there are some."""
 
 
 TOPICS: dict[Topic, Shown] = {
@@ -105,6 +104,11 @@ TOPICS: dict[Topic, Shown] = {
 """All but ``tune``, whose parts are spread over the report."""
 
 
+def samples_of(record: Record, folder: Path) -> Path:
+    """Return the file of a recording's samples, told from this folder."""
+    return folder / next((f.path for f in record.files if PurePath(f.path).name == SAMPLES), SAMPLES)
+
+
 def sections_of(record: Record, topic: Topic, folder: Path | None = None) -> Sections:
     """Yield what a report tells of a topic, its verdict first; nothing where the record has no study of it.
 
@@ -113,6 +117,6 @@ def sections_of(record: Record, topic: Topic, folder: Path | None = None) -> Sec
     """
     study = record.study(topic, TOPICS[topic].kind)
     try:
-        yield from () if study is None else TOPICS[topic].sections(study, folder)
+        yield from () if study is None else TOPICS[topic].sections(study, folder and samples_of(record, folder))
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise UsageError(f"studies.{topic} cannot be shown: its values do not fit together ({error!r:.200})") from None

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from hwdiag.advise.model import Check, Finding
-from hwdiag.advise.recording import Recording
+from hwdiag.advise.recording import SAMPLES, Recording
 from hwdiag.advise.watching import answers
 from hwdiag.emit.settings import File
 from hwdiag.home import home
@@ -33,7 +33,7 @@ from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import NotebookParams
 from hwdiag.workbook.records import record_of, replayed_study, save, told
 
-SAMPLES, FIGURE = "monitor.parquet", "monitor.svg"
+FIGURE = "monitor.svg"
 NOTEBOOK_S = 10.0
 """How long the notebook watches where it is not told."""
 

@@ -25,7 +25,9 @@ class Report:
 
     record: Record
     folder: Path
-    """Where the page goes."""
+    """What its files are told from."""
+    page: Path
+    """Where the page goes, if nowhere else."""
     left_out: tuple[str, ...] = ()
     """Files that are not told, and why, a line each."""
 
@@ -50,7 +52,7 @@ class Report:
 def of_record(path: Path) -> Report:
     """Return the report of one record. Raises ``UsageError`` where there is none that is whole."""
     file = store.record_file(path)
-    return Report(store.load(path), file.parent)
+    return Report(store.load(file), file.parent, file.parent / "report.html")
 
 
 def of_host(name: str) -> Report:
@@ -69,7 +71,8 @@ def of_host(name: str) -> Report:
     same = {f"outputs/{place}": r for place, r in found.items() if same_machine(r, newest)}
     left = [f"{place}: another machine that is called {name}" for place in mine if f"outputs/{place}" not in same]
     left += [line for line in refused if line.startswith(f"{name}/")]
-    return Report(merged(same), outputs / name, tuple(left))
+    page = outputs / f"{store.folder_name('auto', name)}.html"
+    return Report(merged(same), home(), page, tuple(left))
 
 
 def everything(outputs: Path) -> tuple[dict[str, Record], list[str]]:

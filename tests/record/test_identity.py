@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hwdiag.record.compare import by_host
-from hwdiag.record.row import Row
-from tests.record.test_compare import record, row
+from hwdiag.record.row import Row, row_of
+from tests.record.test_compare import OLD, record, row
 
 
 def hosts(*values: dict[str, Any]) -> int:
@@ -50,7 +50,7 @@ def test_containers_without_an_id_are_told_apart_by_their_names() -> None:
 
 
 def test_what_knows_nothing_of_its_machine_is_a_host_of_its_own() -> None:
-    rows = [row(record(name="unknown", system__machine_hash=None)) for _ in range(2)]
-    elsewhere = [r.model_copy(update={"host_key": f"{r.host_key}{i}"}) for i, r in enumerate(rows)]
-    assert all(isinstance(r, Row) and r.host_key.endswith("|x") for r in rows)  # where it lies
-    assert len(by_host(elsewhere)) == 2
+    """Files of the older formats, which name a CPU at best."""
+    data = (OLD / "devices.json").read_bytes()
+    rows = [row_of(data, place) for place in ("a/devices.json", "b/devices.json")]
+    assert len(by_host([r for r in rows if isinstance(r, Row)])) == 2

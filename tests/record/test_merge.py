@@ -97,7 +97,7 @@ def test_report_of_a_host_shows_each_study_with_its_date(workshop: Path, capsys:
     assert "Will the packages run? (2026-11-02 10:00 UTC)" in said
     assert "left out: box/0: another machine that is called box" in said
     assert "left out: box/4/record.json: is not a record: damaged or not JSON" in said
-    html = (workshop / "outputs" / "box" / "report.html").read_text()
+    html = (workshop / "outputs" / "box.html").read_text()
     assert "The search for a launch: 2026-11-01 10:00 UTC" in html
     assert "Will the packages run?: 2026-11-02 10:00 UTC" in html
     assert main(["report", "--host", "nobody"]) == 2
