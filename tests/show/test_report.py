@@ -7,14 +7,17 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from hwdiag.advise.model import Finding
 from hwdiag.advise.tuning import tuning
+from hwdiag.record import store
 from hwdiag.show.report import figures, render_report
 from tests.show.samples import HOSTILE, changed, hostile_host, make_record
 
+OLD = Path(__file__).parents[1] / "record" / "old"
 PARTS = ("launches", "workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
          "checks", "files", "steps")  # fmt: skip
 VOID = {"meta", "img", "br", "link", "input", "hr", "path"}
@@ -195,3 +198,15 @@ def test_nothing_at_all(host):
     page = Page(render_report(make_record(host, **nothing, noise=None, params={}, versions={})))
     assert "Nothing could be measured" in page.text
     assert len(page.all("img")) == 1
+
+
+@pytest.mark.parametrize("path", sorted(OLD.glob("*.json")), ids=lambda path: path.stem)
+def test_the_report_of_each_topic_is_as_sound(path):
+    page = Page(render_report(store.load(path), path.parent))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in page.all("a")} <= set(ids)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert len(page.text) > 500
