@@ -138,15 +138,16 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     host = record.host
     box = " in ".join(p for p in (host.system.container, hypervisor_words(host)) if p)
     gpus = ", ".join(dict.fromkeys(g.name for g in host.gpus))
+    no_gpu = f"none: {host.gpu_note}" if host.gpu_note else "unknown"
     facts = [
         ("Processor", host.cpu.model or "unknown"),
-        ("Cores", core_words(host)),
+        ("Cores", core_words(host) if host.cpu.online else "unknown"),
         ("Instruction set", host.cpu.isa.level if host.cpu.isa else "unknown"),
         (
             "Memory",
             f"{size(host.memory.total_bytes)}" + (f" on {len(host.numa)} NUMA nodes" if len(host.numa) > 1 else ""),
         ),
-        ("GPU", f"{len(host.gpus)} x {gpus}" if len(host.gpus) > 1 else gpus or f"none: {host.gpu_note or 'unknown'}"),
+        ("GPU", f"{len(host.gpus)} x {gpus}" if len(host.gpus) > 1 else gpus or no_gpu),
         ("System", ", ".join(p for p in (host.system.distribution, host.system.kernel) if p) or "unknown"),
         ("Runs in", box),
         ("PyTorch", _torch(record.software)),

@@ -92,7 +92,7 @@ class AuditRun:
             read=read_speed(Path(models)) if models and here else None,
         )
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """What was found, as a record."""
         shown = Path(self.params.snapshot).name.partition(".")[0] if self.params.snapshot else ""
@@ -136,11 +136,11 @@ class ReplayedAudit(AuditRun):
 
     def __init__(self) -> None:
         """Raises ``UsageError`` where there is no record of an audit."""
-        self.audit, self._record, self._folder = replayed_study("audit", Audit)
-        self.host = self._record.host
+        self.audit, self.record, self._folder = replayed_study("audit", Audit)
+        self.host = self.record.host
 
     def save(self) -> str:
-        return told(self._record, self._folder)
+        return told(self.record, self._folder)
 
 
 def start(params: AuditParams) -> AuditRun:

@@ -123,7 +123,7 @@ class Check:
         """Does the environment mislead them?"""
         return show.environment(self.checked())
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """What was found, as a record."""
         done, params = self.checked(), self.params.model_dump(mode="json")
@@ -143,13 +143,13 @@ class Replayed(Check):
         """Raises ``UsageError`` where there is no record of one."""
         self.params = CheckParams()
         self.python = sys.executable
-        self.survey, self._record, self._folder = replayed_study("compat", Survey)
+        self.survey, self.record, self._folder = replayed_study("compat", Survey)
 
     def found(self) -> Interpreter:
         return self.checked().interpreter
 
     def save(self) -> str:
-        return told(self._record, self._folder, show.verdict(self.checked()))
+        return told(self.record, self._folder, show.verdict(self.checked()))
 
 
 def start(params: CheckParams) -> Check:

@@ -167,7 +167,7 @@ class Estimator:
         rows = estimates([self.count_of(s) for s in specs], self.chosen, self.params.dtype)
         return show.elsewhere(rows, self.checked)
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """What was found, as a record."""
         return self.recorded(tuple(self.found.values()))
@@ -192,12 +192,12 @@ class Replayed(Estimator):
         self.params = EstimateParams(budget="quick")
         self.python = sys.executable
         self.chosen = tuple(find_part(name) for name in self.params.parts)
-        study, self._record, self._folder = replayed_study("estimate", EstimateStudy)
+        study, self.record, self._folder = replayed_study("estimate", EstimateStudy)
         self.found = {c.spec.model_dump_json(): c for c in study.counts}
         self.checked = study.checked
 
     def save(self) -> str:
-        return told(self._record, self._folder, self.check().verdict)
+        return told(self.record, self._folder, self.check().verdict)
 
 
 def start(params: EstimateParams) -> Estimator:

@@ -211,7 +211,7 @@ class Feeding:
         """The DataLoader, ready to copy."""
         return next((file.text for file in self.files if file.path == "dataloader.py"), advise.verdict(self.feed))
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """What was found, as a record."""
         params = self.params.model_dump(mode="json")
@@ -232,13 +232,13 @@ class Replayed(Feeding):
     def __init__(self) -> None:
         """Raises ``UsageError`` where there is no record of one."""
         self.params = FeedParams()
-        self.feed, self._record, self._folder = replayed_study("dataloader", Feed)
+        self.feed, self.record, self._folder = replayed_study("dataloader", Feed)
 
     def _upto(self, _name: str, /) -> Feed:
         return self.feed
 
     def save(self) -> str:
-        return told(self._record, self._folder, advise.verdict(self.feed))
+        return told(self.record, self._folder, advise.verdict(self.feed))
 
 
 def start(params: FeedParams) -> Feeding:

@@ -151,7 +151,7 @@ class Monitor:
         """What did the watching cost, and what is missing?"""
         return show.costs(self.recording.monitored)
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """What was found, as a record."""
         done = self.recording
@@ -179,12 +179,12 @@ class Replayed(Monitor):
 
     def __init__(self) -> None:
         """Raises ``UsageError`` where there is none."""
-        self.done, self._record, self.folder = replayed_study("monitor", Recording)
+        self.done, self.record, self.folder = replayed_study("monitor", Recording)
         self.params = MonitorParams(hz=self.done.monitored.hz)
 
     def save(self) -> str:
         done = self.recording
-        return told(self._record, self.folder, show.verdict(done.monitored, done.findings))
+        return told(self.record, self.folder, show.verdict(done.monitored, done.findings))
 
 
 def start(params: MonitorParams) -> Monitor:

@@ -153,7 +153,7 @@ class Devices:
         """What is worth having in a script?"""
         return worth.settings(choices(self.done))
 
-    @property
+    @cached_property
     def record(self) -> Record:
         """What was found, as a record."""
         host, params = self._measuring.host, self.params.model_dump(mode="json")
@@ -170,11 +170,11 @@ class Replayed(Devices):
     def __init__(self) -> None:
         """Raises ``UsageError`` where there is no record of one."""
         self.params = DevicesParams()
-        study, self._record, self._folder = replayed_study("devices", Study)
+        study, self.record, self._folder = replayed_study("devices", Study)
         self.found = self.profiled = self.tried = self.searched = self.done = study
 
     def save(self) -> str:
-        return told(self._record, self._folder, self.settings().verdict)
+        return told(self.record, self._folder, self.settings().verdict)
 
 
 def start(params: DevicesParams) -> Devices:
