@@ -74,7 +74,8 @@ def mlperf() -> Iterator[Row]:
 
 def comparing() -> Iterator[Row]:
     """Ten thousand records of the example's host, four of each of many others."""
-    values = {**json.loads(EXAMPLE.read_text()), "measurements": [], "comparisons": [], "findings": [], "checks": []}
+    values = {**json.loads(EXAMPLE.read_text()), "findings": [], "checks": []}
+    values["studies"] = {"tune": {**values["studies"]["tune"], "measurements": [], "comparisons": []}}
     with tempfile.TemporaryDirectory() as folder:
         for i in range(RECORDS):
             host, time_ = i % HOSTS, i // HOSTS

@@ -12,13 +12,17 @@ from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from hwdiag.advise.audit import audit
+from pydantic import ValidationError
+
+from hwdiag.advise.audit import Audit, audit
 from hwdiag.advise.evidence import Evidence
 from hwdiag.advise.findings import consult, sorted_out
-from hwdiag.advise.model import Recommendation, worst_first
+from hwdiag.advise.model import Recommendation, of_topic, worst_first
 from hwdiag.advise.recommend import recommend, verdict
+from hwdiag.advise.tuning import Tuning, tuning
 from hwdiag.compat import advice as compat
 from hwdiag.compat.check import survey
+from hwdiag.compat.model import Survey
 from hwdiag.emit.comfyui import render_comfyui
 from hwdiag.emit.launches import is_emitted, launch_files
 from hwdiag.emit.settings import File, settings_files
@@ -43,9 +47,10 @@ from hwdiag.measure.runtime import find_allocators
 from hwdiag.measure.software import NOT_HERE, probe_software
 from hwdiag.measure.tune import tune
 from hwdiag.measure.workloads import catalogue
+from hwdiag.model import TopicStudy
 from hwdiag.params import Profile, interpreter, own_file_path
 from hwdiag.record import store
-from hwdiag.record.model import EmittedFile, Record
+from hwdiag.record.model import EmittedFile, Record, Topic, first_error
 from hwdiag.record.store import write_file
 from hwdiag.record.versions import versions
 from hwdiag.show.report import figures, render_report
@@ -84,9 +89,10 @@ class Run:
             started_at=self.started_at,
             finished_at=self.started_at,
             versions=versions(),
-            params=profile.model_dump(mode="json"),
+            params={"tune": profile.model_dump(mode="json")},
             verdict="",
             host=host,
+            studies={"tune": Tuning(started_at=self.started_at)},
         )
 
     @cached_property
@@ -103,7 +109,8 @@ class Run:
         if software.outcome.kind == "not-started":
             return self._learn(software=software)
         found = survey(self.python, packages=compat.NEEDED, timeout_s=timeout_s, cpu=self.record.host.cpu.model)
-        return self._learn(software=software, compatibility=found)
+        self._add("compat", found)
+        return self._learn(software=software)
 
     def plan(self) -> Record:
         """Decide which workloads are measured, and which factors of the way to start them are tried."""
@@ -112,7 +119,7 @@ class Run:
         workloads = self.own or listed
         models = tuple(w.name for w in workloads if w.family == "model")
         self.factors = self._factors(workloads)
-        return self._learn(
+        return self._tuned(
             plans=(DEFAULT, *(Plan.of(lever) for factor in self.factors for lever in factor.levers)),
             workloads=workloads,
             overall_of=models or tuple(w.name for w in workloads),
@@ -124,7 +131,7 @@ class Run:
         Raises:
             UsageError: one run of the command takes too long for the time that there is.
         """
-        r = self.record
+        r, study = self.record, self.study
         is_command = self.profile.command is not None
         if not (r.software.outcome.ok or is_command) or not r.host.is_here:
             return r
@@ -136,32 +143,32 @@ class Run:
             seed=self.profile.seed,
             child_timeout_s=self.profile.child_timeout,
             progress=self.progress,
-            most=at_once(r.host, r.workloads, teams_of),
+            most=at_once(r.host, study.workloads, teams_of),
             turns=Commands() if is_command else None,
         )
         if is_command and not self._command_runs(campaign):
-            return self._learn(measurements=tuple(campaign.measurements))
-        on_gpu = [w for w in r.workloads if w.kind not in ("numpy", "onednn") and w.family != "own"]
+            return self._tuned(measurements=tuple(campaign.measurements))
+        on_gpu = [w for w in study.workloads if w.kind not in ("numpy", "onednn") and w.family != "own"]
         for i, _ in enumerate(r.software.cuda_devices if on_gpu else ()):
             for _ in range(DEVICE_BLOCKS):
                 campaign.run([DEFAULT], on_gpu, "device", device=f"cuda:{i}")
         tuned = tune(
             campaign,
             self.factors,
-            r.workloads,
-            r.overall_of,
+            study.workloads,
+            study.overall_of,
             self.profile.min_effect / 100,
             risky=self.profile.unsupported,
         )
         measured = tuple(campaign.measurements)
-        return self._learn(
+        return self._tuned(
             measurements=measured,
             plans=tuned.plans,
             steps=tuned.steps,
             noise=tuned.noise,
             comparisons=tuned.comparisons,
             estimates=estimates(measured),
-            ceilings=ceilings(measured, r.workloads),
+            ceilings=ceilings(measured, study.workloads),
         )
 
     def _has(self, workload: Workload) -> bool:
@@ -172,7 +179,7 @@ class Run:
     def _command_runs(self, campaign: Campaign) -> bool:
         """Run it once, which is not counted: caches are cold still. Raises ``UsageError`` where it takes too long."""
         before = campaign.remaining_s
-        (first,) = campaign.run([DEFAULT], self.record.workloads, "noise")
+        (first,) = campaign.run([DEFAULT], self.study.workloads, "noise")
         if not first.outcome.ok:
             return False
         took, runs = before - campaign.remaining_s, least_runs(campaign.budget, self.factors)
@@ -205,31 +212,37 @@ class Run:
 
     def advise(self) -> Record:
         """Draw findings, checks, recommendations and the verdict from the evidence."""
-        r = self.record
+        r, study, compatibility = self.record, self.study, self.compatibility
         audited = audit(
             self.root,
             r.host,
             role=self.profile.role,
             activity=watch(self.root, 0),
-            measurements=r.measurements,
+            measurements=study.measurements,
         )
         evidence = Evidence(
             profile=self.profile,
-            **{name: getattr(r, name) for name in Evidence.model_fields if name in Record.model_fields},
+            host=r.host,
+            software=r.software,
+            **{name: getattr(study, name) for name in Evidence.model_fields if name in Tuning.model_fields},
         )
-        findings, checks = consult(evidence)
-        if r.compatibility is not None:
-            findings, checks = sorted_out((*findings, *checks, *compat.consult(r.compatibility)))
+        found, checks = consult(evidence)
         recommendations = recommend(evidence)
-        if r.compatibility is not None and r.compatibility.cure is not None and not recommendations:
-            plan, needed = compat.needed_plan(r.compatibility.cure)
+        of_packages, packages_run = sorted_out(() if compatibility is None else compat.consult(compatibility))
+        if compatibility is not None and compatibility.cure is not None and not recommendations:
+            plan, needed = compat.needed_plan(compatibility.cure)
             recommendations = (needed,)
-            self._learn(plans=(*r.plans, plan))
+            self._tuned(plans=(*study.plans, plan))
+        self._add("audit", audited)
+        said = (
+            ("tune", found, checks),
+            ("compat", of_packages, packages_run),
+            ("audit", audited.findings, audited.checks),
+        )
         return self._learn(
-            audit=audited,
-            findings=worst_first((*findings, *audited.findings)),
-            checks=(*checks, *audited.checks),
-            recommendations=recommendations,
+            findings=worst_first(f for topic, findings, _ in said for f in of_topic(topic, findings)),
+            checks=tuple(c for topic, _, checks in said for c in of_topic(topic, checks)),
+            recommendations=of_topic("tune", recommendations),
             verdict=verdict(evidence, recommendations),
         )
 
@@ -239,11 +252,12 @@ class Run:
         Where nothing was measured there is none of the first to write.
         """
         r, made_at = self.record, self.started_at
+        audited = r.study("audit", Audit)
         wanted = [x for x in r.recommendations if is_emitted(x, chosen)]
         launches = {x.id: self._launch(x) for x in wanted}
         files = [
             *launch_files(launches, wanted, r.host, folder=self.folder, command=self.profile.command, made_at=made_at),
-            *(settings_files(r.audit, r.host, made_at=made_at) if r.audit is not None and r.host.is_here else ()),
+            *(settings_files(audited, r.host, made_at=made_at) if audited is not None and r.host.is_here else ()),
         ]
         if self.profile.comfyui is not None and files:
             files += self._comfyui(Path(self.profile.comfyui).expanduser().absolute())
@@ -270,9 +284,25 @@ class Run:
         store.save(self.record, self.folder)
         return self.record
 
+    @property
+    def study(self) -> Tuning:
+        """What the search has found so far."""
+        return tuning(self.record)
+
+    @property
+    def compatibility(self) -> Survey | None:
+        """Whether torch and numpy run here, step by step; None where they could not be asked."""
+        return self.record.study("compat", Survey)
+
     def _learn(self, **facts: object) -> Record:
         self.record = self.record.model_copy(update=facts)
         return self.record
+
+    def _add(self, topic: Topic, study: TopicStudy) -> Record:
+        return self._learn(studies={**self.record.studies, topic: study})
+
+    def _tuned(self, **facts: object) -> Record:
+        return self._add("tune", self.study.model_copy(update=facts))
 
     def _comfyui(self, folder: Path) -> list[File]:
         launch = str((self.folder / "scripts" / "launch.sh").absolute())
@@ -284,9 +314,8 @@ class Run:
 
     def _launch(self, recommendation: Recommendation) -> Launch:
         """What it starts, with what torch and numpy were seen to need here."""
-        r = self.record
-        launch = plan_by_id(r.plans, recommendation.plan or DEFAULT.id).launch
-        return launch if r.compatibility is None else compat.with_cure(launch, r.compatibility.cure)
+        launch = plan_by_id(self.study.plans, recommendation.plan or DEFAULT.id).launch
+        return launch if self.compatibility is None else compat.with_cure(launch, self.compatibility.cure)
 
     def _copy(self, library: Path, what: str) -> EmittedFile:
         path = f"scripts/{library.name}"
@@ -304,10 +333,15 @@ class Replay(Run):
     """The same steps over a recorded run: nothing is read, measured or written."""
 
     def __init__(self, path: Path) -> None:
-        """Load the record. Raises ``UsageError`` if there is none that is whole."""
+        """Load the record. Raises ``UsageError`` if there is none that is whole, or it holds no search for a launch."""
         self.record = store.load(path)
         self.folder = path if path.is_dir() else path.parent
-        self.profile = Profile.model_validate(self.record.params)
+        if "tune" not in self.record.studies:
+            raise UsageError(f"{path} holds no search for a launch")
+        try:
+            self.profile = Profile.model_validate(self.record.params.get("tune", {}))
+        except ValidationError as error:
+            raise UsageError(f"{path}: {first_error(error, below='params.tune')}") from None
 
     def probe_software(self) -> Record:
         return self.record

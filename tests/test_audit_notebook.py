@@ -7,10 +7,12 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hwdiag.advise.audit import Audit
 from hwdiag.errors import UsageError
 from hwdiag.record import store
+from hwdiag.record.store import FILE
 from hwdiag.show import audit as show
-from hwdiag.workbook.auditing import FILE, AuditRun, load, parameters, start
+from hwdiag.workbook.auditing import AuditRun, load, parameters, start
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -23,9 +25,10 @@ def test_the_committed_outputs_are_the_examples() -> None:
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
     record = store.load(EXAMPLE)
-    assert record.audit is not None
-    assert show.verdict(record.audit) in "".join(o.get("text", "") for o in outputs)
-    assert [r.knob for r in record.audit.chosen] == ["vm.swappiness", "io.scheduler", "net.backlog"]
+    found = record.study("audit", Audit)
+    assert found is not None
+    assert show.verdict(found) in "".join(o.get("text", "") for o in outputs)
+    assert [r.knob for r in found.chosen] == ["vm.swappiness", "io.scheduler", "net.backlog"]
     assert all((EXAMPLE.parent / f.path).exists() for f in record.files)
 
 
@@ -48,7 +51,7 @@ def test_what_it_saves_is_a_record_with_its_scripts(monkeypatch: pytest.MonkeyPa
     assert {"scripts/system_optimize.sh", "scripts/make_persistent.sh", "scripts/tuned/hwdiag/tuned.conf",
             "scripts/ansible/complete_optimize.yml", FILE} <= names  # fmt: skip
     assert (path.parent / "scripts/system_optimize.sh").stat().st_mode & 0o111
-    assert record.audit == run.audit
+    assert record.study("audit", Audit) == run.audit
 
 
 @pytest.mark.parametrize(
@@ -69,4 +72,4 @@ def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: 
 
 
 def test_a_record_from_before_there_were_audits_still_loads() -> None:
-    assert store.load(ROOT / "outputs" / "example" / "earlier").audit is None
+    assert "audit" not in store.load(ROOT / "outputs" / "example" / "earlier").studies

@@ -7,18 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hwdiag.advise.recording import SAMPLES, Recording
 from hwdiag.errors import UsageError
-from hwdiag.record.store import read_value
+from hwdiag.record import store
 from hwdiag.show import monitor as show
-from hwdiag.workbook.monitoring import (
-    FILE,
-    SAMPLES,
-    Monitor,
-    Recording,
-    load,
-    parameters,
-    start,
-)
+from hwdiag.workbook.monitoring import Monitor, load, parameters, start
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -30,7 +23,8 @@ EXAMPLE = ROOT / "outputs" / "example" / "monitor"
 def test_the_committed_outputs_are_the_examples() -> None:
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
-    recording = read_value(EXAMPLE / FILE, Recording, "a recording")
+    recording = store.load(EXAMPLE).study("monitor", Recording)
+    assert recording is not None
     assert show.verdict(recording.monitored, recording.findings) in "".join(o.get("text", "") for o in outputs)
     assert {m.text for m in recording.monitored.marks} >= {"data", "1 thread", "2 threads", "save"}
     assert recording.monitored.status == 0
@@ -55,9 +49,11 @@ def test_a_recording_is_walked_through_and_saved(monkeypatch: pytest.MonkeyPatch
     assert "Nothing wrong was seen" in repr(watched.run()) or "finding" in repr(watched.run())
     assert "of one core" in repr(watched.costs())
     said = watched.save()
-    (path,) = (tmp_path / "outputs").rglob(FILE)
+    (path,) = (tmp_path / "outputs").rglob(store.FILE)
     assert str(path.relative_to(tmp_path)) in said
-    assert read_value(path, Recording, "a recording") == watched.recording
+    record = store.load(path)
+    assert record.study("monitor", Recording) == watched.recording
+    assert {SAMPLES, "monitor.svg", store.FILE} == {f.path for f in record.files}
 
 
 def test_commands_are_given_as_text_or_as_lists() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.errors import UsageError
 from hwdiag.home import home
 from hwdiag.measure.model import Comparison, Interval, Measurement, Outcome
@@ -108,7 +109,7 @@ def test_a_command_that_fails_is_the_verdict_and_status_1(workshop: Path) -> Non
     assert (done.returncode, summary["measured"]) == (1, False)
     assert summary["verdict"] == "Nothing could be measured: command: exit status 3: no such model."
     record = store.load(workshop / summary["record"])
-    assert len(record.measurements) == 1  # it was not tried in other ways
+    assert len(tuning(record).measurements) == 1  # it was not tried in other ways
     assert "no such model" in (workshop / summary["report"]).read_text()
 
 
@@ -141,8 +142,8 @@ def test_a_command_is_tuned_to_its_end(workshop: Path) -> None:
     assert "glibc.malloc.mmap_max=0" in summary["verdict"], done.stderr
     assert "2.00x (2.00 to 2.00) as fast as today's default" in summary["verdict"]
     record = store.load(workshop / summary["record"])
-    assert [w.name for w in record.workloads] == ["command"]
-    assert record.workloads[0].unit == "steps_per_s"
+    assert [w.name for w in tuning(record).workloads] == ["command"]
+    assert tuning(record).workloads[0].unit == "steps_per_s"
     script = (workshop / summary["launch"]).read_text()
     assert "GLIBC_TUNABLES=glibc.malloc.mmap_max=0" in script
     report = (workshop / summary["report"]).read_text()
@@ -165,7 +166,7 @@ def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.Monke
     monkeypatch.setattr("hwdiag.pipeline.read_host", lambda root: host)
     run = Run(load({"command": ["python3", "serve it.py"], "goal": "throughput"}))
     record = run.plan()
-    (team,) = [launch for launch in record.launches if len(launch.instances) == 2]
+    (team,) = [launch for launch in tuning(record).launches if len(launch.instances) == 2]
     gain = Interval(median=1.5, low=1.4, high=1.6, processes=16)
     facts: dict[str, Any] = {
         "measurements": (measured("default", 0.5, None, 1), measured(team.name, 1 / 3, 2 / 3, 2)),
@@ -174,7 +175,8 @@ def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.Monke
                        p_value=0.0001, verdict="better", why="it is", measurements=("m0001", "m0002")),
         ),
     }  # fmt: skip
-    run.record = record.model_copy(update=facts)
+    study = tuning(record).model_copy(update=facts)
+    run.record = record.model_copy(update={"studies": {"tune": study}})
     record = run.advise()
     first = record.recommendations[0]
     assert first.instances == 2
@@ -194,6 +196,7 @@ def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.Monke
     )
     record = run.finish()
     again = Record.model_validate_json((run.folder / "record.json").read_text())
-    assert again == record
-    assert [len(launch.instances) for launch in again.launches if launch.name == team.name] == [2]
+    assert again.model_dump(mode="json") == record.model_dump(mode="json")
+    assert tuning(again) == tuning(record)
+    assert [len(launch.instances) for launch in tuning(again).launches if launch.name == team.name] == [2]
     assert "launch-instances.sh" in (run.folder / "report.html").read_text()

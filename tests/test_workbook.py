@@ -14,6 +14,7 @@ import nbformat
 import papermill
 import pytest
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.errors import UsageError
 from hwdiag.home import home
 from hwdiag.params import load
@@ -87,7 +88,7 @@ def test_the_commands_that_users_type(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (path,) = (home_here / "outputs" / "dgx").glob("*/record.json")
     record = store.load(path)
-    assert [w.name for w in record.workloads] == ["triad"]
+    assert [w.name for w in tuning(record).workloads] == ["triad"]
     assert "unexpected-gpu" in {f.id for f in record.findings}
     assert {f.path for f in record.files} >= {"report.html", "record.json", "scripts/launch.sh", "figures/topology.svg"}
     assert all((path.parent / f.path).is_file() for f in record.files)
@@ -136,7 +137,11 @@ def test_a_snapshot_goes_through_the_notebook_without_a_measurement(
     )
     (path,) = (tmp_path / "home" / "outputs" / "elsewhere").glob("*/record.json")
     record = store.load(path)
-    assert (record.host.source, record.measurements, record.software.outcome.kind) == ("snapshot", (), "not-started")
+    assert (record.host.source, tuning(record).measurements, record.software.outcome.kind) == (
+        "snapshot",
+        (),
+        "not-started",
+    )
     text = (tmp_path / "out.ipynb").read_text()
     assert "Which PyTorch runs there is not known: not measured on this machine." in text
 

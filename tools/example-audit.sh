@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
 said=$($python -m hwdiag audit --watch 2 --knob vm.swappiness --knob io.scheduler=none --knob net.backlog)
-folder=$(dirname "$(echo "$said" | awk '/audit.json$/ { print $1 }')")
+folder=$(dirname "$(echo "$said" | awk '/record.json$/ { print $1 }')")
 rm -rf outputs/example/audit
 cp -r "$folder" outputs/example/audit
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \

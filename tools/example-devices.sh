@@ -1,7 +1,7 @@
 #!/bin/sh
-# Store the replayed outputs of outputs/example/devices.json in the devices notebook. With --measure, measure anew on
+# Store the replayed outputs of outputs/example/devices in the devices notebook. With --measure, measure anew on
 # this machine first (some eight minutes, five of them for techniques, on a machine that nobody else keeps busy); with
-# FILE, take the study that the notebook saved there.
+# FILE, take the record that the notebook saved there.
 # Usage: tools/example-devices.sh [--measure | FILE]
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,10 +9,10 @@ python=.venv/bin/python
 study=${1:-}
 if [ "$study" = --measure ]; then
     study=$($python -c 'from hwdiag.workbook.weighing import Devices, load; print(Devices(load({"minutes": 5})).save())' |
-        sed -n 's/^  record *//p')
+        awk '/record.json$/ { print $1 }')
 fi
 if [ -n "$study" ]; then
-    cp "$study" outputs/example/devices.json
+    cp "$study" outputs/example/devices/record.json
 fi
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
     --ExecutePreprocessor.record_timing=False notebooks/devices.ipynb

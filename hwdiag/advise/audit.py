@@ -18,7 +18,7 @@ from hwdiag.host.root import Root
 from hwdiag.host.settings import Setting, Source, read_settings
 from hwdiag.measure.model import Measurement
 from hwdiag.measure.storage import ReadSpeed
-from hwdiag.model import Value
+from hwdiag.model import TopicStudy, Value
 
 State = Literal["as wanted", "differs", "unknown", "objection", "nothing to want"]
 
@@ -45,7 +45,7 @@ class Row(Value):
     """What is wrong with the present value."""
 
 
-class Audit(Value):
+class Audit(TopicStudy):
     """What was read, asked and chosen on one host."""
 
     rows: tuple[Row, ...] = ()
@@ -131,6 +131,7 @@ def audit(
         rows += gathered(knob, cases, knob.id in choice)
     refuse_conflicts(rows)
     return Audit(
+        started_at=host.read_at,
         rows=tuple(rows),
         findings=(*objections(rows), *(f for f in said if isinstance(f, Finding))),
         checks=tuple(c for c in said if isinstance(c, Check)),

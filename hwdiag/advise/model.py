@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from hwdiag.measure.model import Interval
 from hwdiag.model import Value
@@ -22,7 +22,9 @@ class Finding(Value):
     detail: str
     """Why it matters and what to do, in sentences."""
     evidence: tuple[str, ...] = ()
-    """Measurement ids (``m017``) or dotted paths into the record (``host.limits.cpu_quota``)."""
+    """Measurement ids (``m017``) of its study, or dotted paths into the record (``host.limits.cpu_quota``)."""
+    topic: str = ""
+    """The study that it belongs to, said where it is put into a record."""
 
 
 class Recommendation(Value):
@@ -45,7 +47,9 @@ class Recommendation(Value):
     """Left to the person to choose: it was shown to be faster, but carries a risk that nobody takes unasked."""
     undo: str = ""
     evidence: tuple[str, ...] = ()
-    """Measurement ids."""
+    """Measurement ids of its study."""
+    topic: str = ""
+    """As of a ``Finding``."""
 
 
 class Check(Value):
@@ -55,6 +59,16 @@ class Check(Value):
     state: Literal["fine", "unchecked"]
     title: str
     detail: str = ""
+    topic: str = ""
+    """As of a ``Finding``."""
+
+
+Said = TypeVar("Said", Finding, Recommendation, Check)
+
+
+def of_topic(topic: str, said: Iterable[Said]) -> tuple[Said, ...]:
+    """Return these with the study that they belong to."""
+    return tuple(s.model_copy(update={"topic": topic}) for s in said)
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

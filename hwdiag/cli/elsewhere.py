@@ -23,7 +23,7 @@ def options(estimate: argparse.ArgumentParser) -> None:
     add_options(estimate, EstimateParams)
     estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
     estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
-    estimate.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    estimate.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
 
 def estimate_nets(args: argparse.Namespace) -> int:
@@ -38,6 +38,7 @@ def estimate_nets(args: argparse.Namespace) -> int:
     from hwdiag.show.progress import terminal_progress
     from hwdiag.show.table import Table
     from hwdiag.workbook.estimating import Estimator, estimates, load, part_named, specs_of
+    from hwdiag.workbook.records import save, told
 
     if args.list:
         print(show.parts_table(catalogue()).to_text(terminal_width()))
@@ -66,4 +67,5 @@ def estimate_nets(args: argparse.Namespace) -> int:
     for section in [*sections, *([checked] if checked else [])]:
         tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
         print(section.verdict, *tables, sep="\n", end="\n\n")
+    print(told(*save(study.recorded(counts))))
     return 0

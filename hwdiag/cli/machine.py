@@ -87,7 +87,7 @@ def audit_host(args: argparse.Namespace) -> int:
         return 0
     print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
     print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
-    print(run.save() if run.audit.chosen else show.verdict(run.audit))
+    print(run.save())
     return 0
 
 

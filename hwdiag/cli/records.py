@@ -17,10 +17,14 @@ def register(verbs: Any) -> None:
         compare_options,
     )  # fmt: skip
 
-    report = add(verbs, "report", write_report, "draw a record's report again, and say what it found")
-    report.add_argument("record", type=Path, help="record.json, or the folder that holds it")
+    report = add(verbs, "report", write_report, "draw the report of a record, or of a host, and say what it found")
+    report.add_argument("record", type=Path, nargs="?", help="a record's file, or the folder that holds it")
+    report.add_argument("--host", metavar="NAME", help="of all records of this host: the newest study of each topic")
     report.add_argument(
-        "--output", type=Path, metavar="FILE", help="where to write the HTML (default: beside the record)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where to write the HTML (default: beside the record, outputs/NAME.html)",
     )
     report.add_argument("--json", action="store_true", help="print findings and recommendations as JSON, write nothing")
 
@@ -53,18 +57,21 @@ def compare_records(args: argparse.Namespace) -> int:
 
 def write_report(args: argparse.Namespace) -> None:
     """hwdiag report"""
-    from hwdiag.record import store
+    from hwdiag.errors import UsageError
+    from hwdiag.workbook.reporting import of_host, of_record
 
-    record = store.load(args.record)
+    if (args.record is None) == (args.host is None):
+        raise UsageError("report what? Give a record or its folder, or --host NAME")
+    report = of_record(args.record) if args.host is None else of_host(args.host)
+    record = report.record
     if args.json:
         print(record.model_dump_json(indent=1, include={"verdict", "findings", "recommendations", "checks"}))
         return
-    from hwdiag.show.report import render_report
-    from hwdiag.show.tables import findings_table, recommendations_table
-
-    beside = args.record if args.record.is_dir() else args.record.parent
-    path = args.output or beside / "report.html"
-    write(path, render_report(record))
-    for table in (recommendations_table(record), findings_table(record)):
+    path = args.output or report.page
+    html, lines = report.html(), list(report.lines())
+    write(path, html)
+    for table in report.tables():
         print(table.to_text(terminal_width()), end="\n\n")
-    print(f"report: {path}\n{record.verdict}")
+    for line in (*lines, *(f"left out: {line}" for line in report.left_out)):
+        print(line)
+    print(f"report: {path}", *([record.verdict] if record.verdict else []), sep="\n")

@@ -54,5 +54,5 @@ def check_packages(args: argparse.Namespace) -> int:
         tables += [compat.failures_table(survey)] if survey.failed else []
         for table in tables:
             print(table.to_text(terminal_width()), end="\n\n")
-        print(compat.verdict(survey))
+        print(check.save())
     return 1 if survey.failed or not survey.interpreter.outcome.ok else 0

@@ -28,7 +28,7 @@ def consult(survey: Survey) -> Iterator[Finding | Check]:
             severity="problem" if r.stage == "import" else "warning",
             title=f"{r.package}: {r.stage} {'dies' if r.outcome.kind == 'signal' else 'fails'}",
             detail=f"{explain(r)} {ways}".rstrip(),
-            evidence=("compatibility.results",),
+            evidence=("studies.compat.results",),
         )
     if survey.cure is not None:
         yield Finding(
@@ -36,7 +36,7 @@ def consult(survey: Survey) -> Iterator[Finding | Check]:
             severity="note",
             title=f"The launch scripts {setting(survey.cure)}",
             detail=f"With that, checked in fresh children, what died ran to its end: {', '.join(survey.cure.stages)}.",
-            evidence=("compatibility.cure",),
+            evidence=("studies.compat.cure",),
         )
     for package in dict.fromkeys(r.package for r in survey.results):
         of_it = [r for r in survey.results if r.package == package]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hwdiag.measure.model import Outcome
-from hwdiag.model import Value
+from hwdiag.model import TopicStudy, Value
 
 
 class Package(Value):
@@ -109,12 +109,9 @@ class Cure(Value):
     """What they cure: ``numpy: import``."""
 
 
-class Survey(Value):
+class Survey(TopicStudy):
     """One compatibility check of one interpreter."""
 
-    schema_version: Literal[1] = 1
-    started_at: str
-    """UTC, ISO 8601."""
     seconds: float
     """Wall time of the whole check."""
     interpreter: Interpreter

@@ -9,14 +9,24 @@ from hwdiag.experiment.lever import BASELINE, Plan
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.measure.model import Comparison, Estimate, Interval, Measurement, Outcome, Workload
 from hwdiag.measure.trace import Cause
-from hwdiag.model import Value
+from hwdiag.model import TopicStudy, Value
 
 CPU = "cpu"
 
 Mode = Literal["inference", "training"]
 
+MOST_SAMPLES = 200
+"""Of one process, kept in a study."""
+
 HOPE = 1.015
 """Gain in the screening from which a technique is measured again: half of the least effect that counts by default."""
+
+
+def thinned(samples: tuple[float, ...], most: int = MOST_SAMPLES) -> tuple[float, ...]:
+    """Return at most so many samples, evenly taken over the time that they were measured in; the ends stay."""
+    if len(samples) <= most:
+        return samples
+    return tuple(samples[round(i * (len(samples) - 1) / (most - 1))] for i in range(most))
 
 
 class Device(Value):
@@ -188,10 +198,9 @@ class Target(Value):
     """Why it fails, or why it was not measured; of one that passes what bounds it."""
 
 
-class Study(Value):
+class Study(TopicStudy):
     """One study of one host's devices. Its figures can be drawn from it alone."""
 
-    started_at: str
     finished_at: str = ""
     cpu: str
     software: str
@@ -207,7 +216,7 @@ class Study(Value):
     """The first is how it runs by default."""
     workloads: tuple[Workload, ...] = ()
     measurements: tuple[Measurement, ...] = ()
-    """Each with its median alone."""
+    """Of each process at most ``MOST_SAMPLES`` samples, evenly thinned; all figures are drawn from these."""
     estimates: tuple[Estimate, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
     gains: tuple[Gain, ...] = ()

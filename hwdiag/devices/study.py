@@ -13,7 +13,7 @@ from hwdiag.devices.fed import feed
 from hwdiag.devices.found import CHILD, find, is_gone
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
-from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study
+from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study, thinned
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import TECHNIQUES
@@ -250,11 +250,11 @@ class Measuring:
         self._update(absent=(*self.study.absent, Absent(what=what, why=why, step=step)))
 
     def _keep(self, workloads: Sequence[Workload], measurements: Sequence[Measurement]) -> None:
-        """Take what was measured into the study, each process with its median alone, numbered through."""
+        """Take what was measured into the study, at most ``MOST_SAMPLES`` of each process, numbered through."""
         study = self.study
         first = len(study.measurements) + 1
         slim = [
-            m.model_copy(update={"id": f"m{first + n:04d}", "seconds": m.seconds and (m.median_s,), "applied": None})
+            m.model_copy(update={"id": f"m{first + n:04d}", "seconds": thinned(m.seconds), "applied": None})
             for n, m in enumerate(measurements)
         ]
         known = {w.name: w for w in (*study.workloads, *workloads)}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hwdiag import __version__
 from hwdiag.advise.model import Recommendation
+from hwdiag.host.identity import identity_of
 from hwdiag.host.model import Host
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import OVERALL
@@ -56,12 +57,27 @@ def templates() -> Environment:
 
 
 def identity(host: Host) -> dict[str, str]:
-    """What the script compares with the machine it runs on; a value that was not readable is empty and not compared."""
-    return {
+    """Return what the script compares with the machine it runs on; what is not known is empty and not compared.
+
+    Arm's model name is not the kernel's own, sockets of other architectures are counted in ways of their own, and where
+    CPUs are offline the kernel does not tell their cores: these are left out.
+    """
+    found = identity_of(host)
+    x86 = host.system.arch in ("x86_64", "i686")
+    facts = {
         "arch": host.system.arch,
-        "cpus": str(len(host.cpu.online)),
-        "machine": host.system.machine_hash or "",
+        "cpus": len(host.cpu.online),
+        "machine": found.machine,
+        "cpu": found.cpu if x86 else None,
+        "family": found.family,
+        "sockets": None if host.cpu.offline or not x86 else found.sockets,
+        "cores": None if host.cpu.offline else found.cores,
+        "threads": found.threads,
+        "nodes": found.nodes,
+        "memory_kib": None if found.memory_bytes is None else found.memory_bytes // 1024,
+        "product": found.product,
     }
+    return {name: "" if value is None else str(value) for name, value in facts.items()}
 
 
 def one_line(text: object) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from hwdiag.measure.model import Interval
-from hwdiag.model import Value
+from hwdiag.model import TopicStudy, Value
 
 DType = Literal["float32", "bfloat16", "int8"]
 WIDTH: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
@@ -300,3 +300,10 @@ class Checked(Value):
         good = self.mean_error <= MEAN_TARGET and abs(self.worst.error) <= WORST_TARGET
         state = "The estimator holds here" if good else "The estimator is not good enough here"
         return f"{state}: {numbers}, over {nets} nets in {len(self.rows)} settings."
+
+
+class EstimateStudy(TopicStudy):
+    """What an estimate's figures are drawn from, besides the catalogue."""
+
+    counts: tuple[Count, ...]
+    checked: Checked | None = None

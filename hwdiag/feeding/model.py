@@ -7,7 +7,7 @@ from hwdiag.feeding.cached import Caching
 from hwdiag.feeding.dataset import Broken, Dataset, Decoding, Storage
 from hwdiag.feeding.setting import LoaderSetting
 from hwdiag.measure.model import Disturbance, Interval, Outcome, Step, Verdict
-from hwdiag.model import Value
+from hwdiag.model import TopicStudy, Value
 
 
 class Footprint(Value):
@@ -90,10 +90,9 @@ class Chosen(Value):
     prediction: Prediction
 
 
-class Feed(Value):
+class Feed(TopicStudy):
     """All that one run found out about one data set on one host."""
 
-    started_at: str
     seconds: float
     hostname: str
     data: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.sampling.source import Column
 from hwdiag.model import Value
@@ -52,7 +50,6 @@ class Cost(Value):
 class Monitored(Value):
     """One recording, without its samples."""
 
-    schema_version: Literal[1] = 1
     name: str
     """The host's folder under outputs/."""
     started_at: str

@@ -20,13 +20,14 @@ from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Command
 from hwdiag.measure.monitor import Clock, forwarding
 from hwdiag.measure.trace import Traced, analyse, cut_trace, read_trace
-from hwdiag.model import Value
+from hwdiag.model import TopicStudy
+from hwdiag.words import now
 
 TRACER = Path(__file__).with_name("tracer.py")
 TASK = "HWDIAG_TRACE"
 
 
-class Profiled(Value):
+class Profiled(TopicStudy):
     """One command, or file, that ran under torch.profiler."""
 
     command: tuple[str, ...]
@@ -73,6 +74,7 @@ def profile(
         HwdiagError: nothing was traced, or no trace could be written.
     """
     task = json.dumps({"folder": str(folder.resolve()), "seconds": seconds, "after": after, "events": events})
+    started_at = now()
     env = {TASK: task, "KINETO_LOG_LEVEL": "99"}  # or the profiler's own messages stand among the command's
     with ExitStack() as stack:
         if file is None:
@@ -88,14 +90,15 @@ def profile(
         stack.enter_context(forwarding(running))
         Clock().wait(math.inf, [running.fileno()])
         ran = running.wait()
-    return look(folder, argv if file is None else (str(file),), ran, events)
+    return look(folder, argv if file is None else (str(file),), ran, events, started_at)
 
 
-def look(folder: Path, argv: Sequence[str], ran: Ran, events: int) -> Profiled:
+def look(folder: Path, argv: Sequence[str], ran: Ran, events: int, started_at: str) -> Profiled:
     """What the command left in the folder."""
     told = statuses(folder)
     written = [t for t in told if t["state"] == "written"]
     done = Profiled(
+        started_at=started_at,
         command=tuple(argv),
         outcome="" if ran.outcome.ok else ran.outcome.detail,
         status=ran.status,

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from hwdiag.host.identity import same_memory
 from hwdiag.measure.model import Interval, Verdict
 from hwdiag.model import Value
 from hwdiag.record.row import Row, Speed
@@ -135,19 +136,38 @@ def compared(then: Speed, now: Speed, min_effect: float = MIN_EFFECT) -> Change:
     return Change(workload=now.workload, device=now.device, speedup=ratio, verdict=verdict, why=why)
 
 
+def by_host(records: Iterable[Row]) -> list[list[Row]]:
+    """Return the records of each machine, in the order of their time.
+
+    Records of one identity whose memory differs by more than kernels reserve are of several machines.
+    """
+    alike: dict[str, list[Row]] = defaultdict(list)
+    for r in records:
+        alike[r.host_key].append(r)
+    hosts = []
+    for several in alike.values():
+        several.sort(key=lambda r: r.memory_bytes or 0)
+        groups = [[several[0]]]
+        for r in several[1:]:
+            if same_memory(groups[-1][-1].memory_bytes, r.memory_bytes):
+                groups[-1].append(r)
+            else:
+                groups.append([r])
+        hosts += [sorted(group, key=lambda r: r.started_at) for group in groups]
+    return hosts
+
+
 def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[History, ...]:
-    """Each host that has more than one record: its last one against when each workload was fastest before.
+    """Each host on which something was measured again: its last record with speeds against when each was best before.
 
     Only speeds of the same version of a workload are held against each other.
     """
-    by_host: dict[str, list[Row]] = defaultdict(list)
-    for r in records:
-        by_host[r.host_key].append(r)
     found = []
-    for key, several in by_host.items():
-        if len(several) < 2:
+    for several in by_host(records):
+        measured = [r for r in several if r.speeds]
+        if len(measured) < 2:
             continue
-        *earlier, last = sorted(several, key=lambda r: r.started_at)
+        *earlier, last = measured
         best: dict[tuple[str, str, str], tuple[float, Speed, Row]] = {}
         for r in earlier:
             for s in r.speeds:
@@ -156,12 +176,14 @@ def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[H
                 if identity not in best or value > best[identity][0]:
                     best[identity] = (value, s, r)
         pairs = [(best[i], s) for s in last.speeds if (i := (s.workload, s.device, s.version)) in best]
+        if not pairs:
+            continue
         changes = tuple(compared(then, s, min_effect) for (_, then, _), s in pairs)
         slower = [r for ((_, _, r), _), c in zip(pairs, changes, strict=True) if c.verdict == "worse"]
         reference = slower[0] if slower else earlier[-1]
         found.append(
             History(
-                host_key=key,
+                host_key=last.host_key,
                 name=last.name,
                 records=len(several),
                 before=reference.started_at,
@@ -175,9 +197,6 @@ def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[H
 
 
 def newest(records: Iterable[Row]) -> list[Row]:
-    """The last record of each host, by name."""
-    last: dict[str, Row] = {}
-    for r in records:
-        if r.host_key not in last or r.started_at > last[r.host_key].started_at:
-            last[r.host_key] = r
-    return sorted(last.values(), key=lambda r: r.name)
+    """Return the last record of each host, of those with speeds where it has some, by name."""
+    last = ([r for r in several if r.speeds] or several for several in by_host(records))
+    return sorted((several[-1] for several in last), key=lambda r: r.name)

@@ -20,7 +20,7 @@ from hwdiag.record.row import Refused, Row, row_of
 from hwdiag.record.sources import NotAFile, Source, sources
 from hwdiag.record.store import MAX_BYTES
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 SPEED = pa.struct(
     [(name, pa.string()) for name in ("workload", "version", "family", "device")]
     + [(name, pa.float64()) for name in ("work", "seconds", "low", "high")]
@@ -30,6 +30,8 @@ SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("location", "stamp", "refused", "name", "host_key", "started_at", "cpu")),
         ("schema_version", pa.int64()),
+        ("memory_bytes", pa.int64()),
+        ("topics", pa.list_(pa.string())),
         ("cores", pa.int64()),
         ("versions", pa.map_(pa.string(), pa.string())),
         ("facts", pa.map_(pa.string(), pa.string())),

@@ -1,4 +1,4 @@
-"""What a comparison needs of one record, of any schema so far: its host, its facts as lines and its speeds.
+"""What a comparison needs of one record, of any schema so far: its host, its facts as lines, its topics and speeds.
 
 A record is data: its text is parsed as JSON, checked and cut to length, and nothing in it is run, opened or written to.
 """
@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cached_property
+from hashlib import sha256
+from pathlib import PurePath
 from statistics import median
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from hwdiag.experiment.lever import BASELINE
+from hwdiag.host.identity import Identity, identity_of
 from hwdiag.model import Value
-from hwdiag.record.model import SCHEMA_VERSION
+from hwdiag.record.convert import NotARecordError, upgraded
+from hwdiag.record.model import Topic, first_error
 
 MAX_FACTS = 400
 MAX_TEXT = 300
@@ -25,6 +31,9 @@ CHANGING = {
 }  # fmt: skip
 """Facts that differ from one minute or one box to the next without meaning anything."""
 
+Family = Literal["compute", "memory", "model", "own", "transfer", "latency"]
+UNITS: dict[Family, str] = {"memory": "GB/s", "transfer": "GB/s", "compute": "GFLOP/s"}
+"""Of families that have a rate; of the others runs a second are compared."""
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Seconds = Annotated[float, Field(gt=0, lt=1e9)]
 
@@ -35,10 +44,10 @@ class Speed(Value):
     workload: Text
     version: Text
     """What the workload is: two records compare only where it is the same."""
-    family: Literal["compute", "memory", "model"]
+    family: Family
     device: Text
     work: float = Field(ge=0, lt=1e18)
-    """FLOP of one iteration, for memory its bytes."""
+    """FLOP of one iteration, for memory and transfers its bytes."""
     seconds: Seconds
     low: Seconds
     high: Seconds
@@ -46,11 +55,11 @@ class Speed(Value):
 
     def value(self, seconds: float) -> float:
         """In the workload's unit: GB/s, GFLOP/s or runs a second; more is faster."""
-        return 1 / seconds if self.family == "model" else self.work / seconds / 1e9
+        return self.work / seconds / 1e9 if self.family in UNITS else 1 / seconds
 
     @property
     def unit(self) -> str:
-        return {"memory": "GB/s", "compute": "GFLOP/s", "model": "runs/s"}[self.family]
+        return UNITS.get(self.family, "runs/s")
 
 
 class Row(Value):
@@ -58,9 +67,12 @@ class Row(Value):
 
     location: str
     name: Text
-    host_key: Text
-    """Tells hosts apart: the hash of the machine's id, or its name where that is not known."""
+    host_key: str
+    """Tells hosts apart, together with ``memory_bytes``."""
+    memory_bytes: int | None = None
     started_at: Text
+    topics: tuple[Topic, ...] = ()
+    """Of which it has a study."""
     schema_version: int
     versions: dict[str, Text]
     cpu: Text
@@ -84,8 +96,9 @@ class _Loose(BaseModel):
 class _Workload(_Loose):
     name: Text
     kind: Text
-    family: Literal["compute", "memory", "model"]
+    family: Family
     dtype: Text
+    what: Text | None = None
     size: dict[Text, int] = {}
     flops: float = Field(0, ge=0)
     bytes: float = Field(0, ge=0)
@@ -101,29 +114,34 @@ class _Interval(_Loose):
 
 class _Estimate(_Loose):
     workload: Text
-    launch: Text
+    plan: Text
     device: Text = "cpu"
     seconds: _Interval
 
 
-class _Launch(_Loose):
-    name: Text
+class _Study(_Loose):
+    """What has speeds: a search, or a study of devices."""
+
+    workloads: tuple[_Workload, ...] = ()
+    estimates: tuple[_Estimate, ...] = ()
+    measurements: tuple[dict[str, Any], ...] = ()
 
 
 class _Record(_Loose):
-    """The least that any schema so far has; later fields have defaults, so that older records are read."""
+    """The least that a record has; later fields have defaults, so that older ones are read."""
 
-    schema_version: int
     name: Text
     started_at: Text
     versions: dict[Text, Text] = {}
     host: dict[str, Any]
     software: dict[str, Any] = {}
-    launches: tuple[_Launch, ...] = ()
-    workloads: tuple[_Workload, ...] = ()
-    estimates: tuple[_Estimate, ...] = ()
-    measurements: tuple[dict[str, Any], ...] = ()
+    studies: dict[str, Any] = {}
     complete: bool = False
+
+    @cached_property
+    def measured(self) -> tuple[_Study, ...]:
+        """The studies that have speeds."""
+        return tuple(_Study.model_validate(self.studies[t]) for t in ("tune", "devices") if t in self.studies)
 
 
 def row_of(data: bytes, location: str) -> Row | Refused:
@@ -131,19 +149,18 @@ def row_of(data: bytes, location: str) -> Row | Refused:
     try:
         values = json.loads(data)
         version = values.get("schema_version") if isinstance(values, dict) else None
-        if not isinstance(version, int) or isinstance(version, bool):
-            return Refused(location=location, why="not a record")
-        if version > SCHEMA_VERSION:
-            return Refused(location=location, why=f"schema version {version}; this hwdiag reads up to {SCHEMA_VERSION}")
-        record = _Record.model_validate(values)
+        record = _Record.model_validate(upgraded(values, PurePath(location).parts[:-1]))
         if not record.complete:
             return Refused(location=location, why="not written to its end")
+        identity = identity_of(record.host)
         return Row(
             location=location,
             name=record.name,
-            host_key=str(record.host.get("system", {}).get("machine_hash") or record.name)[:MAX_TEXT],
+            host_key=host_key(identity, record.name, location),
+            memory_bytes=identity.memory_bytes,
             started_at=record.started_at,
-            schema_version=version,
+            topics=tuple(t for t in get_args(Topic) if t in record.studies),
+            schema_version=version or 0,
             versions=record.versions,
             cpu=str(record.host.get("cpu", {}).get("model") or "unknown")[:MAX_TEXT],
             cores=whole(record.host.get("cpu", {}).get("cores")),
@@ -151,10 +168,21 @@ def row_of(data: bytes, location: str) -> Row | Refused:
             speeds=tuple(speeds_of(record)),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        return Refused(location=location, why=f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:MAX_TEXT])
+        return Refused(location=location, why=first_error(error))
+    except NotARecordError as error:
+        return Refused(location=location, why=str(error))
     except (ValueError, AttributeError, RecursionError):
         return Refused(location=location, why="not a record: damaged or not JSON")
+
+
+def host_key(identity: Identity, name: str, location: str) -> str:
+    """Return a hash of what tells the host of a record from others.
+
+    Where no machine id is known that is its name, too; and of what knows nothing of its machine, where it lies.
+    """
+    known = identity.memory_bytes is not None and name != "unknown"
+    beside = "" if identity.machine is not None else name if known else location
+    return sha256(f"{identity.key}|{beside}".encode(errors="backslashreplace")).hexdigest()
 
 
 def whole(value: object) -> int | None:
@@ -163,8 +191,10 @@ def whole(value: object) -> int | None:
 
 def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
     """Host and software as lines, at most ``MAX_FACTS``."""
-    lines = [*flattened(record.host, ""), *flattened(record.software, "software")]
-    meanwhile = [m["disturbance"] for m in record.measurements if isinstance(m.get("disturbance"), dict)]
+    asked = record.software if record.software.get("python") else {}  # or else it was not asked what it is
+    lines = [*flattened(record.host, ""), *flattened(asked, "software")]
+    measurements = [m for study in record.measured for m in study.measurements]
+    meanwhile = [m["disturbance"] for m in measurements if isinstance(m.get("disturbance"), dict)]
     for name, limit, step in (("mhz", 1e5, -2), ("other_cpu", 1e4, 1), ("steal", 1.0, 2)):
         told = [d[name] for d in meanwhile if isinstance(d.get(name), (int, float)) and 0 <= d[name] <= limit]
         lines += [(f"measured.{name}", f"{round(median(told), step):g}")] if told else []
@@ -185,23 +215,25 @@ def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, 
 
 
 def speeds_of(record: _Record) -> Iterator[Speed]:
-    """Speeds under the first Launch, which is today's default."""
-    default = record.plans[0].name if record.plans else "default"
-    by_name = {w.name: w for w in record.workloads}
-    for estimate in record.estimates:
-        workload = by_name.get(estimate.workload)
-        if workload is not None and (estimate.plan == default or estimate.device != "cpu"):
-            yield Speed(
-                workload=workload.name,
-                version=version_of(workload),
-                family=workload.family,
-                device=estimate.device,
-                work=workload.bytes if workload.family == "memory" else workload.flops,
-                seconds=estimate.seconds.median,
-                low=estimate.seconds.low,
-                high=estimate.seconds.high,
-                processes=estimate.seconds.processes,
-            )
+    """Speeds under today's default; one workload on one device once."""
+    told: set[tuple[str, str]] = set()
+    for study in record.measured:
+        by_name = {w.name: w for w in study.workloads}
+        for estimate in study.estimates:
+            workload, place = by_name.get(estimate.workload), (estimate.workload, estimate.device)
+            if workload is not None and estimate.plan == BASELINE and place not in told:
+                told.add(place)
+                yield Speed(
+                    workload=workload.name,
+                    version=version_of(workload),
+                    family=workload.family,
+                    device=estimate.device,
+                    work=workload.bytes if workload.family in ("memory", "transfer") else workload.flops,
+                    seconds=estimate.seconds.median,
+                    low=estimate.seconds.low,
+                    high=estimate.seconds.high,
+                    processes=estimate.seconds.processes,
+                )
 
 
 def version_of(workload: _Workload) -> str:
@@ -210,4 +242,5 @@ def version_of(workload: _Workload) -> str:
     told = ", ".join(f"{k}={v}" for k, v in sorted(size.items()))
     work = "" if workload.family == "memory" else f", {workload.flops:.6g} FLOP"
     version = "" if workload.version is None else f", version {workload.version}"
-    return f"{workload.kind} {workload.dtype} {told}{work}{version}"[:MAX_TEXT]
+    what = f" {workload.what}" if workload.what else ""
+    return f"{workload.kind}{what} {workload.dtype} {told}{work}{version}"[:MAX_TEXT]

@@ -13,7 +13,11 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from hwdiag.errors import UsageError
+from hwdiag.record.convert import OLD_FILES
 from hwdiag.record.store import FILE, MAX_BYTES
+
+FILES = (FILE, *OLD_FILES)
+"""Names of records, and of what older versions wrote in their place."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,8 @@ def local(path: Path) -> Iterator[Source]:
     elif path.is_dir():
         for folder, inner, files in os.walk(path):
             inner.sort()
-            if FILE in files:
-                name = os.path.join(folder, FILE)  # noqa: PTH118 - ten thousand of them
+            for found in FILES if not set(FILES).isdisjoint(files) else ():
+                name = os.path.join(folder, found)  # noqa: PTH118 - ten thousand of them
                 with contextlib.suppress(OSError):
                     yield local_file(name, os.stat(name))  # noqa: PTH116
     else:
@@ -81,7 +85,7 @@ def remote(url: str) -> Iterator[Source]:
         ) from None
     for info in infos:
         name = str(info["name"])
-        if name.rpartition("/")[2] == FILE or len(infos) == 1:
+        if name.rpartition("/")[2] in FILES or len(infos) == 1:
             stamp = f"{info.get('size')} {info.get('mtime') or info.get('LastModified') or info.get('ETag') or ''}"
 
             def read(system: Any = system, name: str = name) -> bytes:

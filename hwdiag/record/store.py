@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import tempfile
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from hwdiag.emit.settings import File
 from hwdiag.errors import HwdiagError, UsageError
-from hwdiag.model import Value
-from hwdiag.record.model import SCHEMA_VERSION, EmittedFile, Record
-
-V = TypeVar("V", bound=Value)
+from hwdiag.record.convert import OLD_FILES, NotARecordError, upgraded
+from hwdiag.record.model import EmittedFile, Record, UnreadStudy, first_error
 
 FILE = "record.json"
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 32 * 2**20
 """A larger file is not a record of ours: thorough runs on large hosts stay below 5 MiB."""
 
 
@@ -28,22 +26,6 @@ def folder_name(host: str, hostname: str) -> str:
     if host != "auto":
         return host
     return re.sub(r"[^A-Za-z0-9_-]+", "-", hostname).strip("-_")[:63] or "unnamed"
-
-
-def read_value(path: Path, kind: type[V], what: str) -> V:
-    """What a file beside the records holds: ``what`` names it, as in ``a compatibility check``.
-
-    Raises:
-        UsageError: there is none, or it is not one.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not {what}")
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"no {what.partition(' ')[2]} at {path}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{path} is not {what}") from None
 
 
 def require_writable(folder: Path) -> None:
@@ -83,7 +65,7 @@ def save(record: Record, folder: Path) -> Path:
         HwdiagError: it could not be written.
     """
     path = folder / FILE
-    text = record.model_dump_json(indent=1, exclude_defaults=False)
+    text = record.model_dump_json(indent=1)
     temporary: Path | None = None
     try:
         with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".record-", delete=False, encoding="utf-8") as file:
@@ -118,30 +100,52 @@ def write_file(folder: Path, file: File) -> EmittedFile:
     return emitted
 
 
+def record_file(path: Path) -> Path:
+    """Return the record's file: the path itself, or of a folder the record in it, or one of an older format."""
+    if not path.is_dir():
+        return path
+    return next((path / name for name in (FILE, *OLD_FILES) if (path / name).is_file()), path / FILE)
+
+
 def load(path: Path) -> Record:
-    """Read a record, or the one in a folder.
+    """Read a record of any schema so far, or the one in a folder.
 
     Raises:
-        UsageError: there is none, it is no record, of another schema version, or was not written to its end.
+        UsageError: there is none, it is no record, of a newer schema version, or was not written to its end.
     """
-    path = path / FILE if path.is_dir() else path
+    path = record_file(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MiB: not a record")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        data = read_bytes(path)
+        values = upgraded(json.loads(data), path.absolute().parent.parts)
+        record = Record.model_validate(values)
     except OSError as error:
         raise UsageError(f"no record at {path}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{path} is not a record: not JSON") from None
-    version = values.get("schema_version") if isinstance(values, dict) else None
-    if version != SCHEMA_VERSION:
-        raise UsageError(f"{path} has schema version {version}; this hwdiag reads version {SCHEMA_VERSION}")
-    try:
-        record = Record.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{path} is not a record: {where}: {first['msg']}") from None
+        raise UsageError(f"{path} is not a record: {first_error(error)}") from None
+    except NotARecordError as error:
+        raise UsageError(f"{path}: {error}") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{path} is not a record: damaged or not JSON") from None
     if not record.complete:
         raise UsageError(f"{path} was not written to its end: the run that made it was cut off")
+    for study in record.studies.values():
+        if isinstance(study, UnreadStudy):
+            study.came_from(path)
     return record
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a regular file's content, of one that may be a record: a pipe is not waited for, nor a device read.
+
+    Raises:
+        OSError: it cannot be read.
+        UsageError: it is no regular file, or too large.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"{path} is not a record: not a regular file")
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path} is not a record: larger than {MAX_BYTES // 2**20} MiB")
+    return data

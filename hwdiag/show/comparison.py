@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hwdiag.estimate.parts import Part, catalogue
-from hwdiag.record.compare import Difference, Group, History, Line
+from hwdiag.record.compare import Difference, Group, History, Line, by_host
 from hwdiag.record.row import Refused, Row, Speed
 from hwdiag.show.format import UNKNOWN, plural, significant, speedup, utc
 from hwdiag.show.section import Section
@@ -28,16 +28,22 @@ WORDS = {"worse": "slower", "better": "faster", "same": "the same", "undecided":
 
 def overview(records: Sequence[Row], refused: Sequence[Refused]) -> Section:
     """What is there to compare?"""
-    hosts = Counter(r.host_key for r in records)
+    hosts = by_host(records)
     lost = f"; {plural(len(refused), 'file')} refused" if refused else ""
     verdict = f"{plural(len(records), 'record')} of {plural(len(hosts), 'host')}{lost}."
     rows = [
-        (r.name, r.cpu, str(r.cores or UNKNOWN), utc(r.started_at), f"hwdiag {r.versions.get('hwdiag', UNKNOWN)}")
+        (r.name, r.cpu, str(r.cores or UNKNOWN), utc(r.started_at), ", ".join(r.topics), by_words(r))
         for r in records[:MANY]
     ]
     caption = "Records" + (f", the first {MANY} of {len(records)}" if len(records) > MANY else "")
-    table = Table(caption, ("Name", "CPU", "Cores", "Measured", "By"), rows, frozenset({2}))
+    table = Table(caption, ("Name", "CPU", "Cores", "Measured", "Holds", "By"), rows, frozenset({2}))
     return Section(verdict, (table, refused_table(refused) if refused else None))
+
+
+def by_words(record: Row) -> str:
+    """Return which hwdiag made it."""
+    version = record.versions.get("hwdiag")
+    return f"hwdiag {version}" if version else UNKNOWN
 
 
 def refused_table(refused: Sequence[Refused]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.experiment.lever import BASELINE, plan_by_id
 from hwdiag.experiment.screening import ALL
 from hwdiag.experiment.statistics import pairs_needed
@@ -55,24 +56,25 @@ def software(record: Record) -> Section:
 
 def plan(record: Record) -> Section:
     """What will be measured?"""
+    study = tuning(record)
     elsewhere = "" if record.host.is_here else "On that host, not on this machine: "
     verdict = (
-        f"{elsewhere}{plural(len(record.workloads), 'workload')} under "
-        f"{plural(len(record.plans), 'plan')}, "
-        f"with the budget {record.params.get('budget')!r}."
+        f"{elsewhere}{plural(len(study.workloads), 'workload')} under {plural(len(study.plans), 'plan')}, "
+        f"with the budget {record.params.get('tune', {}).get('budget')!r}."
     )
-    return Section(verdict, (tables.plan_table(record.plans, record.workloads),))
+    return Section(verdict, (tables.plan_table(study.plans, study.workloads),))
 
 
 def speeds(record: Record) -> Section:
     """How fast is it today?"""
+    study = tuning(record)
     shares = {}
-    for workload, estimate in default_estimates(record):
-        share = roof_of(record, estimate.device).share(workload, estimate.seconds.median)
+    for workload, estimate in default_estimates(study):
+        share = roof_of(study, estimate.device).share(workload, estimate.seconds.median)
         if share is not None:
             shares[f"{workload.name} on {estimate.device}"] = share
     if not shares:
-        today = [f"{w.name} {tables.value_words(w, e)}" for w, e in default_estimates(record)]
+        today = [f"{w.name} {tables.value_words(w, e)}" for w, e in default_estimates(study)]
         verdict = f"Today: {listed(today)}." if today else NOTHING
         failed = tables.failures_table(record)
         return Section(verdict, (tables.results_table(record) if today else None, failed if failed.rows else None))
@@ -87,11 +89,12 @@ def speeds(record: Record) -> Section:
 
 def ceilings(record: Record) -> Section:
     """How far from the ceiling is that?"""
+    study = tuning(record)
     units = {"compute": "FLOP/s", "memory": "B/s"}
-    reached = [f"{count(c.value)}{units[c.kind]} ({c.kind}, {c.dtype}, {c.device})" for c in record.ceilings]
+    reached = [f"{count(c.value)}{units[c.kind]} ({c.kind}, {c.dtype}, {c.device})" for c in study.ceilings]
     verdict = f"The most reached here: {', '.join(reached)}." if reached else NOTHING
-    devices = dict.fromkeys(c.device for c in record.ceilings)
-    return Section(verdict, tuple(roofline(record, device) for device in devices))
+    devices = dict.fromkeys(c.device for c in study.ceilings)
+    return Section(verdict, tuple(roofline(study, device) for device in devices))
 
 
 def threads(record: Record) -> Section:
@@ -108,7 +111,8 @@ def threads(record: Record) -> Section:
 
 def noise(record: Record) -> Section:
     """How noisy is it here?"""
-    found = record.noise
+    study = tuning(record)
+    found = study.noise
     if found is None:
         return Section("The noise was not measured." if record.host.is_here else NOTHING, ())
     trend = " The machine drifted over the run." if found.drift_p < DRIFT_P else ""
@@ -123,7 +127,8 @@ def noise(record: Record) -> Section:
 
 def search(record: Record) -> Section:
     """Which ways to start it were tried?"""
-    asked = [s for s in record.steps if s.options]
+    study = tuning(record)
+    asked = [s for s in study.steps if s.options]
     if not asked:
         return Section("There was nothing else to try." if record.host.is_here else NOTHING, ())
     taken = [f"{s.factor}: {taken_on(record, s)}" for s in asked if s.adopted and s.factor != ALL]
@@ -134,13 +139,14 @@ def search(record: Record) -> Section:
 
 def taken_on(record: Record, step: Step) -> str:
     """Return the lever that a step took on."""
-    lever = plan_by_id(record.plans, step.adopted or BASELINE).lever_of(step.factor)
+    lever = plan_by_id(tuning(record).plans, step.adopted or BASELINE).lever_of(step.factor)
     return lever.title if lever else BASELINE
 
 
 def engines(record: Record) -> Section:
     """Do the libraries take the kernels that this CPU has?"""
-    measured = [(w, e) for w, e in default_estimates(record) if w.name in ENGINES and e.device == "cpu"]
+    study = tuning(record)
+    measured = [(w, e) for w, e in default_estimates(study) if w.name in ENGINES and e.device == "cpu"]
     rates = {ENGINES[w.name]: w.value(e.seconds.median) for w, e in measured}
     if not rates:
         return Section(NOTHING, ())
@@ -152,9 +158,10 @@ def engines(record: Record) -> Section:
 
 def comparisons(record: Record) -> Section:
     """Is another way to start it faster?"""
-    confirmed = [c for c in record.comparisons if c.phase == "confirm"]
+    study = tuning(record)
+    confirmed = [c for c in study.comparisons if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better"]
-    if not record.comparisons:
+    if not study.comparisons:
         return Section("There was no other way to start it to compare with." if record.host.is_here else NOTHING, ())
     titles = tables.titles_of(record)
     if better:

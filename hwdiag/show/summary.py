@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.home import home
 from hwdiag.record.model import Record
 from hwdiag.record.store import FILE
@@ -32,7 +33,7 @@ class Summary:
             "record": files.get(FILE),
             "launch": files.get("launch.sh") or files.get("launch-instances.sh"),
             "source": self.record.host.source,
-            "measured": any(m.outcome.ok for m in self.record.measurements),
+            "measured": any(m.outcome.ok for m in tuning(self.record).measurements),
         }
 
     def __str__(self) -> str:

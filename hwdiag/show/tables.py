@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hwdiag.advise.environment import IMAGINED_CAPS, caps_of
+from hwdiag.advise.tuning import tuning
 from hwdiag.experiment.lever import Plan
 from hwdiag.measure.model import Disturbance, Estimate, Measurement, Software, ThreadPool, Workload
 from hwdiag.measure.workloads import ENGINES
@@ -77,8 +78,9 @@ def _work(workload: Workload) -> str:
 
 def results_table(record: Record) -> Table:
     """Each workload as it runs today: speed or time with its interval, and how much that is of the ceiling."""
-    roofs = {e.device: roof_of(record, e.device) for _, e in default_estimates(record)}
-    rows = tuple(_result(w, e, roofs[e.device]) for w, e in default_estimates(record))
+    study = tuning(record)
+    roofs = {e.device: roof_of(study, e.device) for _, e in default_estimates(study)}
+    rows = tuple(_result(w, e, roofs[e.device]) for w, e in default_estimates(study))
     header = ("Workload", "Device", "Today (95 % interval)", "Of the ceiling", "Processes / samples", "Evidence")
     return Table("As it runs today", header, rows, frozenset({2, 3, 4}))
 
@@ -106,8 +108,9 @@ def value_words(workload: Workload, estimate: Estimate) -> str:
 
 def ceilings_table(record: Record) -> Table:
     """The most that each device reached in this run."""
+    study = tuning(record)
     rows = []
-    for c in record.ceilings:
+    for c in study.ceilings:
         unit = "FLOP/s" if c.kind == "compute" else "B/s, read plus written"
         rows.append((c.device, f"{c.kind}, {c.dtype}", f"{count(c.value)}{unit}", c.workload, Ids((c.measurement,))))
     header = ("Device", "Ceiling", "Most reached", "Workload", "Evidence")
@@ -116,8 +119,9 @@ def ceilings_table(record: Record) -> Table:
 
 def engines_table(record: Record) -> Table:
     """The same matrix product by each library, under each Plan that it was measured under."""
-    by_name = {w.name: w for w in record.workloads}
-    found = [e for e in record.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
+    study = tuning(record)
+    by_name = {w.name: w for w in study.workloads}
+    found = [e for e in study.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
     best = max((by_name[e.workload].value(e.seconds.median) for e in found), default=0.0)
     titles = titles_of(record)
     rows = tuple(
@@ -136,7 +140,8 @@ def engines_table(record: Record) -> Table:
 
 def comparisons_table(record: Record) -> Table:
     """Every Plan against today's default."""
-    plans = {plan.id: plan for plan in record.plans}
+    study = tuning(record)
+    plans = {plan.id: plan for plan in study.plans}
     rows = tuple(
         (
             c.workload,
@@ -149,7 +154,7 @@ def comparisons_table(record: Record) -> Table:
             str(c.speedup.processes),
             Ids(c.measurements),
         )
-        for c in record.comparisons
+        for c in study.comparisons
     )
     header = (
         "Workload",
@@ -200,7 +205,7 @@ def files_table(record: Record) -> Table:
 
 def titles_of(record: Record) -> dict[str, str]:
     """Return what people call each Plan, by its id."""
-    return {plan.id: plan.title for plan in record.plans}
+    return {plan.id: plan.title for plan in tuning(record).plans}
 
 
 def measurements_table(
@@ -223,7 +228,8 @@ def _measurement(m: Measurement, title: str) -> tuple[Cell, ...]:
 
 def failures_table(record: Record) -> Table:
     """The measurements that did not end well."""
-    failed, titles = [m for m in record.measurements if not m.outcome.ok], titles_of(record)
+    study, titles = tuning(record), titles_of(record)
+    failed = [m for m in study.measurements if not m.outcome.ok]
     rows = tuple(
         (m.workload, titles[m.plan], m.device, outcome_words(m.outcome.kind, m.outcome.detail), Ids((m.id,)))
         for m in failed

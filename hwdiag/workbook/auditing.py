@@ -9,10 +9,8 @@ from typing import Any
 
 from hwdiag.advise.audit import Audit, audit, parse_choice
 from hwdiag.advise.audit_params import AuditParams
-from hwdiag.advise.model import worst_first
-from hwdiag.emit.settings import File, settings_files
+from hwdiag.emit.settings import settings_files
 from hwdiag.errors import UsageError
-from hwdiag.home import home
 from hwdiag.host.activity import watch
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
@@ -21,16 +19,13 @@ from hwdiag.measure.storage import read_speed
 from hwdiag.params import load_topic
 from hwdiag.record import store
 from hwdiag.record.model import Record
-from hwdiag.record.store import write_file
-from hwdiag.record.versions import versions
 from hwdiag.show import audit as show
 from hwdiag.show.host_table import host_section
 from hwdiag.show.section import Section
 from hwdiag.words import now
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import Chosen
-
-FILE = "audit.json"
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
 
 
 def load(given: Mapping[str, Any]) -> AuditParams:
@@ -52,7 +47,7 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[AuditParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(AuditParams.model_validate(store.load(replayed_audit()).params))
+        return Chosen(replayed_params("audit", AuditParams))
     return Chosen(load(given_parameters(namespace)))
 
 
@@ -81,27 +76,23 @@ class AuditRun:
             read=read_speed(Path(models)) if models and here else None,
         )
 
-    @property
+    @cached_property
     def record(self) -> Record:
-        """What was found, as a Record without measurements."""
+        """What was found, as a record."""
         shown = Path(self.params.snapshot).name.partition(".")[0] if self.params.snapshot else ""
-        return Record(
-            name=store.folder_name(self.params.host, shown or self.host.system.hostname),
-            started_at=self.started_at,
-            finished_at=now(),
-            versions=versions(),
-            params=self.params.model_dump(mode="json"),
-            verdict=show.verdict(self.audit),
+        return record_of(
+            "audit",
+            self.audit,
             host=self.host,
-            audit=self.audit,
-            findings=worst_first(self.audit.findings),
-            checks=self.audit.checks,
-            complete=True,
+            verdict=show.verdict(self.audit),
+            params=self.params.model_dump(mode="json"),
+            said=(*self.audit.findings, *self.audit.checks),
+            name=store.folder_name("auto", shown or self.host.system.hostname),
         )
 
     def machine(self) -> Section:
         """What is this machine?"""
-        return host_section(self.record.host)
+        return host_section(self.host)
 
     def settings(self) -> Section:
         """How is it set?"""
@@ -121,45 +112,21 @@ class AuditRun:
         Raises:
             HwdiagError: something could not be written.
         """
-        record = self.record
-        folder = store.create_folder(home() / "outputs", record.name, self.started_at)
-        files = [write_file(folder, f) for f in settings_files(self.audit, self.host, made_at=self.started_at)]
-        itself = File(path=FILE, text="", what="The audit, for machines")
-        record = record.model_copy(update={"files": (*files, write_file(folder, itself))})
-        write_file(folder, itself.model_copy(update={"text": record.model_dump_json(indent=1) + "\n"}))
-        return said(record, str(folder.relative_to(home())))
-
-
-def said(record: Record, folder: str) -> str:
-    """Where everything is, and how to go on."""
-    lines = [record.verdict, *(f"  {folder}/{f.path}" for f in record.files)]
-    return "\n".join(lines)
+        return told(*save(self.record, settings_files(self.audit, self.host, made_at=self.started_at)))
 
 
 class ReplayedAudit(AuditRun):
     """A recorded audit, shown in place of one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         """Raises ``UsageError`` where there is no record of an audit."""
-        self._record = store.load(path)
-        if self._record.audit is None:
-            raise UsageError(f"{path} holds no audit")
-        self.audit = self._record.audit
-        self.host = self._record.host
-
-    @property
-    def record(self) -> Record:
-        return self._record
+        self.audit, self.record, self._folder = replayed_study("audit", Audit)
+        self.host = self.record.host
 
     def save(self) -> str:
-        return said(self._record, "outputs/example/audit")
+        return told(self.record, self._folder)
 
 
 def start(choice: Chosen[AuditParams]) -> AuditRun:
-    """Begin an audit; with HWDIAG_REPLAY set, walk through the one in its folder ``audit`` instead."""
-    return ReplayedAudit(replayed_audit()) if replayed() is not None else AuditRun(choice.params)
-
-
-def replayed_audit() -> Path:
-    """The audit to replay: in the folder ``audit`` beside the record that HWDIAG_REPLAY names."""
-    return replay_folder() / "audit" / FILE
+    """Begin an audit; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    return ReplayedAudit() if replayed() is not None else AuditRun(choice.params)

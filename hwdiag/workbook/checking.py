@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hwdiag.compat.advice import consult
 from hwdiag.compat.check import Progress, chosen, survey
 from hwdiag.compat.model import Interpreter, Survey
 from hwdiag.compat.packages import list_packages
 from hwdiag.compat.params import CheckParams
 from hwdiag.compat.static import LEVELS, Content, contains
 from hwdiag.errors import HwdiagError, UsageError
-from hwdiag.home import home
+from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.params import Params, interpreter, load_topic
-from hwdiag.record.store import create_folder, folder_name, read_value
+from hwdiag.record.model import Record
 from hwdiag.show import compat as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import Chosen
-
-FILE = "compatibility.json"
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
 
 
 def load(given: Mapping[str, Any]) -> CheckParams:
@@ -43,7 +43,7 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[CheckParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(CheckParams())
+        return Chosen(replayed_params("compat", CheckParams))
     return Chosen(load(given_parameters(namespace)))
 
 
@@ -56,6 +56,11 @@ class Check:
         self.python = interpreter(Params(python=params.python))
         self.progress = progress
         self.survey: Survey | None = None
+
+    @cached_property
+    def host(self) -> Host:
+        """The facts of this host."""
+        return read_host(Root.live())
 
     def interpreter(self) -> Section:
         """Which packages have native code?"""
@@ -71,7 +76,7 @@ class Check:
                 self.python,
                 packages=self.params.packages,
                 timeout_s=self.params.child_timeout,
-                cpu=read_host(Root.live()).cpu.model,
+                cpu=self.host.cpu.model,
                 progress=self.progress,
             )
         return self.survey
@@ -107,46 +112,37 @@ class Check:
         """Does the environment mislead them?"""
         return show.environment(self.checked())
 
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        done, params = self.checked(), self.params.model_dump(mode="json")
+        return record_of(
+            "compat", done, host=self.host, verdict=show.verdict(done), params=params, said=consult(done)
+        )  # fmt: skip
+
     def save(self) -> str:
-        """Write the result under outputs/; says where."""
-        done = self.checked()
-        folder = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), done.started_at)
-        path = folder / FILE
-        try:
-            path.write_text(done.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
-        return f"{show.verdict(done)}\n  record {path.relative_to(home())}"
+        """Write the record under outputs/; says where. Raises ``HwdiagError`` where that fails."""
+        return told(*save(self.record))
 
 
 class Replayed(Check):
     """A recorded check, shown in place of a run."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``UsageError`` where there is no record."""
+    def __init__(self) -> None:
+        """Raises ``UsageError`` where there is no record of one."""
         self.params = CheckParams()
         self.python = sys.executable
-        self.path = path
-        self.survey = read(path)
+        self.survey, self.record, self._folder = replayed_study("compat", Survey)
 
     def found(self) -> Interpreter:
         return self.checked().interpreter
 
     def save(self) -> str:
-        return f"{show.verdict(self.checked())}\n  record {FILE}"
+        return told(self.record, self._folder, show.verdict(self.checked()))
 
 
 def start(choice: Chosen[CheckParams]) -> Check:
     """Begin a check; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed(replay_folder() / FILE)
+        return Replayed()
     return Check(choice.params, notebook_progress())
-
-
-def read(path: Path) -> Survey:
-    """A recorded check.
-
-    Raises:
-        UsageError: there is none, or it is not one.
-    """
-    return read_value(path, Survey, "a compatibility check")

@@ -18,7 +18,7 @@ from hwdiag.record.compare_params import CompareParams
 from hwdiag.record.row import Row
 from hwdiag.show import comparison as show
 from hwdiag.show.section import Section
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
 from hwdiag.workbook.params import Chosen
 
 
@@ -43,7 +43,8 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[CompareParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        records = (os.path.relpath(replay_folder(), home()),)
+        both = (replay_path(), replay_folder() / "earlier")  # those that lie beside are of other topics and machines
+        records = tuple(os.path.relpath(path, home()) for path in both if path.exists())
         return Chosen(CompareParams(records=records, parts=("epyc-9654", "xeon-8490h")))
     return Chosen(load(given_parameters(namespace)))
 

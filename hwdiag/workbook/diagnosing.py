@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.errors import NothingMeasuredError
 from hwdiag.params import load, profile_names
 from hwdiag.pipeline import Replay, Run
@@ -46,6 +47,6 @@ def finish(run: Run) -> Summary:
     """
     record = run.finish()
     summary = Summary(record, run.folder)
-    if record.host.is_here and not any(m.outcome.ok for m in record.measurements):
+    if record.host.is_here and not any(m.outcome.ok for m in tuning(record).measurements):
         raise NothingMeasuredError(f"{record.verdict} The facts are in {summary.as_dict()['report']}")
     return summary

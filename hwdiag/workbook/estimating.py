@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from hwdiag.errors import HwdiagError
+from hwdiag.advise.tuning import tuning
 from hwdiag.estimate.check import check
 from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import Cost, cost_of, estimate_part
 from hwdiag.estimate.mlperf import BENCHMARKS, mlperf_rows
-from hwdiag.estimate.model import Checked, Count, NetEstimate, NetSpec
+from hwdiag.estimate.model import Checked, Count, EstimateStudy, NetEstimate, NetSpec
 from hwdiag.estimate.params import EstimateParams
 from hwdiag.estimate.parts import Part, catalogue, find_part, part_of
 from hwdiag.estimate.published import NETS, compare_published
-from hwdiag.home import home
+from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.budget import BudgetName
 from hwdiag.measure.campaign import Progress
-from hwdiag.model import Value
 from hwdiag.params import Params, interpreter, load_topic
 from hwdiag.record import store
-from hwdiag.record.store import create_folder, folder_name, read_value
+from hwdiag.record.model import Record
 from hwdiag.show import estimate as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
 from hwdiag.show.table import Table
 from hwdiag.words import now
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
 
-FILE = "estimate.json"
 BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
 """Blocks of the check on this host."""
 THREE = ("epyc-9654", "ampereone-a192", "xeon-8490h")
@@ -72,16 +70,8 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[EstimateParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(EstimateParams())
+        return Chosen(replayed_params("estimate", EstimateParams))
     return Chosen(load(given_parameters(namespace)))
-
-
-class Study(Value):
-    """What the notebook's figures are drawn from, besides the catalogue."""
-
-    started_at: str
-    counts: tuple[Count, ...]
-    checked: Checked | None = None
 
 
 class Estimator:
@@ -95,6 +85,11 @@ class Estimator:
         self.chosen = tuple(part_named(name) for name in params.parts or THREE)
         self.started_at = now()
         self.checked: Checked | None = None
+
+    @cached_property
+    def host(self) -> Host:
+        """The facts of this host."""
+        return read_host(Root.live())
 
     @cached_property
     def found(self) -> dict[str, Count]:
@@ -143,7 +138,7 @@ class Estimator:
         """Is it right here?"""
         blocks = BLOCKS[self.params.budget]
         if blocks and self.checked is None:
-            self.checked, _ = check(self.python, read_host(Root.live()), blocks=blocks, progress=self.progress)
+            self.checked, _ = check(self.python, self.host, blocks=blocks, progress=self.progress)
         return show.check(self.checked)
 
     def breakdown(self, net: str = "ViT-L", part: str = "xeon-8490h") -> Table:
@@ -156,51 +151,44 @@ class Estimator:
         rows = estimates([self.count_of(s) for s in specs], self.chosen, self.params.dtype or PUBLISHED)
         return show.elsewhere(rows, self.checked)
 
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        return self.recorded(tuple(self.found.values()))
+
+    def recorded(self, counts: Sequence[Count]) -> Record:
+        """Return these counts, and the check where it was made, as a record."""
+        study = EstimateStudy(started_at=self.started_at, counts=tuple(counts), checked=self.checked)
+        verdict, params = show.check(self.checked).verdict, self.params.model_dump(mode="json")
+        return record_of("estimate", study, host=self.host, verdict=verdict, params=params)
+
     def save(self) -> str:
-        """Write the study under outputs/, the check too, which is made first if it was not; says where."""
-        verdict = self.check().verdict
-        path = (
-            create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), self.started_at)
-            / FILE
-        )
-        study = Study(started_at=self.started_at, counts=tuple(self.found.values()), checked=self.checked)
-        try:
-            path.write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
-        return f"{verdict}\n  record {path.relative_to(home())}"
+        """Write the record under outputs/, with the check, which is made first if it was not; says where."""
+        self.check()
+        return told(*save(self.record))
 
 
 class Replayed(Estimator):
     """A recorded study, shown in place of a new one."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``UsageError`` where there is no record."""
+    def __init__(self) -> None:
+        """Raises ``UsageError`` where there is no record of one."""
         self.params = EstimateParams(budget="quick")
         self.python = sys.executable
-        self.chosen = tuple(find_part(name) for name in THREE)
-        study = read(path)
+        self.chosen = tuple(find_part(name) for name in self.params.parts or THREE)
+        study, self.record, self._folder = replayed_study("estimate", EstimateStudy)
         self.found = {c.spec.model_dump_json(): c for c in study.counts}
         self.checked = study.checked
 
     def save(self) -> str:
-        return f"{self.check().verdict}\n  record {FILE}"
+        return told(self.record, self._folder, self.check().verdict)
 
 
 def start(choice: Chosen[EstimateParams]) -> Estimator:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed(replay_folder() / FILE)
+        return Replayed()
     return Estimator(choice.params, notebook_progress())
-
-
-def read(path: Path) -> Study:
-    """A recorded study.
-
-    Raises:
-        UsageError: there is none, or it is not one.
-    """
-    return read_value(path, Study, "an estimate")
 
 
 def estimates(
@@ -225,7 +213,7 @@ def part_named(name: str) -> Part:
     path = Path(name).expanduser()
     if path.suffix == ".json" or (path.is_dir() and (path / store.FILE).is_file()):
         record = store.load(path)
-        return part_of(record.host, record.ceilings, record.name)
+        return part_of(record.host, tuning(record).ceilings, record.name)
     return find_part(name)
 
 

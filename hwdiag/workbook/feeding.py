@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
@@ -19,20 +18,19 @@ from hwdiag.feeding.model import Feed
 from hwdiag.feeding.params import FeedParams
 from hwdiag.feeding.pictures import cache_home, synthetic_set
 from hwdiag.feeding.run import Run
-from hwdiag.home import home
+from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.campaign import Progress
 from hwdiag.params import Params, interpreter, load_topic
-from hwdiag.record.store import create_folder, folder_name, read_value, write_file
+from hwdiag.record.model import Record
 from hwdiag.show import caching
 from hwdiag.show import feeding as show
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import Chosen
-
-FILE = "feeding.json"
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
 
 
 def load(given: Mapping[str, Any]) -> FeedParams:
@@ -54,7 +52,7 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[FeedParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(FeedParams())
+        return Chosen(replayed_params("dataloader", FeedParams))
     return Chosen(load(given_parameters(namespace)))
 
 
@@ -73,6 +71,11 @@ class Feeding:
         self._done: set[str] = set()
 
     @cached_property
+    def host(self) -> Host:
+        """The facts of this host."""
+        return read_host(Root.live())
+
+    @cached_property
     def run(self) -> Run:
         """Made once, with the set of pictures where none was given."""
         params = self.params
@@ -83,7 +86,7 @@ class Feeding:
         return Run(
             self.python,
             self._data(),
-            read_host(Root.live()),
+            self.host,
             budget,
             batch_size=params.batch_size,
             batch_sizes=params.batch_sizes,
@@ -173,51 +176,38 @@ class Feeding:
         """The DataLoader, ready to copy."""
         return next((file.text for file in self.files if file.path == "dataloader.py"), advise.verdict(self.feed))
 
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        params = self.params.model_dump(mode="json")
+        return record_of("dataloader", self.feed, host=self.host, verdict=advise.verdict(self.feed), params=params)
+
     def save(self) -> str:
         """Write the record and the files under outputs/; says where.
 
         Raises:
             HwdiagError: something could not be written.
         """
-        feed = self.feed
-        folder = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), feed.started_at)
-        text = feed.model_dump_json(indent=1, exclude_defaults=True) + "\n"
-        itself = File(path=FILE, text=text, what="All that was measured, for machines")
-        written = [write_file(folder, file) for file in (*self.files, itself)]
-        return said(feed, [f"{folder.relative_to(home())}/{file.path}" for file in written])
-
-
-def said(feed: Feed, paths: list[str]) -> str:
-    """The verdict, and where everything is."""
-    return "\n".join([advise.verdict(feed), *(f"  {path}" for path in paths)])
+        return told(*save(self.record, self.files))
 
 
 class Replayed(Feeding):
     """A recorded run, shown in place of one."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``UsageError`` where there is no record."""
+    def __init__(self) -> None:
+        """Raises ``UsageError`` where there is no record of one."""
         self.params = FeedParams()
-        self.feed = read(path)
+        self.feed, self.record, self._folder = replayed_study("dataloader", Feed)
 
     def _upto(self, _name: str, /) -> Feed:
         return self.feed
 
     def save(self) -> str:
-        return said(self.feed, [f"outputs/example/{path}" for path in (*(f.path for f in self.files), FILE)])
+        return told(self.record, self._folder, advise.verdict(self.feed))
 
 
 def start(choice: Chosen[FeedParams]) -> Feeding:
     """Begin a run; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed(replay_folder() / FILE)
+        return Replayed()
     return Feeding(choice.params, notebook_progress())
-
-
-def read(path: Path) -> Feed:
-    """A recorded run.
-
-    Raises:
-        UsageError: there is none, or it is not one.
-    """
-    return read_value(path, Feed, "a run of the input pipeline")

@@ -9,28 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from hwdiag.advise.model import Check, Finding
+from hwdiag.advise.recording import SAMPLES, Recording
 from hwdiag.advise.watching import answers
 from hwdiag.emit.settings import File
 from hwdiag.home import home
+from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.sampling.source import Column
 from hwdiag.measure.monitor import See, monitor
-from hwdiag.measure.monitored import Monitored
 from hwdiag.measure.watch_params import MonitorParams
-from hwdiag.model import Value
 from hwdiag.params import load_topic
-from hwdiag.record.store import create_folder, folder_name, read_value, write_file
+from hwdiag.record.model import EmittedFile, Record
+from hwdiag.record.store import create_folder, folder_name
 from hwdiag.show import monitor as show
 from hwdiag.show.monitor import notebook_live
 from hwdiag.show.plots._timeline import timeline
 from hwdiag.show.section import Section
 from hwdiag.words import now
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.records import record_of, replayed_study, save, told
 
-FILE, SAMPLES, FIGURE = "monitor.json", "monitor.parquet", "monitor.svg"
+FIGURE = "monitor.svg"
 NOTEBOOK_S = 10.0
 """How long the notebook watches where it is not told."""
 
@@ -54,14 +56,6 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[MonitorParams]:
     return Chosen(load(given_parameters(namespace)))
 
 
-class Recording(Value):
-    """What is kept beside the samples."""
-
-    monitored: Monitored
-    findings: tuple[Finding, ...]
-    checks: tuple[Check, ...]
-
-
 class Monitor:
     """One recording, to be walked through: ``columns``, ``run``, ``over_time``, ``findings``, ``costs``, ``save``."""
 
@@ -77,6 +71,7 @@ class Monitor:
         self.sampler: Sampler | None = Sampler(Root.live())
         self.folder = folder or create_folder(home() / "outputs", self.name, self.started_at)
         self.done: Recording | None = None
+        self.host: Host | None = None
 
     @property
     def samples(self) -> Path:
@@ -92,7 +87,7 @@ class Monitor:
             HwdiagError: something could not be written, or the command could not be started.
         """
         assert self.sampler is not None
-        host = read_host(Root.live())
+        self.host = host = read_host(Root.live())
         try:
             monitored, _ = monitor(
                 self.sampler,
@@ -110,6 +105,7 @@ class Monitor:
             self.sampler = None
         found = answers(monitored, self.samples, host)
         self.done = Recording(
+            started_at=monitored.started_at,
             monitored=monitored,
             findings=tuple(a for a in found if isinstance(a, Finding)),
             checks=tuple(a for a in found if isinstance(a, Check)),
@@ -139,40 +135,42 @@ class Monitor:
         """What did the watching cost, and what is missing?"""
         return show.costs(self.recording.monitored)
 
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        done = self.recording
+        assert self.host is not None
+        verdict = show.verdict(done.monitored, done.findings)
+        said: list[Finding | Check] = [*done.findings, *done.checks]
+        params = self.params.model_dump(mode="json")
+        return record_of("monitor", done, host=self.host, verdict=verdict, params=params, said=said, name=self.name)
+
     def save(self) -> str:
         """Write what was found beside the samples; says where.
 
         Raises:
             HwdiagError: it could not be written.
         """
-        write_file(self.folder, File(path=FILE, text=self.recording.model_dump_json(indent=1) + "\n", what="summary"))
-        figure = timeline(self.recording.monitored, self.samples)
+        record, figure = self.record, timeline(self.recording.monitored, self.samples)
+        files: list[File | EmittedFile] = [EmittedFile(path=SAMPLES, what="The samples")]
         if figure is not None:
-            write_file(self.folder, File(path=FIGURE, text=figure.svg + "\n", what="figure"))
-        return said(self.recording, self.folder)
-
-
-def said(recording: Recording, folder: Path) -> str:
-    """The verdict, and where everything is."""
-    where = folder.relative_to(home()) if folder.is_relative_to(home()) else folder
-    files = (("samples", SAMPLES), ("summary", FILE), ("figure", FIGURE))
-    lines = [f"{name + ':':<10}{where}/{file}" for name, file in files if (folder / file).exists()]
-    return "\n".join([show.verdict(recording.monitored, recording.findings), *lines])
+            files.append(File(path=FIGURE, text=figure.svg + "\n", what="What the machine did over time"))
+        return told(*save(record, files, self.folder))
 
 
 class Replayed(Monitor):
     """A recording that was made before, shown in place of a new one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         """Raises ``UsageError`` where there is none."""
-        self.folder = folder
-        self.done = read_value(folder / FILE, Recording, "a recording")
+        self.done, self.record, self.folder = replayed_study("monitor", Recording)
         self.params = MonitorParams(hz=self.done.monitored.hz)
 
     def save(self) -> str:
-        return said(self.recording, Path("outputs/example/monitor"))
+        done = self.recording
+        return told(self.record, self.folder, show.verdict(done.monitored, done.findings))
 
 
 def start(choice: Chosen[MonitorParams]) -> Monitor:
-    """Begin a recording; with HWDIAG_REPLAY set, walk through the one in its folder ``monitor`` instead."""
-    return Replayed(replay_folder() / "monitor") if replayed() is not None else Monitor(choice.params)
+    """Begin a recording; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    return Replayed() if replayed() is not None else Monitor(choice.params)

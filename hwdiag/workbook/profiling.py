@@ -9,13 +9,17 @@ from pathlib import Path
 from hwdiag.emit.settings import File
 from hwdiag.errors import UsageError
 from hwdiag.home import home
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
 from hwdiag.measure.profiling import Profiled, profile, python_with_torch
 from hwdiag.measure.watch_params import ProfileParams
-from hwdiag.record.store import create_folder, folder_name, write_file
+from hwdiag.record.model import EmittedFile
+from hwdiag.record.store import create_folder, folder_name
 from hwdiag.show import profile as show
 from hwdiag.words import now
+from hwdiag.workbook import records
 
-FILE, FIGURE = "profile.json", "memory.svg"
+FIGURE = "memory.svg"
 
 
 def profile_own(params: ProfileParams, out: Path | None) -> tuple[Profiled, Path]:
@@ -48,11 +52,13 @@ def profile_own(params: ProfileParams, out: Path | None) -> tuple[Profiled, Path
 
 
 def save(done: Profiled, folder: Path) -> str:
-    """Write what was found beside the trace; says where everything is. Raises ``HwdiagError`` where that fails."""
-    write_file(folder, File(path=FILE, text=done.model_dump_json(indent=1) + "\n", what="profile"))
+    """Write the record beside the trace; says where everything is. Raises ``HwdiagError`` where that fails."""
+    record = records.record_of("profile", done, host=read_host(Root.live()), verdict=show.verdict(done))
+    files: list[File | EmittedFile] = []
+    if done.trace is not None:
+        files.append(EmittedFile(path=done.trace, what="The trace, for Perfetto and TensorBoard"))
     figure = None if done.traced is None else show.memory_figure(done.traced)
     if figure is not None:
-        write_file(folder, File(path=FIGURE, text=figure.svg + "\n", what="figure"))
-    where = folder.relative_to(home()) if folder.is_relative_to(home()) else folder
-    files = (("trace", done.trace or ""), ("summary", FILE), ("memory", FIGURE))
-    return "\n".join(f"{name + ':':<10}{where}/{file}" for name, file in files if file and (folder / file).exists())
+        files.append(File(path=FIGURE, text=figure.svg + "\n", what="Memory over time"))
+    record, _ = records.save(record, files, folder)
+    return "\n".join(records.shown(folder / f.path) for f in record.files)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from hwdiag.devices.model import Study
@@ -14,21 +12,18 @@ from hwdiag.devices.promises import judged
 from hwdiag.devices.recommend import choices
 from hwdiag.devices.study import Measuring
 from hwdiag.emit.torch_settings import torch_settings
-from hwdiag.errors import HwdiagError
-from hwdiag.home import home
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.measure.campaign import Progress
 from hwdiag.params import Params, interpreter, load_topic
-from hwdiag.record.store import create_folder, folder_name, read_value, write_file
+from hwdiag.record.model import Record
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
 from hwdiag.show.progress import notebook_progress
 from hwdiag.show.section import Section
-from hwdiag.workbook.cells import given_parameters, replay_folder, replayed
+from hwdiag.workbook.cells import given_parameters, replayed
 from hwdiag.workbook.params import Chosen
-
-FILE = "devices.json"
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
 
 
 def load(given: Mapping[str, Any]) -> DevicesParams:
@@ -46,7 +41,7 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[DevicesParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(DevicesParams())
+        return Chosen(replayed_params("devices", DevicesParams))
     return Chosen(load(given_parameters(namespace)))
 
 
@@ -129,42 +124,32 @@ class Devices:
         """What is worth having in a script?"""
         return worth.settings(choices(self.done))
 
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        host, params = self._measuring.host, self.params.model_dump(mode="json")
+        return record_of("devices", self.done, host=host, verdict=self.settings().verdict, params=params)
+
     def save(self) -> str:
-        """Write the study and settings.py under outputs/; says where."""
-        study = self.done
-        folder = create_folder(home() / "outputs", folder_name(self.params.host, os.uname().nodename), study.started_at)
-        try:
-            (folder / FILE).write_text(study.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise HwdiagError(f"cannot write {folder / FILE}: {error.strerror}") from None
-        emitted = write_file(folder, torch_settings(study, choices(study)))
-        where = folder.relative_to(home())
-        return f"{self.settings().verdict}\n  record   {where / FILE}\n  settings {where / emitted.path}"
+        """Write the record and settings.py under outputs/; says where. Raises ``HwdiagError`` where that fails."""
+        return told(*save(self.record, [torch_settings(self.done, choices(self.done))]))
 
 
 class Replayed(Devices):
     """A recorded study, shown in place of a new one."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ``UsageError`` where there is no record."""
+    def __init__(self) -> None:
+        """Raises ``UsageError`` where there is no record of one."""
         self.params = DevicesParams()
-        self.found = self.profiled = self.tried = self.searched = self.done = read(path)
+        study, self.record, self._folder = replayed_study("devices", Study)
+        self.found = self.profiled = self.tried = self.searched = self.done = study
 
     def save(self) -> str:
-        return f"{self.settings().verdict}\n  record   {FILE}"
+        return told(self.record, self._folder, self.settings().verdict)
 
 
 def start(choice: Chosen[DevicesParams]) -> Devices:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed(replay_folder() / FILE)
+        return Replayed()
     return Devices(choice.params, notebook_progress())
-
-
-def read(path: Path) -> Study:
-    """A recorded study.
-
-    Raises:
-        UsageError: there is none, or it is not one.
-    """
-    return read_value(path, Study, "a study of devices")

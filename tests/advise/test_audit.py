@@ -307,12 +307,16 @@ def test_a_snapshot_holds_what_the_audit_reads(tmp_path: Path) -> None:
     ]
 
 
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "params").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     assert main(["audit", "--json", "--knob", "vm.swappiness=33"]) == 0
     found = Audit.model_validate(json.loads(capsys.readouterr().out))
     assert [(r.knob, r.wanted) for r in found.chosen if r.knob == "vm.swappiness"] == [("vm.swappiness", "33")]
     assert main(["audit", "--all"]) == 0
     assert "net.tcp_fastopen" in capsys.readouterr().out
+    (path,) = (tmp_path / "outputs").rglob("record.json")
+    assert list(json.loads(path.read_text())["studies"]) == ["audit"]
     assert main(["audit", "--knob", "vm.swapiness"]) == 2
     assert main(["audit", "--watch", "long"]) == 2
     assert main(["audit", "--models", "/no/where"]) == 2

@@ -12,15 +12,23 @@ from hwdiag.cli import main
 from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Survey
 from hwdiag.errors import UsageError
+from hwdiag.record import store
 from hwdiag.show import compat
-from hwdiag.workbook.checking import FILE, load, parameters, read, start
+from hwdiag.workbook.checking import load, parameters, start
 from tests.compat.conftest import Site
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "compatibility.ipynb"
-EXAMPLE = ROOT / "outputs" / "example" / FILE
+EXAMPLE = ROOT / "outputs" / "example" / "compat" / store.FILE
+
+
+def read(path: Path) -> Survey:
+    """The study in a record."""
+    study = store.load(path).study("compat", Survey)
+    assert study is not None
+    return study
 
 
 def test_the_committed_outputs_are_the_examples() -> None:
@@ -58,18 +66,18 @@ def test_what_comes_from_a_record_cannot_leave_its_cell() -> None:
 
 
 def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.with_name("record.json")))
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.parents[1] / "record.json"))
     check = start(parameters({"In": ["nonsense = 1"]}))
     assert f"{len(read(EXAMPLE).interpreter.packages)} installed packages" in check.interpreter().verdict
     assert "shlx" in repr(check.crashes())
-    assert check.save().endswith(f"record {FILE}")
+    assert check.save().endswith("outputs/example/compat/record.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"results": 3}'])
 def test_a_file_that_is_no_check_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / "compatibility.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not a compatibility check"):
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
         read(path)
 
 
@@ -97,11 +105,19 @@ def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: 
     assert "\n" not in str(raised.value)
 
 
-def test_the_command_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home" / "params").mkdir(parents=True)
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path / "home"))
     site.add("good", "")
     site.add("bad", "import os; os.abort()")
     assert main(["check", "--python", site.python, "--package", "good"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("All of it runs: 1 package checked in ")
+    *_, verdict, place = capsys.readouterr().out.splitlines()
+    assert verdict.startswith("All of it runs: 1 package checked in ")
+    record = store.load(tmp_path / "home" / place.strip())
+    assert (record.verdict, record.params["compat"]["packages"]) == (verdict, ["good"])
+    assert [c.id for c in record.checks] == ["compat-good"]
     assert main(["check", "--python", site.python, "--package", "good", "--package", "bad", "--json"]) == 1
     found = Survey.model_validate(json.loads(capsys.readouterr().out))
     assert [(r.package, r.outcome.kind) for r in found.results] == [("good", "ok"), ("bad", "signal")]

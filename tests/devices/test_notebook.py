@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from hwdiag.cli import main
 from hwdiag.devices.gains import gains
 from hwdiag.devices.kernels import kernels, precision
-from hwdiag.devices.model import Absent, BatchPoint, BatchSearch, Device, Study
+from hwdiag.devices.model import MOST_SAMPLES, Absent, BatchPoint, BatchSearch, Device, Study, thinned
 from hwdiag.devices.promises import judged
 from hwdiag.errors import UsageError
 from hwdiag.measure.model import Outcome
 from hwdiag.experiment.statistics import MIN_PAIRS
+from hwdiag.record import store
 from hwdiag.show import devices as show
 from hwdiag.show import techniques as worth
 from hwdiag.show.section import Section
@@ -41,7 +43,7 @@ def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: weighi
         assert isinstance(section, Section)
         assert section.verdict.endswith(".")
         assert "nan" not in repr(section)
-    assert replayed.save().endswith("record   devices.json")
+    assert replayed.save().endswith("outputs/example/devices/record.json")
 
 
 def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.Devices) -> None:
@@ -52,16 +54,16 @@ def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.D
     decided = [g.comparison for g in replayed.done.gains if g.comparison and g.comparison.verdict != "undecided"]
     assert all(c.speedup.processes >= MIN_PAIRS for c in decided)
     assert "bf16" in replayed.precision().verdict
-    text = (EXAMPLE / weighing.FILE).read_text()
+    text = (EXAMPLE / "devices" / "record.json").read_text()
     assert not any(path in text for path in ("/home/", "/tmp/", "/root/"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"devices": 3}', '{"schema": 2}'])
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / weighing.FILE
+    path = tmp_path / "devices.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not a study of devices"):
-        weighing.read(path)
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
+        store.load(path).study("devices", Study)
 
 
 @pytest.mark.parametrize(
@@ -172,3 +174,13 @@ def test_batches_that_do_not_fit_say_why() -> None:
     points = (BatchPoint(batch=1, outcome=full),)
     found = study(batches=(BatchSearch(net="resnet18", mode="inference", device="cpu", points=points),))
     assert "not even one fits (RuntimeError: can't allocate memory)" in worth.batches(found).verdict
+
+
+def test_samples_are_kept_and_bounded_by_even_thinning() -> None:
+    few, many = tuple(map(float, range(200))), tuple(map(float, range(10_001)))
+    assert thinned(few) == few
+    kept = thinned(many)
+    assert len(kept) == MOST_SAMPLES
+    assert (kept[0], kept[-1]) == (0, 10_000)
+    steps = {b - a for a, b in pairwise(kept)}
+    assert max(steps) - min(steps) <= 1

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.errors import UsageError
 from hwdiag.estimate.parts import FOLDER, catalogue, find_part, part_of, read_part, sourced_values
 from hwdiag.record import store
@@ -140,8 +141,8 @@ def test_a_person_adds_a_part_with_one_file(tmp_path: Path) -> None:
 
 def test_a_host_that_was_read_is_an_entry_with_measured_ceilings() -> None:
     record = store.load(ROOT / "outputs" / "example")
-    part = part_of(record.host, record.ceilings)
-    measured = {(c.kind, c.dtype): c.value for c in record.ceilings}
+    part = part_of(record.host, tuning(record).ceilings)
+    measured = {(c.kind, c.dtype): c.value for c in tuning(record).ceilings}
     assert part.measured
     assert part.peak("float32") == pytest.approx(measured["compute", "float32"])
     assert part.bandwidth == pytest.approx(measured["memory", "float64"])

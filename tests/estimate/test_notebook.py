@@ -10,7 +10,8 @@ import pytest
 
 from hwdiag.cli import main
 from hwdiag.errors import UsageError
-from hwdiag.estimate.model import Checked, Count
+from hwdiag.estimate.model import Checked, Count, EstimateStudy
+from hwdiag.record import store
 from hwdiag.show.section import Section
 from hwdiag.workbook import comparing, estimating
 from tests.estimate.test_estimate import check_row
@@ -45,7 +46,7 @@ def test_each_section_is_a_verdict_and_its_table(study: estimating.Estimator) ->
         assert section.verdict.endswith(".")
         assert section.parts
     assert study.breakdown().rows
-    assert study.save().endswith("record estimate.json")
+    assert study.save().endswith("outputs/example/estimate/record.json")
 
 
 def test_the_error_here_stands_next_to_every_estimate(study: estimating.Estimator) -> None:
@@ -76,19 +77,21 @@ def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
     checked = Checked(host="h", cpu="c", started_at="", rows=(row,), quiet=True)
     monkeypatch.setattr(estimating, "check", lambda *_, **__: (checked, ()))
     monkeypatch.setattr(estimating, "count_nets", lambda *_: ())
-    monkeypatch.setattr(estimating, "home", lambda: tmp_path)
-    (tmp_path / "outputs").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
+    (tmp_path / "params").mkdir()
     estimating.Estimator(estimating.load({"budget": "standard"})).save()
-    (path,) = tmp_path.rglob(estimating.FILE)
-    assert estimating.read(path).checked == checked
+    (path,) = tmp_path.rglob(store.FILE)
+    study = store.load(path).study("estimate", EstimateStudy)
+    assert study is not None
+    assert study.checked == checked
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"counts": 3}', '{"schema": 2}'])
 def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / estimating.FILE
+    path = tmp_path / "estimate.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not an estimate"):
-        estimating.read(path)
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record|json: studies.estimate"):
+        store.load(path).study("estimate", EstimateStudy)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,9 @@ def test_lists_as_papermill_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
     assert estimating.load({}).parts == ("grace", "h200")
 
 
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "params").mkdir()
+    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     own = Path(__file__).with_name("nets_of_tests.py")
     assert main(["estimate", "--list"]) == 0
     assert "xeon-8490h" in capsys.readouterr().out
@@ -129,6 +134,8 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     record = str(EXAMPLE / "record.json")
     assert main(["estimate", f"{own}:linear", "--part", record, "--dtype", "float32"]) == 0
     assert "vm" in capsys.readouterr().out
+    (path,) = (tmp_path / "outputs").rglob("record.json")
+    assert len(json.loads(path.read_text())["studies"]["estimate"]["counts"]) == 1
     for wrong, message in (
         (["estimate"], "which net?"),
         (["estimate", "vit-l", "--decode"], "vit-l does not decode"),

@@ -28,10 +28,9 @@ from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.trials import Trials
 from hwdiag.measure.model import Interval
 from hwdiag.show.caching import caches as shown
-from hwdiag.workbook.feeding import FILE, read
+from tests.feeding.test_notebook import EXAMPLE, read
 
 torch = pytest.importorskip("torch")
-EXAMPLE = Path(__file__).parents[2] / "outputs" / "example" / FILE
 MIB = 1 << 20
 KEPT = Kept(
     samples=100,

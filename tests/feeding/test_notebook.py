@@ -14,14 +14,22 @@ from hwdiag.advise.feeding import verdict
 from hwdiag.cli import main
 from hwdiag.errors import UsageError
 from hwdiag.feeding.model import Feed
+from hwdiag.record import store
 from hwdiag.workbook import feeding
-from hwdiag.workbook.feeding import FILE, load, parameters, read, start
+from hwdiag.workbook.feeding import load, parameters, start
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "input_pipeline.ipynb"
-EXAMPLE = ROOT / "outputs" / "example" / FILE
+EXAMPLE = ROOT / "outputs" / "example" / "dataloader" / store.FILE
+
+
+def read(path: Path) -> Feed:
+    """The study in a record."""
+    study = store.load(path).study("dataloader", Feed)
+    assert study is not None
+    return study
 
 
 def test_the_committed_outputs_are_the_examples() -> None:
@@ -31,7 +39,7 @@ def test_the_committed_outputs_are_the_examples() -> None:
 
 
 def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.with_name("record.json")))
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE.parents[1] / "record.json"))
     run = start(parameters({"In": ["nonsense = 1"]}))
     found = read(EXAMPLE)
     assert found.storage.kind in run.storage().verdict
@@ -39,15 +47,15 @@ def test_replaying_shows_the_record_and_writes_nothing(monkeypatch: pytest.Monke
     assert verdict(found) in run.search().verdict
     assert run.plan().parts
     assert "DataLoader(" in run.snippet()
-    assert run.save().endswith(f"outputs/example/{FILE}")
+    assert run.save().endswith("outputs/example/dataloader/record.json")
     assert Feed.model_validate_json(found.model_dump_json()) == found
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 2}', '{"best": 3}'])
 def test_a_file_that_is_no_run_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / FILE
+    path = tmp_path / "feeding.json"
     path.write_text(text)
-    with pytest.raises(UsageError, match="is not a run of the input pipeline"):
+    with pytest.raises(UsageError, match=r"json( is not|: not) a record"):
         read(path)
 
 
@@ -105,8 +113,8 @@ def test_a_folder_with_a_broken_picture_goes_all_the_way(
     assert main(["feed", "--data", str(folder), "--budget", "quick", "--minutes", "0.4", "--batch-size", "8"]) == 0
     said = capsys.readouterr().out
     (out,) = (tmp_path / "home" / "outputs" / "here").iterdir()
-    assert {p.name for p in out.iterdir()} == {FILE, "dataloader.yaml", "dataloader.py", "rollout.md"}
-    found = read(out / FILE)
+    assert {p.name for p in out.iterdir()} == {store.FILE, "dataloader.yaml", "dataloader.py", "rollout.md"}
+    found = read(out)
     assert [b.path for b in found.broken] == [str(victim)]
     assert str(victim) in said
     assert verdict(found) in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +19,8 @@ from hwdiag.feeding.setting import Setting
 from hwdiag.feeding.together import ALL
 from hwdiag.measure.model import Disturbance, Interval, Option, Step
 from hwdiag.show import feeding as show
-from hwdiag.workbook.feeding import FILE, read
+from tests.feeding.test_notebook import EXAMPLE, read
 
-EXAMPLE = Path(__file__).parents[2] / "outputs" / "example" / FILE
 ODD = "</script>\n`rm -rf ~` [x](javascript:1)"
 
 

@@ -247,8 +247,8 @@ def test_input_output_and_status_are_the_commands(tmp_path: Path, nap: Callable[
     assert out == "got hello\n", "nothing of hwdiag's is in what the command prints"
     assert "said\n" in err
     assert "It ended with: exit status 3." in err
-    assert {p.name for p in tmp_path.iterdir()} == {"monitor.parquet", "monitor.json", "monitor.svg"}
-    assert json.loads((tmp_path / "monitor.json").read_text())["monitored"]["status"] == 3
+    assert {p.name for p in tmp_path.iterdir()} == {"monitor.parquet", "record.json", "monitor.svg"}
+    assert json.loads((tmp_path / "record.json").read_text())["studies"]["monitor"]["monitored"]["status"] == 3
 
 
 TRAPS = 'trap "echo trapped >> {0}" {1}; touch {0}; while :; do sleep 0.05; done'

@@ -42,7 +42,7 @@ def profile(folder: Path, *args: str, **more: Any) -> subprocess.CompletedProces
 
 
 def found(folder: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((folder / "profile.json").read_text())
+    loaded: dict[str, Any] = json.loads((folder / "record.json").read_text())["studies"]["profile"]
     return loaded
 
 

@@ -103,7 +103,7 @@ def test_two_gpus_are_told_apart_and_memory_too() -> None:
 
 
 def profiled(trace: dict[str, Any]) -> Profiled:
-    return Profiled(command=("python", "x.py"), outcome="", status=0, trace="t", traced=analyse(trace))
+    return Profiled(started_at="", command=("python", "x.py"), outcome="", status=0, trace="t", traced=analyse(trace))
 
 
 def test_what_is_shown_has_the_shares() -> None:

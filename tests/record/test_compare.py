@@ -24,10 +24,10 @@ from hwdiag.workbook.comparing import Comparison, load
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 EXAMPLE = Path(__file__).parents[2] / "outputs" / "example"
-SMALL: dict[str, Any] = {
-    **json.loads((EXAMPLE / "record.json").read_text()),
-    "measurements": [], "comparisons": [], "findings": [], "checks": [], "recommendations": [],
-}  # fmt: skip
+OLD = Path(__file__).with_name("old")
+WHOLE: dict[str, Any] = json.loads((EXAMPLE / "record.json").read_text())
+TUNE: dict[str, Any] = {**WHOLE["studies"]["tune"], "measurements": [], "comparisons": []}
+SMALL: dict[str, Any] = {**WHOLE, "studies": {"tune": TUNE}, "findings": [], "checks": [], "recommendations": []}
 Write = Callable[..., Path]
 
 
@@ -37,7 +37,7 @@ def record(**changes: Any) -> dict[str, Any]:
     for key, value in changes.items():
         inner, *more = key.split("__")
         if more:
-            values["host"][inner][more[0]] = value
+            (values["studies"] if inner == "tune" else values["host"])[inner][more[0]] = value
         else:
             values[key] = value
     return values
@@ -45,7 +45,7 @@ def record(**changes: Any) -> dict[str, Any]:
 
 def slowed(values: dict[str, Any], factor: float) -> dict[str, Any]:
     """The same record, with every speed divided by this, each over five processes within half a percent."""
-    for e in values["estimates"]:
+    for e in values["studies"]["tune"]["estimates"]:
         middle = e["seconds"]["median"] * factor
         e["seconds"] = {"median": middle, "low": middle * 0.995, "high": middle * 1.005, "processes": 5, "samples": 25}
     return values
@@ -75,8 +75,8 @@ def test_a_real_record_becomes_a_row() -> None:
     assert found.facts["memory.transparent_hugepages"] == "madvise"
     assert found.facts["software.torch_version"] == "2.13.0+cpu"
     assert "measured.mhz" in found.facts
-    assert {s.workload for s in found.speeds} == {w["name"] for w in SMALL["workloads"]}
-    estimate = next(e for e in SMALL["estimates"] if (e["workload"], e["launch"]) == ("gpt2", "default"))
+    assert {s.workload for s in found.speeds} == {w["name"] for w in TUNE["workloads"]}
+    estimate = next(e for e in TUNE["estimates"] if (e["workload"], e["launch"]) == ("gpt2", "default"))
     assert next(s.seconds for s in found.speeds if s.workload == "gpt2") == estimate["seconds"]["median"]
 
 
@@ -89,14 +89,16 @@ def test_a_real_record_becomes_a_row() -> None:
         (b"[]", "not a record"),
         (b"{}", "not a record"),
         (b'{"schema_version": true}', "not a record"),
-        (b'{"schema_version": 2}', "schema version 2; this hwdiag reads up to 1"),
-        (b'{"schema_version": 999}', "schema version 999; this hwdiag reads up to 1"),
+        (b'{"schema_version": 2}', "name: Field required"),
+        (b'{"schema_version": 3}', "schema version 3; this hwdiag reads up to 2"),
+        (b'{"schema_version": 999}', "schema version 999; this hwdiag reads up to 2"),
+        (b"\x00" * 1000, "not a record: damaged or not JSON"),
         (b'{"schema_version": 1}', "name: Field required"),
         (json.dumps(record(complete=False)).encode(), "not written to its end"),
         (json.dumps(record())[:-2000].encode(), "not a record: damaged or not JSON"),
         (json.dumps(record(host=[1])).encode(), "host: "),
         (json.dumps(record(name="x" * 1000)).encode(), "name: "),
-        (json.dumps(record(estimates=[{"workload": "a", "launch": "b", "seconds": {}}])).encode(), "estimates"),
+        (json.dumps(record(tune__estimates=[{"workload": "a", "launch": "b", "seconds": {}}])).encode(), "estimates"),
     ],
 )
 def test_what_is_refused_and_why(data: bytes, why: str) -> None:
@@ -108,7 +110,7 @@ def test_what_is_refused_and_why(data: bytes, why: str) -> None:
 
 def test_an_older_record_is_read() -> None:
     """Of an older schema, with fields that are gone and without ones that came later."""
-    values = record(schema_version=0, gone={"a": [1]})
+    values = {**json.loads((OLD / "record.json").read_text()), "schema_version": 0, "gone": {"a": [1]}}
     for later in ("software", "overall_of", "ceilings", "files", "checks", "launches"):
         values.pop(later, None)
     assert row(values).schema_version == 0
@@ -122,7 +124,7 @@ def test_an_older_record_is_read() -> None:
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
         max_leaves=12,
     ),
-    st.sampled_from([k for k in SMALL if k != "schema_version"]),
+    st.sampled_from([*(k for k in SMALL if k != "schema_version"), *(f"tune__{k}" for k in TUNE)]),
 )
 def test_any_value_in_any_place_is_read_or_refused(value: Any, place: str) -> None:
     found = row_of(json.dumps(record(**{place: value})).encode(), "x")
@@ -161,8 +163,8 @@ def test_facts_settings_and_software_are_told_apart() -> None:
 
 def test_different_versions_of_a_workload_are_not_compared() -> None:
     other = record(name="b", system__machine_hash="b" * 64)
-    next(w for w in other["workloads"] if w["name"] == "gpt2")["size"]["tokens"] = 128
-    next(w for w in other["workloads"] if w["name"] == "copy")["size"]["elements"] *= 2
+    next(w for w in other["studies"]["tune"]["workloads"] if w["name"] == "gpt2")["size"]["tokens"] = 128
+    next(w for w in other["studies"]["tune"]["workloads"] if w["name"] == "copy")["size"]["elements"] *= 2
     some = [row(record()), row(other)]
     refusals = {line.workload: line.refusal for line in lines(some) if line.refusal}
     assert set(refusals) == {"gpt2"}
@@ -170,10 +172,9 @@ def test_different_versions_of_a_workload_are_not_compared() -> None:
     said = repr(show.speeds(some, lines(some), []))
     assert "gpt2: not compared, its versions differ" in said
     numbered = record(name="c")
-    numbered["workloads"][0]["version"] = 2
-    assert [line.workload for line in lines([row(record()), row(numbered)]) if line.refusal] == [
-        numbered["workloads"][0]["name"]
-    ]
+    workloads = numbered["studies"]["tune"]["workloads"]
+    workloads[0]["version"] = 2
+    assert [line.workload for line in lines([row(record()), row(numbered)]) if line.refusal] == [workloads[0]["name"]]
 
 
 def speed(middle: float, spread: float = 0.005, processes: int = 5) -> Speed:
@@ -249,7 +250,7 @@ def test_folders_files_and_urls(write: Write, tmp_path: Path) -> None:
     table = build_index([str(tmp_path / "outputs")])
     assert [r.name for r in newest(rows(table))] == ["a", "b"]
     assert sorted(r.why for r in refused(table)) == [
-        "not a record: damaged or not JSON", "schema version 7; this hwdiag reads up to 1",
+        "not a record: damaged or not JSON", "schema version 7; this hwdiag reads up to 2",
     ]  # fmt: skip
     assert len(list(rows(build_index([str(first)])))) == 1
     remote = build_index([f"file://{tmp_path}/outputs"])

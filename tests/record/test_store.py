@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.advise.tuning import Tuning, tuning
 from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.host.identity import identity_of
 from hwdiag.record import store
 from hwdiag.record.model import EmittedFile, Record
+from hwdiag.show.topics import TOPICS
 from tests.conftest import make_host, make_software
 
 
@@ -21,7 +24,7 @@ def make_record(**more: object) -> Record:
         "started_at": "2026-11-20T10:00:00Z",
         "finished_at": "2026-11-20T10:05:00Z",
         "versions": {"hwdiag": "0.1.0"},
-        "params": {"host": "auto"},
+        "params": {"tune": {"host": "auto"}},
         "verdict": "Keep what you have.",
         "host": make_host(),
         "software": make_software(),
@@ -30,10 +33,22 @@ def make_record(**more: object) -> Record:
     return Record.model_validate({**values, **more})
 
 
+def load_wholly(path: Path) -> Record:
+    """The record, with each of its studies read."""
+    record = store.load(path)
+    tuning(record)
+    for topic, shown in TOPICS.items():
+        record.study(topic, shown.kind)
+    return record
+
+
 def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
-    record = make_record()
-    assert store.load(store.save(record, tmp_path)) == record
-    assert store.load(tmp_path) == record
+    record = make_record(studies={"tune": Tuning(started_at="2026-11-20T10:00:00Z", overall_of=("gpt2",))})
+    again = store.load(store.save(record, tmp_path))
+    assert again.model_dump(mode="json") == record.model_dump(mode="json")
+    assert tuning(again) == tuning(record)
+    assert store.load(tmp_path).model_dump(mode="json") == record.model_dump(mode="json")
+    assert again.identity == identity_of(record.host)
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 
@@ -52,17 +67,26 @@ def test_a_record_that_was_not_finished_is_refused(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "not JSON"),
-        ("[]", "schema version None"),
-        ('{"schema_version": 99}', "schema version 99; this hwdiag reads version 1"),
+        ("[]", "record.json: not a record"),
+        ("{}", "record.json: not a record"),
+        ('{"schema_version": true}', "record.json: not a record"),
+        ('{"schema_version": 99}', "schema version 99; this hwdiag reads up to 2"),
+        ('{"schema_version": 2}', "is not a record: name: Field required"),
         ('{"schema_version": 1}', "is not a record: name: Field required"),
+        ("[" * 200_000, "not JSON"),
+        ("\x00" * 1000, "not JSON"),
+        ('{"devices": 3, "launches": []}', "studies.devices"),
+        ('{"interpreter": [], "seconds": "x"}', "studies.compat"),
         ("\x00\xff", "not JSON"),
     ],
 )
 def test_what_is_no_record_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "record.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UsageError, match=message):
-        store.load(path)
+    with pytest.raises(UsageError, match=message) as raised:
+        load_wholly(path)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 600
 
 
 def test_a_missing_record_is_named(tmp_path: Path) -> None:

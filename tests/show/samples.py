@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from hwdiag.advise.model import Check, Finding, Recommendation
+from hwdiag.advise.tuning import Tuning, tuning
 from hwdiag.estimate.model import Ceiling
 from hwdiag.host.model import (
     Cache,
@@ -325,7 +326,7 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
         "started_at": "2026-03-01T10:02:00Z",
         "finished_at": "2026-03-01T10:06:31Z",
         "versions": {"hwdiag": "0.1.0", "python": "3.11.7", "pydantic": "2.12.0"},
-        "params": {"host": "rack-7", "budget": "standard", "min_effect": 3.0},
+        "params": {"tune": {"host": "rack-7", "budget": "standard", "min_effect": 3.0}},
         "verdict": "Started with 12 threads on node 0, your models run 1.12x as fast here (1.10 to 1.14).",
         "host": host,
         "software": make_software(),
@@ -353,7 +354,14 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
         ),
         "complete": True,
     }  # fmt: skip
-    return Record(**(data | more))
+    return changed(Record(**{k: v for k, v in data.items() if k in Record.model_fields}), **{**data, **more})
+
+
+def changed(record: Record, **more: Any) -> Record:
+    """The record with other values, those of its search for a launch among them."""
+    study = tuning(record).model_copy(update={k: v for k, v in more.items() if k in Tuning.model_fields})
+    own = {k: v for k, v in more.items() if k in Record.model_fields}
+    return record.model_copy(update={**own, "studies": {**record.studies, "tune": study}})
 
 
 def make_steps() -> tuple[Step, ...]:

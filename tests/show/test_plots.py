@@ -9,17 +9,18 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.measure.model import Interval, Option, Step
 from hwdiag.record.model import Record
 from hwdiag.show.figure import Figure
 from hwdiag.show.plots import gains, noise_strips, roofline, search_steps, steps_figure, thread_scaling
-from tests.show.samples import make_record
+from tests.show.samples import changed, make_record
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def draw(record: Record) -> list[Figure]:
-    figures = [gains(record), thread_scaling(record), roofline(record), roofline(record, "cuda:0")]
+    figures = [gains(record), thread_scaling(record), roofline(tuning(record)), roofline(tuning(record), "cuda:0")]
     figures += [search_steps(record), noise_strips(record)]
     assert all(figures)
     return [f for f in figures if f]
@@ -57,7 +58,7 @@ def test_same_bytes_whatever_the_matplotlibrc_says(drawn):
 
 
 def test_evidence_is_in_the_record(drawn, record):
-    known = {m.id for m in record.measurements}
+    known = {m.id for m in tuning(record).measurements}
     for figure in drawn:
         assert figure.evidence
         assert set(figure.evidence) <= known
@@ -73,7 +74,7 @@ def test_gains_tells_each_speedup(drawn):
 
 
 def test_gains_takes_the_minimum_effect_from_the_parameters():
-    figure = gains(make_record(params={"min_effect": 7.5}))
+    figure = gains(make_record(params={"tune": {"min_effect": 7.5}}))
     assert figure is not None
     assert "7.5 %" in figure.caption
 
@@ -81,7 +82,7 @@ def test_gains_takes_the_minimum_effect_from_the_parameters():
 def test_scaling_tells_the_best_of_each_workload(drawn, record):
     figure = drawn[1]
     assert "relative to 1 thread" in figure.alt
-    for w in record.workloads:
+    for w in tuning(record).workloads:
         assert w.name in texts(figure)
     assert "copy is fastest with 16 threads, 3.02x (3.00 to 3.03)" in figure.alt
     assert not {"m022", "m025"} & set(figure.evidence), "bound and interleaved launches set more than threads"
@@ -90,15 +91,15 @@ def test_scaling_tells_the_best_of_each_workload(drawn, record):
 def test_threads_named_twice_are_still_threads_only(drawn, record):
     twice = tuple(
         launch.model_copy(update={"env": {"MKL_NUM_THREADS": str(launch.threads)}}) if launch.threads else launch
-        for launch in record.launches
+        for launch in tuning(record).launches
     )
-    figure = thread_scaling(record.model_copy(update={"launches": twice}))
+    figure = thread_scaling(changed(record, launches=twice))
     assert figure == drawn[1]
 
 
 def test_scaling_starts_from_the_default_where_one_thread_was_not_measured(record):
-    some = tuple(e for e in record.estimates if e.launch != "threads-1")
-    figure = thread_scaling(record.model_copy(update={"estimates": some}))
+    some = tuple(e for e in tuning(record).estimates if e.launch != "threads-1")
+    figure = thread_scaling(changed(record, estimates=some))
     assert figure is not None
     assert "relative to today's default" in figure.alt
 
@@ -116,12 +117,13 @@ def test_roofline_tells_ceilings_and_shares(drawn):
 def test_names_are_text_and_not_formulas():
     record = make_record()
     hostile = tuple(
-        w.model_copy(update={"name": r"$\frac{a}$<b>"}) if w.name == "gpt2" else w for w in record.workloads
+        w.model_copy(update={"name": r"$\frac{a}$<b>"}) if w.name == "gpt2" else w for w in tuning(record).workloads
     )
     renamed = tuple(
-        e.model_copy(update={"workload": r"$\frac{a}$<b>"}) if e.workload == "gpt2" else e for e in record.estimates
+        e.model_copy(update={"workload": r"$\frac{a}$<b>"}) if e.workload == "gpt2" else e
+        for e in tuning(record).estimates
     )
-    figure = roofline(record.model_copy(update={"workloads": hostile, "estimates": renamed}))
+    figure = roofline(tuning(changed(record, workloads=hostile, estimates=renamed)))
     assert figure is not None
     assert any(t.startswith(r"$\frac{a}$<b>") for t in texts(figure))
 
@@ -130,7 +132,7 @@ def test_names_are_text_and_not_formulas():
 def test_nothing_to_draw_is_none(field):
     record = make_record(**{field: ()})
     assert thread_scaling(record) is None
-    assert roofline(record) is None
+    assert roofline(tuning(record)) is None
 
 
 def test_the_search_tells_what_was_taken_on_and_what_dropped(drawn):
@@ -158,9 +160,9 @@ def test_no_search_and_no_noise_draw_nothing():
 
 
 def test_no_ceilings_no_roofline_and_no_comparisons_no_gains():
-    assert roofline(make_record(ceilings=())) is None
+    assert roofline(tuning(make_record(ceilings=()))) is None
     assert gains(make_record(comparisons=())) is None
-    assert roofline(make_record(), "cuda:7") is None
+    assert roofline(tuning(make_record()), "cuda:7") is None
 
 
 def test_importing_is_cheap():

@@ -7,13 +7,17 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from hwdiag.advise.model import Finding
+from hwdiag.advise.tuning import tuning
+from hwdiag.record import store
 from hwdiag.show.report import figures, render_report
-from tests.show.samples import HOSTILE, hostile_host, make_record
+from tests.show.samples import HOSTILE, changed, hostile_host, make_record
 
+OLD = Path(__file__).parents[1] / "record" / "old"
 PARTS = ("launches", "workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
          "checks", "files", "steps")  # fmt: skip
 VOID = {"meta", "img", "br", "link", "input", "hr", "path"}
@@ -88,20 +92,21 @@ def test_every_link_leads_somewhere_and_ids_are_unique(page):
 
 def test_every_measurement_has_its_row(page, record):
     rows = {a["id"] for a in page.all("tr") if "id" in a}
-    assert rows == {m.id for m in record.measurements}
+    assert rows == {m.id for m in tuning(record).measurements}
 
 
 def test_claims_lead_to_their_measurements(html, record):
     first = record.recommendations[0]
     card = html[html.index(first.title) : html.index(record.recommendations[1].title)]
     assert all(f'href="#{i}"' in card for i in first.evidence)
-    failed = next(m for m in record.measurements if not m.outcome.ok)
+    failed = next(m for m in tuning(record).measurements if not m.outcome.ok)
     assert html.count(f'href="#{failed.id}"') == 2, "the finding, and the list of failures"
 
 
 def test_order_of_importance(page, record):
-    parts = [record.verdict, "The host", record.recommendations[0].title, record.findings[0].title, "How it runs today",
-             "could not be checked, and why", "Checked and fine", "unit of evidence", "One row is one"]  # fmt: skip
+    parts = [record.verdict, "Start your program through it", "Processor", record.recommendations[0].title,
+             record.findings[0].title, "could not be checked, and why", "Checked and fine", "How it runs today",
+             "unit of evidence", "One row is one"]  # fmt: skip
     places = [page.text.index(part) for part in parts]
     assert places == sorted(places)
 
@@ -162,16 +167,16 @@ def test_hostile_data_stays_text():
         name=HOSTILE,
         verdict=HOSTILE,
         findings=(finding,),
-        params={"host": HOSTILE, HOSTILE: HOSTILE, "budget": HOSTILE},
+        params={"tune": {"host": HOSTILE, HOSTILE: HOSTILE, "budget": HOSTILE}},
         versions={HOSTILE: HOSTILE},
     )
     measurements = tuple(
         m.model_copy(
             update={"id": HOSTILE, "outcome": m.outcome.model_copy(update={"kind": "error", "detail": HOSTILE})}
         )
-        for m in record.measurements[:1]
+        for m in tuning(record).measurements[:1]
     )
-    html = render_report(record.model_copy(update={"measurements": measurements + record.measurements[1:]}))
+    html = render_report(changed(record, measurements=measurements + tuning(record).measurements[1:]))
     assert html.count("<script") == 1
     assert "<img src=x" not in html
     assert "\x1b" not in html
@@ -193,3 +198,15 @@ def test_nothing_at_all(host):
     page = Page(render_report(make_record(host, **nothing, noise=None, params={}, versions={})))
     assert "Nothing could be measured" in page.text
     assert len(page.all("img")) == 1
+
+
+@pytest.mark.parametrize("path", sorted(OLD.glob("*.json")), ids=lambda path: path.stem)
+def test_the_report_of_each_topic_is_as_sound(path):
+    page = Page(render_report(store.load(path), path.parent))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in page.all("a")} <= set(ids)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert len(page.text) > 500

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.measure.model import Outcome
 from hwdiag.record.model import NOT_PROBED, Record
 from hwdiag.show import sections
 
-from .samples import make_record
+from .samples import changed, make_record
 
 EMPTY = {
     "noise": None,
@@ -35,7 +36,7 @@ FROM_RECORD = [
 @pytest.fixture
 def empty(record: Record) -> Record:
     dead = NOT_PROBED.model_copy(update={"outcome": Outcome(kind="signal", detail="killed by SIGILL")})
-    return record.model_copy(update={**EMPTY, "software": dead, "verdict": "Nothing could be measured."})
+    return changed(record, **{**EMPTY, "software": dead, "verdict": "Nothing could be measured."})
 
 
 @pytest.mark.parametrize("section", FROM_RECORD, ids=lambda f: f.__name__)
@@ -49,7 +50,7 @@ def test_a_sentence_comes_first_in_text_and_html(section, record, empty) -> None
 
 
 def test_sentences_name_the_figures(record: Record) -> None:
-    confirmed = next(c for c in record.comparisons if c.phase == "confirm" and c.verdict == "better")
+    confirmed = next(c for c in tuning(record).comparisons if c.phase == "confirm" and c.verdict == "better")
     assert f"{confirmed.speedup.median:.2f}x" in sections.comparisons(record).verdict
     assert f"{sum(f.severity == 'warning' for f in record.findings)} warning" in sections.findings(record).verdict
     assert "% of its ceiling" in sections.speeds(record).verdict

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.show import tables
 from hwdiag.show.host_table import host_table
 from hwdiag.show.table import Ids, Share, Table
@@ -16,7 +17,7 @@ def every_table(record):
     return {
         "host": host_table(record.host),
         "software": tables.software_table(record.software),
-        "plan": tables.plan_table(record.launches, record.workloads),
+        "plan": tables.plan_table(tuning(record).launches, tuning(record).workloads),
         "results": tables.results_table(record),
         "ceilings": tables.ceilings_table(record),
         "comparisons": tables.comparisons_table(record),
@@ -25,7 +26,7 @@ def every_table(record):
         "checks": tables.checks_table(record),
         "files": tables.files_table(record),
         "failures": tables.failures_table(record),
-        "measurements": tables.measurements_table(record.measurements),
+        "measurements": tables.measurements_table(tuning(record).measurements),
     }
 
 
@@ -140,9 +141,9 @@ def test_hostile_text_is_escaped_and_cannot_steer_a_terminal():
 def test_software_that_died_says_of_what(record):
     died = record.software.model_copy(
         update={
-            "outcome": record.measurements[0].outcome.model_copy(
-                update={"kind": "signal", "detail": "killed by SIGILL"}
-            )
+            "outcome": tuning(record)
+            .measurements[0]
+            .outcome.model_copy(update={"kind": "signal", "detail": "killed by SIGILL"})
         }
     )
     assert "failed (signal): killed by SIGILL" in tables.software_table(died).to_text()

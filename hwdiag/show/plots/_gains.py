@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.measure.model import Comparison
 from hwdiag.record.model import Record
 from hwdiag.show import svg
@@ -30,11 +31,12 @@ def gains(record: Record) -> Figure | None:
 
     None if nothing was confirmed.
     """
-    rows = [c for c in record.comparisons if c.phase == "confirm"][:_MOST]
+    study = tuning(record)
+    rows = [c for c in study.comparisons if c.phase == "confirm"][:_MOST]
     if not rows:
         return None
     rows.sort(key=lambda c: (c.workload != "overall", -c.speedup.median))
-    effect, titles = min_effect(record), {plan.id: plan.title for plan in record.plans}
+    effect, titles = min_effect(record), {plan.id: plan.title for plan in study.plans}
     with look():
         picture = canvas(944, len(rows) * _ROW + 100)
         picture.set_layout_engine("none")
@@ -53,7 +55,7 @@ def gains(record: Record) -> Figure | None:
 
 def min_effect(record: Record) -> float:
     """Least gain worth a change, in percent."""
-    value = record.params.get("min_effect", 3.0)
+    value = record.params.get("tune", {}).get("min_effect", 3.0)
     return float(value) if isinstance(value, (int, float)) and value >= 0 else 3.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.experiment.lever import BASELINE
 from hwdiag.record.model import Record
 from hwdiag.show import svg
@@ -14,7 +15,8 @@ from hwdiag.show.plots._canvas import canvas, look, to_figure
 
 def noise_strips(record: Record) -> Figure | None:
     """Today's default over the run: single processes above, pairs that took turns below. None without an A/A run."""
-    if record.noise is None:
+    study = tuning(record)
+    if study.noise is None:
         return None
     alone, pairs = deviations(record)
     if len(alone) < 2:
@@ -33,7 +35,7 @@ def noise_strips(record: Record) -> Figure | None:
             axes.grid(True, axis="y")
         lower.set_xlabel("block, in the order of the run")
         picture.supylabel("difference, %", fontsize=12, color=svg.MUTED)
-        evidence = tuple(m.id for m in record.measurements if m.plan == BASELINE and m.phase != "device")
+        evidence = tuple(m.id for m in study.measurements if m.plan == BASELINE and m.phase != "device")
         return to_figure(picture, "noise", _alt(record), _CAPTION, evidence)
 
 
@@ -45,8 +47,9 @@ _CAPTION = (
 
 def deviations(record: Record) -> tuple[list[float], list[float]]:
     """Relative deviations of the default's process medians, and of pairs of it, over all deciding workloads."""
-    names = record.overall_of
-    ok = [m for m in record.measurements if m.outcome.ok and m.device == "cpu" and m.workload in names]
+    study = tuning(record)
+    names = study.overall_of
+    ok = [m for m in study.measurements if m.outcome.ok and m.device == "cpu" and m.workload in names]
     mine = [m for m in ok if m.plan == BASELINE]
     centre = {n: median([m.median_s for m in mine if m.workload == n]) for n in {m.workload for m in mine}}
     alone = [m.median_s / centre[m.workload] - 1 for m in mine]
@@ -60,7 +63,8 @@ def deviations(record: Record) -> tuple[list[float], list[float]]:
 
 
 def _alt(record: Record) -> str:
-    noise = record.noise
+    study = tuning(record)
+    noise = study.noise
     assert noise is not None
     return (
         f"Noise of this machine: single processes differ by {percent(noise.alone)}, two processes that take turns by "

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.experiment.lever import BASELINE
 from hwdiag.measure.launch import Launch
 from hwdiag.measure.model import Estimate
@@ -84,17 +85,18 @@ _CAPTION = (
 
 def curves_of(record: Record) -> list[Curve]:
     """A curve per workload that has at least two thread counts, all relative to the same kind of base."""
-    if not record.plans:
+    study = tuning(record)
+    if not study.plans:
         return []
-    launches = {plan.id: plan.launch for plan in record.plans if plan.is_default or _only_threads(plan.launch)}
+    launches = {plan.id: plan.launch for plan in study.plans if plan.is_default or _only_threads(plan.launch)}
     found: dict[str, list[tuple[int, bool, Estimate]]] = {}
-    for e in record.estimates:
+    for e in study.estimates:
         if e.device == "cpu" and e.plan in launches and e.seconds.median > 0 and e.seconds.low > 0:
             threads = _threads(record, launches[e.plan], e)
             if threads:
                 found.setdefault(e.workload, []).append((threads, e.plan == BASELINE, e))
     single = all(any(threads == 1 for threads, _, _ in runs) for runs in found.values())
-    names = [w.name for w in record.workloads if w.name in found]
+    names = [w.name for w in study.workloads if w.name in found]
     curves = [_curve(name, found[name], single) for name in names]
     return [c for c in curves if c is not None]
 
@@ -107,9 +109,10 @@ def _only_threads(launch: Launch) -> bool:
 
 def _threads(record: Record, launch: Launch, estimate: Estimate) -> int | None:
     """Threads that a launch sets, or that the child under it saw."""
+    study = tuning(record)
     if launch.threads is not None:
         return launch.threads
-    seen = (m.applied.threads for m in record.measurements if m.id in estimate.measurements and m.applied)
+    seen = (m.applied.threads for m in study.measurements if m.id in estimate.measurements and m.applied)
     return next(seen, None)
 
 

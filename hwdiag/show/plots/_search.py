@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hwdiag.advise.tuning import tuning
 from hwdiag.experiment.lever import Plan, plan_by_id
 from hwdiag.measure.model import Option, Step
 from hwdiag.record.model import Record
@@ -25,9 +26,10 @@ def search_steps(record: Record) -> Figure | None:
 
     Filled: taken on; open: left behind; a cross: dropped as surely worse. None if nothing was asked.
     """
-    names = {option.plan for step in record.steps for option in step.options}
-    evidence = tuple(m.id for m in record.measurements if m.phase == "screen" and m.plan in names)
-    return steps_figure(record.steps, record.plans, evidence)
+    study = tuning(record)
+    names = {option.plan for step in study.steps for option in step.options}
+    evidence = tuple(m.id for m in study.measurements if m.phase == "screen" and m.plan in names)
+    return steps_figure(study.steps, study.plans, evidence)
 
 
 def steps_figure(asked: Sequence[Step], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:

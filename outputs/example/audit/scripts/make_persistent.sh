@@ -9,8 +9,6 @@ umask 022
 
 NAME=make_persistent
 HOST_NAME=vm
-ARCH=x86_64
-MACHINE=9624f557e621290b5b65ae7d24eb5eedec00d3db63295315efed12efa96e9f4d # SHA-256 of "hwdiag:" and /etc/machine-id
 STATE=/var/lib/hwdiag
 JOURNAL=$STATE/$NAME.journal
 
@@ -275,18 +273,137 @@ uninstall() {
   echo 'all that was installed is gone; what is set now stays until the next boot, or undo where apply set it since the last'
 }
 
+# What tells the host that this was made for from another one. Empty: not known, and so not compared.
+ARCH=x86_64
+MACHINE=9624f557e621290b5b65ae7d24eb5eedec00d3db63295315efed12efa96e9f4d # SHA-256 of "hwdiag:" and /etc/machine-id, which a cloned disk has too
+CPU='AMD EPYC'
+FAMILY=25/17/1
+SOCKETS=1
+CORES=2
+THREADS=2
+NODES=1
+MEMORY_KIB=24684084
+PRODUCT=''
+
+# first_line FILE: TOLD is its first line with single spaces, empty where it cannot be read
+first_line() {
+  TOLD=
+  { IFS= read -r TOLD || true; } 2>/dev/null <"$1" || true
+  TOLD=${TOLD//$'\t'/ }
+  while [[ $TOLD == *'  '* ]]; do TOLD=${TOLD//  / }; done
+  TOLD=${TOLD# } TOLD=${TOLD% }
+}
+
+# other NAME THERE HERE: notes a difference where both are known
+other() {
+  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 in place of $2"; fi
+}
+
+machine_here() { # sets TOLD
+  local id=
+  first_line /etc/machine-id
+  if [ -n "$TOLD" ]; then id=$(printf 'hwdiag:%s' "$TOLD" | sha256sum); fi
+  TOLD=${id%% *}
+}
+
+cpu_here() { # sets TOLD to the model's name, and STEPPING to family/model/stepping or implementer/part, of the first CPU
+  local first second third rest family='' model='' stepping='' implementer=''
+  TOLD='' STEPPING=''
+  while read -r first second third rest; do
+    case "$first $second" in
+      'model name') TOLD=$rest ;;
+      'cpu family') family=$rest ;;
+      'model :') model=$third ;;
+      'stepping :') stepping=$third ;;
+      'CPU implementer') implementer=$rest ;;
+      'CPU part') STEPPING=$implementer/$rest ;;
+      ' ') if [ -n "$TOLD$STEPPING" ]; then break; fi ;;
+    esac
+  done 2>/dev/null </proc/cpuinfo || true
+  if [ -n "$family" ]; then STEPPING=$family/$model/$stepping; fi
+  while [[ $TOLD == *'  '* ]]; do TOLD=${TOLD//  / }; done
+}
+
+topology_here() { # sets sockets and cores (both empty where CPUs are offline), threads and nodes
+  local cpu node part online=0
+  local -A known=()
+  sockets=0 cores=0 threads=0 nodes=0
+  for cpu in /sys/devices/system/cpu/cpu[0-9]*/topology; do
+    online=$((online + 1))
+    first_line "$cpu/physical_package_id"
+    if [ -z "${known["socket $TOLD"]-}" ]; then known["socket $TOLD"]=1 sockets=$((sockets + 1)); fi
+    first_line "$cpu/core_cpus_list"
+    if [ -z "$TOLD" ]; then first_line "$cpu/thread_siblings_list"; fi
+    if [ -z "${known["core $TOLD"]-}" ]; then known["core $TOLD"]=1 cores=$((cores + 1)); fi
+  done
+  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not tell
+  first_line /sys/devices/system/cpu/present
+  for part in ${TOLD//,/ }; do
+    threads=$((threads + ${part#*-} - ${part%-*} + 1))
+  done
+  if [ "$threads" -ne "$online" ] || [ "$online" -eq 0 ]; then sockets='' cores=''; fi
+  if [ "$threads" -eq 0 ]; then threads=''; fi
+  for node in /sys/devices/system/node/node[0-9]*; do
+    first_line "$node/cpumap"
+    if [ -n "${TOLD//[0,]/}" ]; then nodes=$((nodes + 1)); fi
+  done
+  if [ "$nodes" -eq 0 ]; then nodes=1; fi
+}
+
+product_here() { # sets TOLD: PRODUCT itself where one of the names that firmware gives is in it
+  local file named=''
+  for file in /sys/class/dmi/id/product_name /sys/class/dmi/id/board_name /proc/device-tree/model; do
+    first_line "$file" # the device tree's ends with a NUL
+    if [ -n "$TOLD" ]; then
+      if [[ $PRODUCT == *"$TOLD"* ]]; then
+        TOLD=$PRODUCT
+        return
+      fi
+      named=${named:-$TOLD}
+    fi
+  done
+  TOLD=$named
+}
+
+# hardware_differs: DIFFERENCE says in what this host is another one; status 1 where it is in nothing
+hardware_differs() {
+  local STEPPING TOLD sockets cores threads nodes apart
+  DIFFERENCE=
+  cpu_here
+  other 'the CPU' "$CPU" "$TOLD"
+  if [ "$FAMILY" != "$STEPPING" ] && [[ $FAMILY != "$STEPPING",* ]]; then other 'CPU family' "$FAMILY" "$STEPPING"; fi
+  topology_here
+  other sockets "$SOCKETS" "$sockets"
+  other cores "$CORES" "$cores"
+  other CPUs "$THREADS" "$threads"
+  other 'NUMA nodes' "$NODES" "$nodes"
+  first_line /proc/meminfo
+  TOLD=${TOLD#MemTotal: } TOLD=${TOLD%% *}
+  if [[ $TOLD$MEMORY_KIB =~ ^[0-9]+$ ]] && [ -n "$TOLD" ] && [ -n "$MEMORY_KIB" ]; then
+    apart=$((TOLD > MEMORY_KIB ? TOLD - MEMORY_KIB : MEMORY_KIB - TOLD))
+    # kernels reserve more or less of it from boot to boot
+    if [ $((apart * 10)) -gt $((TOLD > MEMORY_KIB ? TOLD : MEMORY_KIB)) ]; then
+      other 'MiB of memory' $((MEMORY_KIB / 1024)) $((TOLD / 1024))
+    fi
+  fi
+  product_here
+  other 'the product' "$PRODUCT" "$TOLD"
+  [ -n "$DIFFERENCE" ]
+}
+
 # On another machine these settings were not asked for, and names of devices mean something else.
 require_host() {
-  local id='' machine=
-  if [ -r /etc/machine-id ]; then read -r id </etc/machine-id; fi
-  if [ -n "$id" ]; then machine=$(printf 'hwdiag:%s' "$id" | sha256sum); fi
-  if [ -n "$MACHINE" ] && [ "${machine%% *}" = "$MACHINE" ]; then return; fi
+  local machine='' DIFFERENCE='' why=''
+  machine_here
+  machine=$TOLD
+  if hardware_differs; then why=" (here: $DIFFERENCE)"; fi
+  if [ -n "$MACHINE" ] && [ "$machine" = "$MACHINE" ] && [ -z "$DIFFERENCE" ]; then return; fi
   if [ "$FORCE" = yes ]; then
-    warn "forced: made for $HOST_NAME ($ARCH)"
+    warn "forced: made for $HOST_NAME ($ARCH)$why"
   elif [ -z "$MACHINE" ]; then
-    die "made from a snapshot that does not name its machine: if this is $HOST_NAME ($ARCH), run it with --force"
+    die "made from a snapshot that does not name its machine: if this is $HOST_NAME ($ARCH), run it with --force$why"
   else
-    die "made for $HOST_NAME ($ARCH), not for this host; --force runs it all the same"
+    die "made for $HOST_NAME ($ARCH), not for this host; --force runs it all the same$why"
   fi
 }
 
