@@ -5,8 +5,8 @@
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
 # What takes longest comes first.
-NOTEBOOKS := notebooks/input_pipeline.ipynb $(NOTEBOOK) notebooks/devices.ipynb notebooks/estimate.ipynb \
-    notebooks/compatibility.ipynb notebooks/monitor.ipynb notebooks/audit.ipynb notebooks/compare.ipynb
+NOTEBOOKS := notebooks/dataloader.ipynb $(NOTEBOOK) notebooks/devices.ipynb notebooks/estimate.ipynb \
+    notebooks/compat.ipynb notebooks/monitor.ipynb notebooks/audit.ipynb notebooks/compare.ipynb
 LAUNCH := notebooks/launch.ipynb
 RUN := .venv/bin/python -m
 # Processes that share the tests.

@@ -16,16 +16,16 @@ from collections.abc import Iterator, Sequence
 
 from hwdiag.measure.compare import pair
 
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.campaign import Campaign
+from hwdiag.experiment.interleaved import Turn
+from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.statistics import faster_p, judge, median_interval, spread
+from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.measure.budget import Budget
-from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Measurement, Workload
-from hwdiag.measure.turns import Turn
-from hwdiag.measure.workloads import catalogue
-from hwdiag.show.progress import terminal_progress
+from hwdiag.process.launch import Launch
+from hwdiag.report.progress import terminal_progress
 
 SIZES = {
     "matmul": {"n": 512},

@@ -20,16 +20,16 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from benchmarks import simulate
+from hwdiag.experiment.budget import BUDGETS
+from hwdiag.experiment.campaign import Campaign
+from hwdiag.experiment.interleaved import Block, Player, Turn
+from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.statistics import median_interval
+from hwdiag.experiment.workloads import gpt2, matmul, memory_workloads
 from hwdiag.host import Root, read_host
 from hwdiag.host.model import Host
-from hwdiag.measure.budget import BUDGETS
-from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Measurement, Workload
-from hwdiag.measure.turns import Block, Player, Turn
-from hwdiag.measure.workloads import gpt2, matmul, memory_workloads
-from hwdiag.show.table import Table
+from hwdiag.process.launch import Launch
+from hwdiag.report.table import Table
 
 BLOCKS = 12
 DEFAULT = Launch()

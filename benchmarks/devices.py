@@ -11,14 +11,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from hwdiag.devices.found import CHILD
+from hwdiag.devices.discovery import CHILD
 from hwdiag.devices.kernels import kernels, precisions
 from hwdiag.devices.model import Device
+from hwdiag.experiment.model import Workload
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.measure.model import Workload
-from hwdiag.show.table import Table
+from hwdiag.report.table import Table
 
 ROUNDS = 15
 LEAST = {"cpu": 0.95, "cuda": 0.97}

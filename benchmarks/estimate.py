@@ -13,16 +13,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hwdiag.compare.steps import Comparison, load
 from hwdiag.estimate.check import check
-from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
-from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET, NetSpec
-from hwdiag.estimate.nets import NAMES
+from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET
+from hwdiag.estimate.show import check as check_section
+from hwdiag.experiment.net_count import NetSpec, count_nets
+from hwdiag.experiment.net_names import NAMES
 from hwdiag.host import Root, read_host
-from hwdiag.show.estimate import check as check_section
-from hwdiag.show.progress import terminal_progress
-from hwdiag.show.table import Table
-from hwdiag.workbook.comparing import Comparison, load
+from hwdiag.report.progress import terminal_progress
+from hwdiag.report.table import Table
 
 RECORDS = 10_000
 HOSTS = 2_500

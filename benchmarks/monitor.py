@@ -16,12 +16,13 @@ import psutil
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
-from hwdiag.measure.monitor import Clock, monitor
-from hwdiag.measure.monitored import Monitored
-from hwdiag.show.format import disk_size, percent
-from hwdiag.show.table import Table
+from hwdiag.monitor.measure import monitor
+from hwdiag.monitor.model import Monitored
+from hwdiag.process.clock import Clock
+from hwdiag.report.format import disk_size, percent
+from hwdiag.report.table import Table
 from tests.host.conftest import unpack
-from tests.measure.large_host import DUMP, LargeHost, Simulated
+from tests.simulation.large_host import DUMP, LargeHost, Simulated
 
 HZ, SECONDS = 2, 3600.0
 LIVE_S = 10.0

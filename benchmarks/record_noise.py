@@ -14,12 +14,12 @@ import time
 
 from tqdm import trange
 
+from hwdiag.core.text import now
+from hwdiag.experiment.budget import BUDGETS
+from hwdiag.experiment.campaign import MOST_AT_ONCE, Campaign
+from hwdiag.experiment.workloads import matmul
 from hwdiag.host import Root, read_host
-from hwdiag.measure.budget import BUDGETS
-from hwdiag.measure.campaign import MOST_AT_ONCE, Campaign
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.workloads import matmul
-from hwdiag.words import now
+from hwdiag.process.launch import Launch
 
 BLOCKS = 70
 TWINS = [Launch(), *(Launch() for i in range(2, MOST_AT_ONCE + 1))]

@@ -21,21 +21,22 @@ from hwdiag.measure.compare import pair
 from hwdiag.measure.questions import questions
 from hwdiag.measure.search import Question
 
+from hwdiag.experiment.budget import BUDGETS
+from hwdiag.experiment.campaign import Campaign
+from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.statistics import geometric_mean, median_interval
+from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.measure.budget import BUDGETS
-from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.dispatch import build_vendor_check
-from hwdiag.measure.launch import Launch, MemoryPolicy
-from hwdiag.measure.model import Measurement, Software, Workload
-from hwdiag.measure.runtime import find_allocators
-from hwdiag.measure.software import probe_software
-from hwdiag.measure.tune import DEFAULT, tune
-from hwdiag.measure.workloads import catalogue
-from hwdiag.show.progress import terminal_progress
-from hwdiag.show.table import Table
+from hwdiag.process.launch import Launch, MemoryPolicy
+from hwdiag.process.model import Software
+from hwdiag.process.software import probe_software
+from hwdiag.report.progress import terminal_progress
+from hwdiag.report.table import Table
+from hwdiag.tune.dispatch import build_vendor_check
+from hwdiag.tune.runtime import find_allocators
+from hwdiag.tune.tune import DEFAULT, tune
 
 NEAREST = 10
 """Combinations that are measured again, so often:"""

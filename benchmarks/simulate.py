@@ -14,14 +14,14 @@ import numpy as np
 from hwdiag.measure.search import Decision, Question, find_best
 from scipy import stats
 
-from benchmarks.virtual import DEFAULT, VirtualHost
-from benchmarks.virtual_hosts import random_host
-from benchmarks.virtual_machine import Noise, VirtualMachine, block_s, recorded_noise
+from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.statistics import ALPHA, MIN_PAIRS, faster_p, judge, median_interval
 from hwdiag.host.model import Host
-from hwdiag.measure.budget import BUDGETS
-from hwdiag.measure.launch import Launch
-from hwdiag.show.table import Table
+from hwdiag.process.launch import Launch
+from hwdiag.report.table import Table
+from tests.simulation.virtual import DEFAULT, VirtualHost
+from tests.simulation.virtual_hosts import random_host
+from tests.simulation.virtual_machine import Noise, VirtualMachine, block_s, recorded_noise
 
 MIN_EFFECT = 0.03
 STANDARD = BUDGETS["standard"]

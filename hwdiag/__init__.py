@@ -1,19 +1,21 @@
 """hwdiag: guided diagnostics for Linux hosts that run PyTorch.
 
-The rooms, in the order in which data flows through them::
+The packages; none imports one further down in this list::
 
-    host      What is this machine?           Root -> Host
-    measure   What does it do?                Launch, Workload -> Measurement
-    estimate  What would another machine do?  ceilings, catalogue, counts, estimates
-    devices   What is it worth here?          CPU against GPU: kernels, precisions, techniques
-    feeding   Is the data there in time?      storage, decoders, DataLoader: what to set
-    compat    Will my stack run?              packages imported in children, crashes explained
-    advise    What should change?             findings, recommendations
-    emit      How is it changed and undone?   launch scripts
-    record    What was found?                 Record on disk
-    show      How does a person see it?       tables, figures, report
+    core        value types, text, errors, parameters
+    host        What is this machine?  Root -> Host
+    process     starting, supervising, reaping and observing processes
+    agent       what runs inside the person's interpreter
+    experiment  workloads, blocks of fresh processes, statistics, search
+    catalogue   parts of other machines, every value with its source
+    record      what was found, on disk
+    report      sections, tables, figures, the page
+    workbook    what all notebooks share
+    audit, compat, compare, dataloader, devices, estimate, monitor, profile, tune
+                one question each: what it measures, rules, show, emit, steps (of its notebook), verb
+    diagnose    all of them in one run: composes the topics, which do not import each other
+    cli         the command line
 
-``pipeline`` knows the whole way; ``workbook``, one module a notebook, and ``cli`` only tell it.
 Importing this package imports nothing else; torch is never imported outside a child process.
 """
 

@@ -12,8 +12,8 @@ import pytest
 
 from hwdiag.core.params import variable
 from hwdiag.host.model import Cache, CoreKind, Cpu, Host, Limits, LogicalCpu, Memory, NumaNode, System
-from hwdiag.measure.model import Outcome, Software
-from hwdiag.params import TOPICS
+from hwdiag.parameters.diagnosis import TOPICS
+from hwdiag.process.model import Outcome, Software
 from tests.vm.fixtures import guest, start_guest
 
 __all__ = ["guest", "start_guest"]

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hwdiag.advise.tuning import tuning
-from hwdiag.home import home
+from hwdiag.core.home import home
 from hwdiag.record import store
+from hwdiag.record.tuning import tuning
 from tests.record.test_store import make_record
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -52,6 +52,11 @@ def test_help_names_every_verb_and_an_example() -> None:
         assert word in text
     for verb in ("host", "snapshot", "run", "diagnose", "report", "init-host"):
         assert f"usage: hwdiag {verb}" in hwdiag(verb, "--help").stdout
+
+
+def test_a_verb_has_its_topics_name_and_may_have_another() -> None:
+    for other, verb in (("check", "compat"), ("feed", "dataloader")):
+        assert f"usage: hwdiag {verb} " in hwdiag(other, "--help").stdout
 
 
 def test_host_as_table_and_as_json() -> None:

@@ -161,7 +161,7 @@ def test_no_module_imports_torch_by_being_imported() -> None:
     """But for those inside, which run in the interpreter that is measured."""
     code = "import importlib, pkgutil, hwdiag\n"
     code += "for m in pkgutil.walk_packages(hwdiag.__path__, 'hwdiag.'):\n"
-    code += "    m.name.endswith('__main__') or '.inside.' in m.name or importlib.import_module(m.name)"
+    code += "    m.name.endswith('__main__') or '.agent.' in m.name or importlib.import_module(m.name)"
     loaded = modules_after(code)
     assert {"pydantic", "numpy"} <= loaded  # so the walk did import them
     assert not loaded & {"torch", "pandas"}

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 python=.venv/bin/python
 study=${1:-}
 if [ "$study" = --measure ]; then
-    study=$($python -c 'from hwdiag.workbook.weighing import Devices, load; print(Devices(load({"minutes": 5})).save())' |
+    study=$($python -c 'from hwdiag.devices.steps import Devices, load; print(Devices(load({"minutes": 5})).save())' |
         awk '/record.json$/ { print $1 }')
 fi
 if [ -n "$study" ]; then

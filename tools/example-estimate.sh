@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 python=.venv/bin/python
 study=${1:-}
 if [ "$study" = --measure ]; then
-    study=$($python -c 'from hwdiag.workbook.estimating import Estimator, load; print(Estimator(load({})).save().split()[-1])')
+    study=$($python -c 'from hwdiag.estimate.steps import Estimator, load; print(Estimator(load({})).save().split()[-1])')
 fi
 if [ -n "$study" ]; then
     cp "$study" outputs/example/estimate/record.json

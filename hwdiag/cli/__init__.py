@@ -7,9 +7,19 @@ import sys
 from collections.abc import Sequence
 
 from hwdiag import __version__
-from hwdiag.cli import devices, elsewhere, loading, machine, records, stack, tuning, watching
-from hwdiag.cli.common import add_options
-from hwdiag.errors import HwdiagError
+from hwdiag.audit import verb as audit
+from hwdiag.cli import machine
+from hwdiag.compare import verb as compare
+from hwdiag.compat import verb as compat
+from hwdiag.core.errors import HwdiagError
+from hwdiag.core.verbs import add_options
+from hwdiag.dataloader import verb as dataloader
+from hwdiag.devices import verb as devices
+from hwdiag.diagnose import report_verb as report
+from hwdiag.diagnose import verb as diagnose
+from hwdiag.estimate import verb as estimate
+from hwdiag.monitor import verb as monitor
+from hwdiag.profile import verb as profile
 
 EPILOG = """examples:
   hwdiag host                          what is this machine?
@@ -23,9 +33,9 @@ EPILOG = """examples:
   hwdiag estimate llama-7b --decode    what would other machines do with it?
   hwdiag compare outputs               hosts side by side, and what became slower
   hwdiag devices                       CPU against GPU: which precision and technique pays?
-  hwdiag feed --data ~/pictures        does the data come fast enough? What to give a DataLoader
-  hwdiag feed -- python train.py       does this training wait for its data?
-  hwdiag check                         which packages die here, and of what?
+  hwdiag dataloader --data ~/pictures  does the data come fast enough? What to give a DataLoader
+  hwdiag dataloader -- python train.py does this training wait for its data?
+  hwdiag compat                        which packages die here, and of what?
   hwdiag audit                         how is this host set, and what of that helps?
   hwdiag monitor -- python train.py    what does the machine do meanwhile?
   hwdiag report outputs/dgx/20261120T101500Z
@@ -60,7 +70,7 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    for group in (machine, tuning, loading, stack, devices, watching, elsewhere, records):
-        group.register(verbs)
+    for topic in (machine, diagnose, audit, compat, dataloader, devices, monitor, profile, estimate, compare, report):
+        topic.register(verbs)
     add_options(verbs, verb)
     return top

@@ -1,4 +1,4 @@
-"""The verbs about this machine and how it is set: host, snapshot, audit, init-host."""
+"""The verbs about this machine: host, snapshot, init-host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwdiag.cli.common import add, terminal_width, write
+from hwdiag.core.verbs import add, terminal_width, write
 
 
 def register(verbs: Any) -> None:
@@ -24,26 +24,8 @@ def register(verbs: Any) -> None:
         "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
     )
 
-    add(
-        verbs,
-        "audit",
-        audit_host,
-        "how is this host set, what of that helps or harms, and scripts to change it",
-        audit_options,
-    )
-
     init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
     init.add_argument("name", help="name of the new profile")
-
-
-def audit_options(audit: argparse.ArgumentParser) -> None:
-    """Add the options of ``audit``."""
-    from hwdiag.advise.audit_params import AuditParams
-    from hwdiag.core.command_line import add_options
-
-    add_options(audit, AuditParams)
-    audit.add_argument("--all", action="store_true", help="show every setting that is known")
-    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
 
 def show_host(args: argparse.Namespace) -> None:
@@ -53,20 +35,20 @@ def show_host(args: argparse.Namespace) -> None:
 
     host = read_host(Root.open(args.snapshot))
     if args.drawing:
-        from hwdiag.show.topology import draw_topology
+        from hwdiag.report.topology import draw_topology
 
         write(args.drawing, draw_topology(host).svg + "\n")
     if args.json:
         print(host.model_dump_json(indent=1))
         return
-    from hwdiag.show.host_table import host_table
+    from hwdiag.report.host_table import host_table
 
     print(host_table(host).to_text(terminal_width()))
 
 
 def write_snapshot(args: argparse.Namespace) -> None:
     """hwdiag snapshot"""
-    from hwdiag.advise.audit import read_everything
+    from hwdiag.audit.audit import read_everything
     from hwdiag.host.snapshot import make_snapshot
 
     make_snapshot(args.file, with_names=args.with_names, also=read_everything)
@@ -74,25 +56,8 @@ def write_snapshot(args: argparse.Namespace) -> None:
     print(f"wrote {args.file}: {Path(args.file).stat().st_size / 1000:.0f} kB, {names}")
 
 
-def audit_host(args: argparse.Namespace) -> int:
-    """hwdiag audit"""
-    from hwdiag.advise.audit_params import AuditParams
-    from hwdiag.core.command_line import given
-    from hwdiag.show import audit as show
-    from hwdiag.workbook.auditing import AuditRun, load
-
-    run = AuditRun(load(given(args, AuditParams)))
-    if args.json:
-        print(run.audit.model_dump_json(indent=1))
-        return 0
-    print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
-    print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
-    print(run.save())
-    return 0
-
-
 def init_host(args: argparse.Namespace) -> None:
     """hwdiag init-host"""
-    from hwdiag.init_host import write_profile
+    from hwdiag.cli.init_profile import write_profile
 
     print(f"wrote {write_profile(args.name)}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hwdiag.advise.model import Check, Finding, Recommendation
 from hwdiag.compat.explain import advice, explain
 from hwdiag.compat.model import Compatibility, Cure, Survey
+from hwdiag.core.finding import Check, Finding, Recommendation
 from hwdiag.experiment.lever import Lever, Plan
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import OVERALL
+from hwdiag.experiment.model import OVERALL
+from hwdiag.process.launch import Launch
 
 NEEDED = ("torch", "numpy")
-"""What a diagnosis checks by itself, in about 4 s; ``hwdiag check`` does all packages."""
+"""What a diagnosis checks by itself, in about 4 s; ``hwdiag compat`` does all packages."""
 NEEDED_TITLE = "what it needs"
 
 

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hwdiag.advise.environment import can_force, is_read_by_libraries
 from hwdiag.compat.children import End, Task, run_tasks
 from hwdiag.compat.explain import NO_REPORT, STUCK, culprit_of, signal_name, unseen
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
 from hwdiag.compat.packages import list_packages
 from hwdiag.compat.remedies import normalised
-from hwdiag.errors import UsageError
-from hwdiag.measure.child import SIGNAL_MEANING, last_line
-from hwdiag.measure.model import Outcome
-from hwdiag.words import now
+from hwdiag.core.errors import UsageError
+from hwdiag.core.text import now
+from hwdiag.process.child import SIGNAL_MEANING, last_line
+from hwdiag.process.environment import can_force, is_read_by_libraries
+from hwdiag.process.model import Outcome
 
 Progress = Callable[[str, float], None]
 

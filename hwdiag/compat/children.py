@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from hwdiag.measure.child import STDERR_TAIL, kill_group, parse_events
+from hwdiag.process.child import STDERR_TAIL, kill_group, parse_events
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).parents[1] / "agent" / "probe.py"
 POLL_S = 0.02
 LOOK_EVERY_S = 0.5
 """Seconds between looks at a child's threads."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hwdiag.measure.model import Outcome
-from hwdiag.model import TopicStudy, Value
+from hwdiag.core.value import TopicStudy, Value
+from hwdiag.process.model import Outcome
 
 
 class Package(Value):

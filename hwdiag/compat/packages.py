@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from hwdiag.compat.children import Task, run_task
 from hwdiag.compat.model import Interpreter
-from hwdiag.measure.child import last_line
-from hwdiag.measure.model import Outcome
+from hwdiag.process.child import last_line
+from hwdiag.process.model import Outcome
 
 
 def list_packages(python: str, *, env: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> Interpreter:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from hwdiag.compat.model import Remedy
-from hwdiag.model import Value
+from hwdiag.core.value import Value
 
 TRIED = "tried under emulated CPUs, November 2026"
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hwdiag.compat.instructions import disassembler, title
-from hwdiag.model import Value
+from hwdiag.core.value import Value
 
 WINDOW = 4096
 """Bytes disassembled at a time: x86 code falls into step again after a few instructions."""

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from hwdiag.core.errors import UsageError
 from hwdiag.core.kinds import Kind, kind_of, number
 from hwdiag.core.params import option_of
-from hwdiag.errors import UsageError
 
 UNSET, TAKES = "; None ", "takes "
 """A description that ends in ``; None takes X`` says what holds without the parameter."""

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from hwdiag.core.bounded_yaml import LONGEST_TEXT, TooMuchError, load_yaml
+from hwdiag.core.errors import UsageError
 from hwdiag.core.kinds import Kind, kind_at, kind_of
+from hwdiag.core.value import Value
 from hwdiag.core.wrong_values import shown, what_is_wrong
-from hwdiag.errors import UsageError
-from hwdiag.model import Value
 
 M = TypeVar("M", bound=Value)
 

@@ -1,1 +1,1 @@
-"""What is each device, precision and technique worth here? Beside ``estimate``: uses ``measure``'s blocks and turns."""
+"""CPU against GPU: what is each precision and technique worth here?"""

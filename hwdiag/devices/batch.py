@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hwdiag.devices.found import CHILD
+from hwdiag.devices.discovery import CHILD
 from hwdiag.devices.model import BatchPoint, BatchSearch, Device, Mode
 from hwdiag.devices.nets import NETS
+from hwdiag.experiment.interleaved import Block, Player, Turn
 from hwdiag.experiment.statistics import median_interval
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.turns import Block, Player, Turn
+from hwdiag.process.launch import Launch
 
 SHARE = 0.8
 """Of the usable memory that a process may take on a CPU: beyond it, a host swaps or kills in place of failing."""

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hwdiag.devices.model import HOPE, Device, Gain
 from hwdiag.devices.techniques import TECHNIQUES, Technique
+from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.confirmation import least_pairs
 from hwdiag.experiment.judge import Claim, describe, judge_claims
 from hwdiag.experiment.laboratory import Block, Scope, blocks_of
 from hwdiag.experiment.lever import BASELINE, DEFAULT
+from hwdiag.experiment.model import Comparison, Measurement, Phase, Workload
 from hwdiag.experiment.one_shot import OneShot
-from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.model import Comparison, Measurement, Outcome, Phase, Workload
+from hwdiag.process.model import Outcome
 
 MOST_HOPES = 2
 """Techniques on one workload that are measured again, of those that start fast and of those that compile: the more

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hwdiag.core.choices import BudgetName
 from hwdiag.devices.model import Device
+from hwdiag.experiment.model import Workload
+from hwdiag.experiment.workloads import conv2d, matmul, memory_workloads
 from hwdiag.host.model import Host
-from hwdiag.measure.budget import BudgetName
-from hwdiag.measure.model import Workload
-from hwdiag.measure.workloads import conv2d, matmul, memory_workloads
 
 MATMUL_SIZES, LARGE_SIZES = (512, 1024, 2048), (4096, 10000)
 LONGEST_S: dict[BudgetName, float] = {"quick": 0.1, "standard": 0.5, "thorough": 20.0}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hwdiag.estimate.model import Ceiling
+from hwdiag.core.interval import Interval
+from hwdiag.core.value import TopicStudy, Value
+from hwdiag.experiment.ceilings import Ceiling
 from hwdiag.experiment.lever import BASELINE, Plan
+from hwdiag.experiment.model import Comparison, Estimate, Measurement, Workload
 from hwdiag.experiment.statistics import median_interval
-from hwdiag.measure.model import Comparison, Estimate, Interval, Measurement, Outcome, Workload
-from hwdiag.measure.trace import Cause
-from hwdiag.model import TopicStudy, Value
+from hwdiag.process.model import Outcome
+from hwdiag.process.trace import Cause
 
 CPU = "cpu"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwdiag.core.value import Value
 from hwdiag.devices.model import Device, Mode
-from hwdiag.measure.model import Workload
-from hwdiag.measure.workloads import GPT2, RESNET18_FLOPS, gpt2
-from hwdiag.model import Value
+from hwdiag.experiment.model import Workload
+from hwdiag.experiment.workloads import GPT2, RESNET18_FLOPS, gpt2
 
 
 class Net(Value):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from hwdiag.core.value import Value
 from hwdiag.devices.model import Gain, Mode, Study
 from hwdiag.devices.techniques import BY_NAME, Technique
 from hwdiag.experiment.statistics import geometric_mean
-from hwdiag.model import Value
 
 TOLERATED = 0.05
 """Error up to which a technique is written down: beyond it, it is named with its error, and a person decides."""

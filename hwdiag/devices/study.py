@@ -8,28 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from hwdiag.core.choices import BudgetName
+from hwdiag.core.errors import HwdiagError
+from hwdiag.core.text import now
 from hwdiag.devices.batch import SHARE, search_batches
-from hwdiag.devices.fed import feed
-from hwdiag.devices.found import CHILD, find, is_gone
+from hwdiag.devices.dataloader_fed import feed
+from hwdiag.devices.discovery import CHILD, find, is_gone
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
 from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study, thinned
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import TECHNIQUES
-from hwdiag.errors import HwdiagError
-from hwdiag.estimate.ceilings import ceilings
-from hwdiag.estimate.count import count_nets
-from hwdiag.estimate.model import Count
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.campaign import Campaign, Progress, at_once
+from hwdiag.experiment.ceilings import ceilings
 from hwdiag.experiment.estimates import estimates
+from hwdiag.experiment.interleaved import Block, Turn
 from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.lever import DEFAULT
+from hwdiag.experiment.model import Measurement, Workload
+from hwdiag.experiment.net_count import Count, count_nets
 from hwdiag.host.model import Host
-from hwdiag.measure.budget import Budget, BudgetName
-from hwdiag.measure.campaign import Campaign, Progress, at_once
-from hwdiag.measure.model import Measurement, Workload
-from hwdiag.measure.turns import Block, Turn
-from hwdiag.words import now
 
 MODES: tuple[Mode, ...] = ("inference", "training")
 

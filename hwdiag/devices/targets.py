@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from hwdiag.core.interval import Interval
+from hwdiag.core.text import plural
 from hwdiag.devices.model import CPU, Device, Fed, Study, Target
 from hwdiag.devices.nets import decoding
-from hwdiag.estimate.model import Count, NetSpec
-from hwdiag.measure.model import Interval
-from hwdiag.measure.trace import CAUSES, Cause
-from hwdiag.words import plural
+from hwdiag.experiment.net_count import Count, NetSpec
+from hwdiag.process.trace import CAUSES, Cause
 
 COUNTED = {"resnet18": NetSpec(net="resnet18"), "gpt2-decode": NetSpec(net="gpt2", phase="decode", tokens=64)}
 """Nets whose operations say what bounds a target."""

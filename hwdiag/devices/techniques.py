@@ -1,16 +1,16 @@
 """The techniques, declared as data: where each applies, what it sets, what was promised for it, what it writes down.
 
-Adding one is adding an entry here and what it changes in the child, in ``inside/techniques.py``.
+Adding one is adding an entry here and what it changes in the child, in ``agent/devices/techniques.py``.
 """
 
 from __future__ import annotations
 
+from hwdiag.core.value import Value
 from hwdiag.devices.model import Device, Mode
 from hwdiag.devices.nets import NETS
 from hwdiag.experiment.lever import Lever, Plan
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Workload
-from hwdiag.model import Value
+from hwdiag.experiment.model import Workload
+from hwdiag.process.launch import Launch
 
 VARIABLE = "HWDIAG_TECHNIQUES"
 

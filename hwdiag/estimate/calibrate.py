@@ -1,8 +1,9 @@
 """Calibrating a host: single operations on grids of shapes, timed in children, and what follows for any shape.
 
 The grids are fixed here and know nothing of the nets that are estimated. Each operation is timed as it meets the
-machine in a net that no cache holds, and, if it is small, in one that the last-level cache holds; ``inside/timing.py``
-says how. Reading more and more again and again tells how much of a net's working set the cache still holds.
+machine in a net that no cache holds, and, if it is small, in one that the last-level cache holds;
+``agent/estimate/timing.py`` says how. Reading more and more again and again tells how much of a net's working set the
+cache still holds.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from hwdiag.errors import HwdiagError
-from hwdiag.estimate.children import run_inside
+from hwdiag.core.errors import HwdiagError
 from hwdiag.estimate.model import WIDTH, Calibration
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Disturbance
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Disturbance
+from hwdiag.process.net_child import run_inside
 
 SAMPLE_S = 0.02
 TIMEOUT_S = 300.0

@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-from hwdiag.errors import HwdiagError
+from hwdiag.core.errors import HwdiagError
+from hwdiag.core.text import now, plural
 from hwdiag.estimate.calibrate import USUAL_LLC, Timed, combined, time_grid, why_disturbed
-from hwdiag.estimate.children import run_inside
-from hwdiag.estimate.count import count_nets
 from hwdiag.estimate.estimate import estimate_here
-from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetEstimate, NetSpec
+from hwdiag.estimate.model import Calibration, Checked, CheckRow, NetEstimate
 from hwdiag.estimate.rates import Rates
+from hwdiag.experiment.campaign import Progress
+from hwdiag.experiment.net_count import Count, NetSpec, count_nets
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.host.model import Host
-from hwdiag.measure.campaign import Progress
-from hwdiag.measure.launch import Launch
-from hwdiag.words import now, plural
+from hwdiag.process.launch import Launch
+from hwdiag.process.net_child import run_inside
 
 BLOCKS = 3
 SAMPLE_S = 0.5

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hwdiag.errors import UsageError
-from hwdiag.estimate.model import MATRIX, WIDTH, Calibration, Count, NetEstimate, Operation, PartEstimate
-from hwdiag.estimate.parts import Part
+from hwdiag.catalogue.parts import Part
+from hwdiag.core.errors import UsageError
+from hwdiag.core.value import Value
+from hwdiag.estimate.model import WIDTH, Calibration, NetEstimate, PartEstimate
 from hwdiag.estimate.rates import Rates
-from hwdiag.model import Value
+from hwdiag.experiment.net_count import MATRIX, Count, Operation
 
 OVERHEAD = "starting operations"
 FAR = 4.0

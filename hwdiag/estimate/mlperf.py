@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hwdiag.catalogue.parts import Part, catalogue
+from hwdiag.core.value import Value
 from hwdiag.estimate.estimate import estimate_part
-from hwdiag.estimate.model import Count, NetSpec
-from hwdiag.estimate.parts import Part, catalogue
+from hwdiag.experiment.net_count import Count, NetSpec
 from hwdiag.experiment.statistics import geometric_mean
-from hwdiag.model import Value
 
 BATCH = 64
 BERT_TOKENS = 178

@@ -6,10 +6,11 @@ Source: branes-ai/graphs, docs/hardware/datacenter_cpu_comparison.md, October 20
 
 from __future__ import annotations
 
+from hwdiag.catalogue.parts import Part
+from hwdiag.core.value import Value
 from hwdiag.estimate.estimate import Machine
-from hwdiag.estimate.model import Count, NetEstimate, NetSpec
-from hwdiag.estimate.parts import Part
-from hwdiag.model import Value
+from hwdiag.estimate.model import NetEstimate
+from hwdiag.experiment.net_count import Count, NetSpec
 
 NETS = {
     "ResNet-50": NetSpec(net="resnet50"),

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 
 from hwdiag.estimate.calibrate import USUAL_ROW
-from hwdiag.estimate.model import WIDTH, Calibration, Operation, Point
+from hwdiag.estimate.model import WIDTH, Calibration, Point
+from hwdiag.experiment.net_count import Operation
 
 NEIGHBOURS = 12
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from hwdiag.experiment.model import Estimate, Measurement
 from hwdiag.experiment.statistics import median_interval
-from hwdiag.measure.model import Estimate, Measurement
 
 
 def estimates(measurements: Iterable[Measurement]) -> tuple[Estimate, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hwdiag.core.interval import Interval
 from hwdiag.experiment.laboratory import Block, Scope, speedups
 from hwdiag.experiment.lever import BASELINE
+from hwdiag.experiment.model import Comparison, Phase, Verdict
 from hwdiag.experiment.statistics import ALPHA, MIN_PAIRS, faster_p, holm, ratio_interval
-from hwdiag.measure.model import Comparison, Interval, Phase, Verdict
 
 
 @dataclass(frozen=True)

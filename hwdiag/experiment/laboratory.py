@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hwdiag.experiment.lever import BASELINE, Plan
+from hwdiag.experiment.model import OVERALL, Measurement, Phase
 from hwdiag.experiment.statistics import geometric_mean
-from hwdiag.measure.model import OVERALL, Measurement, Phase
 
 
 @dataclass(frozen=True)

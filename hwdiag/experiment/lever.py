@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from hwdiag.measure.launch import Launch
-from hwdiag.model import Value
+from hwdiag.core.value import Value
+from hwdiag.process.launch import Launch
 
 BASELINE = "default"
 """Id of the Plan without levers: how it runs today."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from hwdiag.experiment.confirmation import SPARE_PAIRS, least_pairs
 from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.laboratory import Block
+from hwdiag.experiment.model import Phase
 from hwdiag.experiment.statistics import geometric_mean
-from hwdiag.measure.model import Phase
 
 Measure = Callable[[Sequence[Claim], Phase], list[Block]]
 """Measures what these claims are about once, beside what they are held against."""

@@ -14,10 +14,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from hwdiag.core.interval import Interval
 from hwdiag.experiment.effects import Columns, Effects, Trial, estimate
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan
-from hwdiag.measure.model import Interval, Option, Step
+from hwdiag.experiment.model import Option, Step
 
 DROP_SIGMA = 2.5
 """Standard errors by which a plan must lie behind the best to leave a race."""

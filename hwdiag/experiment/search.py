@@ -9,12 +9,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from hwdiag.core.interval import Interval
 from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
 from hwdiag.experiment.judge import Claim, judge_claims
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan
+from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import AT_ONCE, Screening
-from hwdiag.measure.model import Comparison, Interval, Verdict
 
 HOPE_SIGMA = 1.0
 """Standard errors by which a plan must have looked better on one workload to be measured again for it alone."""

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from hwdiag.measure.model import Interval
+from hwdiag.core.interval import Interval
 
 CONFIDENCE = 0.95
 RESAMPLES = 4999

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import time
 
+from hwdiag.core.value import Value
 from hwdiag.host.gpu import read_gpus
 from hwdiag.host.model import Gpu
 from hwdiag.host.root import Root
-from hwdiag.model import Value
 
 STEP_S = 0.25
 """Seconds between two looks at the GPUs."""

@@ -16,11 +16,11 @@ from typing import Any, BinaryIO, Literal
 
 from pydantic import ValidationError
 
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
 from hwdiag.host.model import Gpu
 from hwdiag.host.root import Root
-from hwdiag.model import Value
 
 MANIFEST = "hwdiag-snapshot.json"
 SCHEMA_VERSION: Literal[1] = 1

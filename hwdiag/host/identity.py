@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
-from hwdiag.model import Value
 
 MEMORY_TOLERANCE = 0.1
 """Share of the memory by which one machine's size may differ from boot to boot: kernels reserve more or less of it."""

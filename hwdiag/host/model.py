@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Literal
 
+from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
-from hwdiag.model import Value
 
 
 class Gap(Value):

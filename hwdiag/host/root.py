@@ -10,10 +10,10 @@ import os
 import stat
 from typing import Literal
 
-from hwdiag.errors import UsageError
+from hwdiag.core.errors import UsageError
+from hwdiag.core.text import now
 from hwdiag.host.cpulist import parse_cpulist
 from hwdiag.host.model import Gap, Gpu
-from hwdiag.words import now
 
 MAX_BYTES = 1 << 20
 """Most bytes read of an ordinary file. Kernel attributes are one page, tables a few hundred kB."""
@@ -121,7 +121,7 @@ class Root:
         Raises:
             UsageError: it is no snapshot, or a hostile one.
         """
-        from hwdiag.host.archive import open_archive  # which stands on this module
+        from hwdiag.host.archive import open_archive
 
         return open_archive(path)
 

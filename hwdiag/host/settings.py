@@ -1,6 +1,6 @@
 """Settings as they are now: the one place that knows how a setting of each kind is read, through a Root.
 
-What is read is said by the caller (``advise.knobs``), so that a new setting needs nothing here. Values have one form
+What is read is said by the caller (``audit.knobs``), so that a new setting needs nothing here. Values have one form
 for reading, comparing and writing: the chosen word of ``always [madvise] never``, single blanks between numbers.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
+from hwdiag.core.value import Value
 from hwdiag.host.model import Gpu, Host
 from hwdiag.host.root import Root
-from hwdiag.model import Value
 
 MAX_TEXT = 4096
 """A kernel attribute is one page at most."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+from hwdiag.core.files import EmittedFile
 from hwdiag.host.identity import same_memory
-from hwdiag.record.model import NOT_PROBED, EmittedFile, Record, Topic
+from hwdiag.record.model import NOT_PROBED, Record, Topic
 
 
 def same_machine(first: Record, second: Record) -> bool:

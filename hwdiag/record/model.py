@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SerializeAsAny, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, PrivateAttr, SerializeAsAny, ValidationError, model_validator
 
-from hwdiag.advise.model import Check, Finding, Recommendation
-from hwdiag.errors import UsageError
+from hwdiag.core.errors import UsageError
+from hwdiag.core.files import EmittedFile
+from hwdiag.core.finding import Check, Finding, Recommendation
+from hwdiag.core.value import TopicStudy, Value
 from hwdiag.host.identity import Identity, identity_of
 from hwdiag.host.model import Host
-from hwdiag.measure.model import Outcome, Software
-from hwdiag.model import TopicStudy, Value
+from hwdiag.process.model import Outcome, Software
 
 SCHEMA_VERSION: Literal[2] = 2
 NOT_PROBED = Software(python="", outcome=Outcome(kind="not-started", detail="not asked yet"))
@@ -61,14 +62,6 @@ def _unread(value: Any) -> Any:
 
 
 AnyStudy = Annotated[SerializeAsAny[TopicStudy], BeforeValidator(_unread)]
-
-
-class EmittedFile(Value):
-    """A file beside the record."""
-
-    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)*$")
-    """Relative to the record's folder."""
-    what: str
 
 
 class Record(Value):

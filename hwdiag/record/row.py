@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from hwdiag.core.value import Value
 from hwdiag.experiment.lever import BASELINE
 from hwdiag.host.identity import Identity, identity_of
-from hwdiag.model import Value
 from hwdiag.record.convert import NotARecordError, upgraded
 from hwdiag.record.model import Topic, first_error
 

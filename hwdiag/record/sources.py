@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from hwdiag.errors import UsageError
+from hwdiag.core.errors import UsageError
 from hwdiag.record.convert import OLD_FILES
 from hwdiag.record.store import FILE, MAX_BYTES
 

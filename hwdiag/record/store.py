@@ -11,10 +11,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from hwdiag.emit.settings import File
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.core.files import EmittedFile, File
 from hwdiag.record.convert import OLD_FILES, NotARecordError, upgraded
-from hwdiag.record.model import EmittedFile, Record, UnreadStudy, first_error
+from hwdiag.record.model import Record, UnreadStudy, first_error
 
 FILE = "record.json"
 MAX_BYTES = 32 * 2**20
@@ -36,6 +36,13 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise HwdiagError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def writable(folder: Path | None) -> Path | None:
+    """Return the folder that was asked for, made if need be. Raises ``HwdiagError`` where it cannot be."""
+    if folder is not None:
+        require_writable(folder)
+    return folder
 
 
 def create_folder(outputs: Path, name: str, started_at: str) -> Path:

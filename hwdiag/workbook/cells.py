@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hwdiag.home import home
+from hwdiag.core.home import home
 
 
 def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:

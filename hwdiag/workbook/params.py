@@ -16,13 +16,13 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from hwdiag.core.command_line import default_of, flags_of
+from hwdiag.core.errors import HwdiagError
+from hwdiag.core.home import home
 from hwdiag.core.kinds import kind_of
 from hwdiag.core.params import option_of
-from hwdiag.errors import HwdiagError
-from hwdiag.home import home
-from hwdiag.model import Value
-from hwdiag.params import TOPICS
-from hwdiag.show.table import Table
+from hwdiag.core.value import Value
+from hwdiag.parameters.diagnosis import TOPICS
+from hwdiag.report.table import Table
 
 M = TypeVar("M", bound=Value)
 
@@ -30,9 +30,9 @@ NOTEBOOKS = {
     "diagnose": "run",
     "launch": "run",
     "audit": "audit",
-    "compatibility": "check",
+    "compat": "compat",
     "devices": "devices",
-    "input_pipeline": "feed",
+    "dataloader": "dataloader",
     "estimate": "estimate",
     "monitor": "monitor",
     "compare": "compare",

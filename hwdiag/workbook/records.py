@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from hwdiag.advise.model import Check, Finding, of_topic, worst_first
-from hwdiag.emit.settings import File
-from hwdiag.errors import UsageError
-from hwdiag.home import home
+from hwdiag.core.errors import UsageError
+from hwdiag.core.files import EmittedFile, File
+from hwdiag.core.finding import Check, Finding, of_topic, worst_first
+from hwdiag.core.home import home
+from hwdiag.core.text import now
+from hwdiag.core.value import TopicStudy, Value
 from hwdiag.host.model import Host
-from hwdiag.measure.model import Software
-from hwdiag.model import TopicStudy, Value
+from hwdiag.process.model import Software
 from hwdiag.record import store
-from hwdiag.record.model import NOT_PROBED, EmittedFile, Record, Topic, first_error
+from hwdiag.record.model import NOT_PROBED, Record, Topic, first_error
 from hwdiag.record.versions import versions
-from hwdiag.words import now
 from hwdiag.workbook.cells import replay_folder, replay_path
 
 S = TypeVar("S", bound=TopicStudy)

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from hwdiag.advise.model import Check as Fine
-from hwdiag.advise.model import Finding
 from hwdiag.compat.advice import consult, needed_launch, with_cure
 from hwdiag.compat.check import Check, survey
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
-from hwdiag.measure.child import child_environment
-from hwdiag.measure.launch import Launch
-from hwdiag.measure.model import Outcome
-from hwdiag.params import load
-from hwdiag.pipeline import Run
+from hwdiag.core.finding import Check as Fine
+from hwdiag.core.finding import Finding
+from hwdiag.diagnose.run import Run
+from hwdiag.parameters.diagnosis import load
+from hwdiag.process.child import child_environment
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Outcome
 from tests.compat.conftest import IN_MEMORY, Site
 from tests.compat.test_crashes import CALL, c_source
 from tests.conftest import script

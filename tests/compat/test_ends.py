@@ -14,10 +14,10 @@ from hwdiag.compat import children
 from hwdiag.compat.check import chosen, survey
 from hwdiag.compat.model import Compatibility, Interpreter, Package
 from hwdiag.compat.packages import list_packages
-from hwdiag.errors import UsageError
-from hwdiag.measure.model import Outcome
+from hwdiag.core.errors import UsageError
+from hwdiag.process.model import Outcome
 from tests.compat.conftest import Site
-from tests.measure.test_child import is_running, wait_until
+from tests.process.test_child import is_running, wait_until
 
 
 def checked(site: Site, *names: str, timeout_s: float = 60) -> dict[str, Compatibility]:

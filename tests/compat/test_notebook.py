@@ -9,18 +9,18 @@ import nbformat
 import pytest
 
 from hwdiag.cli import main
+from hwdiag.compat import show
 from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Survey
-from hwdiag.errors import UsageError
+from hwdiag.compat.steps import load, parameters, start
+from hwdiag.core.errors import UsageError
 from hwdiag.record import store
-from hwdiag.show import compat
-from hwdiag.workbook.checking import load, parameters, start
 from tests.compat.conftest import Site
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = ROOT / "notebooks" / "compatibility.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "compat.ipynb"
 EXAMPLE = ROOT / "outputs" / "example" / "compat" / store.FILE
 
 
@@ -35,7 +35,7 @@ def test_the_committed_outputs_are_the_examples() -> None:
     cells = nbformat.read(NOTEBOOK, as_version=4).cells
     outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
     said = "".join(o.get("text", "") for o in outputs)
-    assert compat.verdict(read(EXAMPLE)) in said
+    assert show.verdict(read(EXAMPLE)) in said
 
 
 def test_the_example_settles_that_torch_needs_no_avx2() -> None:
@@ -51,7 +51,7 @@ def test_the_example_settles_that_torch_needs_no_avx2() -> None:
         "duckdb": ("import", "bmi2", None),
         "bitsandbytes": ("bitsandbytes-quantize", "avx2", None),
     }
-    assert compat.verdict(found).startswith(
+    assert show.verdict(found).startswith(
         "polars, duckdb and bitsandbytes die; numpy dies because of the inherited OPENBLAS_CORETYPE=Haswell; "
     )
     assert Survey.model_validate_json(found.model_dump_json()) == found
@@ -60,7 +60,7 @@ def test_the_example_settles_that_torch_needs_no_avx2() -> None:
 def test_what_comes_from_a_record_cannot_leave_its_cell() -> None:
     found = read(EXAMPLE)
     evil = found.results[0].model_copy(update={"package": "<script>alert(1)</script>\x1b[31m"})
-    section = compat.results(found.model_copy(update={"results": (evil, *found.results)}))
+    section = show.results(found.model_copy(update={"results": (evil, *found.results)}))
     assert "<script>" not in section._repr_html_()
     assert "\x1b" not in repr(section)
 
@@ -112,17 +112,17 @@ def test_the_command_line(
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path / "home"))
     site.add("good", "")
     site.add("bad", "import os; os.abort()")
-    assert main(["check", "--python", site.python, "--package", "good"]) == 0
+    assert main(["compat", "--python", site.python, "--package", "good"]) == 0
     *_, verdict, place = capsys.readouterr().out.splitlines()
     assert verdict.startswith("All of it runs: 1 package checked in ")
     record = store.load(tmp_path / "home" / place.strip())
     assert (record.verdict, record.params["compat"]["packages"]) == (verdict, ["good"])
     assert [c.id for c in record.checks] == ["compat-good"]
-    assert main(["check", "--python", site.python, "--package", "good", "--package", "bad", "--json"]) == 1
+    assert main(["compat", "--python", site.python, "--package", "good", "--package", "bad", "--json"]) == 1
     found = Survey.model_validate(json.loads(capsys.readouterr().out))
     assert [(r.package, r.outcome.kind) for r in found.results] == [("good", "ok"), ("bad", "signal")]
-    assert main(["check", "--python", "/nonexistent/python"]) == 2
-    assert main(["check", "--package", "../x"]) == 2
+    assert main(["compat", "--python", "/nonexistent/python"]) == 2
+    assert main(["compat", "--package", "../x"]) == 2
     assert "is not a name of a package" in capsys.readouterr().err
 
 
@@ -130,11 +130,11 @@ def test_the_static_look_on_the_command_line(site: Site, tmp_path: Path, capsys:
     broken = tmp_path / "_core.abi3.so"
     broken.write_bytes(b"rubbish")
     site.add("native", "raise SystemExit('never imported')", broken)
-    assert main(["check", "--python", site.python, "--package", "native", "--static", "x86-64-v2"]) == 0
+    assert main(["compat", "--python", site.python, "--package", "native", "--static", "x86-64-v2"]) == 0
     said = capsys.readouterr().out
     assert "_core.abi3.so" in said
     assert "not looked at: not a 64-bit little-endian ELF file" in said
-    assert main(["check", "--static", "x86-64-v9"]) == 2
+    assert main(["compat", "--static", "x86-64-v9"]) == 2
     assert "unknown level 'x86-64-v9' (known: x86-64-v2, " in capsys.readouterr().err
 
 

@@ -10,10 +10,11 @@ from hwdiag.devices.kernels import precision
 from hwdiag.devices.model import Device, Study
 from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import BY_NAME
-from hwdiag.estimate.ceilings import ceilings
+from hwdiag.experiment.ceilings import ceilings
 from hwdiag.experiment.estimates import estimates
-from hwdiag.measure.model import Measurement, Outcome, Phase, Workload
-from hwdiag.measure.workloads import matmul
+from hwdiag.experiment.model import Measurement, Phase, Workload
+from hwdiag.experiment.workloads import matmul
+from hwdiag.process.model import Outcome
 
 CPU = Device(name="cpu", title="Xeon E5-2680 v2", memory_bytes=64 << 30)
 GPU = Device(name="cuda:0", title="NVIDIA GeForce RTX 3060", memory_bytes=12 << 30, capability="8.6")

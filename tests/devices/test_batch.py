@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from hwdiag.devices.batch import RESOLUTION, double_and_bisect, search_batches
+from hwdiag.devices.claims import judged
 from hwdiag.devices.model import BatchPoint, BatchSearch, Device
-from hwdiag.devices.promises import judged
-from hwdiag.measure.model import Outcome
+from hwdiag.process.model import Outcome
 from tests.devices.samples import CPU, study
 
 OK = Outcome(kind="ok")

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hwdiag.devices.found import CHILD
+from hwdiag.agent.devices import child, techniques
+from hwdiag.devices.discovery import CHILD
 from hwdiag.devices.gains import DEFAULT
-from hwdiag.devices.inside import child, techniques
 from hwdiag.devices.kernels import (
     ATTENTIONS,
     attention,
@@ -32,9 +32,9 @@ from hwdiag.devices.kernels import (
 )
 from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import TECHNIQUES
-from hwdiag.measure.model import Workload
-from hwdiag.measure.turns import Block, Player, Result, Turn
-from hwdiag.measure.workloads import conv2d
+from hwdiag.experiment.interleaved import Block, Player, Result, Turn
+from hwdiag.experiment.model import Workload
+from hwdiag.experiment.workloads import conv2d
 from tests.devices.samples import CPU
 
 SMALL = {"resnet18": {"batch": 4, "side": 48}, "unet-block": {"batch": 4, "side": 8}}

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
+from hwdiag.devices.claims import PROMISES, judged
 from hwdiag.devices.gains import DEFAULT, gains, measure_gains
 from hwdiag.devices.model import Device, Gain
 from hwdiag.devices.nets import NETS, tasks
-from hwdiag.devices.promises import PROMISES, judged
 from hwdiag.devices.recommend import choices
 from hwdiag.devices.techniques import BY_NAME, TECHNIQUES
-from hwdiag.measure.budget import Budget
-from hwdiag.measure.campaign import Campaign
-from hwdiag.measure.model import Disturbance, Measurement, Outcome
-from hwdiag.measure.turns import Player, Result, Turn
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.campaign import Campaign
+from hwdiag.experiment.interleaved import Player, Result, Turn
+from hwdiag.experiment.model import Measurement
+from hwdiag.process.model import Disturbance, Outcome
 from tests.devices.samples import CPU, GPU, RESNET, measured, pairs, study
 
 BF16, INFERENCE_MODE = BY_NAME["autocast-bf16"], BY_NAME["inference-mode"]
@@ -137,7 +138,7 @@ def test_without_time_nothing_more_is_started() -> None:
 
 
 def test_every_technique_has_its_side_in_the_child() -> None:
-    from hwdiag.devices.inside.techniques import TECHNIQUES as CHILDS
+    from hwdiag.agent.devices.techniques import TECHNIQUES as CHILDS
 
     told = {t.launch.env.get("HWDIAG_TECHNIQUES") for t in TECHNIQUES}
     assert told - {None} <= CHILDS.keys()

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from hwdiag.cli import main
+from hwdiag.core.errors import UsageError
+from hwdiag.devices import show
+from hwdiag.devices import steps as devices_steps
+from hwdiag.devices import techniques_show as worth
+from hwdiag.devices.claims import judged
 from hwdiag.devices.gains import gains
 from hwdiag.devices.kernels import kernels, precision
 from hwdiag.devices.model import MOST_SAMPLES, Absent, BatchPoint, BatchSearch, Device, Study, thinned
-from hwdiag.devices.promises import judged
-from hwdiag.errors import UsageError
-from hwdiag.measure.model import Outcome
 from hwdiag.experiment.statistics import MIN_PAIRS
+from hwdiag.process.model import Outcome
 from hwdiag.record import store
-from hwdiag.show import devices as show
-from hwdiag.show import techniques as worth
-from hwdiag.show.section import Section
-from hwdiag.workbook import weighing
+from hwdiag.report.section import Section
 from tests.conftest import make_host
 from tests.devices.samples import CPU, GPU, PRODUCT, RESNET, measured, pairs, study
 
@@ -30,13 +30,13 @@ EXAMPLE = ROOT / "outputs" / "example"
 
 
 @pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch) -> weighing.Devices:
+def replayed(monkeypatch: pytest.MonkeyPatch) -> devices_steps.Devices:
     """The example."""
     monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE / "record.json"))
-    return weighing.start(weighing.parameters({"In": ["nonsense = 1"]}))
+    return devices_steps.start(devices_steps.parameters({"In": ["nonsense = 1"]}))
 
 
-def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: weighing.Devices) -> None:
+def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: devices_steps.Devices) -> None:
     steps = ("devices", "profile", "speedups", "precision", "techniques", "batches", "targets", "promises", "settings")
     for step in steps:
         section = getattr(replayed, step)()
@@ -46,7 +46,7 @@ def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: weighi
     assert replayed.save().endswith("outputs/example/devices/record.json")
 
 
-def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: weighing.Devices) -> None:
+def test_the_example_says_what_a_cpu_can_and_what_it_cannot(replayed: devices_steps.Devices) -> None:
     kept = {promise.claim: kept.standing for promise, kept in judged(replayed.done)}
     assert kept["Pinned memory is critical"] == "needs a GPU"
     assert kept["fuse_modules, where a model has it"] == "doesn't"
@@ -78,7 +78,7 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
 )
 def test_a_wrong_parameter_is_one_clear_line(given: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message) as raised:
-        weighing.load(given)
+        devices_steps.load(given)
     assert "\n" not in str(raised.value)
 
 

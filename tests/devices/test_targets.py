@@ -7,9 +7,10 @@ import pytest
 from hwdiag.devices.kernels import dispatches, precision
 from hwdiag.devices.model import Study, Target
 from hwdiag.devices.targets import targets
-from hwdiag.estimate.model import Count, NetSpec, Operation
-from hwdiag.measure.model import Outcome, Workload
-from hwdiag.measure.workloads import memory_workloads
+from hwdiag.experiment.model import Workload
+from hwdiag.experiment.net_count import Count, NetSpec, Operation
+from hwdiag.experiment.workloads import memory_workloads
+from hwdiag.process.model import Outcome
 from tests.conftest import make_host
 from tests.devices.samples import RESNET, measured, study
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.estimate.calibrate import OPERATIONS
-from hwdiag.estimate.count import count_nets
-from hwdiag.estimate.model import Count, NetSpec, Point
+from hwdiag.estimate.model import Point
 from hwdiag.estimate.rates import described, described_point
+from hwdiag.experiment.net_count import Count, NetSpec, count_nets
 
 OWN = Path(__file__).with_name("nets_of_tests.py")
 pytest.importorskip("torch")

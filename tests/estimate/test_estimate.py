@@ -6,16 +6,18 @@ import math
 
 import pytest
 
-from hwdiag.errors import UsageError
+from hwdiag.catalogue.parts import catalogue
+from hwdiag.core.errors import UsageError
+from hwdiag.core.interval import Interval
 from hwdiag.estimate.calibrate import Timed, combined, grid, why_disturbed
 from hwdiag.estimate.check import LEAST_QUIET, Block, row
 from hwdiag.estimate.estimate import CONSTANTS, cost_of, estimate_here, estimate_part
 from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
-from hwdiag.estimate.model import Calibration, Checked, CheckRow, Count, NetSpec, Operation, Point
-from hwdiag.estimate.parts import catalogue
+from hwdiag.estimate.model import Calibration, Checked, CheckRow, Point
 from hwdiag.estimate.rates import Rates, described, described_point
-from hwdiag.measure.model import Disturbance, Interval
+from hwdiag.experiment.net_count import Count, NetSpec, Operation
 from hwdiag.experiment.statistics import geometric_mean
+from hwdiag.process.model import Disturbance
 
 PEAK, BANDWIDTH, CACHED, START = 100e9, 30e9, 90e9, 4e-6
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from hwdiag.cli import main
-from hwdiag.errors import UsageError
-from hwdiag.estimate.model import Checked, Count, EstimateStudy
+from hwdiag.compare import steps as compare
+from hwdiag.core.errors import UsageError
+from hwdiag.estimate import steps
+from hwdiag.estimate.model import Checked, EstimateStudy
+from hwdiag.experiment.net_count import Count
 from hwdiag.record import store
-from hwdiag.show.section import Section
-from hwdiag.workbook import comparing, estimating
+from hwdiag.report.section import Section
 from tests.estimate.test_estimate import check_row
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -23,13 +25,13 @@ EXAMPLE = ROOT / "outputs" / "example"
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> estimating.Estimator:
+def study(monkeypatch: pytest.MonkeyPatch) -> steps.Estimator:
     """The example, replayed."""
     monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE / "record.json"))
-    return estimating.start(estimating.parameters({"In": ["nonsense = 1"]}))
+    return steps.start(steps.parameters({"In": ["nonsense = 1"]}))
 
 
-def test_the_example_says_where_and_why_the_comparison_was_wrong(study: estimating.Estimator) -> None:
+def test_the_example_says_where_and_why_the_comparison_was_wrong(study: steps.Estimator) -> None:
     said = " ".join(repr(study.document()).split())
     assert "published latencies lie outside our interval" in said
     assert "it counted 0.713 of 123.1 GFLOP (linear layers without their tokens, no attention)" in said
@@ -40,7 +42,7 @@ def test_the_example_says_where_and_why_the_comparison_was_wrong(study: estimati
     assert study.mlperf().verdict.startswith("All within 25 % of MLPerf's results and in their order")
 
 
-def test_each_section_is_a_verdict_and_its_table(study: estimating.Estimator) -> None:
+def test_each_section_is_a_verdict_and_its_table(study: steps.Estimator) -> None:
     for section in (study.parts(), study.counts(), study.document(), study.amx(), study.mlperf(), study.elsewhere()):
         assert isinstance(section, Section)
         assert section.verdict.endswith(".")
@@ -49,7 +51,7 @@ def test_each_section_is_a_verdict_and_its_table(study: estimating.Estimator) ->
     assert study.save().endswith("outputs/example/estimate/record.json")
 
 
-def test_the_error_here_stands_next_to_every_estimate(study: estimating.Estimator) -> None:
+def test_the_error_here_stands_next_to_every_estimate(study: steps.Estimator) -> None:
     checked = study.checked
     for section in (study.document(), study.elsewhere()):
         (table,) = section.parts
@@ -61,7 +63,7 @@ def test_the_error_here_stands_next_to_every_estimate(study: estimating.Estimato
 
 def test_the_compare_notebook_shows_two_records_and_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE / "record.json"))
-    found = comparing.start(comparing.parameters({"In": []}))
+    found = compare.start(compare.parameters({"In": []}))
     assert len(found.records) == 2
     assert {p.name for p in found.parts} == {"AMD EPYC 9654", "Intel Xeon Platinum 8490H"}
     said = repr(found.speeds())
@@ -75,11 +77,11 @@ def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
 ) -> None:
     row = check_row(0.05)
     checked = Checked(host="h", cpu="c", started_at="", rows=(row,), quiet=True)
-    monkeypatch.setattr(estimating, "check", lambda *_, **__: (checked, ()))
-    monkeypatch.setattr(estimating, "count_nets", lambda *_: ())
+    monkeypatch.setattr(steps, "check", lambda *_, **__: (checked, ()))
+    monkeypatch.setattr(steps, "count_nets", lambda *_: ())
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     (tmp_path / "params").mkdir()
-    estimating.Estimator(estimating.load({"budget": "standard"})).save()
+    steps.Estimator(steps.load({"budget": "standard"})).save()
     (path,) = tmp_path.rglob(store.FILE)
     study = store.load(path).study("estimate", EstimateStudy)
     assert study is not None
@@ -97,14 +99,14 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("load", "given", "message"),
     [
-        (estimating.load, {"part": "x"}, 'did you mean "parts"'),
-        (estimating.load, {"dtype": "int4"}, "dtype must be float32, bfloat16 or int8, got 'int4'"),
-        (estimating.load, {"budget": "long"}, "budget must be quick, standard or thorough"),
-        (estimating.load, {"nets": "[a"}, "nets must be a list such as a,b or .a, b., got '.a'"),
-        (estimating.load, {"nets": {"a": 1}}, "nets must be a list, got "),
-        (comparing.load, {"record": "x"}, 'did you mean "records"'),
-        (comparing.load, {"min_effect": 0}, "min_effect must be above 0 and at most 100, got 0"),
-        (comparing.load, {"records": "[a"}, "records must be a list such as"),
+        (steps.load, {"part": "x"}, 'did you mean "parts"'),
+        (steps.load, {"dtype": "int4"}, "dtype must be float32, bfloat16 or int8, got 'int4'"),
+        (steps.load, {"budget": "long"}, "budget must be quick, standard or thorough"),
+        (steps.load, {"nets": "[a"}, "nets must be a list such as a,b or .a, b., got '.a'"),
+        (steps.load, {"nets": {"a": 1}}, "nets must be a list, got "),
+        (compare.load, {"record": "x"}, 'did you mean "records"'),
+        (compare.load, {"min_effect": 0}, "min_effect must be above 0 and at most 100, got 0"),
+        (compare.load, {"records": "[a"}, "records must be a list such as"),
     ],
 )
 def test_a_wrong_parameter_is_one_clear_line(load: Any, given: dict[str, object], message: str) -> None:
@@ -114,11 +116,11 @@ def test_a_wrong_parameter_is_one_clear_line(load: Any, given: dict[str, object]
 
 
 def test_lists_as_papermill_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert estimating.load({"nets": "vit-l"}).nets == ("vit-l",)
-    assert estimating.load({"nets": "[vit-l, resnet50]"}).nets == ("vit-l", "resnet50")
-    assert comparing.load({"records": "[a, 's3://b']"}).records == ("a", "s3://b")
+    assert steps.load({"nets": "vit-l"}).nets == ("vit-l",)
+    assert steps.load({"nets": "[vit-l, resnet50]"}).nets == ("vit-l", "resnet50")
+    assert compare.load({"records": "[a, 's3://b']"}).records == ("a", "s3://b")
     monkeypatch.setenv("HWDIAG_PARTS", "grace,h200")
-    assert estimating.load({}).parts == ("grace", "h200")
+    assert steps.load({}).parts == ("grace", "h200")
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

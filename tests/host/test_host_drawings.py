@@ -11,8 +11,8 @@ import pytest
 from hwdiag.host import Root, read_host
 from hwdiag.host.archive import Archive, Manifest
 from hwdiag.host.model import Host
-from hwdiag.show.topology import draw_topology
-from tests.show import test_topology as looks
+from hwdiag.report.topology import draw_topology
+from tests.report import test_topology as looks
 
 from .conftest import DUMPS
 from .test_host_fuzz import many

@@ -17,10 +17,10 @@ from hwdiag.host import Root, read_host
 from hwdiag.host.archive import Archive, Failure, Manifest
 from hwdiag.host.model import Host
 from hwdiag.host.snapshot import Recorder, package
-from hwdiag.measure.placement import placement
-from hwdiag.measure.software import NOT_HERE
-from hwdiag.show.host_table import host_table
-from hwdiag.show.topology import draw_topology
+from hwdiag.process.software import NOT_HERE
+from hwdiag.report.host_table import host_table
+from hwdiag.report.topology import draw_topology
+from hwdiag.tune.placement import placement
 
 from .conftest import DUMPS, MakeTree, small_machine
 

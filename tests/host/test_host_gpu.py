@@ -11,8 +11,8 @@ import pytest
 
 from hwdiag.host import Root, read_host
 from hwdiag.host.gpu import COMPUTE_MODES, read_gpus
-from hwdiag.show.host_table import host_table
-from hwdiag.show.topology import draw_topology
+from hwdiag.report.host_table import host_table
+from hwdiag.report.topology import draw_topology
 
 from .conftest import DUMPS, MakeTree
 

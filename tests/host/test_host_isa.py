@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from hwdiag.advise.evidence import Evidence
-from hwdiag.advise.findings import consult
 from hwdiag.host import Root, read_host
 from hwdiag.host.compilers import read_build
 from hwdiag.host.hiding import hidden_features
 from hwdiag.host.model import Hidden, Isa
-from hwdiag.measure.software import NOT_HERE
-from hwdiag.params import Profile
-from hwdiag.show.host_table import host_table
+from hwdiag.parameters.diagnosis import Profile
+from hwdiag.process.software import NOT_HERE
+from hwdiag.report.host_table import host_table
+from hwdiag.tune.evidence import Evidence
+from hwdiag.tune.findings import consult
 
 from .conftest import DUMPS, MakeTree, small_machine
 

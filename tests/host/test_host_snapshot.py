@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.host import Root, read_host
 from hwdiag.host import archive as archives
 from hwdiag.host.archive import MANIFEST, write_archive

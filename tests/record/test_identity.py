@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hwdiag.record.compare import by_host
+from hwdiag.compare.compare import by_host
 from hwdiag.record.row import Row, row_of
-from tests.record.test_compare import OLD, record, row
+from tests.compare.test_compare import OLD, record, row
 
 
 def hosts(*values: dict[str, Any]) -> int:

@@ -12,16 +12,17 @@ from typing import Any, get_args
 
 import pytest
 
-from hwdiag.advise.model import Check, Finding
-from hwdiag.advise.tuning import Tuning, tuning
 from hwdiag.cli import main
 from hwdiag.compat.model import Interpreter, Survey
-from hwdiag.measure.model import Outcome
-from hwdiag.model import TopicStudy
+from hwdiag.core.files import EmittedFile
+from hwdiag.core.finding import Check, Finding
+from hwdiag.core.value import TopicStudy
+from hwdiag.diagnose.report_steps import of_host
+from hwdiag.process.model import Outcome
 from hwdiag.record import store
 from hwdiag.record.merge import merged, same_machine
-from hwdiag.record.model import EmittedFile, Record, Topic
-from hwdiag.workbook.reporting import of_host
+from hwdiag.record.model import Record, Topic
+from hwdiag.record.tuning import Tuning, tuning
 from tests.record.test_store import make_record
 
 pytestmark = pytest.mark.usefixtures("clean_environment")

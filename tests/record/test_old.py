@@ -9,21 +9,27 @@ from typing import Any
 
 import pytest
 
-from hwdiag.advise.audit import Audit
-from hwdiag.advise.recording import Recording
-from hwdiag.advise.tuning import tuning
+from hwdiag.audit import steps as auditing
+from hwdiag.audit.model import Audit
 from hwdiag.cli import main
+from hwdiag.compat import steps as checking
 from hwdiag.compat.model import Survey
+from hwdiag.core.errors import UsageError
+from hwdiag.core.value import TopicStudy
+from hwdiag.dataloader import steps as feeding
+from hwdiag.dataloader.model import Feed
+from hwdiag.devices import steps as weighing
 from hwdiag.devices.model import Study
-from hwdiag.errors import UsageError
+from hwdiag.diagnose import steps as diagnosing
+from hwdiag.estimate import steps as estimating
 from hwdiag.estimate.model import EstimateStudy
-from hwdiag.feeding.model import Feed
-from hwdiag.measure.profiling import Profiled
-from hwdiag.model import TopicStudy
+from hwdiag.monitor import steps as monitoring
+from hwdiag.monitor.study import Recording
+from hwdiag.profile.measure import Profiled
 from hwdiag.record import store
 from hwdiag.record.model import Topic
 from hwdiag.record.row import Row, row_of
-from hwdiag.workbook import auditing, checking, diagnosing, estimating, feeding, monitoring, weighing
+from hwdiag.record.tuning import tuning
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hwdiag.advise.tuning import Tuning, tuning
-from hwdiag.errors import HwdiagError, UsageError
+from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.core.files import EmittedFile
+from hwdiag.diagnose.topics import TOPICS
 from hwdiag.host.identity import identity_of
 from hwdiag.record import store
-from hwdiag.record.model import EmittedFile, Record
-from hwdiag.show.topics import TOPICS
+from hwdiag.record.model import Record
+from hwdiag.record.tuning import Tuning, tuning
 from tests.conftest import make_host, make_software
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hwdiag.model import Value
+from hwdiag.core.value import Value
 
 
 class Column(Value):

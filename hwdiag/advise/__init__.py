@@ -1,1 +1,0 @@
-"""What should change? Rules that turn evidence into findings, checks and recommendations."""

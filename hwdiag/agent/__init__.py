@@ -1,0 +1,1 @@
+"""What runs inside the person's interpreter: the standard library and torch, run by path."""

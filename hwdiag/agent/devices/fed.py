@@ -1,0 +1,227 @@
+"""A training as guides have it: ResNet-18, fed by a DataLoader that decodes pictures; it tells how long each part took.
+
+Run by path under any interpreter that has torch and Pillow, as the worker is, with one line of JSON on its standard
+input: {"parent": 4711, "device": "cpu", "batch": 32, "side": 96, "workers": 2, "seconds": 2, "trace": null}. Beside the
+training it times the loader alone, in the ways that guides advise.
+"""
+
+import importlib.util
+import io
+import json
+import multiprocessing
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+WORKER = os.path.join(os.path.dirname(HERE), "worker.py")
+PICTURES = 64
+WIDTH, HEIGHT, QUALITY = 500, 375, 85
+"""ImageNet's mean is about 470 x 390."""
+DECODED = 24
+"""Pictures in a row when one way to get them is timed against another."""
+WARM, LEAST = 2, 3
+"""Batches that are not counted, and the fewest that are."""
+TRACED = 6
+
+
+class Missing(Exception):
+    """Something is not in this interpreter, in one line."""
+
+
+def pictures(torch):
+    """JPEGs as they lie on a disk: cut from one picture that is smooth but for a grain, some 0.2 bytes a pixel."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise Missing("the training that is fed needs Pillow in that interpreter: %s" % error)
+    coarse = torch.rand(1, 3, 48, 64)
+    whole = torch.nn.functional.interpolate(coarse, (2 * HEIGHT, 2 * WIDTH), mode="bicubic") * 255
+    whole = (whole + 4 * torch.randn_like(whole)).clamp(0, 255).to(torch.uint8)[0].permute(1, 2, 0).contiguous()
+    image = Image.frombytes("RGB", (2 * WIDTH, 2 * HEIGHT), bytes(whole.view(-1).tolist()))
+    found = []
+    for n in range(PICTURES):
+        left, top = WIDTH * n // PICTURES, HEIGHT * n // PICTURES
+        file = io.BytesIO()
+        image.crop((left, top, left + WIDTH, top + HEIGHT)).save(file, "JPEG", quality=QUALITY)
+        found.append(file.getvalue())
+    return found
+
+
+def by_pillow(data):
+    from PIL import Image
+
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def by_opencv(data):
+    """The same picture from OpenCV, in the same form."""
+    import cv2
+    import numpy
+    from PIL import Image
+
+    return Image.fromarray(cv2.cvtColor(cv2.imdecode(numpy.frombuffer(data, numpy.uint8), 1), cv2.COLOR_BGR2RGB))
+
+
+class Pictures:
+    """A Dataset of so many pictures, decoded by one thread, cut to a square and normalised."""
+
+    def __init__(self, torch, files, side, count, opened=by_pillow):
+        self.torch, self.files, self.side, self.count, self.opened = torch, files, side, count, opened
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        picture = self.opened(self.files[index % len(self.files)])
+        room = (WIDTH - HEIGHT) // 2
+        picture = picture.resize((self.side, self.side), box=(room, 0, WIDTH - room, HEIGHT))
+        pixels = self.torch.frombuffer(bytearray(picture.tobytes()), dtype=self.torch.uint8)
+        pixels = pixels.view(self.side, self.side, 3).permute(2, 0, 1).float().div_(255)
+        return pixels.sub_(0.45).div_(0.225), index % 1000
+
+
+def loader(torch, data, task, workers, **more):
+    return torch.utils.data.DataLoader(
+        data, batch_size=task["batch"], num_workers=workers, pin_memory=task["device"] != "cpu", drop_last=True, **more
+    )
+
+
+def alone(torch, data, task, workers):
+    """Seconds of a batch that nothing is done with, when what was loaded ahead at the start is used up."""
+    batches = iter(loader(torch, data, task, workers))
+    for _ in range(WARM + 2 * workers):
+        next(batches)
+    start, count = time.perf_counter(), 0
+    while count < LEAST or time.perf_counter() - start < task["seconds"] / 2:
+        next(batches)
+        count += 1
+    return (time.perf_counter() - start) / count
+
+
+def restart(torch, files, task, keep):
+    """Seconds from the start of a second epoch to its first batch."""
+    data = Pictures(torch, files, task["side"], task["batch"] * max(1, task["workers"]))
+    again = loader(torch, data, task, task["workers"], persistent_workers=keep)
+    for _ in again:
+        pass
+    start = time.perf_counter()
+    next(iter(again))
+    return time.perf_counter() - start
+
+
+def each(data):
+    """Seconds of one of some pictures, in this process."""
+    data[0]
+    start = time.perf_counter()
+    for n in range(DECODED):
+        data[n]
+    return (time.perf_counter() - start) / DECODED
+
+
+def ways_to_load(torch, files, data, task):
+    """Seconds of the loader alone by each way that guides advise, and by the one without."""
+    kept = [by_pillow(file) for file in files[:DECODED]]
+    side = task["side"]
+    found = {
+        "no workers": alone(torch, data, task, 0),
+        "workers": alone(torch, data, task, task["workers"]),
+        "afresh": restart(torch, files, task, False),
+        "kept": restart(torch, files, task, True),
+        "pillow": each(data),
+        "memory": each(Pictures(torch, kept, side, DECODED, lambda picture: picture)),
+    }
+    if importlib.util.find_spec("cv2"):
+        found["opencv"] = each(Pictures(torch, files, side, DECODED, by_opencv))
+    return found
+
+
+def cpu_seconds():
+    """Of this process and of the loader's workers."""
+    ticks = 0
+    for pid in [os.getpid(), *(child.pid for child in multiprocessing.active_children())]:
+        with open("/proc/%d/stat" % pid) as stat:
+            ticks += sum(int(field) for field in stat.read().rpartition(")")[2].split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def training(torch, worker, data, task):
+    """Wait for each batch, step time and CPU seconds, while it trains; of an accelerator also a trace of some steps."""
+    device = torch.device(task["device"])
+    module = worker.accelerator(torch, task["device"])
+    net, _ = worker.resnet18(torch, device, torch.float32, 1, task["side"])
+    net.train()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    loss_of = torch.nn.CrossEntropyLoss()
+    batches = iter(loader(torch, data, task, task["workers"]))
+
+    def steps(enough):
+        """Until there are enough batches; gives how long was waited for each."""
+        waits = []
+        while not enough(len(waits)):
+            before = time.perf_counter()
+            x, y = next(batches)
+            waits.append(time.perf_counter() - before)
+            x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            optimizer.zero_grad()
+            loss_of(net(x), y).backward()
+            optimizer.step()
+        if module is not None:
+            module.synchronize(task["device"])
+        return waits
+
+    steps(lambda n: n == WARM + (2 * task["workers"] if module else 0))  # a CPU is slow enough for them to fill up
+    start, used = time.perf_counter(), cpu_seconds()
+    waits = steps(lambda n: n >= LEAST and time.perf_counter() - start > task["seconds"])
+    elapsed = time.perf_counter() - start
+    found = {"wait_s": sum(waits) / len(waits), "step_s": elapsed / len(waits), "cpu_s": cpu_seconds() - used}
+    if task["trace"] and module is not None:
+        activities = torch.profiler.supported_activities()
+        with torch.profiler.profile(activities=activities) as profile:
+            steps(lambda n: n == TRACED)
+        profile.export_chrome_trace(task["trace"])
+    return {**found, "seconds": elapsed}
+
+
+def load_worker():
+    """The worker's module, by its file."""
+    spec = importlib.util.spec_from_file_location("_hwdiag_worker", WORKER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main():
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != HERE]
+    worker = load_worker()
+    lines = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+
+    def tell(event, **values):
+        lines.write(json.dumps({"event": event, **values}) + "\n")
+
+    task = json.loads(sys.stdin.readline())
+    worker.follow_parent(task["parent"])
+    worker.adopt_orphans()
+    tell("begin", workload="import torch")
+    try:
+        import torch
+    except Exception as error:
+        return tell("failed", workload="import torch", kind="import-error", detail=worker.one_line(error))
+    tell("begin", workload="the training that is fed")
+    try:
+        torch.manual_seed(1)
+        files = pictures(torch)
+        data = Pictures(torch, files, task["side"], 1 << 20)
+        ways = ways_to_load(torch, files, data, task)
+        tell("fed", ways=ways, **training(torch, worker, data, task))
+    except Exception as error:
+        kind, detail = worker.failure(error)
+        tell("failed", workload="the training that is fed", kind=kind, detail=detail)
+    tell("end", cpu_s=0.0)
+
+
+if __name__ == "__main__":
+    main()
+    sys.stderr.flush()
+    os._exit(0)

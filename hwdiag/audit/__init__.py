@@ -1,0 +1,1 @@
+"""How is this host set, and what of that helps or harms?"""

@@ -1,0 +1,103 @@
+"""What an entry about a setting holds. Adding a setting is adding an entry to one of this package's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import Field
+
+from hwdiag.core.choices import Role
+from hwdiag.core.value import Value
+from hwdiag.host.model import Host
+from hwdiag.host.settings import Setting, Source
+
+Group = Literal["gpu", "cpu", "memory", "io", "zfs", "network", "scheduler", "limits", "environment"]
+
+
+Persistence = Literal["sysctl", "udev", "tmpfiles", "modprobe", "limits", "unit", "enable", "device"]
+"""How a value is kept over a reboot: a file that the system reads early (the first five), re-applied by a systemd unit,
+by enabling the unit that it is about, or not at all since the device or file system keeps it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One setting on one host, with all that a rule may look at."""
+
+    host: Host
+    role: Role
+    setting: Setting
+    value: str | None = None
+    """What the person wants it to be, if it was given."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Everything that was read: value by place."""
+    symptoms: Mapping[str, str] = field(default_factory=dict)
+    """What was seen or measured here, in a sentence, by the symptom's name."""
+
+    @property
+    def now(self) -> str:
+        return self.setting.now or ""
+
+    @property
+    def number(self) -> int | None:
+        """The present value as a number."""
+        return int(self.now) if self.now.lstrip("-").isdecimal() else None
+
+    def beside(self, name: str) -> str | None:
+        """The value of another file in the same folder."""
+        return self.others.get(f"{self.setting.where.rpartition('/')[0]}/{name}")
+
+
+Rule = Callable[[Case], "str | None"]
+"""Looks at a case; None says nothing."""
+
+
+class Knob(Value):
+    """All that is known of one setting."""
+
+    id: str = Field(pattern=r"^[a-z]+\.[a-z_]+$")
+    group: Group
+    what: str
+    """One sentence."""
+    source: Source
+    """How it is read. It exists where this finds something."""
+    known: str
+    """What is known of its effect, and when it helps."""
+    evidence: Literal["documented", "folklore"]
+    """Documented by who made it, or only told from guide to guide. Measured here is said by the case, not the entry."""
+    link: str
+    risk: str = ""
+    wanted: Rule | None = None
+    """The value to set, where it makes sense; None for an entry that is never emitted."""
+    takes: str | None = None
+    """Regular expression of the values that a person may ask for; None where there is no choice of value."""
+    takes_words: str = ""
+    """The same in words."""
+    speaks: Rule | None = None
+    """What symptom, measurement or fact of this host speaks for it: then it is chosen without being asked for."""
+    objection: Rule | None = None
+    """What is wrong with the present value: a finding."""
+    severity: Literal["warning", "note"] = "warning"
+    """Of that finding."""
+    beside: tuple[Source, ...] = ()
+    """What else its rules look at."""
+    after: tuple[str, ...] = ()
+    """Entries that must be set before, since they change this one too."""
+    disturbs: tuple[str, ...] = ()
+    """Files, from the same folder on, that the kernel changes along with it; they are saved and restored with it."""
+    below: str | None = None
+    """An entry whose value its own must stay below, where both are chosen."""
+    persists: Persistence | None = None
+    by_name: bool = False
+    """Chosen only by its own name, not with its whole group: it is for another purpose than speed, or breaks things."""
+
+    @property
+    def script(self) -> Literal["gpu", "system"]:
+        """Which script it belongs to."""
+        return "gpu" if self.group == "gpu" else "system"
+
+    @property
+    def lasts(self) -> bool:
+        """Whether a value survives a reboot by itself once it is set."""
+        return self.persists in ("enable", "device")

@@ -1,0 +1,133 @@
+"""What the audit notebook and ``hwdiag audit`` call: parameters in, an audit to walk through, scripts out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hwdiag.audit import show
+from hwdiag.audit.audit import audit, parse_choice
+from hwdiag.audit.emit import settings_files
+from hwdiag.audit.model import Audit
+from hwdiag.core.errors import UsageError
+from hwdiag.core.text import now
+from hwdiag.host.activity import watch
+from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.parameters.audit import AuditParams
+from hwdiag.parameters.diagnosis import load_topic
+from hwdiag.process.storage import read_speed
+from hwdiag.record import store
+from hwdiag.record.model import Record
+from hwdiag.report.host_table import host_section
+from hwdiag.report.section import Section
+from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
+
+
+def load(given: Mapping[str, Any]) -> AuditParams:
+    """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    params = load_topic(AuditParams, given)
+    parse_choice(params.knobs)
+    if params.models is not None and not Path(params.models).expanduser().is_dir():
+        raise UsageError(f"parameter models: there is no folder {params.models}")
+    return params
+
+
+def parameters(namespace: Mapping[str, Any]) -> Chosen[AuditParams]:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return Chosen(replayed_params("audit", AuditParams))
+    return Chosen(load(given_parameters(namespace)))
+
+
+class AuditRun:
+    """One audit, to be walked through: ``machine``, ``settings``, ``symptoms``, ``chosen``, ``save``."""
+
+    def __init__(self, params: AuditParams) -> None:
+        """Read the host. Raises ``UsageError`` where its snapshot is refused."""
+        self.params = params
+        self.started_at = now()
+        self.root = Root.open(params.snapshot)
+        self.host: Host = read_host(self.root)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """Made once, when it is first asked for."""
+        here = self.root.source == "live"
+        models = str(Path(self.params.models).expanduser().resolve()) if self.params.models else None
+        return audit(
+            self.root,
+            self.host,
+            role=self.params.role,
+            knobs=self.params.knobs,
+            activity=watch(self.root, self.params.watch),
+            models=models,
+            read=read_speed(Path(models)) if models and here else None,
+        )
+
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        shown = Path(self.params.snapshot).name.partition(".")[0] if self.params.snapshot else ""
+        return record_of(
+            "audit",
+            self.audit,
+            host=self.host,
+            verdict=show.verdict(self.audit),
+            params=self.params.model_dump(mode="json"),
+            said=(*self.audit.findings, *self.audit.checks),
+            name=store.folder_name("auto", shown or self.host.system.hostname),
+        )
+
+    def machine(self) -> Section:
+        """What is this machine?"""
+        return host_section(self.host)
+
+    def settings(self) -> Section:
+        """How is it set?"""
+        return show.settings(self.audit)
+
+    def symptoms(self) -> Section:
+        """What is wrong?"""
+        return show.symptoms(self.audit)
+
+    def chosen(self) -> Section:
+        """What do the scripts set?"""
+        return show.chosen(self.audit)
+
+    def save(self) -> str:
+        """Write the record and the scripts under outputs/; says where.
+
+        Raises:
+            HwdiagError: something could not be written.
+        """
+        return told(*save(self.record, settings_files(self.audit, self.host, made_at=self.started_at)))
+
+
+class ReplayedAudit(AuditRun):
+    """A recorded audit, shown in place of one."""
+
+    def __init__(self) -> None:
+        """Raises ``UsageError`` where there is no record of an audit."""
+        self.audit, self.record, self._folder = replayed_study("audit", Audit)
+        self.host = self.record.host
+
+    def save(self) -> str:
+        return told(self.record, self._folder)
+
+
+def start(choice: Chosen[AuditParams]) -> AuditRun:
+    """Begin an audit; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    return ReplayedAudit() if replayed() is not None else AuditRun(choice.params)

@@ -1,0 +1,46 @@
+"""The verb about how this host is set: audit."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hwdiag.core.verbs import add, terminal_width
+
+
+def register(verbs: Any) -> None:
+    """Add this verb."""
+    add(
+        verbs,
+        "audit",
+        audit_host,
+        "how is this host set, what of that helps or harms, and scripts to change it",
+        audit_options,
+    )
+
+
+def audit_options(audit: argparse.ArgumentParser) -> None:
+    """Add the options of ``audit``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.audit import AuditParams
+
+    add_options(audit, AuditParams)
+    audit.add_argument("--all", action="store_true", help="show every setting that is known")
+    audit.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
+
+
+def audit_host(args: argparse.Namespace) -> int:
+    """hwdiag audit"""
+    from hwdiag.audit import show
+    from hwdiag.audit.steps import AuditRun, load
+    from hwdiag.core.command_line import given
+    from hwdiag.parameters.audit import AuditParams
+
+    run = AuditRun(load(given(args, AuditParams)))
+    if args.json:
+        print(run.audit.model_dump_json(indent=1))
+        return 0
+    print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
+    print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
+    print(run.save())
+    return 0

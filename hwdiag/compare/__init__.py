@@ -1,0 +1,1 @@
+"""How do hosts and dates compare?"""

@@ -1,0 +1,203 @@
+"""Records side by side: what differs in facts, settings and speed; and one host over time, with a verdict."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from hwdiag.core.interval import Interval
+from hwdiag.core.value import Value
+from hwdiag.experiment.model import Verdict
+from hwdiag.host.identity import same_memory
+from hwdiag.record.row import Row, Speed
+
+MIN_EFFECT = 0.03
+"""Least change of speed worth a word."""
+MIN_PROCESSES = 3
+"""Processes without which an interval says nothing."""
+
+Group = Literal["fact", "setting", "software"]
+SETTINGS = {
+    "governor", "boost", "driver", "transparent_hugepages", "cmdline", "scheduler", "read_ahead_kb", "persistence",
+    "power_limit_w", "swap_total_bytes", "cpu_quota", "cpuset", "memory_limit_bytes", "nofile", "memlock_bytes", "mig",
+    "ecc", "mems", "allowed", "offline", "kernel", "microcode", "cuda",
+}  # fmt: skip
+"""Last words of facts that somebody can change."""
+
+
+class Difference(Value):
+    """One fact that is not the same in all records."""
+
+    what: str
+    group: Group
+    values: tuple[str, ...]
+    """In the order of the records; empty where a record does not tell."""
+
+
+def group_of(what: str) -> Group:
+    """Whether it is the machine's, a setting, or software."""
+    if what.startswith("software."):
+        return "software"
+    return "setting" if what.rpartition(".")[2] in SETTINGS else "fact"
+
+
+def differences(records: Sequence[Row]) -> tuple[Difference, ...]:
+    """The facts that differ between these records, settings first."""
+    names = dict.fromkeys(name for r in records for name in r.facts)
+    found = []
+    for name in names:
+        values = tuple(r.facts.get(name, "") for r in records)
+        if len(set(values)) > 1:
+            found.append(Difference(what=name, group=group_of(name), values=values))
+    order = ("setting", "software", "fact")
+    return tuple(sorted(found, key=lambda d: order.index(d.group)))
+
+
+class Line(Value):
+    """One workload over several records."""
+
+    workload: str
+    device: str
+    unit: str
+    speeds: tuple[Speed | None, ...]
+    """In the order of the records."""
+    refusal: str = ""
+    """Why the records are not compared here."""
+
+
+def lines(records: Sequence[Row]) -> tuple[Line, ...]:
+    """Each workload's speeds; of different versions of a workload nothing is compared."""
+    by_record = [{(s.workload, s.device): s for s in r.speeds} for r in records]
+    found = []
+    for key in dict.fromkeys(key for speeds in by_record for key in speeds):
+        speeds = tuple(speeds.get(key) for speeds in by_record)
+        versions = Counter(s.version for s in speeds if s is not None)
+        refusal = "" if len(versions) == 1 else "not compared, its versions differ: " + "; ".join(sorted(versions))
+        unit = next(s.unit for s in speeds if s is not None)
+        found.append(Line(workload=key[0], device=key[1], unit=unit, speeds=speeds, refusal=refusal))
+    return tuple(found)
+
+
+class Change(Value):
+    """One workload on one host, then and now."""
+
+    workload: str
+    device: str
+    speedup: Interval
+    """Then over now: below 1 it has become slower."""
+    verdict: Verdict
+    why: str
+
+
+class History(Value):
+    """One host over time."""
+
+    host_key: str
+    name: str
+    records: int
+    before: str
+    """When it was fastest, among the records before the last."""
+    after: str
+    """The last record."""
+    changes: tuple[Change, ...]
+    differences: tuple[Difference, ...]
+    """What changed in between."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its workloads'."""
+        verdicts = {c.verdict for c in self.changes}
+        order: tuple[Verdict, ...] = ("worse", "undecided", "better", "same")
+        return next((v for v in order if v in verdicts), "undecided")
+
+
+def compared(then: Speed, now: Speed, min_effect: float = MIN_EFFECT) -> Change:
+    """The change of one workload, by its intervals.
+
+    The interval of the ratio is the widest that both 95 % intervals allow, so it errs on the side of saying nothing.
+    """
+    low, middle, high = (then.value(x) for x in (then.high, then.seconds, then.low))
+    new_low, new, new_high = (now.value(x) for x in (now.high, now.seconds, now.low))
+    ratio = Interval(
+        median=new / middle, low=new_low / high, high=new_high / low, processes=min(then.processes, now.processes)
+    )
+    worth, loss = 1 + min_effect, 1 / (1 + min_effect)
+    if ratio.processes < MIN_PROCESSES:
+        verdict: Verdict = "undecided"
+        why = f"at least {MIN_PROCESSES} processes each are needed to decide"
+    elif ratio.high < 1 and ratio.median <= loss:
+        verdict, why = "worse", f"the interval excludes 1 and the loss is at least {min_effect:.0%}"
+    elif ratio.low > 1 and ratio.median >= worth:
+        verdict, why = "better", f"the interval excludes 1 and the gain is at least {min_effect:.0%}"
+    elif loss <= ratio.low and ratio.high <= worth:
+        verdict, why = "same", f"the whole interval lies within {min_effect:.0%}"
+    else:
+        verdict, why = "undecided", f"the interval holds both a change worth a word (over {min_effect:.0%}) and none"
+    return Change(workload=now.workload, device=now.device, speedup=ratio, verdict=verdict, why=why)
+
+
+def by_host(records: Iterable[Row]) -> list[list[Row]]:
+    """Return the records of each machine, in the order of their time.
+
+    Records of one identity whose memory differs by more than kernels reserve are of several machines.
+    """
+    alike: dict[str, list[Row]] = defaultdict(list)
+    for r in records:
+        alike[r.host_key].append(r)
+    hosts = []
+    for several in alike.values():
+        several.sort(key=lambda r: r.memory_bytes or 0)
+        groups = [[several[0]]]
+        for r in several[1:]:
+            if same_memory(groups[-1][-1].memory_bytes, r.memory_bytes):
+                groups[-1].append(r)
+            else:
+                groups.append([r])
+        hosts += [sorted(group, key=lambda r: r.started_at) for group in groups]
+    return hosts
+
+
+def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[History, ...]:
+    """Each host on which something was measured again: its last record with speeds against when each was best before.
+
+    Only speeds of the same version of a workload are held against each other.
+    """
+    found = []
+    for several in by_host(records):
+        measured = [r for r in several if r.speeds]
+        if len(measured) < 2:
+            continue
+        *earlier, last = measured
+        best: dict[tuple[str, str, str], tuple[float, Speed, Row]] = {}
+        for r in earlier:
+            for s in r.speeds:
+                identity = (s.workload, s.device, s.version)
+                value = s.value(s.seconds)
+                if identity not in best or value > best[identity][0]:
+                    best[identity] = (value, s, r)
+        pairs = [(best[i], s) for s in last.speeds if (i := (s.workload, s.device, s.version)) in best]
+        if not pairs:
+            continue
+        changes = tuple(compared(then, s, min_effect) for (_, then, _), s in pairs)
+        slower = [r for ((_, _, r), _), c in zip(pairs, changes, strict=True) if c.verdict == "worse"]
+        reference = slower[0] if slower else earlier[-1]
+        found.append(
+            History(
+                host_key=last.host_key,
+                name=last.name,
+                records=len(several),
+                before=reference.started_at,
+                after=last.started_at,
+                changes=changes,
+                differences=differences([reference, last]),
+            )
+        )
+    order: tuple[Verdict, ...] = ("worse", "undecided", "better", "same")
+    return tuple(sorted(found, key=lambda h: order.index(h.verdict)))
+
+
+def newest(records: Iterable[Row]) -> list[Row]:
+    """Return the last record of each host, of those with speeds where it has some, by name."""
+    last = ([r for r in several if r.speeds] or several for several in by_host(records))
+    return sorted((several[-1] for several in last), key=lambda r: r.name)

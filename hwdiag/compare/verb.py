@@ -1,0 +1,43 @@
+"""The verb about records side by side: compare."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from hwdiag.core.verbs import add, terminal_width
+
+
+def register(verbs: Any) -> None:
+    """Add this verb."""
+    add(
+        verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower",
+        compare_options,
+    )  # fmt: skip
+
+
+def compare_options(compare: argparse.ArgumentParser) -> None:
+    """Add the options of ``compare``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.compare import CompareParams
+
+    add_options(compare, CompareParams)
+    compare.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+
+def compare_records(args: argparse.Namespace) -> int:
+    """hwdiag compare; exit status 1 if a host has become slower"""
+    from hwdiag.compare.steps import Comparison, load
+    from hwdiag.core.command_line import given
+    from hwdiag.parameters.compare import CompareParams
+    from hwdiag.report.table import Table
+
+    found = Comparison(load(given(args, CompareParams)))
+    if args.json:
+        print(json.dumps(found.as_dict(), indent=1))
+    else:
+        for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
+            tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+            print(section.verdict, *tables, sep="\n", end="\n\n")
+    return int(any(h.verdict == "worse" for h in found.history))

@@ -1,0 +1,152 @@
+"""The compatibility check as a person sees it: sections with a verdict each, drawn from a Survey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from hwdiag.compat.explain import advice, explain, place
+from hwdiag.compat.instructions import title
+from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
+from hwdiag.compat.static import Content
+from hwdiag.core.text import listed
+from hwdiag.process.environment import known_variable
+from hwdiag.report.format import UNKNOWN, outcome_words, plural, seconds
+from hwdiag.report.section import Section
+from hwdiag.report.table import Table, join_few
+
+
+def interpreter(found: Interpreter) -> Section:
+    """Which packages have native code?"""
+    if not found.outcome.ok:
+        return Section(f"Its packages could not be listed: {found.outcome.detail}.", (interpreter_table(found),))
+    count = plural(len(found.packages), "installed package")
+    return Section(f"Python {found.version} has {count} with native code.", (interpreter_table(found),))
+
+
+def interpreter_table(found: Interpreter) -> Table:
+    """The interpreter, its packages, and the CPU that it sees."""
+    features = UNKNOWN if found.features is None else join_few([title(f) for f in found.features], 60)
+    packages = join_few([f"{p.name} {p.version}" for p in found.packages], 100)
+    rows = (
+        ("Interpreter", found.python),
+        ("Python", f"{found.version or UNKNOWN}, {found.machine or UNKNOWN}"),
+        ("What the CPU tells it", features),
+        ("Native packages", packages or "none"),
+    )
+    return Table("The interpreter", ("Fact", "Value"), rows)
+
+
+def verdict(survey: Survey) -> str:
+    """One sentence: what dies, and of what."""
+    if not survey.interpreter.outcome.ok:
+        return f"Nothing could be checked: {survey.interpreter.outcome.detail}."
+    packages = {r.package for r in survey.results}
+    crashed = list(dict.fromkeys(r.package for r in survey.crashed))
+    failed = [p for p in dict.fromkeys(r.package for r in survey.failed) if p not in crashed]
+    took = f"{plural(len(packages), 'package')} checked in {seconds(survey.seconds)}"
+    if not crashed and not failed:
+        return f"All of it runs: {took}, none died."
+    said = []
+    causes: dict[str, list[str]] = {}
+    for r in survey.crashed:
+        cause = r.culprit.variable if r.culprit and r.culprit.variable else ""
+        if r.package not in causes.setdefault(cause, []):
+            causes[cause].append(r.package)
+    for cause, names in sorted(causes.items()):
+        because = f" because of the inherited {cause}" if cause else ""
+        said.append(f"{listed(names)} {'dies' if len(names) == 1 else 'die'}{because}")
+    if failed:
+        said.append(f"{listed(failed)} {'does' if len(failed) == 1 else 'do'} not work, without a crash")
+    return f"{'; '.join(said)}; {took}."
+
+
+def results(survey: Survey) -> Section:
+    """Do they import and work?"""
+    return Section(verdict(survey), (failures_table(survey) if survey.failed else None, packages_table(survey)))
+
+
+def crashes(survey: Survey) -> Section:
+    """What kills the ones that die?"""
+    if not survey.crashed:
+        return Section("No signal ended any of them: there is no crash to explain.", ())
+    tables = tuple(culprit_table(r, r.culprit) for r in survey.crashed if r.culprit)
+    return Section(explain(survey.crashed[0]), tables)
+
+
+def culprit_table(result: Compatibility, culprit: Culprit) -> Table:
+    """One crash in all that was seen of it."""
+    has = {True: "the CPU reports it", False: "the CPU lacks it", None: "unknown whether the CPU has it"}
+    rows = [
+        ("What happened", explain(result)),
+        ("Instruction", culprit.instruction or UNKNOWN),
+        ("Needs", f"{title(culprit.needs)}: {has[culprit.cpu_has]}" if culprit.needs else UNKNOWN),
+        ("Where", place(culprit) if culprit.code or culprit.object else UNKNOWN),
+        ("File", culprit.object or UNKNOWN),
+        ("Bytes", culprit.code or UNKNOWN),
+        ("Thread", culprit.thread or UNKNOWN),
+        ("Python stack", "; ".join(short(frame) for frame in culprit.stack[:3]) or UNKNOWN),
+        *(("What to do", remedy_words(r.text, r.works, r.source)) for r in advice(culprit, 3)),
+    ]
+    return Table(f"{result.package}, {result.stage}", ("Fact", "Value"), [r for r in rows if r[1] != UNKNOWN])
+
+
+def remedy_words(text: str, works: bool | None, source: str) -> str:
+    return f"{text} {'Tried here: it helps.' if works else f'Not tried here (source: {source}).'}"
+
+
+def short(frame: str) -> str:
+    """A frame with the last two parts of its path."""
+    function, _, place_ = frame.partition(", ")
+    return f"{function}, {'/'.join(PurePath(place_).parts[-2:])}"
+
+
+def environment(survey: Survey) -> Section:
+    """Does the environment mislead them?"""
+    blamed = " ".join(r.culprit.variable or "" for r in survey.results if r.culprit)
+    rows, guilty = [], []
+    for name, value in survey.environment.items():
+        known = known_variable(name)
+        if known is None or (known.severity == "note" and known.reader != "nothing"):
+            continue
+        here = f"{name}={value}"
+        caused = here in blamed
+        guilty += [here] if caused else []
+        role = "the cause of a crash above, confirmed by a run without it" if caused else known.severity
+        rows.append((here, role, known.reader, f"{known.effect} {known.advice}", known.source))
+    table = Table("Inherited variables", ("Variable", "What it is here", "Read by", "Effect", "Source"), rows)
+    if guilty:
+        return Section(f"{listed(guilty)} {'kills' if len(guilty) == 1 else 'kill'} what would run without.", (table,))
+    if rows:
+        return Section(f"{plural(len(rows), 'inherited variable')} worth a look, and none was seen to kill.", (table,))
+    return Section("No inherited variable forces or caps an instruction set.", ())
+
+
+def static_table(contents: Sequence[Content], level: str) -> Table:
+    """The shared objects with code above a level, and those that could not be looked at."""
+    rows = tuple((PurePath(c.path).name, c.words()) for c in contents if c.found or c.note)
+    quiet = len(contents) - len(rows)
+    caption = f"Shared objects with code above {level}; in {quiet} others none was seen"
+    return Table(caption, ("File", "What it contains"), rows)
+
+
+def failures_table(survey: Survey) -> Table:
+    """What did not end well."""
+    rows = []
+    for r in survey.failed:
+        help_ = advice(r.culprit, 1) if r.culprit else ()
+        rows.append((r.package, r.version or UNKNOWN, explain(r), help_[0].text if help_ else ""))
+    return Table("What does not run", ("Package", "Version", "What was seen", "What to do"), rows)
+
+
+def packages_table(survey: Survey) -> Table:
+    """One row per package."""
+    rows = []
+    for name in dict.fromkeys(r.package for r in survey.results):
+        of_it = [r for r in survey.results if r.package == name]
+        good, bad = [r.stage for r in of_it if r.outcome.ok], [r for r in of_it if not r.outcome.ok]
+        said = join_few([f"{r.stage} {outcome_words(r.outcome.kind, '')}" for r in bad]) or "ok"
+        total = sum(r.seconds or 0 for r in of_it)
+        rows.append((name, of_it[0].version or UNKNOWN, said, join_few(good) or "nothing", f"{total:.2f} s"))
+    header = ("Package", "Version", "Outcome", "What ran to its end", "Time")
+    return Table("Packages with native code", header, rows, frozenset({4}))

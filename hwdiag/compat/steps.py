@@ -1,0 +1,148 @@
+"""What the compatibility notebook and ``hwdiag compat`` call: parameters in, a check to walk through, a file out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hwdiag.compat import show
+from hwdiag.compat.advice import consult
+from hwdiag.compat.check import Progress, chosen, survey
+from hwdiag.compat.model import Interpreter, Survey
+from hwdiag.compat.packages import list_packages
+from hwdiag.compat.static import LEVELS, Content, contains
+from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.parameters.compat import CheckParams
+from hwdiag.parameters.diagnosis import Params, interpreter, load_topic
+from hwdiag.record.model import Record
+from hwdiag.report.progress import notebook_progress
+from hwdiag.report.section import Section
+from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
+
+
+def load(given: Mapping[str, Any]) -> CheckParams:
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    return load_topic(CheckParams, given)
+
+
+def parameters(namespace: Mapping[str, Any]) -> Chosen[CheckParams]:
+    """Check the parameters that the notebook's first cells set.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return Chosen(replayed_params("compat", CheckParams))
+    return Chosen(load(given_parameters(namespace)))
+
+
+class Check:
+    """One check, to be walked through: ``interpreter``, ``run``, ``crashes``, ``environment``, ``save``."""
+
+    def __init__(self, params: CheckParams, progress: Progress = lambda text, share: None) -> None:
+        """Raises ``UsageError`` where there is no such interpreter."""
+        self.params = params
+        self.python = interpreter(Params(python=params.python))
+        self.progress = progress
+        self.survey: Survey | None = None
+
+    @cached_property
+    def host(self) -> Host:
+        """The facts of this host."""
+        return read_host(Root.live())
+
+    def interpreter(self) -> Section:
+        """Which packages have native code?"""
+        return show.interpreter(self.found())
+
+    def found(self) -> Interpreter:
+        return list_packages(self.python, timeout_s=self.params.child_timeout)
+
+    def checked(self) -> Survey:
+        """The check's result; made now if it is not there."""
+        if self.survey is None:
+            self.survey = survey(
+                self.python,
+                packages=self.params.packages,
+                timeout_s=self.params.child_timeout,
+                cpu=self.host.cpu.model,
+                progress=self.progress,
+            )
+        return self.survey
+
+    def contents(self, level: str) -> list[Content]:
+        """What the packages' shared objects contain above a level, half a second for each.
+
+        Raises:
+            UsageError: the level is not known.
+            HwdiagError: the packages could not be listed.
+        """
+        if level not in LEVELS:
+            raise UsageError(f"unknown level {level!r} (known: {', '.join(LEVELS)})")
+        found = self.found()
+        if not found.outcome.ok:
+            raise HwdiagError(f"the packages of {self.python} could not be listed: {found.outcome.detail}")
+        objects = [(p.name, o) for p in chosen(found, self.params.packages) for o in p.shared_objects]
+        contents = []
+        for n, (name, path) in enumerate(objects):
+            self.progress(name, n / len(objects))
+            contents.append(contains(Path(path), level, seconds=0.5))
+        return contents
+
+    def run(self) -> Section:
+        """Do they import and work?"""
+        return show.results(self.checked())
+
+    def crashes(self) -> Section:
+        """What kills the ones that die?"""
+        return show.crashes(self.checked())
+
+    def environment(self) -> Section:
+        """Does the environment mislead them?"""
+        return show.environment(self.checked())
+
+    @cached_property
+    def record(self) -> Record:
+        """What was found, as a record."""
+        done, params = self.checked(), self.params.model_dump(mode="json")
+        return record_of(
+            "compat", done, host=self.host, verdict=show.verdict(done), params=params, said=consult(done)
+        )  # fmt: skip
+
+    def save(self) -> str:
+        """Write the record under outputs/; says where. Raises ``HwdiagError`` where that fails."""
+        return told(*save(self.record))
+
+
+class Replayed(Check):
+    """A recorded check, shown in place of a run."""
+
+    def __init__(self) -> None:
+        """Raises ``UsageError`` where there is no record of one."""
+        self.params = CheckParams()
+        self.python = sys.executable
+        self.survey, self.record, self._folder = replayed_study("compat", Survey)
+
+    def found(self) -> Interpreter:
+        return self.checked().interpreter
+
+    def save(self) -> str:
+        return told(self.record, self._folder, show.verdict(self.checked()))
+
+
+def start(choice: Chosen[CheckParams]) -> Check:
+    """Begin a check; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
+    if replayed() is not None:
+        return Replayed()
+    return Check(choice.params, notebook_progress())

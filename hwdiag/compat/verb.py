@@ -1,0 +1,65 @@
+"""The verb about the packages: compat."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from hwdiag.core.verbs import add, terminal_width
+
+
+def register(verbs: Any) -> None:
+    """Add these verbs."""
+    add(
+        verbs,
+        "compat",
+        check_packages,
+        "will my stack run, and if it dies, what kills it?",
+        options,
+        aliases=("check",),
+    )
+
+
+def options(check: argparse.ArgumentParser) -> None:
+    """Add the options of ``check``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.compat import CheckParams
+
+    add_options(check, CheckParams)
+    check.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    check.add_argument(
+        "--static",
+        metavar="LEVEL",
+        help="run nothing: which files contain code above this level, such as x86-64-v2+avx (dispatch unknown)",
+    )
+
+
+def check_packages(args: argparse.Namespace) -> int:
+    """hwdiag compat"""
+    from hwdiag.compat import show
+    from hwdiag.compat.steps import Check, load
+    from hwdiag.core.command_line import given
+    from hwdiag.parameters.compat import CheckParams
+    from hwdiag.report.progress import terminal_progress
+
+    check = Check(load(given(args, CheckParams)), terminal_progress(sys.stderr))
+    if args.static is not None:
+        contents = check.contents(args.static)
+        if args.json:
+            print(json.dumps([c.model_dump() for c in contents], indent=1))
+        else:
+            print(show.static_table(contents, args.static).to_text(terminal_width()))
+        return 0
+    survey = check.checked()
+    if args.json:
+        print(survey.model_dump_json(indent=1))
+    else:
+        tables = [show.packages_table(survey)] if survey.results else []
+        tables += [show.culprit_table(r, r.culprit) for r in survey.crashed if r.culprit]
+        tables += [show.failures_table(survey)] if survey.failed else []
+        for table in tables:
+            print(table.to_text(terminal_width()), end="\n\n")
+        print(check.save())
+    return 1 if survey.failed or not survey.interpreter.outcome.ok else 0

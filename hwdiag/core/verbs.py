@@ -1,0 +1,56 @@
+"""What several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hwdiag.core.errors import HwdiagError
+
+Options = Callable[[argparse.ArgumentParser], None]
+"""Adds a verb's options."""
+
+
+def add(
+    verbs: Any, name: str, verb: Any, text: str, options: Options | None = None, aliases: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Add one verb. ``options`` adds those that are made from its parameters, once this verb is the one that runs."""
+    sub: argparse.ArgumentParser = verbs.add_parser(
+        name, aliases=aliases, help=text, description=text[0].upper() + text[1:] + "."
+    )
+    sub.set_defaults(verb=verb, options=options)
+    return sub
+
+
+def add_options(verbs: Any, name: str) -> None:
+    """Add the options of the verb that runs, where it has some of its own."""
+    sub = verbs.choices.get(name)
+    options: Options | None = None if sub is None else sub.get_default("options")
+    if options is not None:
+        options(sub)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that was asked for. Raises ``HwdiagError`` where that fails."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
+
+
+def terminal_width() -> int | None:
+    """Columns to wrap tables to; None where the output goes to a file or a program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def status(of_command: int | None, ran: bool, cut: bool) -> int:
+    """hwdiag's exit status: the command's as a shell would tell it, 124 if its time was up as timeout(1) does."""
+    if not ran:
+        return int(cut)
+    if of_command is None:
+        return 124
+    return 128 - of_command if of_command < 0 else of_command or int(cut)

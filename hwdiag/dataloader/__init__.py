@@ -1,0 +1,1 @@
+"""Does the data come fast enough? Storage, decoders and the DataLoader."""

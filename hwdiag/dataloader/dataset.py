@@ -1,0 +1,119 @@
+"""What is known of the data: its files, what they lie on, its decoders, and what a Dataset gives. Sizes in bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hwdiag.core.value import Value
+
+
+class Found(Value):
+    """What a folder holds."""
+
+    paths: tuple[str, ...]
+    bytes: int
+    files: int
+    """Names that were looked at, pictures or not."""
+    more: bool
+    """Whether there are more than were looked at."""
+    device: str
+    """``259:2``: major and minor number of its file system's device."""
+    real: str
+
+
+class Rate(Value):
+    """How fast files were read, one after the other by one reader."""
+
+    bytes_s: float
+    files_s: float
+    slow_s: float
+    """Of a hundred files, the slowest but one took so long."""
+
+
+class Reading(Value):
+    """How fast the data's files are read."""
+
+    metadata: float
+    """Files/s that are looked up, mostly from the kernel's own cache of names."""
+    cold: float | None
+    """Share of the files that was not in memory when reading began; None where the file system cannot tell."""
+    in_order: Rate
+    any_order: Rate
+    again: Rate
+    """From memory."""
+
+
+class Storage(Value):
+    """What the data lies on."""
+
+    folder: str
+    kind: str
+    """File system: ``ext4``, ``nfs4``, ``overlay``, ``tmpfs``."""
+    source: str
+    disk: str | None = None
+    """Name under /sys/block, where it is one disk."""
+    disk_kind: str | None = None
+    scheduler: str | None = None
+    read_ahead_kb: int | None = None
+    reading: Reading | None = None
+    why: str = ""
+    """Why there is no reading."""
+
+
+class Decoder(Value):
+    """One decoder on one core."""
+
+    key: str
+    name: str
+    version: str
+    library: str
+    reduced: bool
+    """Whether it decodes at 1/2, 1/4 or 1/8, where what is wanted is smaller."""
+    seconds: float | None = None
+    """Of one picture."""
+    resize_seconds: float | None = None
+    """Of Pillow's bilinear resize after it."""
+    difference: float | None = None
+    """Mean distance of the values, of 255, from the first decoder's whole picture, at the size that is wanted."""
+    why: str = ""
+    """Why it was not measured."""
+
+
+class Broken(Value):
+    """A file that cannot be decoded."""
+
+    path: str
+    why: str
+
+
+class Decoding(Value):
+    """What the installed decoders give."""
+
+    looked_at: int
+    broken: tuple[Broken, ...]
+    missing: dict[str, str]
+    mean_bytes: float
+    mean_pixels: float
+    kind: Literal["jpeg", "png"]
+    decoders: tuple[Decoder, ...]
+
+
+class Dataset(Value):
+    """What a Dataset gives."""
+
+    length: int | None
+    """None of an IterableDataset that does not tell."""
+    stream: bool = False
+    """Whether it is an IterableDataset: samples one after the other, without indices."""
+    doubled: bool = False
+    """Whether two workers give the same samples, so that the training sees each as often as there are workers."""
+    batch_bytes: int
+    """Of the tensors of one batch of the size that was asked for."""
+    tensors: int
+    """In one batch."""
+    batch_s: float
+    unpicklable: str | None
+    """Why it cannot be sent to workers that are spawned; None where it can."""
+    torch: str
+    python: str
+    cuda: str | None

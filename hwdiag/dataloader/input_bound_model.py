@@ -1,0 +1,45 @@
+"""Waited: what a training process did, seen from outside."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hwdiag.core.value import Value
+
+Doing = Literal["data", "disk", "gpu", "waits", "computes"]
+"""What a training's main thread does: waits for its workers, for a file, for a GPU, for something else, or runs."""
+
+
+class Waited(Value):
+    """What one training process did, seen from outside."""
+
+    pid: int
+    words: str
+    """Its command line, short."""
+    workers: int
+    seconds: float
+    looks: int
+    shares: dict[Doing, float]
+    """Of the looks at its main thread, 0..1."""
+    low: float
+    high: float
+    """95 % interval of the share of the time in which it waits for data."""
+    for_a_cpu: float | None = None
+    """Share of the time in which its main thread could run and had no CPU."""
+    worker_cpu: float | None = None
+    """CPUs that one worker used, in the mean; near 1 it had no time to wait."""
+    worker_disk: float | None = None
+    """Share of the looks at which a worker waited for a file."""
+    gpu: float | None = None
+    """Use of the GPUs, 0..1, in the mean; None where there is none that tells."""
+    stacks: float | None = None
+    """Share of the samples of py-spy in which its main thread is within the DataLoader; None without them."""
+    stacks_why: str = ""
+    """Why there are none."""
+    hidden: str = ""
+    """Why what its threads wait for is not known."""
+
+    @property
+    def share(self) -> float:
+        """Share of the time in which it waits for data, 0..1."""
+        return self.shares.get("data", 0.0) + self.shares.get("disk", 0.0)

@@ -1,0 +1,78 @@
+"""What ``hwdiag dataloader --pid`` and ``hwdiag dataloader -- command`` call: a running training, from outside."""
+
+from __future__ import annotations
+
+import math
+import select
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from hwdiag.core.errors import UsageError
+from hwdiag.dataloader import stack_sampling
+from hwdiag.dataloader.input_bound import watch
+from hwdiag.dataloader.input_bound_model import Waited
+from hwdiag.dataloader.processes import Processes
+from hwdiag.host.root import Root
+from hwdiag.host.sampling.gpu import gpu_sources
+from hwdiag.process.command import Ran, Running
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Command
+from hwdiag.process.signals import forwarding
+
+SECONDS = 20.0
+"""How long a running training is looked at where nothing else is said."""
+
+
+def watch_pid(pid: int, seconds: float | None = None) -> list[Waited]:
+    """Look at a running training, and at what it started.
+
+    Raises:
+        UsageError: there is no such process.
+    """
+    if not Processes().stat(pid):
+        raise UsageError(f"there is no process {pid}")
+    with gpu_use() as gpu:
+        return watch(pid, seconds or SECONDS, gpu=gpu, py_spy=stack_sampling.installed())
+
+
+def watch_command(
+    argv: Sequence[str], seconds: float | None, stdio: tuple[int, int, int] | None
+) -> tuple[list[Waited], Ran]:
+    """Start a command and look at the training in it: to its end, or for so long, after which it runs on."""
+    with ExitStack() as stack:
+        gpu = stack.enter_context(gpu_use())
+        command = Command(argv=tuple(argv), timeout_s=0)
+        running = stack.enter_context(Running(command, Launch(), stdio))
+        stack.enter_context(forwarding(running))
+        over = select.poll()
+        over.register(running.fileno(), select.POLLIN | select.POLLHUP)
+        found = watch(
+            running.pid,
+            seconds,
+            may_come=True,
+            gpu=gpu,
+            is_over=lambda: bool(over.poll(0)),
+            py_spy=stack_sampling.installed(),
+        )
+        return found, running.wait()
+
+
+@contextmanager
+def gpu_use() -> Iterator[Callable[[], float | None]]:
+    """Use of the GPUs now, 0..1, the mean over all that tell; None where none does."""
+    sources = gpu_sources(Root.live(), [])
+
+    def used() -> float | None:
+        told = [
+            value / 100
+            for source in sources
+            for column, value in zip(source.columns, source.read(0.0), strict=True)
+            if column.name.endswith(".use") and not math.isnan(value)
+        ]
+        return sum(told) / len(told) if told else None
+
+    try:
+        yield used
+    finally:
+        for source in sources:
+            source.close()

@@ -1,0 +1,96 @@
+"""The verb about the data that a training reads: dataloader."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from hwdiag.core.verbs import add, terminal_width
+
+EPILOG = """the file:
+  def build_dataset():
+      return MyDataset()               # or a pair: the Dataset, and what collates its samples
+A Dataset that raises, hangs, leaks or cannot be sent to a worker is named, and nothing of it is left running.
+
+a running training:
+  hwdiag dataloader --pid 4711         does it wait for its data? Looked at from outside for --seconds (20)
+  hwdiag dataloader -- python train.py the same of a command, to its end, whose exit status is hwdiag's
+  py-spy, where it is installed, tells it of a training without workers too."""
+
+
+def register(verbs: Any) -> None:
+    """Add this verb."""
+    feed = add(
+        verbs,
+        "dataloader",
+        feed_training,
+        "does the data come fast enough? Storage, decoders and the DataLoader",
+        options,
+        aliases=("feed",),
+    )
+    feed.epilog = EPILOG
+    feed.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def options(feed: argparse.ArgumentParser) -> None:
+    """Add the options of ``feed``, and those of looking at a training that runs."""
+    from hwdiag.core.command_line import add_group, add_options
+    from hwdiag.parameters.dataloader import FeedParams, WaitingParams
+
+    add_options(feed, FeedParams)
+    add_group(feed.add_argument_group("a running training"), WaitingParams)
+    feed.add_argument("--json", action="store_true", help="print all that was found as JSON, and write nothing")
+
+
+def feed_training(args: argparse.Namespace) -> int:
+    """hwdiag dataloader"""
+    if args.pid is not None or args.command:
+        return watch_training(args)
+    from hwdiag.core.command_line import given
+    from hwdiag.dataloader.steps import Feeding, load
+    from hwdiag.parameters.dataloader import FeedParams
+    from hwdiag.report.progress import terminal_progress
+    from hwdiag.report.table import Table
+
+    run = Feeding(load(given(args, FeedParams)), terminal_progress(sys.stderr))
+    if args.json:
+        print(run.feed.model_dump_json(indent=1, exclude_defaults=True))
+    else:
+        for section in (run.storage(), run.decoding(), run.memory(), run.chosen(), run.caches(), run.plan()):
+            tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
+            print(section.verdict, *tables, sep="\n", end="\n\n")
+        print(run.save())
+    return 1 if run.feed.best is None else 0
+
+
+def watch_training(args: argparse.Namespace) -> int:
+    """hwdiag dataloader --pid, hwdiag dataloader -- command"""
+    from hwdiag.core.command_line import given
+    from hwdiag.core.verbs import status
+    from hwdiag.dataloader.input_bound_show import waiting
+    from hwdiag.dataloader.input_bound_steps import watch_command, watch_pid
+    from hwdiag.parameters.dataloader import WaitingParams
+    from hwdiag.parameters.diagnosis import load_topic
+    from hwdiag.report.table import Table
+
+    params = load_topic(WaitingParams, given(args, WaitingParams))
+    ran = None
+    if params.command:
+        stdio = (sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno())
+        found, ran = watch_command(params.command, params.seconds, stdio)
+    else:
+        assert params.pid is not None  # or this would not have been called
+        found = watch_pid(params.pid, params.seconds)
+    stream = sys.stderr if params.command else sys.stdout  # what a command prints is its own
+    if args.json:
+        print("[" + ",\n".join(w.model_dump_json(indent=1) for w in found) + "]", file=stream)
+    else:
+        section = waiting(found)
+        tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
+        print(section.verdict, *tables, sep="\n\n", file=stream)
+    if ran is None:
+        return 0 if found else 1
+    if not ran.outcome.ok:
+        print(f"hwdiag: {ran.outcome.detail}", file=sys.stderr)
+    return status(ran.status, True, False)

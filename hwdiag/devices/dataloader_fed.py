@@ -1,0 +1,61 @@
+"""A training that a DataLoader feeds, on one device: how long does it wait, and what is at work meanwhile?"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hwdiag.core.errors import UsageError
+from hwdiag.devices.model import Device, Fed, FedRun
+from hwdiag.process.child import Child
+from hwdiag.process.launch import Launch
+from hwdiag.process.trace import GpuTime, analyse, read_trace
+
+CHILD = Path(__file__).parents[1] / "agent" / "devices" / "fed.py"
+BATCH, SIDE, SIDE_ON_CPU = 32, 224, 96
+"""The guide's batch, and its side; on a CPU a step of that would take seconds."""
+MOST_WORKERS = 8
+"""The guide's: ``num_workers=min(8, os.cpu_count())``."""
+
+
+def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: float, timeout_s: float) -> Fed:
+    """Run it in so many processes, one after the other; ``cpus`` are those that it may use."""
+    fed = Fed(device=device.name, batch=BATCH, side=SIDE_ON_CPU if device.is_cpu else SIDE,
+              workers=max(1, min(MOST_WORKERS, cpus)))  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="hwdiag-") as folder:
+        for n in range(processes):
+            trace = None if device.is_cpu else Path(folder, f"{n}.json")
+            task = {**fed.model_dump(include={"device", "batch", "side", "workers"}), "seconds": seconds,
+                    "trace": trace and str(trace), "adopt": True}  # fmt: skip
+            with Child(Launch(), python, task, CHILD) as child:
+                outcome = child.finish(timeout_s)
+                failed, told = child.event("failed"), child.event("fed")
+            if failed and outcome.ok:
+                outcome = outcome.model_copy(update={"kind": failed["kind"], "detail": failed["detail"]})
+            if told is None:
+                return fed.model_copy(update={"outcome": outcome})
+            fed = fed.model_copy(update={"runs": (*fed.runs, run_of(told, cpus, trace))})
+    return fed
+
+
+def run_of(told: dict[str, float], cpus: int, trace: Path | None) -> FedRun:
+    """What one process told, with what its trace says of the device."""
+    gpu = None if trace is None else gpu_time(trace)
+    return FedRun.model_validate(
+        {
+            "wait_s": told["wait_s"],
+            "step_s": told["step_s"],
+            "cpu_use": told["cpu_s"] / told["seconds"] / cpus,
+            "ways": told["ways"],
+            "gpu_use": gpu and gpu.busy,
+            "idle": gpu.idle if gpu else {},
+        }
+    )
+
+
+def gpu_time(trace: Path) -> GpuTime | None:
+    """How the busiest device of a trace spent its time; None where the profiler saw none."""
+    try:
+        return max(analyse(read_trace(trace)).gpus, key=lambda g: g.busy, default=None)
+    except UsageError:
+        return None

@@ -1,0 +1,90 @@
+"""Which devices can torch use here, and why not those that the host has?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwdiag.devices.model import CPU, Absent, Device
+from hwdiag.host.model import Gpu, Host
+from hwdiag.process.child import Child
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Outcome, Software
+from hwdiag.process.software import TASK
+
+CHILD = Path(__file__).parents[1] / "agent" / "devices" / "child.py"
+GONE = (
+    "no CUDA-capable device",
+    "fallen off the bus",
+    "device lost",
+    "unspecified launch failure",
+    "device unavailable",
+    "No CUDA GPUs are available",
+    "unknown error",
+)
+"""What CUDA's runtime and driver say of a device that was there before."""
+
+
+SLICED = "cut into slices (MIG): only the slice that torch sees was measured, and its figures are the slice's"
+
+
+def find(python: str, host: Host, timeout_s: float) -> tuple[Software, tuple[Device, ...], tuple[Absent, ...]]:
+    """The torch of ``python``, the devices that it can use, and why it cannot use others that are here."""
+    with Child(Launch(), python, TASK, CHILD) as child:
+        outcome = child.finish(timeout_s)
+        described = dict(child.event("software") or {})
+    devices = described.pop("devices", [])
+    software = Software.model_validate({"python": python, "outcome": outcome, **described})
+    if not outcome.ok:
+        return software, (), (Absent(what="all devices", why=outcome.detail),)
+    return software, *usable(host, software, devices)
+
+
+def usable(
+    host: Host, software: Software, devices: list[Mapping[str, Any]]
+) -> tuple[tuple[Device, ...], tuple[Absent, ...]]:
+    """The CPU and these accelerators; and one line for what is not used."""
+    cpu = Device(name=CPU, title=host.cpu.model or "CPU", memory_bytes=host.memory.total_bytes)
+    found = tuple(Device.model_validate(device) for device in devices)
+    return (cpu, *found), tuple(absent(host.gpus, software, found))
+
+
+def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...]) -> list[Absent]:
+    """GPUs that are here but not in torch, and torch that was built for some that are not here."""
+    why = why_unused(gpus, software)
+    if found:
+        rows = [Absent(what=f"{gpu.name} (GPU {gpu.index})", why=SLICED) for gpu in gpus if gpu.mig]
+        hidden = len(gpus) - len(found)
+        return rows + ([Absent(what=f"{hidden} more of the host's GPUs", why=why)] if hidden > 0 and not rows else [])
+    if gpus:
+        return [Absent(what=", ".join(gpu.name for gpu in gpus), why=why)]
+    return [Absent(what="GPUs", why=why if software.cuda and software.cuda_note else "there is none here")]
+
+
+def why_unused(gpus: tuple[Gpu, ...], software: Software) -> str:
+    """Why torch does not see a GPU, in one line."""
+    visible = software.environment.get("CUDA_VISIBLE_DEVICES")
+    driver = next((gpu.cuda for gpu in gpus if gpu.cuda), None)
+    if software.cuda is None:
+        return "this torch was built without CUDA; one with it is at PyTorch's own index"
+    if driver and version(driver)[0] < version(software.cuda)[0]:
+        return (
+            f"the driver is for CUDA {driver} at most, and this torch was built for {software.cuda}: "
+            f"update the driver, or take a torch built for an older CUDA"
+        )
+    if visible is not None:
+        shown = repr(visible) if visible else "empty"
+        return f"CUDA_VISIBLE_DEVICES is {shown}, which leaves them out; unset it, or name GPUs that are there"
+    return software.cuda_note or "torch does not say why"
+
+
+def version(text: str) -> tuple[int, ...]:
+    """``13.0`` as numbers; (0,) for what is none."""
+    parts = text.split(".")
+    return tuple(map(int, parts)) if all(p.isdigit() for p in parts) else (0,)
+
+
+def is_gone(outcome: Outcome) -> bool:
+    """Whether a device went away meanwhile."""
+    return not outcome.ok and any(words in outcome.detail for words in GONE)

@@ -1,0 +1,189 @@
+"""A study of devices as a person sees it: sections with a verdict each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hwdiag.core.interval import Interval
+from hwdiag.core.text import listed
+from hwdiag.devices.kernels import ON_GPU_ONLY, PRECISIONS
+from hwdiag.devices.model import CPU, Step, Study
+from hwdiag.experiment.model import Workload
+from hwdiag.report.figure import Figure
+from hwdiag.report.format import percent, plural, significant, size, speedup
+from hwdiag.report.plots import roofline
+from hwdiag.report.roof import roof_of
+from hwdiag.report.section import Section
+from hwdiag.report.table import Cell, Share, Table
+
+NOT_MEASURED = "-"
+DOESNT = "doesn't"
+
+
+def devices(study: Study) -> Section:
+    """What is there to compare?"""
+    others = [d for d in study.devices if not d.is_cpu]
+    names = listed(d.title for d in others) or "no GPU"
+    why = f" ({'; '.join(a.why for a in study.absent if a.step == 'devices')})" if study.absent and not others else ""
+    rows = [
+        (d.name, d.title, size(d.memory_bytes), "the host's" if d.unified_memory or d.is_cpu else "its own",
+         d.capability or NOT_MEASURED)
+        for d in study.devices
+    ]  # fmt: skip
+    table = Table("Devices that torch can use", ("Device", "Name", "Memory", "Whose", "Compute capability"), rows)
+    return Section(f"torch {study.software} can use the CPU, {study.cpu}, and {names}{why}.", (table, absent(study)))
+
+
+def table_of(
+    study: Study, caption: str, header: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], right: frozenset[int]
+) -> Table:
+    """A table of figures by device; without that column where there is but one."""
+    at = header.index("Device")
+    if len(study.devices) > 1 or len({row[at] for row in rows} - {NOT_MEASURED}) > 1:
+        return Table(caption, header, rows, right)
+
+    def cut(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        return (*cells[:at], *cells[at + 1 :])
+
+    return Table(caption, tuple(map(str, cut(header))), [*map(cut, rows)], frozenset(i - (i > at) for i in right))
+
+
+def absent(study: Study, step: Step = "devices") -> Table | None:
+    """What was not measured at this step."""
+    rows = [(a.what, a.why) for a in study.absent if a.step == step]
+    return Table("Not measured, and why", ("What", "Why"), rows) if rows else None
+
+
+def profile(study: Study) -> Section:
+    """How fast is each kernel, of what the device reached?"""
+    rows: list[tuple[Cell, ...]] = []
+    shares: dict[str, float] = {}
+    for device in study.devices:
+        roof = roof_of(study, device.name)
+        failed = study.failures(device.name)
+        for w in study.workloads:
+            if w.family not in ("compute", "memory", "transfer", "latency") or w.kind == "precision":
+                continue
+            t = study.estimate(w.name, device.name)
+            if t is None and w.name not in failed:
+                continue
+            share = roof.share(w, t.median) if t and w.family in ("compute", "memory") else None
+            if share is not None:
+                shares[f"{w.name} on {device.name}"] = share
+            rows.append((w.title, device.name, value(w, t), NOT_MEASURED if share is None else Share(share),
+                         failed[w.name].detail if w.name in failed else ""))  # fmt: skip
+    if not shares:
+        return Section("Nothing was measured.", (failures(rows), absent(study, "profile")))
+    low = min(shares, key=shares.__getitem__)
+    verdict = (
+        f"{plural(len(rows), 'kernel')} measured; farthest from what its device reached is {low}, "
+        f"with {percent(shares[low])} of its roof."
+    )
+    header = ("Kernel", "Device", "Median, 95 % interval over processes", "Of the roof", "Note")
+    caption = "Kernels, beside the ceilings of the same device in the same run"
+    table = table_of(study, caption, header, rows, frozenset({2}))
+    return Section(verdict, (table, absent(study, "profile"), *rooflines(study)))
+
+
+def failures(rows: Sequence[tuple[Cell, ...]]) -> Table | None:
+    return Table("What failed", ("Kernel", "Device", "Value", "Share", "Why"), rows) if rows else None
+
+
+def rooflines(study: Study) -> tuple[Figure | None, ...]:
+    """Of each device, its kernels as torch runs them by itself; without a roof for fp8 where that is emulated."""
+    drawn = [w for w in study.workloads if w.family in ("compute", "memory") and w.what is None]
+    roofs = [c for c in study.ceilings if c.device != CPU or c.dtype != PRECISIONS["fp8"][0]]
+    seen = study.model_copy(update={"workloads": tuple(drawn), "ceilings": tuple(roofs)})
+    return tuple(roofline(seen, d.name) for d in study.devices)
+
+
+def value(workload: Workload, t: Interval | None) -> str:
+    """In the workload's unit, with its interval."""
+    if t is None:
+        return NOT_MEASURED
+    low, high = sorted((workload.value(t.low), workload.value(t.high)))
+    return f"{significant(workload.value(t.median))} {workload.unit} ({significant(low)} to {significant(high)})"
+
+
+def speedups(study: Study) -> Section:
+    """How many times faster than the CPU is each other device?"""
+    others = [d for d in study.devices if not d.is_cpu]
+    if not others:
+        why = study.absent[0].why if study.absent else "there is none here"
+        return Section(f"No GPU to compare the CPU with: {why}.", ())
+    rows = []
+    for device in others:
+        for w in study.workloads:
+            pair = study.ratio(w.name, CPU, device.name)
+            if pair is not None:
+                rows.append((w.title, device.title, speedup(pair)))
+    unified = any(d.unified_memory for d in others)
+    told = " GPU and CPU have the same memory: what counts is what each reads of it, not copies." if unified else ""
+    verdict = f"{plural(len(rows), 'kernel')} on {listed(d.title for d in others)} against the CPU.{told}"
+    header = ("Kernel", "Device", "The CPU's time over its own")
+    table = Table("Speed-up over the CPU, processes paired", header, rows, frozenset({2}))
+    return Section(verdict, (table, reach(study)))
+
+
+def reach(study: Study) -> Table | None:
+    """How fast does each device get at data: in its own memory, in the host's, and by copying it first?"""
+    named = (("reduction", "it reads its own memory"), ("read-in-place", "it reads the host's memory in place"),
+             ("copy-to-pinned-64MiB", "the host's memory is copied to its own"))  # fmt: skip
+    by_name = {w.name: w for w in study.workloads}
+    rows = [
+        (d.title, title, value(by_name[name], t))
+        for d in study.devices
+        if not d.is_cpu
+        for name, title in named
+        if (t := study.estimate(name, d.name)) is not None
+    ]
+    caption = "Where data lies: where it is read in place as fast as from its own memory, a copy gains nothing"
+    return Table(caption, ("Device", "How", "Rate"), rows, frozenset({2})) if rows else None
+
+
+def precision(study: Study) -> Section:
+    """Which precision pays, and what does it cost in accuracy?"""
+    rows: list[tuple[Cell, ...]] = []
+    told = []
+    for device in study.devices:
+        errors, failed = study.errors(device.name), study.failures(device.name)
+        tried = {m.workload for m in study.measurements if m.device == device.name}
+        by_name = {w.what: w for w in study.workloads if w.kind == "precision" and w.name in tried}
+        against: dict[str, Interval] = {}
+        for name in PRECISIONS:
+            w = by_name.get(name)
+            if w is None or (device.is_cpu and name in ON_GPU_ONLY):
+                rows.append((name, device.name, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, ON_GPU_ONLY.get(name, "")))
+                continue
+            t = study.estimate(w.name, device.name)
+            ratio = study.rate_ratio(w, by_name["fp32"], device.name) if "fp32" in by_name else None
+            if ratio is not None:
+                against[name] = ratio
+            error = errors.get(w.name)
+            rows.append((name, device.name, value(w, t), speedup(ratio) if ratio else NOT_MEASURED,
+                         NOT_MEASURED if error is None else f"{error:.1e}" if error else "0",
+                         failed[w.name].detail if w.name in failed else ""))  # fmt: skip
+        told += [f"on {device.name} {precision_words(against)}"] if against else []
+    header = ("Precision", "Device", "Rate", "Of fp32", "Largest error", "Note")
+    caption = "The same matrix product in each precision; errors against float64, relative to the largest value"
+    verdict = "; ".join(told)
+    return Section(
+        f"{verdict[:1].upper()}{verdict[1:]}." if told else "Nothing was measured.",
+        (table_of(study, caption, header, rows, frozenset({2, 3, 4})),),
+    )
+
+
+def precision_words(against: dict[str, Interval]) -> str:
+    """``bf16 is 4.3 times as fast as fp32, fp16 200 times slower``."""
+    parts = []
+    for name in ("bf16", "fp16", "int8", "tf32", "fp8"):
+        r = against.get(name)
+        if r is None:
+            continue
+        if r.low > 1:
+            parts.append(f"{name} is {significant(r.median, 2)} times as fast as fp32")
+        elif r.high < 1:
+            parts.append(f"{name} is {significant(1 / r.median, 2)} times slower than fp32")
+        else:
+            parts.append(f"{name} is undecided ({significant(r.low, 2)} to {significant(r.high, 2)} times fp32)")
+    return listed(parts)

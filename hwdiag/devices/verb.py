@@ -1,0 +1,44 @@
+"""The verb about devices: CPU against GPU, precisions, techniques."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from hwdiag.core.verbs import add, terminal_width
+
+
+def register(verbs: Any) -> None:
+    """Add these verbs."""
+    add(verbs, "devices", weigh, "CPU against GPU, and what each precision and technique is worth here", options)
+
+
+def options(devices: argparse.ArgumentParser) -> None:
+    """Add the options of ``devices``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.devices import DevicesParams
+
+    add_options(devices, DevicesParams)
+    devices.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+
+def weigh(args: argparse.Namespace) -> int:
+    """hwdiag devices"""
+    from hwdiag.core.command_line import given
+    from hwdiag.devices.steps import Devices, load
+    from hwdiag.parameters.devices import DevicesParams
+    from hwdiag.report.progress import terminal_progress
+    from hwdiag.report.table import Table
+
+    study = Devices(load(given(args, DevicesParams)), terminal_progress(sys.stderr))
+    if args.json:
+        print(study.done.model_dump_json(indent=1, exclude_defaults=True))
+    else:
+        for step in (study.devices, study.profile, study.speedups, study.precision, study.techniques, study.batches,
+                     study.targets, study.promises, study.settings):  # fmt: skip
+            section = step()
+            tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
+            print(section.verdict, *tables, sep="\n", end="\n\n")
+        print(study.save())
+    return 0 if study.done.estimates else 1

@@ -1,0 +1,67 @@
+"""Run the workbook with papermill and say where its results are."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hwdiag.core.errors import HwdiagError
+from hwdiag.core.home import home
+from hwdiag.diagnose.summary import MIME
+
+
+def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Execute notebooks/diagnose.ipynb; gives its summary, with the path of the executed notebook.
+
+    Raises:
+        HwdiagError: the notebook failed; the error's text is the notebook's own.
+    """
+    import papermill
+
+    outputs = home() / "outputs"
+    try:
+        outputs.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=outputs, prefix=".running-", suffix=".ipynb")
+        os.close(handle)
+    except OSError as error:
+        raise HwdiagError(f"cannot write to {outputs}: {error.strerror}") from None
+    running = Path(name)
+    try:
+        notebook = papermill.execute_notebook(
+            home() / "notebooks" / "diagnose.ipynb",
+            running,
+            parameters=parameters,
+            kernel_name="python3",
+            stdout_file=sys.stderr,
+            progress_bar=sys.stderr.isatty(),
+            extra_arguments=["--log-level=ERROR"],  # or ipykernel warns of its loopback connection
+        )
+        summary = summary_of(notebook)
+        executed = Path(summary["record"]).with_name("diagnose.ipynb")
+        running.replace(home() / executed).chmod(0o644)
+    except papermill.PapermillExecutionError as error:
+        failure = HwdiagError(f"{error.evalue}")
+        failure.exit_status = 2 if error.ename == "UsageError" else 1
+        raise failure from None
+    except OSError as error:
+        raise HwdiagError(f"the notebook could not be run: {error}") from None
+    except KeyboardInterrupt:
+        # Tasks that wait for the dead kernel would each print a traceback while Python shuts down.
+        logging.getLogger("asyncio").disabled = True
+        raise
+    finally:
+        running.unlink(missing_ok=True)
+    return {**summary, "notebook": str(executed)}
+
+
+def summary_of(notebook: Any) -> dict[str, Any]:
+    """The machine-readable summary that the last cell left. Raises ``HwdiagError`` if it never came."""
+    for cell in reversed(notebook.cells):
+        for output in cell.get("outputs", ()):
+            if MIME in output.get("data", {}):
+                return dict(output["data"][MIME])
+    raise HwdiagError("the notebook ended without a summary: its kernel was stopped")

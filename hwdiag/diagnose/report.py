@@ -1,0 +1,231 @@
+"""The report: everything in a Record on one page, in the order of importance."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwdiag.core.finding import Recommendation
+from hwdiag.diagnose.topics import TOPICS, sections_of
+from hwdiag.experiment.lever import BASELINE, plan_by_id
+from hwdiag.process.model import Software
+from hwdiag.process.software import ELSEWHERE
+from hwdiag.record.model import NOT_PROBED, Record
+from hwdiag.record.tuning import tuning
+from hwdiag.report.figure import Figure
+from hwdiag.report.format import clean, duration, outcome_words, plural, ratio, size, utc
+from hwdiag.report.host_table import core_words, host_table, hypervisor_words
+from hwdiag.report.table import Ids, Table, is_anchor
+from hwdiag.report.topology import draw_topology
+from hwdiag.tune import tables
+from hwdiag.tune.launch_script import script_path
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_SEVERITY_WORDS = {"problem": "Problem", "warning": "Warning", "note": "Note"}
+
+
+def figures(record: Record) -> tuple[Figure, ...]:
+    """Every figure that the record has data for: the ones in the report, and the SVG files beside it."""
+    from hwdiag.report.plots import gains, noise_strips, roofline, search_steps, thread_scaling
+
+    study = tuning(record)
+    devices = dict.fromkeys(c.device for c in study.ceilings)
+    speeds = (*(roofline(study, d) for d in devices), thread_scaling(record))
+    drawn = (gains(record), *speeds, search_steps(record), noise_strips(record))
+    return (draw_topology(record.host), *(figure for figure in drawn if figure is not None))
+
+
+def render_report(record: Record, folder: Path | None = None) -> str:
+    """Return one self-contained HTML page: no network, no script needed, the same bytes for the same record.
+
+    ``folder``: what the record's files are told from; None where they are not to be shown.
+
+    Raises:
+        UsageError: a field of a study is wrong.
+    """
+    study = tuning(record)
+    drawn = {figure.name: figure for figure in figures(record)}
+    linked = frozenset(m.id for m in study.measurements if is_anchor(m.id))
+    topics = [
+        (topic, TOPICS[topic].title, record.studies[topic].started_at, list(sections_of(record, topic, folder)))
+        for topic in TOPICS
+        if topic in record.studies
+    ]
+    templates = _templates()
+    script = templates.get_template("report.js").render()
+    return templates.get_template("report.html.j2").render(
+        record=record,
+        facts=_facts(record),
+        meta=_meta(record),
+        study=study,
+        tuned="tune" in record.studies,
+        dates=dates(record),
+        actions=actions(record),
+        topics=topics,
+        verdict=record.verdict or " ".join(found[0].verdict for _, _, _, found in topics),
+        topology=drawn.pop("topology"),
+        gains=drawn.pop("gains", None),
+        method=[drawn.pop(name) for name in ("search", "noise") if name in drawn],
+        speeds=list(drawn.values()),
+        opportunities=[_opportunity(record, r) for r in record.recommendations if r.plan is not None],
+        kept=[r for r in record.recommendations if r.plan is None],
+        findings=sorted(record.findings, key=lambda f: tables.SEVERITIES.index(f.severity)),
+        severity=_SEVERITY_WORDS,
+        fine=[c for c in record.checks if c.state == "fine"],
+        unchecked=[c for c in record.checks if c.state == "unchecked"],
+        failed=[m for m in study.measurements if not m.outcome.ok],
+        tables=tables,
+        host_table=host_table,
+        engines=tables.engines_table(record),
+        linked=linked,
+        style=templates.get_template("report.css").render(),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    env = Environment(
+        loader=PackageLoader("hwdiag.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_harmless,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters.update(table=_table, figure=_figure, evidence=_evidence, plural=plural, utc=utc)
+    env.tests["figure"] = lambda part: isinstance(part, Figure)
+    return env
+
+
+def _harmless(value: Any) -> Any:
+    """Everything that the template writes: escaping does not stop control characters, this does."""
+    from markupsafe import Markup
+
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _table(table: Table, linked: Iterable[str]) -> Any:
+    """A table of ours, which escapes its own cells, below a heading that says its caption already."""
+    from markupsafe import Markup
+
+    return Markup(table.to_html(frozenset(linked), caption=False, styled=False))
+
+
+def _figure(figure: Figure) -> Any:
+    from markupsafe import Markup
+
+    return Markup(figure.to_html())
+
+
+def _evidence(ids: tuple[str, ...], linked: Iterable[str]) -> Any:
+    """Ids as links to the measurements."""
+    from markupsafe import Markup
+
+    return Markup(Ids(tuple(ids)).to_html(frozenset(linked)))
+
+
+def _facts(record: Record) -> list[tuple[str, str]]:
+    """The few facts beside the picture; all of them are further down."""
+    host = record.host
+    box = " in ".join(p for p in (host.system.container, hypervisor_words(host)) if p)
+    gpus = ", ".join(dict.fromkeys(g.name for g in host.gpus))
+    no_gpu = f"none: {host.gpu_note}" if host.gpu_note else "unknown"
+    facts = [
+        ("Processor", host.cpu.model or "unknown"),
+        ("Cores", core_words(host) if host.cpu.online else "unknown"),
+        ("Instruction set", host.cpu.isa.level if host.cpu.isa else "unknown"),
+        (
+            "Memory",
+            f"{size(host.memory.total_bytes)}" + (f" on {len(host.numa)} NUMA nodes" if len(host.numa) > 1 else ""),
+        ),
+        ("GPU", f"{len(host.gpus)} x {gpus}" if len(host.gpus) > 1 else gpus or no_gpu),
+        ("System", ", ".join(p for p in (host.system.distribution, host.system.kernel) if p) or "unknown"),
+        ("Runs in", box),
+        ("PyTorch", _torch(record.software)),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _torch(software: Software) -> str:
+    if software.outcome.detail == ELSEWHERE:
+        return ELSEWHERE
+    if software == NOT_PROBED:
+        return ""
+    if not software.outcome.ok:
+        return outcome_words(software.outcome.kind, software.outcome.detail)
+    kernels = f", {software.cpu_capability} kernels" if software.cpu_capability else ""
+    return f"{software.torch_version or 'unknown version'}{kernels}"
+
+
+def _meta(record: Record) -> str:
+    """When, how long and how much."""
+    budget = record.params.get("tune", {}).get("budget")
+    count = len(tuning(record).measurements)
+    parts = [
+        utc(record.started_at),
+        duration(record.started_at, record.finished_at),
+        plural(count, "measurement") if count else "",
+        f"{budget} budget" if isinstance(budget, str) else "",
+        f"hwdiag {record.versions['hwdiag']}" if "hwdiag" in record.versions else "",
+    ]
+    return " · ".join(p for p in parts if p.strip())
+
+
+def _opportunity(record: Record, r: Recommendation) -> dict[str, Any]:
+    """A recommendation with what to do, taken from its Plan."""
+    plan = plan_by_id(tuning(record).plans, r.plan or BASELINE)
+    script = file_named(record, script_path(r))
+    command = f"{script} -- python your_program.py" if script else None
+    interval = r.speedup
+    return {
+        "item": r,
+        "gain": ratio(interval.median) if interval else None,
+        "interval": f"{ratio(interval.low)[:-1]} to {ratio(interval.high)[:-1]}" if interval else None,
+        "pairs": plural(interval.processes, "pair") if interval else None,
+        "settings": plan.launch.describe(),
+        "command": command,
+    }
+
+
+def file_named(record: Record, path: str) -> str | None:
+    """Return a file of the record by its path below a run's folder; of several runs' the first."""
+    return next((f.path for f in record.files if f.path == path or f.path.endswith(f"/{path}")), None)
+
+
+def dates(record: Record) -> list[tuple[str, str]]:
+    """Return each study's title and when it was begun, where that is not the record's own time."""
+    titles = {"tune": "The search for a launch", **{topic: shown.title for topic, shown in TOPICS.items()}}
+    began = [(titles[topic], record.studies[topic].started_at) for topic in titles if topic in record.studies]
+    return began if any(at != record.started_at for _, at in began) else []
+
+
+ACTIONS = (
+    ("scripts/launch.sh", "Start your program through it", "{path} -- python your_program.py"),
+    ("scripts/launch-instances.sh", "Start instances of your program through it", "{path} -- python your_program.py"),
+    ("scripts/gpu_optimize.sh", "See what it would change on the GPUs, then apply it", "sudo {path} diff"),
+    ("scripts/system_optimize.sh", "See what it would change on the host, then apply it", "sudo {path} diff"),
+    ("dataloader.py", "Take the DataLoader over", "{path}"),
+    ("scripts/settings.py", "Import it in your program", "{path}"),
+)
+"""Of each file that a run hands over, what to do with it."""
+
+
+def actions(record: Record) -> list[tuple[str, str]]:
+    """Return what to do next, as commands to copy: what was shown to help, and what was chosen."""
+    keep = not any(r.plan is not None and not r.offered for r in record.recommendations)
+    found = []
+    for name, words, command in ACTIONS:
+        path = file_named(record, name)
+        if path is not None and not (keep and name.startswith("scripts/launch")):
+            found.append((words, command.format(path=path)))
+    return found

@@ -1,0 +1,52 @@
+"""What the diagnose and launch notebooks call: parameters in, a Run to walk through, a summary out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hwdiag.core.errors import NothingMeasuredError
+from hwdiag.diagnose.run import Replay, Run
+from hwdiag.diagnose.summary import Summary
+from hwdiag.parameters.diagnosis import load, profile_names
+from hwdiag.record.tuning import tuning
+from hwdiag.report.progress import notebook_progress
+from hwdiag.report.widgets import ProfileChooser
+from hwdiag.workbook.cells import given_parameters, replay_path, replayed
+
+
+def parameters(namespace: Mapping[str, Any]) -> ProfileChooser:
+    """Check the parameters that the notebook's first cells set; in JupyterLab, offer widgets to change them.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+
+    Raises:
+        UsageError: an unknown parameter, host or value.
+    """
+    if replayed() is not None:
+        return ProfileChooser(Replay(replay_path()).profile, (), load)
+    given = given_parameters(namespace)
+    chosen = next((v for v in namespace.values() if isinstance(v, ProfileChooser) and v.given == given), None)
+    # Who chooses in the menus and then runs the cell again, or all cells, means to keep the choice.
+    return chosen or ProfileChooser(load(given), profile_names(), load, given)
+
+
+def start(choice: ProfileChooser) -> Run:
+    """Begin a run with the chosen profile; with HWDIAG_REPLAY set, walk through that record instead."""
+    if replayed() is not None:
+        return Replay(replay_path())
+    return Run(choice.profile, progress=notebook_progress())
+
+
+def finish(run: Run) -> Summary:
+    """Write the report and the record; gives the summary.
+
+    Raises:
+        NothingMeasuredError: the facts are recorded, but nothing could be measured. Of a snapshot nothing ever is.
+    """
+    record = run.finish()
+    summary = Summary(record, run.folder)
+    if record.host.is_here and not any(m.outcome.ok for m in tuning(record).measurements):
+        raise NothingMeasuredError(f"{record.verdict} The facts are in {summary.as_dict()['report']}")
+    return summary

@@ -1,0 +1,93 @@
+"""The verbs that measure and recommend: run, tune, diagnose."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from hwdiag.core.verbs import add
+
+TUNE_EPILOG = """the file:
+  import torch
+  def build():
+      net = torch.nn.Linear(512, 512)
+      x = torch.randn(64, 512)
+      return lambda: net(x)
+build() may also give a pair, (callable, check): check() is called once after the first call of the callable, and the
+result is wrong if it gives False or an assertion in it fails. One call of the callable is one iteration.
+
+the command:
+  is started afresh for every measurement, in the present folder, with nothing on its standard input and no terminal.
+  Its wall time counts, or the last number that the metric finds in its output. All that it leaves running is killed.
+  One that starts with a python is taken to run that one's torch; for another program give --python."""
+
+
+def register(verbs: Any) -> None:
+    """Add these verbs."""
+    text = "measure this host and write record, report and launch script"
+    add(verbs, "run", run, text, options)
+    text = "the same, told by the notebook: runs notebooks/diagnose.ipynb with papermill"
+    add(verbs, "diagnose", diagnose, text, options)
+    tune = add(verbs, "tune", run, "find the best way to start a command, or a Python file, of your own", tune_options)
+    tune.epilog = TUNE_EPILOG
+    tune.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def options(sub: argparse.ArgumentParser) -> None:
+    """Add the options of ``run`` and ``diagnose``: what ``tune`` is for, only ``--set`` gives."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.diagnosis import Params
+
+    of_tune = ("workload_file", "command", "metric", "metric_json", "higher_is_better", "command_timeout", "goal")
+    add_options(sub, Params, but=of_tune)
+    sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
+
+
+def tune_options(tune: argparse.ArgumentParser) -> None:
+    """Add the options of ``tune``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.diagnosis import Params
+
+    add_options(tune, Params, but=("snapshot", "workloads"))
+    tune.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """hwdiag run, hwdiag tune"""
+    from hwdiag.core.command_line import given
+    from hwdiag.core.errors import UsageError
+    from hwdiag.diagnose.run import run_all
+    from hwdiag.diagnose.summary import Summary
+    from hwdiag.parameters.diagnosis import Params, load
+    from hwdiag.report.progress import terminal_progress
+
+    profile = load(given(args, Params))
+    if "command" in args and not (profile.command or profile.workload_file):
+        raise UsageError("tune what? Give a command behind --, or --file FILE")
+    done = run_all(profile, progress=terminal_progress(sys.stderr))
+    return say(Summary(done.record, done.folder).as_dict(), args.json)
+
+
+def diagnose(args: argparse.Namespace) -> int:
+    """hwdiag diagnose"""
+    from hwdiag.core.command_line import given
+    from hwdiag.diagnose.papermill_run import run_notebook
+    from hwdiag.host.root import Root
+    from hwdiag.parameters.diagnosis import Params, interpreter, load
+
+    profile = load(given(args, Params))
+    interpreter(profile)  # a wrong parameter stops here, before a kernel starts
+    Root.open(profile.snapshot)
+    return say(run_notebook(given(args, Params)), args.json)
+
+
+def say(summary: dict[str, Any], as_json: bool) -> int:
+    """Print where everything is and the verdict; the exit status."""
+    if as_json:
+        print(json.dumps(summary, indent=1))
+    else:
+        paths = {k: v for k, v in summary.items() if k not in ("verdict", "source", "measured") and v}
+        print("\n".join([*(f"{name + ':':<10} {path}" for name, path in paths.items()), summary["verdict"]]))
+    return 0 if summary["measured"] or summary["source"] != "live" else 1

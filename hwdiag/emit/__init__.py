@@ -1,1 +1,0 @@
-"""How is it changed and undone? Scripts, rendered from the objects that were measured."""

@@ -1,0 +1,284 @@
+"""Estimates as a person sees them: sections with a verdict each, drawn from counts, the catalogue and a check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hwdiag.catalogue.parts import Part, sourced_values
+from hwdiag.estimate.estimate import Cost
+from hwdiag.estimate.mlperf import TARGET, TITLES, MlperfRow, ranked_right
+from hwdiag.estimate.model import Checked, NetEstimate
+from hwdiag.estimate.published import PublishedRow, bounds
+from hwdiag.experiment.net_count import MATRIX, Count
+from hwdiag.report.format import UNKNOWN, count, disk_size, percent, plural, seconds, significant
+from hwdiag.report.section import Section
+from hwdiag.report.table import Table
+
+NO_CHECK = "not checked here"
+
+
+def parts(catalogue: Mapping[str, Part]) -> Section:
+    """What is known of the machines that one does not own?"""
+    kinds = [sum(p.kind == kind for p in catalogue.values()) for kind in ("cpu", "gpu")]
+    open_ = sum(not value.confirmed for p in catalogue.values() for _, value in sourced_values(p))
+    verdict = (
+        f"{plural(kinds[0], 'CPU')} and {plural(kinds[1], 'GPU')}, every value with its source; "
+        f"{open_} values nobody has compared with their source yet (*)."
+    )
+    return Section(verdict, (parts_table(catalogue),))
+
+
+def parts_table(catalogue: Mapping[str, Part]) -> Table:
+    """Spec sheets, with the peaks that follow from them."""
+    rows = []
+    for key, part in catalogue.items():
+        kind = part.cores[0]
+        unit = ", ".join(dict.fromkeys(o.unit for k in part.cores for o in k.operations.values() if o.unit)) or "none"
+        clock = kind.base_ghz or kind.max_ghz
+        rows.append(
+            (
+                key,
+                part.architecture,
+                str(part.core_count),
+                f"{clock.value:g}{'' if clock.confirmed else ' *'}",
+                *(tera(part, dtype) for dtype in ("float32", "bfloat16", "int8")),
+                f"{part.memory.bandwidth_gbs.value:g}{'' if part.memory.bandwidth_gbs.confirmed else ' *'}",
+                f"{part.tdp_w.value:g}" if part.tdp_w else UNKNOWN,
+                unit,
+            )
+        )
+    header = (
+        "Part", "Architecture", "Cores", "GHz", "FP32 TFLOP/s", "BF16 TFLOP/s", "INT8 TOP/s", "GB/s", "TDP W", "Units",
+    )  # fmt: skip
+    caption = (
+        "The catalogue: peaks follow from cores x clock x operations a cycle, at the base clock where one is given"
+    )
+    return Table(caption, header, rows, frozenset(range(2, 9)))
+
+
+def tera(part: Part, dtype: str) -> str:
+    peak = part.peak(dtype)
+    if peak is None:
+        return "-"
+    unsure = any(not k.operations[dtype].confirmed for k in part.cores)  # type: ignore[index]
+    return significant(peak / 1e12) + (" *" if unsure else "")
+
+
+def counted(counts: Sequence[Count]) -> Section:
+    """What does a net do?"""
+    biggest = max(counts, key=lambda c: c.flops)
+    missed = sum(len(c.uncounted) for c in counts)
+    told = f"{plural(missed, 'kind')} of operation were not counted" if missed else "no operation went uncounted"
+    verdict = (
+        f"{plural(len(counts), 'net')} counted without memory for their weights; {told}. "
+        f"The largest, {biggest.spec.title}, does {count(biggest.flops)}FLOP."
+    )
+    header = (
+        "Net", "Parameters", "FLOP", "of them attention", "Other elements", "Weights read", "Activations", "Cache",
+    )  # fmt: skip
+    rows = [
+        (
+            c.spec.title + (f", {c.spec.dtype}" if c.spec.dtype != "float32" else ""),
+            count(c.parameters).strip(),
+            count(c.flops).strip(),
+            percent(share(c, ("attention", "attention-causal"))),
+            percent(other_share(c)),
+            disk_size(c.touched_bytes),
+            f"{disk_size(c.least_bytes - c.touched_bytes - c.kv_bytes)} to {disk_size(activations(c))}",
+            disk_size(c.kv_bytes) if c.kv_bytes else "-",
+        )
+        for c in counts
+    ]
+    caption = (
+        "Counts of one run; other elements: written outside of products, over FLOP; activations: from all fused to none"
+    )
+    return Section(verdict, (Table(caption, header, rows, frozenset(range(1, 8))),))
+
+
+def share(of: Count, kinds: Sequence[str]) -> float:
+    """Share of the FLOP in these classes."""
+    return sum(o.flops * o.times for o in of.operations if o.kind in kinds) / of.flops if of.flops else 0.0
+
+
+def other_share(of: Count) -> float:
+    """Elements that are written outside of products, over FLOP: one operation each, roughly."""
+    width = 4 if of.spec.dtype == "float32" else 2
+    elements = sum(o.written_bytes / width * o.times for o in of.operations if o.kind not in MATRIX)
+    return elements / of.flops if of.flops else 0.0
+
+
+def activations(of: Count) -> float:
+    """Bytes of activations that all operations read and write on their own."""
+    return sum((o.read_bytes + o.written_bytes) * o.times for o in of.operations)
+
+
+def document(rows: Sequence[PublishedRow], checked: Checked | None) -> Section:
+    """What did the comparison say, and what follows from the counts?"""
+    outside = [r for r in rows if not r.ours.floor <= r.published <= r.ours.pessimistic]
+    verdict = (
+        f"{len(outside)} of {len(rows)} published latencies lie outside our interval, from floor to pessimistic "
+        f"figure; the explanation of each difference follows from the counts."
+    )
+    shown = [
+        (
+            r.net,
+            r.part,
+            seconds(r.published),
+            seconds(r.ours.floor),
+            seconds(r.ours.likely),
+            seconds(r.ours.pessimistic),
+            r.ours.bound,
+            error_here(r.ours.spec.net, checked),
+            r.why,
+        )
+        for r in rows
+    ]
+    header = ("Net", "Part", "Published", "Floor", "Likely", "Pessimistic", "Bound by", "Our error here", "Why")
+    return Section(
+        verdict, (Table("Batch 1, INT8: published by the source, and ours", header, shown, frozenset(range(2, 6))),)
+    )
+
+
+def error_here(net: str, checked: Checked | None) -> str:
+    """How far off the estimator was for this net on the host that was checked."""
+    found = [r.error for r in checked.rows if r.spec.net == net] if checked else []
+    if not found or checked is None:
+        return f"{percent(checked.mean_error)} (mean of others)" if checked else NO_CHECK
+    return f"{sum(found) / len(found):+.0%}"
+
+
+def amx(counts: Mapping[str, Count], with_unit: Part, others: Sequence[Part]) -> Section:
+    """Does a matrix unit help Transformers?"""
+    rows = []
+    for title, c in counts.items():
+        compute, memory = bounds(c, with_unit)
+        without, _ = bounds(c, with_unit, matrix=False)
+        for part, arithmetic in ((with_unit, compute), (with_unit, without)):
+            unit = "AMX" if arithmetic == compute else "VNNI"
+            rows.append(
+                (title, f"{part.name}, {unit}", seconds(arithmetic), seconds(memory), bound(arithmetic, memory))
+            )
+        for part in others:
+            arithmetic, reading = bounds(c, part)
+            rows.append((title, part.name, seconds(arithmetic), seconds(reading), bound(arithmetic, reading)))
+    last = list(counts.values())[-1]
+    gain = bounds(last, with_unit, matrix=False)[0] / max(bounds(last, with_unit))
+    verdict = (
+        f"It helps them as it helps convolutions: outside of products {last.spec.net} has one element for "
+        f"{1 / other_share(last):,.0f} FLOP, and its lower bound is {gain:.1f} times lower with AMX."
+    )
+    caption = "Least time at batch 1, INT8: arithmetic at the base clock's peak, and weights read once"
+    header = ("Net", "Part", "Arithmetic", "Memory", "Bound by")
+    return Section(verdict, (Table(caption, header, rows, frozenset({2, 3})),))
+
+
+def bound(arithmetic: float, memory: float) -> str:
+    return "compute" if arithmetic > memory else "memory"
+
+
+def mlperf(rows: Sequence[MlperfRow]) -> Section:
+    """Is it right where somebody measured?"""
+    worst = max(rows, key=lambda r: abs(r.held_out_error))
+    good = all(abs(r.held_out_error) <= TARGET for r in rows) and ranked_right(tuple(rows))
+    verdict = (
+        f"{'All' if good else 'Not all'} within {percent(TARGET)} of MLPerf's results and in their order; "
+        f"the worst, with the constant of the other parts alone, is {worst.held_out_error:+.0%} ({worst.part})."
+    )
+    shown = [
+        (
+            TITLES[r.benchmark],
+            r.part,
+            f"{r.published:,.0f}",
+            f"{r.estimated:,.0f}",
+            f"{r.error:+.1%}",
+            f"{r.held_out_error:+.1%}",
+            percent(r.reached),
+        )
+        for r in rows
+    ]
+    header = ("Benchmark", "Part", "Published /s", "Ours /s", "Error", "Error, held out", "Published of the peak")
+    return Section(
+        verdict, (Table("MLPerf Inference, offline, INT8, one socket", header, shown, frozenset(range(2, 7))),)
+    )
+
+
+def check(checked: Checked | None) -> Section:
+    """Is it right here?"""
+    if checked is None:
+        return Section("The estimator was not checked on this host.", ())
+    rows: list[tuple[str, ...]] = [
+        (
+            r.spec.title,
+            r.spec.dtype,
+            str(r.threads),
+            seconds(r.floor),
+            seconds(r.likely),
+            seconds(r.pessimistic),
+            seconds(r.measured.median),
+            f"{r.error:+.1%}",
+            r.bound,
+            percent(r.utilisation),
+            "" if r.decided else "disturbed",
+        )
+        for r in checked.rows
+    ]
+    header: tuple[str, ...] = (
+        "Net", "Type", "Threads", "Floor", "Likely", "Pessimistic", "Measured", "Error", "Bound by", "Utilisation",
+        "Note",
+    )  # fmt: skip
+    if all(r.decided for r in checked.rows):  # nothing to note
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    caption = f"Predicted from single operations alone, and measured between them, on {checked.cpu}"
+    return Section(checked.verdict, (Table(caption, header, rows, frozenset((2, 3, 4, 5, 6, 7, 9))),))
+
+
+def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]], checked: Checked | None) -> Section:
+    """How fast, with what energy, at what cost?"""
+    if not rows:
+        return Section("There is nothing to estimate.", ())
+    nets = list(dict.fromkeys(e.spec.title for e, _, _ in rows))
+    best = [
+        max((r for r in rows if r[0].spec.title == net), key=lambda r: (r[0].fits is not False, r[0].per_second))
+        for net in nets
+    ]
+    few = "; ".join(f"{e.spec.title}: {p.name}" for e, p, _ in best[:4])
+    shown = [
+        (
+            e.spec.title,
+            p.name if e.fits is not False else f"{p.name}: does not fit",
+            e.dtype,
+            f"{significant(e.per_second)} {'tokens' if e.spec.phase == 'decode' else 'samples'}/s",
+            f"{seconds(e.floor)} / {seconds(e.likely)} / {seconds(e.pessimistic)}",
+            e.bound,
+            percent(e.utilisation),
+            significant(c.joules) if c else UNKNOWN,
+            significant(c.total) if c and c.total is not None else UNKNOWN,
+            error_here(e.spec.net, checked),
+        )
+        for e, p, c in rows
+    ]
+    header = (
+        "Net", "Part", "Type", "Likely", "Floor / likely / pessimistic", "Bound by", "Utilisation", "J each",
+        "USD a million", "Our error here",
+    )  # fmt: skip
+    caption = "Speed, energy at the TDP, and cost of the processor over four years, half of them busy, with its energy"
+    return Section(f"Fastest by the likely figure: {few}.", (Table(caption, header, shown, frozenset({3, 6, 7, 8})),))
+
+
+def breakdown(estimate: NetEstimate) -> Table:
+    """What each class of operations takes."""
+    rows = [
+        (
+            p.kind,
+            count(p.flops).strip() if p.flops else "-",
+            disk_size(p.bytes) if p.bytes else "-",
+            seconds(p.likely),
+            percent(p.likely / estimate.likely),
+            p.bound,
+            percent(p.utilisation) if p.utilisation is not None else "-",
+        )
+        for p in estimate.parts
+    ]
+    header = ("Operations", "FLOP", "Bytes, unfused", "Likely", "Share", "Bound by", "Utilisation")
+    caption = f"{estimate.spec.title} on {estimate.part}, {estimate.dtype}"
+    return Table(caption, header, rows, frozenset({1, 2, 3, 4, 6}))

@@ -1,0 +1,71 @@
+"""The verb about machines that one does not have: estimate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from hwdiag.core.verbs import add, terminal_width
+
+
+def register(verbs: Any) -> None:
+    """Add these verbs."""
+    add(verbs, "estimate", estimate_nets, "what would another machine do? Counts a net, estimates parts", options)
+
+
+def options(estimate: argparse.ArgumentParser) -> None:
+    """Add the options of ``estimate``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.estimate import EstimateParams
+
+    add_options(estimate, EstimateParams)
+    estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
+    estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
+    estimate.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
+
+
+def estimate_nets(args: argparse.Namespace) -> int:
+    """hwdiag estimate"""
+    from hwdiag.catalogue.parts import catalogue
+    from hwdiag.core.command_line import given
+    from hwdiag.core.errors import UsageError
+    from hwdiag.estimate import show
+    from hwdiag.estimate.steps import Estimator, estimates, load, part_named, specs_of
+    from hwdiag.experiment.net_count import count_nets
+    from hwdiag.experiment.net_names import NAMES
+    from hwdiag.parameters.estimate import EstimateParams
+    from hwdiag.report.progress import terminal_progress
+    from hwdiag.report.table import Table
+    from hwdiag.workbook.records import save, told
+
+    if args.list:
+        print(show.parts_table(catalogue()).to_text(terminal_width()))
+        print(f"\nnets: {', '.join(NAMES)}")
+        return 0
+    params = load(given(args, EstimateParams))
+    if not params.nets and not args.check:
+        raise UsageError("which net? For example: hwdiag estimate resnet50 llama-7b (hwdiag estimate --list shows all)")
+    if args.check and params.budget == "quick":
+        raise UsageError("--check takes the budget standard or thorough: quick leaves it out")
+    study = Estimator(params, terminal_progress(sys.stderr))
+    parts = [part_named(name) for name in params.parts] or list(catalogue().values())
+    specs = specs_of(params)
+    counts = count_nets(study.python, specs) if specs else ()
+    checked = study.check() if args.check else None
+    rows = estimates(counts, parts, params.dtype or "bfloat16")
+    if args.json:
+        found = {
+            "counts": [c.model_dump() for c in counts],
+            "estimates": [{**e.model_dump(), "cost": c.model_dump() if c else None} for e, _, c in rows],
+            "checked": study.checked.model_dump() if study.checked else None,
+        }
+        print(json.dumps(found, indent=1))
+        return 0
+    sections = [show.counted(counts), show.elsewhere(rows, study.checked)] if counts else []
+    for section in [*sections, *([checked] if checked else [])]:
+        tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+        print(section.verdict, *tables, sep="\n", end="\n\n")
+    print(told(*save(study.recorded(counts))))
+    return 0

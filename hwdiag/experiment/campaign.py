@@ -1,0 +1,193 @@
+"""The measurements of one run: which Plans meet in which blocks, and all that came of it."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from statistics import median
+from typing import Protocol, TypeVar
+
+from hwdiag.experiment import laboratory
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.interleaved import Block, Player
+from hwdiag.experiment.lever import DEFAULT, Plan
+from hwdiag.experiment.model import Measurement, Phase, Workload
+from hwdiag.host.model import Host
+from hwdiag.process.model import Disturbance
+
+T = TypeVar("T")
+
+Progress = Callable[[str, float], None]
+"""Told before each block: what runs now, and the share of the budget that is used, 0..1."""
+
+MOST_AT_ONCE = 6
+"""Processes that take turns in one block: enough to compare, few enough that a turn comes round soon."""
+PROCESS_BYTES = 700 * 2**20
+"""What a process with torch holds beside a workload's operands, roughly."""
+
+
+def at_once(host: Host, workloads: Sequence[Workload], teams_of: int = 1) -> int:
+    """How many teams of so many processes take turns: half of the usable memory holds them, whatever they measure."""
+    return max(1, min(MOST_AT_ONCE, room(host, workloads) // teams_of))
+
+
+def room(host: Host, workloads: Sequence[Workload]) -> int:
+    """How many processes half of the usable memory holds; 2 where that is not known."""
+    if host.usable_memory_bytes is None:
+        return 2
+    each = PROCESS_BYTES + max((w.bytes for w in workloads), default=0)
+    return int(host.usable_memory_bytes / 2 / each)
+
+
+class Turns(Protocol):
+    """Runs one block of players."""
+
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:
+        """Fill the players' results. Gives what else the machine did meanwhile."""
+
+
+class Campaign:
+    """The blocks of one run: where they run, how long they may, and all that was measured so far."""
+
+    def __init__(
+        self,
+        python: str,
+        budget: Budget,
+        *,
+        seed: int,
+        child_timeout_s: float,
+        progress: Progress | None = None,
+        most: int = MOST_AT_ONCE,
+        clock: Callable[[], float] = time.monotonic,
+        turns: Turns | None = None,
+        check_all: bool = False,
+    ) -> None:
+        """``most`` Plans are alive at once; ``child_timeout_s`` bounds each answer of theirs.
+
+        ``turns`` plays the blocks in place of workers. ``check_all``: the first of a Plan's processes checks its
+        results in the screening too, for Plans that may change them.
+        """
+        self.python = python
+        self.budget = budget
+        self.progress: Progress = progress or (lambda text, share: None)
+        self.most = most
+        self.measurements: list[Measurement] = []
+        self.seed, self._random = seed, random.Random(seed)
+        self.clock, self._started = clock, clock()
+        self._ids, self._blocks = itertools.count(1), itertools.count(1)
+        self._turns = turns or Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
+        self._check_all = check_all
+        self._checked: set[tuple[str, str, str]] = set()
+        self._failed: set[tuple[str, str, str]] = set()
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds of the budget that are left."""
+        return self.budget.total_s - (self.clock() - self._started)
+
+    def run(
+        self,
+        plans: Sequence[Plan],
+        workloads: Sequence[Workload],
+        phase: Phase,
+        device: str = "cpu",
+        only: Mapping[str, Collection[str]] | None = None,
+    ) -> list[Measurement]:
+        """Measure every Plan once, in fresh processes; those of one block take turns.
+
+        Where there are too many for one block, the first of ``plans`` takes part in each, so that all others have been
+        compared with it. ``only`` names the workloads of a Plan that does not do all of them, by its id.
+        """
+        fresh: list[Measurement] = []
+        for heat in heats(plans, self.most):
+            self.progress(f"{phase}: {', '.join(plan.title for plan in heat)}", self._used())
+            fresh += self._run_heat(self._random.sample(heat, len(heat)), workloads, phase, device, only or {})
+        self.measurements += fresh
+        return fresh
+
+    def _run_heat(
+        self,
+        plans: Sequence[Plan],
+        workloads: Sequence[Workload],
+        phase: Phase,
+        device: str,
+        only: Mapping[str, Collection[str]],
+    ) -> list[Measurement]:
+        """What failed once under a Plan is not tried again: it would fail, or hang, once more."""
+        players = {
+            plan.id: Player(
+                plan.launch,
+                [
+                    w
+                    for w in workloads
+                    if (plan.id, w.name, device) not in self._failed
+                    and (plan.id not in only or w.name in only[plan.id])
+                ],
+                # Only what may be recommended, and what it is compared with, is worth the time of a reference.
+                check=(self._check_all or phase != "screen")
+                and any((plan.id, w.name, device) not in self._checked for w in workloads),
+            )
+            for plan in plans
+        }
+        fresh: list[Measurement] = []
+        block = next(self._blocks)
+        # Where memory holds only one process at a time they follow each other, and the noise between them is greater.
+        for batch in [players] if self.most > 1 else [{plan: player} for plan, player in players.items()]:
+            disturbance = self._turns.run([*batch.values()], device=device, seed=self._random.randrange(2**31))
+            fresh += self._read(batch, disturbance, block, phase, device)
+        self._checked |= {(m.plan, m.workload, device) for m in fresh if m.max_error is not None}
+        self._failed |= {(m.plan, m.workload, device) for m in fresh if not m.outcome.ok}
+        return fresh
+
+    def _used(self) -> float:
+        return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0
+
+    def _read(
+        self, players: Mapping[str, Player], disturbance: Disturbance, block: int, phase: Phase, device: str
+    ) -> Iterator[Measurement]:
+        for plan, player in players.items():
+            for workload, result in player.results.items():
+                yield Measurement(
+                    id=f"m{next(self._ids):04d}",
+                    plan=plan,
+                    workload=workload,
+                    device=device,
+                    phase=phase,
+                    block=block,
+                    process=result.process,
+                    outcome=result.outcome,
+                    seconds=tuple(result.seconds),
+                    latency_s=median(result.latencies) if result.latencies else None,
+                    warmup=result.warmup,
+                    max_error=result.max_error,
+                    tolerance=result.tolerance,
+                    applied=result.applied,
+                    peak_rss_bytes=result.peak_rss_bytes,
+                    peak_device_bytes=result.peak_device_bytes,
+                    first_s=result.first_s,
+                    disturbance=disturbance,
+                )
+
+
+class CampaignLaboratory:
+    """Measures plans beside today's way in a campaign, on some workloads of one device."""
+
+    def __init__(self, campaign: Campaign, workloads: Sequence[Workload], device: str = "cpu") -> None:
+        self.campaign, self.workloads, self.device = campaign, workloads, device
+
+    def measure(self, plans: Sequence[Plan], phase: Phase) -> list[laboratory.Block]:
+        """Measure each plan once, today's way in each block."""
+        return laboratory.blocks_of(self.campaign.run([DEFAULT, *plans], self.workloads, phase, self.device))
+
+    def clock(self) -> float:
+        """Return the campaign's clock."""
+        return self.campaign.clock()
+
+
+def heats(plans: Sequence[T], most: int) -> list[list[T]]:
+    """Return groups of at most ``most``, but of two at least, each with the first Plan in it."""
+    first, *others = plans
+    size = max(1, most - 1)
+    return [[first, *others[i : i + size]] for i in range(0, len(others), size)] or [[first]]

@@ -1,0 +1,63 @@
+"""Commands of the person's own as workloads: every run is a fresh process under its Launch."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from statistics import median
+
+from hwdiag.experiment.interleaved import Player, Result, out_of_memory
+from hwdiag.experiment.model import Workload
+from hwdiag.process.command import Ran, Running
+from hwdiag.process.disturbance import Watch
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Disturbance
+
+
+class Commands:
+    """Blocks of commands: each Launch runs them in turn, in shuffled order, one after the other."""
+
+    def __init__(self, processes: Iterator[int] | None = None) -> None:
+        """``processes`` numbers the processes over several blocks."""
+        self._processes = processes or itertools.count(1)
+
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        """Fill the players' results. Gives what else the machine did meanwhile."""
+        watch, cpu_s = Watch(), 0.0
+        for player in random.Random(seed).sample([*players], len(players)):
+            for workload in player.todo.values():
+                ran = run_team(player.launch.members, workload)
+                cpu_s += sum(r.cpu_s or 0 for r in ran)
+                player.results[workload.name] = together(ran, workload, next(self._processes))
+        out_of_memory(watch, players)
+        return watch.stop(cpu_s)
+
+
+def run_team(members: Sequence[Launch], workload: Workload) -> list[Ran]:
+    """The command once under each of these Launches, all at the same time."""
+    assert workload.command is not None
+    with ExitStack() as stack:
+        team = [stack.enter_context(Running(workload.command, launch)) for launch in members]
+        return [running.wait() for running in team]
+
+
+def together(ran: Sequence[Ran], workload: Workload, process: int) -> Result:
+    """One result: of several commands at the same time, 1 over their total throughput."""
+    command = workload.command
+    assert command is not None
+    result = Result(process, applied=ran[0].applied)
+    result.outcome = next((r.outcome for r in ran if not r.outcome.ok), result.outcome)
+    costs = [command.cost(r.value) for r in ran if r.value is not None]
+    if result.outcome.ok and len(costs) == 1:
+        result.seconds = costs
+    elif result.outcome.ok:
+        by_time = command.metric is None and command.metric_json is None
+        # By the clock, the throughput lasts until the last one ends; what each says of itself adds up.
+        all_of_them = max(r.ended for r in ran) - min(r.began for r in ran)
+        result.seconds = [all_of_them / len(ran) if by_time else 1 / sum(1 / c for c in costs)]
+        result.latencies = [median(costs)]
+    peaks = [r.peak_rss_bytes for r in ran if r.peak_rss_bytes is not None]
+    result.peak_rss_bytes = sum(peaks) if peaks else None
+    return result

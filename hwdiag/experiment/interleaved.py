@@ -1,0 +1,241 @@
+"""Turns: fresh processes, one per Launch, alive at the same time, that measure one after the other in short windows.
+
+A shared machine is fast one second and slow the next. Two processes that run one after the other meet different
+seconds; two that take turns every few hundredths of a second meet the same ones, and their *ratio* stays. On the
+machine where this was developed (two cores of a shared EPYC) the medians of single processes spread by 14 %, the ratio
+of two processes run one after the other by 16 %, and that of two processes taking turns by 1.6 %.
+
+A team is a Launch of several instances: processes that run at the same time when it is their turn, and count as one.
+
+Who waits is stopped by SIGSTOP: threads of OpenMP runtimes spin for a while after their work (libgomp for about a
+millisecond, libiomp5 for 200 ms), and would take the cores from the one whose turn it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from hwdiag.experiment.model import Workload
+from hwdiag.process.child import WORKER, Child, Event
+from hwdiag.process.disturbance import Watch
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Applied, Disturbance, Outcome
+from hwdiag.process.verify import not_applied
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How long each turn takes, and how many there are."""
+
+    warmup_s: float
+    window_s: float
+    windows: int
+    min_samples: int
+    """Per window, whatever it takes."""
+
+
+@dataclass
+class Result:
+    """What one process measured of one workload."""
+
+    process: int
+    applied: Applied | None = None
+    outcome: Outcome = field(default_factory=lambda: Outcome(kind="ok"))
+    seconds: list[float] = field(default_factory=list)
+    """Of each iteration, window by window; of a team one value per window, 1 over its total throughput."""
+    latencies: list[float] = field(default_factory=list)
+    """Of a team: seconds of each iteration in one of its processes."""
+    warmup: int = 0
+    max_error: float | None = None
+    tolerance: float | None = None
+    peak_rss_bytes: int | None = None
+    peak_device_bytes: int | None = None
+    first_s: float | None = None
+
+
+class Player:
+    """A Launch in one block, with the processes that measure for it, most often one, and new ones where one died."""
+
+    def __init__(self, launch: Launch, todo: Sequence[Workload], *, check: bool) -> None:
+        self.launch = launch
+        self.members = launch.members
+        self.todo = {w.name: w for w in todo}
+        self.results: dict[str, Result] = {}
+        self.check = check
+        self._children: list[Child] = []
+        self._process = 0
+        self._applied: Applied | None = None
+
+    @property
+    def is_without_process(self) -> bool:
+        """Whether it needs one: something is left to do, and nobody does it."""
+        return bool(self.todo.keys() - self.results.keys()) and not self._is_alive
+
+    def start(self, children: list[Child], process: int) -> None:
+        """Take these processes, one for each member, which were just started. They share a number."""
+        self._children, self._process = children, process
+
+    def wait(self, timeout_s: float) -> None:
+        """Until torch is imported. A process that does not come so far, or has another Launch, fails in all it had."""
+        outcomes = [self._welcome(*pair, timeout_s) for pair in zip(self._children, self.members, strict=True)]
+        failed = next((outcome for outcome in outcomes if not outcome.ok), None)
+        if failed is not None:
+            self._kill()
+            left = self.todo.keys() - self.results.keys()
+            self.results |= {name: Result(self._process, self._applied, failed) for name in left}
+
+    def _welcome(self, child: Child, launch: Launch, timeout_s: float) -> Outcome:
+        """Whether this process has torch, and its Launch took effect."""
+        if child.hear(("applied",), timeout_s) is None:
+            return child.outcome()
+        self._applied = Applied.model_validate(child.event("applied"))
+        refused = not_applied(launch, self._applied)
+        child.pause()
+        return Outcome(kind="not-applied", detail=refused) if refused else child.outcome()
+
+    def prepare(self, name: str, turn: Turn, timeout_s: float) -> None:
+        """Build, check and warm up one workload."""
+        self.results[name] = Result(self._process, self._applied)
+        workload = self.todo[name].model_dump(include={"name", "kind", "dtype", "size", "path", "what"})
+        command = {"do": "prepare", "workload": workload, "check": self.check, "warmup_s": turn.warmup_s}
+        ready = self._ask(name, command, timeout_s)
+        if ready:
+            result = self.results[name]
+            result.warmup, result.max_error, result.tolerance = (
+                ready[0][key] for key in ("warmup", "max_error", "tolerance")
+            )
+            result.first_s = ready[0].get("first_s")
+            if self.launch.threads not in (None, ready[0]["threads"]):
+                detail = f"asked for {self.launch.threads} threads, but the workload itself sets {ready[0]['threads']}"
+                result.outcome = Outcome(kind="not-applied", detail=detail)
+
+    def sample(self, name: str, turn: Turn, timeout_s: float) -> None:
+        """One window."""
+        command = {"do": "sample", "seconds": turn.window_s, "min_samples": turn.min_samples}
+        windows = self._ask(name, {**command, "go_on": len(self.members) > 1}, timeout_s)
+        if not windows:
+            return
+        result = self.results[name]
+        result.peak_rss_bytes = sum(window["peak_rss_bytes"] for window in windows)
+        result.peak_device_bytes = windows[0].get("peak_device_bytes")
+        if len(windows) == 1:
+            result.seconds += windows[0]["seconds"]
+        else:
+            result.seconds.append(1 / sum(1 / fmean(window["seconds"]) for window in windows))
+            result.latencies += [s for window in windows for s in window["seconds"]]
+
+    def finish(self, timeout_s: float) -> float | None:
+        """End the processes; gives the seconds of CPU time that they used, None if one did not live to tell."""
+        for child in self._children:
+            child.finish(timeout_s)
+        ends = [child.event("end") for child in self._children]
+        return sum(float(end["cpu_s"]) for end in ends if end) if ends and all(ends) else None
+
+    def is_playing(self, name: str) -> bool:
+        """Whether its processes live and this workload has not failed so far."""
+        return self._is_alive and name in self.todo and (name not in self.results or self.results[name].outcome.ok)
+
+    @property
+    def _is_alive(self) -> bool:
+        return bool(self._children) and not any(child.ended for child in self._children)
+
+    def _kill(self) -> None:
+        for child in self._children:
+            child.kill()
+        self._children = []
+
+    def _ask(self, name: str, command: Event, timeout_s: float) -> list[Event]:
+        """An answer of each process, all of them at work together; none if one fails, and then the result says why."""
+        for child in self._children:
+            child.resume()
+        for child in self._children:
+            child.tell(command)
+        answers = [child.hear(("ready", "window", "failed"), timeout_s) for child in self._children]
+        if command.get("go_on"):
+            answers = self._rest(answers, timeout_s)
+        for child in self._children:
+            child.pause()
+        for child, answer in zip(self._children, answers, strict=True):
+            if answer is None:
+                self.results[name].outcome = child.outcome()
+                self._kill()  # what is left of a team is none
+                return []
+            if answer["event"] == "failed":
+                self.results[name].outcome = Outcome(kind=answer["kind"], detail=answer["detail"])
+                return []
+        return [answer for answer in answers if answer is not None]
+
+    def _rest(self, answers: list[Event | None], timeout_s: float) -> list[Event | None]:
+        """Let all stop who go on working; what fails in that is the answer."""
+        for child in self._children:
+            child.tell({"do": "rest"})
+        ends = [child.hear(("rested", "failed"), timeout_s) for child in self._children]
+        return [a if end and end["event"] == "rested" else end for a, end in zip(answers, ends, strict=True)]
+
+
+def out_of_memory(watch: Watch, players: Sequence[Player]) -> None:
+    """Say so of what was killed while the kernel killed for want of memory."""
+    ooms = watch.ooms()
+    for result in (r for p in players for r in p.results.values() if ooms and "SIGKILL" in r.outcome.detail):
+        result.outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for want of memory")
+
+
+class Block:
+    """One block: every Launch measures its workloads in a process of its own, and they take turns."""
+
+    def __init__(
+        self,
+        python: str,
+        turn: Turn,
+        *,
+        timeout_s: float,
+        processes: Iterator[int] | None = None,
+        worker: Path = WORKER,
+    ) -> None:
+        """``timeout_s`` bounds each answer; ``processes`` numbers the processes over several blocks."""
+        self.python = python
+        self.worker = worker
+        self.turn = turn
+        self.timeout_s = timeout_s
+        self._processes = processes or itertools.count(1)
+
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:
+        """Fill the players' results. Gives what else the machine did meanwhile."""
+        order = random.Random(seed)
+        task = {"device": device, "seed": seed}
+        names = list(dict.fromkeys(name for p in players for name in p.todo))
+        watch = Watch()
+        cpu_s: list[float | None] = []
+        with ExitStack() as children:
+            for name in order.sample(names, len(names)):
+                self._start([p for p in players if p.is_without_process], task, children)
+                self._play(name, players, order)
+            cpu_s = [p.finish(self.timeout_s) for p in players if p.todo]
+        out_of_memory(watch, players)
+        return watch.stop(None if None in cpu_s else sum(filter(None, cpu_s)))
+
+    def _start(self, players: Sequence[Player], task: Mapping[str, Any], children: ExitStack) -> None:
+        """Give each of them a process; they import torch side by side."""
+        for player in players:
+            adopt = any(w.kind == "file" for w in player.todo.values())
+            more = {**task, "adopt": adopt}
+            team = [children.enter_context(Child(launch, self.python, more, self.worker)) for launch in player.members]
+            player.start(team, next(self._processes))
+        for player in players:
+            player.wait(self.timeout_s)
+
+    def _play(self, name: str, players: Sequence[Player], order: random.Random) -> None:
+        for player in order.sample([*players], len(players)):
+            if player.is_playing(name):
+                player.prepare(name, self.turn, self.timeout_s)
+        for _ in range(self.turn.windows):
+            for player in order.sample([*players], len(players)):
+                if player.is_playing(name):
+                    player.sample(name, self.turn, self.timeout_s)

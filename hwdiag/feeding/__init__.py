@@ -1,1 +1,0 @@
-"""Does the data come fast enough? Storage, decoders and the DataLoader, measured, and what to set."""

@@ -1,1 +1,0 @@
-"""What does it do? Launches, workloads, children that measure, statistics and search."""

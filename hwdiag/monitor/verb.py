@@ -1,0 +1,66 @@
+"""The verb that watches the machine: monitor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from hwdiag.core.verbs import add, status, terminal_width
+
+EPILOG = """the command:
+  has this terminal's input and output, and gets the signals that hwdiag gets, Ctrl-C too; the third one kills it.
+  Its exit status is hwdiag's (128 + N if signal N ended it), and all that it leaves running is killed.
+  Each line that it writes to the pipe $HWDIAG_MARKS becomes a mark on the time axis: echo epoch 2 > "$HWDIAG_MARKS".
+  'hwdiag run' and 'hwdiag tune' write their phases there by themselves.
+
+Without a command it watches what runs anyway: for --seconds, or until Ctrl-C."""
+
+
+def register(verbs: Any) -> None:
+    """Add this verb."""
+    monitor = add(
+        verbs, "monitor", watch, "watch the machine, beside a command or alone, into a Parquet file", monitor_options
+    )
+    monitor.epilog = EPILOG
+    monitor.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def monitor_options(monitor: argparse.ArgumentParser) -> None:
+    """Add the options of ``monitor``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.watching import MonitorParams
+
+    add_options(monitor, MonitorParams)
+    monitor.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
+    monitor.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def watch(args: argparse.Namespace) -> int:
+    """hwdiag monitor"""
+    from hwdiag.core.command_line import given
+    from hwdiag.monitor import show
+    from hwdiag.monitor.steps import Monitor, load
+    from hwdiag.parameters.watching import MonitorParams
+    from hwdiag.record.store import writable
+
+    params = load(given(args, MonitorParams))
+    # What a command prints is its own: as time(1), hwdiag says its part on the standard error.
+    stream = sys.stderr if params.command else sys.stdout
+    run = Monitor(params, writable(args.out))
+    stdio = (sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()) if params.command else None
+    if not params.command and stream.isatty() and params.seconds is None:
+        print("watching until Ctrl-C", file=sys.stderr)
+    watched = None if params.command else sys.stderr
+    done = run.watch(params.seconds, lambda columns: show.terminal_live(columns, watched), stdio)
+    if stream.isatty() and not params.command:
+        print(file=sys.stderr)
+    saved = run.save()
+    if args.json:
+        print(done.model_dump_json(indent=1), file=stream)
+    else:
+        tables = (show.percentiles(done.monitored), show.marks_table(done.monitored), show.absent_table(done.monitored))
+        parts = [*(t.to_text(terminal_width()) for t in tables if t is not None), show.cost(done.monitored), saved]
+        print("\n\n".join(parts), file=stream)
+    return status(done.monitored.status, bool(params.command), bool(done.monitored.cut))

@@ -1,0 +1,1 @@
+"""Each topic's parameters, declared once: options, variables, profiles, cells, tables."""

@@ -1,0 +1,41 @@
+"""Parameters of watching a person's own work: of a recording of the machine, and of a trace of PyTorch."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hwdiag.core.params import Option
+from hwdiag.core.value import Value
+from hwdiag.parameters.shared import HostName, OwnCommand, OwnFile, Python
+
+
+class MonitorParams(Value):
+    """All parameters of a recording. A field's text is its help everywhere."""
+
+    host: HostName = "auto"
+    hz: float = Field(2.0, ge=1, le=10, description="samples a second, 1 to 10")
+    seconds: Annotated[float | None, Option(metavar="S")] = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="how long, a command is killed then; None takes its end, or Ctrl-C, and 10 in the notebook",
+    )
+    command: OwnCommand = Field(
+        None, description="command to start and to watch to its end; None watches what runs anyway"
+    )
+
+
+class ProfileParams(Value):
+    """All parameters of a trace. A field's text is its help everywhere."""
+
+    host: HostName = "auto"
+    command: OwnCommand = Field(None, description="the command with its arguments, behind --")
+    workload_file: OwnFile = Field(None, description="Python file with a build(), instead of a command")
+    python: Python = Field(None, description="interpreter with torch for the file; None takes the workbook's own")
+    seconds: Annotated[float, Option(metavar="S")] = Field(5.0, gt=0, le=600, description="most to record")
+    after: Annotated[float, Option(metavar="S")] = Field(
+        0.0, ge=0, le=86400, description="of a command, seconds from importing torch to the beginning"
+    )
+    events: int = Field(200_000, ge=1000, le=10_000_000, description="most events, of which 200000 are 60 MB")

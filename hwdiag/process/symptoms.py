@@ -1,0 +1,334 @@
+"""Questions of the troubleshooting kind, each answered by a check of what was read or measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+from hwdiag.core.finding import Check, Finding
+from hwdiag.core.text import plural
+from hwdiag.host.activity import Activity
+from hwdiag.host.model import Gpu, Host
+from hwdiag.host.root import Root
+from hwdiag.host.settings import is_active, mounts
+from hwdiag.process.model import Disturbance
+from hwdiag.process.storage import ReadSpeed
+
+BUSY = 50
+"""Percent of utilisation from which on a GPU's clock says something."""
+LOW_CLOCK = 0.8
+"""Share of the highest clock below which a reason is looked for."""
+LOW_POWER_MHZ = 1000
+"""A GB10 under load runs at 2300 to 2500 MHz; 500 to 850 is its low-power state."""
+LOW_POWER_W = 60
+"""It draws up to 100 W under load, and some 30 W in that state."""
+CPU_LOW_CLOCK = 0.7
+FREE_SHARE = 0.1
+"""Share of memory that is available above which swapping in is not for want of memory."""
+DEEP_US = 100
+"""Wake-up time of an idle state from which on it is called deep."""
+SLOW_READ = 0.7
+"""Share of the disk's own speed below which reading a file in order is slow."""
+
+TUNERS = {
+    "tuned.service": "TuneD",
+    "tlp.service": "TLP",
+    "power-profiles-daemon.service": "power-profiles-daemon",
+    "auto-cpufreq.service": "auto-cpufreq",
+    "system76-power.service": "system76-power",
+}
+"""Services that set the same things by themselves."""
+
+REASONS = {
+    "software power cap": "the board draws what it may: normal under full load",
+    "software thermal slowdown": "it is near its temperature limit: look at fans, dust and the room",
+    "hardware thermal slowdown": "it is too hot, and the hardware halves its clock: look at fans, dust and the room",
+    "hardware slowdown": "the hardware slows it down, for heat or for want of power",
+    "hardware power brake": "the power supply told it to slow down: look at its cables and its rating",
+    "applications clocks setting": "its clock was set lower by somebody: 'nvidia-smi -rgc' resets that",
+    "sync boost": "it is kept at the clock of the slowest GPU of its group",
+    "display clock setting": "a display holds its clock",
+    "board limit": "a limit of the board",
+    "reliability": "its voltage is kept low for reliability",
+}
+"""What each of NVML's reasons means, in a clause."""
+ALARMS = ("hardware thermal slowdown", "hardware slowdown", "hardware power brake", "software thermal slowdown")
+"""Those that are a fault and not the usual end of the range."""
+
+
+class Disturbed(Protocol):
+    """A measurement, as far as its surroundings go."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def disturbance(self) -> Disturbance: ...
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that the questions look at."""
+
+    host: Host
+    activity: Activity
+    others: Mapping[str, str]
+    """Settings by their place."""
+    tuners: tuple[str, ...] = ()
+    folder: tuple[str, str] | None = None
+    """The models' folder, and the type of the file system that it is on."""
+    read: ReadSpeed | None = None
+    measurements: tuple[Disturbed, ...] = ()
+
+
+Answer = Finding | Check
+
+
+def tuners(root: Root) -> tuple[str, ...]:
+    """Services that run here and set the same things."""
+    return tuple(name for unit, name in TUNERS.items() if is_active(root, unit))
+
+
+def file_system(root: Root, folder: str) -> tuple[str, str] | None:
+    """The folder, and the type of the file system that it is on."""
+    fitting = [(p, kind) for p, kind, *_ in mounts(root) if folder == p or folder.startswith(p.rstrip("/") + "/")]
+    return (folder, max(fitting, key=lambda m: len(m[0]))[1]) if fitting else None
+
+
+def answers(seen: Seen) -> tuple[Answer, ...]:
+    """An answer to each question, as far as it can be told here."""
+    return tuple(a for ask in QUESTIONS for a in ask(seen))
+
+
+def symptoms(found: Iterable[Answer]) -> dict[str, str]:
+    """What speaks for a change of a setting, by the name under which rules ask for it."""
+    return {f.id: f.title for f in found if isinstance(f, Finding)}
+
+
+# The questions
+
+
+def gpu_clocks(seen: Seen) -> Iterator[Answer]:
+    """Is a GPU under its clock, and why?"""
+    for gpu in seen.activity.gpus or seen.host.gpus:
+        id_, name = f"gpu-clock:GPU {gpu.index}", f"GPU {gpu.index} ({gpu.name})"
+        if gpu.sm_mhz is None or not gpu.sm_max_mhz:
+            yield Check(id=id_, state="unchecked", title=f"Clock of {name}", detail="the driver does not tell it")
+            continue
+        reasons = [r for r in gpu.throttle_reasons if r in ALARMS]
+        if (gpu.utilization or 0) < BUSY and not reasons:
+            detail = f"it is {idle(gpu)}: look again while it works"
+            yield Check(id=id_, state="unchecked", title=f"Clock of {name} under load", detail=detail)
+        elif is_low_power(gpu):
+            yield Finding(
+                id=id_,
+                severity="problem",
+                title=f"{name} is stuck in its low-power state: {gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz under "
+                f"load",
+                detail=f"It draws {f'{gpu.power_w:.0f} W' if gpu.power_w is not None else 'an unknown power'}, and no "
+                "thermal reason is given: the power supply's negotiation went wrong. Unplug it for a minute. No "
+                "setting helps; if it comes back, the unit is faulty.",
+                evidence=("audit.activity.gpus",),
+            )
+        elif gpu.sm_mhz < LOW_CLOCK * gpu.sm_max_mhz or reasons:
+            yield from slowed(gpu, id_, name)
+        else:
+            detail = f"{gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz at {gpu.utilization or 0} % utilisation"
+            yield Check(id=id_, state="fine", title=f"{name} runs near its highest clock", detail=detail)
+
+
+def idle(gpu: Gpu) -> str:
+    return f"at {gpu.utilization} % utilisation" if gpu.utilization is not None else "of unknown utilisation"
+
+
+def is_low_power(gpu: Gpu) -> bool:
+    """A DGX Spark whose power supply was negotiated wrongly: a low clock under load, and nothing that explains it."""
+    low = gpu.sm_mhz is not None and gpu.sm_mhz < LOW_POWER_MHZ and (gpu.utilization or 0) >= 90
+    hot = any("thermal" in r for r in gpu.throttle_reasons)
+    sips = gpu.power_w is None or gpu.power_w < LOW_POWER_W
+    return low and sips and not hot and "GB10" in gpu.name.split()
+
+
+def slowed(gpu: Gpu, id_: str, name: str) -> Iterator[Answer]:
+    """Below its highest clock: each reason that the driver gives."""
+    told = [f"{r}: {REASONS.get(r, 'not known to hwdiag')}" for r in gpu.throttle_reasons]
+    clock = f"{gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz"
+    if any(r in ALARMS for r in gpu.throttle_reasons):
+        yield Finding(
+            id=id_,
+            severity="warning",
+            title=f"{name} is slowed down: {clock} at {gpu.utilization or 0} % utilisation",
+            detail=f"{'; '.join(told)}.",
+            evidence=("audit.activity.gpus",),
+        )
+    elif "GB10" in gpu.name.split() and (gpu.sm_mhz or 0) > 2200:
+        detail = f"{clock}: 2300 to 2500 MHz is what a GB10 holds under load; its highest clock is never reached"
+        yield Check(id=id_, state="fine", title=f"{name} runs at its usual clock", detail=detail)
+    else:
+        detail = f"{clock} under load. {'; '.join(told) or 'The driver gives no reason'}."
+        yield Check(
+            id=id_, state="fine", title=f"{name} is below its highest clock, for no faulty reason", detail=detail
+        )
+
+
+def cpu_clock(seen: Seen) -> Iterator[Answer]:
+    """Did the CPU compute below its clock?"""
+    most = max((c.max_mhz for c in seen.host.cpu.logical if c.max_mhz), default=None)
+    ran = [m.disturbance.mhz for m in seen.measurements if m.device == "cpu" and m.disturbance.mhz]
+    title = "Clock of the CPU while it computed"
+    if most is None or not ran:
+        yield Check(id="cpu-below-clock", state="unchecked", title=title, detail="no run here tells it")
+        return
+    clock = f"{median(ran):.0f} of {most:.0f} MHz in the middle of {plural(len(ran), 'run')}"
+    governor = seen.host.cpu.governor or "unknown"
+    if median(ran) < CPU_LOW_CLOCK * most and governor != "performance":
+        yield Finding(
+            id="cpu-below-clock",
+            severity="note",
+            title=f"The CPU computed below its clock: {clock}",
+            detail=f"Its governor is {governor}. 'performance' may help; so does less heat, and with all cores busy "
+            f"the "
+            "highest clock is out of reach on any machine.",
+            evidence=tuple(m.id for m in seen.measurements if m.disturbance.mhz)[:5],
+        )
+    else:
+        yield Check(id="cpu-below-clock", state="fine", title="The CPU computed near its clock", detail=clock)
+
+
+def idle_states(seen: Seen) -> Iterator[Answer]:
+    """Which idle states are on?"""
+    states: dict[str, list[bool]] = {}
+    for where, off in seen.others.items():
+        if where.endswith("/disable") and "/cpuidle/" in where:
+            latency = seen.others.get(where.replace("/disable", "/latency"), "")
+            if latency.isdecimal() and int(latency) >= DEEP_US:
+                name = seen.others.get(where.replace("/disable", "/name"), where.split("/")[-2])
+                states.setdefault(f"{name} ({latency} µs)", []).append(off == "0")
+    title = "Deep idle states of the CPU"
+    if not states:
+        yield Check(id="idle-states", state="unchecked", title=title, detail="none is to be seen here")
+        return
+    mixed = [name for name, on in states.items() if any(on) and not all(on)]
+    told = ", ".join(f"{name} on {sum(on)} of {plural(len(on), 'CPU')}" for name, on in states.items())
+    if mixed:
+        yield Finding(
+            id="idle-states",
+            severity="note",
+            title="Idle states are disabled on some CPUs and enabled on others",
+            detail=f"{told}. Somebody disabled them, and CPUs that came online later, or a resume, enabled them again.",
+            evidence=("audit.rows",),
+        )
+    else:
+        yield Check(id="idle-states", state="fine", title=f"{title}: the same on all", detail=told)
+
+
+def swapping(seen: Seen) -> Iterator[Answer]:
+    """Is there swapping while memory is free?"""
+    pages, memory = seen.activity.swapped_in_pages, seen.host.memory
+    title = "Swapping while memory is free"
+    if pages is None or not seen.activity.seconds:
+        yield Check(id="swapping-while-free", state="unchecked", title=title, detail="nobody watched")
+        return
+    during = [m for m in seen.measurements if (m.disturbance.swapped_bytes or 0) > 0]
+    free = (memory.available_bytes or 0) / (memory.total_bytes or 1)
+    waited = seen.activity.memory_stall
+    stall = "" if waited is None else f"; programs waited for memory {waited:.0%} of the time"
+    came = f"{plural(pages, 'page')} read from swap in {seen.activity.seconds:.1f} s"
+    told = f"{came}, {free:.0%} of memory available{stall}"
+    if (pages > 0 or during) and free > FREE_SHARE:
+        yield Finding(
+            id="swapping-while-free",
+            severity="warning",
+            title=f"Programs were read back from swap while {free:.0%} of the memory was available",
+            detail=f"{told}. vm.swappiness says how readily they are swapped out.",
+            evidence=("audit.activity", *(m.id for m in during[:3])),
+        )
+    else:
+        yield Check(id="swapping-while-free", state="fine", title="No swapping while memory is free", detail=told)
+
+
+def packets(seen: Seen) -> Iterator[Answer]:
+    """Does the kernel drop packets?"""
+    dropped = seen.activity.dropped_packets
+    if dropped:
+        yield Finding(
+            id="dropped-packets",
+            severity="note",
+            title=f"{plural(dropped, 'packet')} did not fit a CPU's queue since boot",
+            detail="The second column of /proc/net/softnet_stat. If it grows, net.backlog is the setting.",
+            evidence=("audit.activity.dropped_packets",),
+        )
+    elif dropped == 0:
+        yield Check(id="dropped-packets", state="fine", title="No packet was dropped for want of room, since boot")
+
+
+def queues(seen: Seen) -> Iterator[Answer]:
+    """Which queue depth and read-ahead do the disks have?"""
+    for disk in seen.host.disks:
+        depth = seen.others.get(f"/sys/block/{disk.name}/device/queue_depth")
+        requests = seen.others.get(f"/sys/block/{disk.name}/queue/nr_requests")
+        if requests is None:
+            continue
+        takes = f", the disk takes {plural(int(depth), 'command')} at a time" if depth and depth.isdecimal() else ""
+        detail = (
+            f"scheduler {disk.scheduler}, {requests} requests wait in the kernel{takes}, {disk.read_ahead_kb} kB ahead"
+        )
+        yield Check(id=f"queue:{disk.name}", state="fine", title=f"Queue of {disk.name}", detail=detail)
+
+
+def storage(seen: Seen) -> Iterator[Answer]:
+    """Is the storage below the models slow?"""
+    title = "Storage below the models"
+    if seen.folder is None:
+        yield Check(id="storage", state="unchecked", title=title, detail="no folder was given (parameter models)")
+        return
+    folder, kind = seen.folder
+    if kind in ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs") or kind.startswith("fuse"):
+        yield Finding(
+            id="storage-remote",
+            severity="warning",
+            title=f"{folder} is on {kind}: each load comes over a network or through another program",
+            detail="Keep what is loaded often on a local disk.",
+            evidence=("audit.folder",),
+        )
+    if seen.read is None:
+        detail = f"on {kind}; no file there could be read for a test"
+        yield Check(id="storage", state="unchecked", title=title, detail=detail)
+        return
+    told = f"{seen.read.buffered / 1e9:.2f} GB/s in order with {kind}"
+    if seen.read.direct is None:
+        yield Check(id="storage", state="unchecked", title=title, detail=f"{told}; its own speed could not be measured")
+        return
+    told += f", {seen.read.direct / 1e9:.2f} GB/s past the file cache"
+    if seen.read.buffered < SLOW_READ * seen.read.direct:
+        yield Finding(
+            id=f"slow-cold-read:{seen.read.disk}" if seen.read.disk else "slow-cold-read",
+            severity="note",
+            title=f"A large file is read slower than its disk can: {told}",
+            detail="More read-ahead (io.read_ahead) may help a program that reads whole files in order.",
+            evidence=("audit.read",),
+        )
+    else:
+        yield Check(id="storage", state="fine", title=f"{title} is read as fast as it is", detail=told)
+
+
+def fight(seen: Seen) -> Iterator[Answer]:
+    """Does a service set the same things?"""
+    if not seen.tuners:
+        yield Check(id="tuners", state="fine", title="No service sets the same things by itself")
+        return
+    names = " and ".join(seen.tuners)
+    yield Finding(
+        id="tuners",
+        severity="warning" if len(seen.tuners) > 1 else "note",
+        title=f"{names} {'run' if len(seen.tuners) > 1 else 'runs'} here and may set the same things again",
+        detail="What they set wins whenever they act. Give them the values instead (hwdiag writes a TuneD profile), or "
+        "stop all but one.",
+        evidence=("audit.tuners",),
+    )
+
+
+QUESTIONS = (gpu_clocks, cpu_clock, idle_states, swapping, packets, queues, storage, fight)

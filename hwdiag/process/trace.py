@@ -1,0 +1,341 @@
+"""What a trace of torch.profiler says: where the time went, what the GPU waited for, and how much memory there was.
+
+The format is Chrome's ("Trace Event Format", Google): complete events (``ph`` X) with ``ts`` and ``dur`` in
+microseconds. Their categories are PyTorch's (libkineto/src/output_json.cpp): ``cpu_op``, ``user_annotation``,
+``cuda_runtime`` and ``cuda_driver`` on the CPU, ``kernel``, ``gpu_memcpy`` and ``gpu_memset`` on a GPU, and instants
+called ``[memory]``. What a kernel belongs to is told by the ``External id`` that it shares with an operation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from hwdiag.core.errors import UsageError
+from hwdiag.core.value import Value
+
+MAX_BYTES = 2 << 30
+"""A larger trace is not read: it would take some ten times of this in memory."""
+MOST_OPERATIONS = 20
+MEMORY_POINTS = 400
+GPU_BOUND = 0.8
+"""Share of the time with work on the GPU from which on it is what the rest waits for."""
+ON_GPU = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
+CALLS = frozenset({"cuda_runtime", "cuda_driver", "privateuse1_runtime", "xpu_runtime"})
+INPUT = ("enumerate(DataLoader)", "DataLoader")
+
+Cause = Literal["input", "allocation", "synchronisation", "launching", "elsewhere"]
+CAUSES: dict[Cause, str] = {
+    "input": "waiting for the DataLoader",
+    "allocation": "getting memory from the driver",
+    "synchronisation": "copying to or from the CPU, or waiting for that",
+    "launching": "PyTorch's own work on the CPU: operations and launches",
+    "elsewhere": "Python and all else outside of PyTorch",
+}
+"""What the CPU did while a GPU had nothing to do, in the order in which a moment is given to one of them."""
+
+Span = tuple[float, float]
+
+
+class Operation(Value):
+    """All calls of one operation."""
+
+    name: str
+    calls: int
+    cpu_s: float
+    """Without what it called in turn."""
+    gpu_s: float
+    """Of the kernels that it launched itself."""
+
+
+class GpuTime(Value):
+    """How one GPU spent the time of the trace; shares of it."""
+
+    index: int
+    name: str
+    busy: float
+    """With at least one kernel or copy at work."""
+    copying: float
+    """Of that, with nothing but copies."""
+    idle: dict[Cause, float]
+    """Without any, by what the CPU did meanwhile."""
+
+
+class Memory(Value):
+    """Memory that PyTorch had allocated on one device."""
+
+    device: str
+    peak_bytes: int
+    seconds: tuple[float, ...]
+    bytes: tuple[int, ...]
+    """At these seconds: of many points the highest of each stretch."""
+
+
+class Traced(Value):
+    """What one trace says."""
+
+    seconds: float
+    events: int
+    operations: tuple[Operation, ...]
+    """Those that took longest, on the CPU and the GPU together."""
+    cpu: dict[Cause, float]
+    """How the threads that feed the devices spent the time: shares."""
+    gpus: tuple[GpuTime, ...]
+    memory: tuple[Memory, ...]
+
+    @property
+    def bound(self) -> Literal["CPU", "GPU"]:
+        """What the rest waits for."""
+        return "GPU" if any(g.busy >= GPU_BOUND for g in self.gpus) else "CPU"
+
+
+def read_trace(path: Path) -> dict[str, Any]:
+    """The trace's JSON.
+
+    Raises:
+        UsageError: there is none, it was cut off, or it is too large.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES >> 30} GiB: record less (--seconds, --events)")
+        trace = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"no trace at {path}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path} is no whole trace: its writing was cut off, as by a full disk") from None
+    if not isinstance(trace, dict) or not isinstance(trace.get("traceEvents"), list):
+        raise UsageError(f"{path} is no trace of torch.profiler: it has no traceEvents")
+    return trace
+
+
+def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
+    """The trace's beginning with at most so many events, and in words what was cut; nothing where it has no more."""
+    timed = sorted((e for e in trace["traceEvents"] if isinstance(e, dict) and "ts" in e), key=lambda e: e["ts"])
+    if len(timed) <= most:
+        return trace, ""
+    begin, end, last = timed[0]["ts"], timed[most]["ts"], timed[-1]["ts"]
+    # The profiler's own mark of the whole time would make all that was cut look idle.
+    kept = [e for e in timed[:most] if e.get("cat") != "Trace" and e["ts"] + e.get("dur", 0) <= end]
+    told = f"its first {len(kept)} of {len(timed)} events, {(end - begin) / 1e6:.2g} of {(last - begin) / 1e6:.2g} s"
+    return {**trace, "traceEvents": [*(e for e in trace["traceEvents"] if "ts" not in e), *kept]}, told
+
+
+def analyse(trace: dict[str, Any]) -> Traced:
+    """What the trace says.
+
+    Raises:
+        UsageError: nothing of PyTorch was recorded in it.
+    """
+    events = [e for e in trace["traceEvents"] if isinstance(e, dict)]
+    spans = [e for e in events if e.get("ph") == "X" and isinstance(e.get("dur"), (int, float)) and "ts" in e]
+    work = [e for e in spans if e.get("cat") in ON_GPU | CALLS | {"cpu_op", "user_annotation"}]
+    if not work:
+        raise UsageError("the trace has no operation of PyTorch in it")
+    window = whole(spans, work)
+    length = window[1] - window[0]
+    working = threads_at_work(work)
+    mine = [e for e in work if thread(e) in working and e["cat"] not in ON_GPU]
+    return Traced(
+        seconds=length / 1e6,
+        events=len(events),
+        operations=operations(work),
+        cpu={cause: total(found) / length for cause, found in doing(mine, [window]).items()},
+        gpus=tuple(gpus(trace, work, mine, window)),
+        memory=tuple(memory(events, window[0])),
+    )
+
+
+def whole(spans: Sequence[dict[str, Any]], work: Sequence[dict[str, Any]]) -> Span:
+    """The time that was recorded: the profiler's own mark of it, else from the first to the last event."""
+    marked = next((e for e in spans if e.get("cat") == "Trace" and e["dur"] > 0), None)
+    found = [marked] if marked else work
+    return min(e["ts"] for e in found), max(e["ts"] + e["dur"] for e in found)
+
+
+def thread(event: dict[str, Any]) -> tuple[Any, Any]:
+    return event.get("pid"), event.get("tid")
+
+
+def threads_at_work(work: Sequence[dict[str, Any]]) -> set[tuple[Any, Any]]:
+    """The thread that is in PyTorch longest, and those that run its backward passes while it waits for them."""
+    times: dict[tuple[Any, Any], float] = defaultdict(float)
+    for event, own in self_times(e for e in work if e["cat"] not in ON_GPU):
+        times[thread(event)] += own
+    backward = {thread(e) for e in work if e["cat"] == "cpu_op" and str(e["name"]).startswith("autograd::")}
+    return backward | ({max(times, key=times.__getitem__)} if times else set())
+
+
+def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
+    """Each event with its time less that of the events within it, in the same thread."""
+    threads: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for event in events:
+        threads[thread(event)].append(event)
+    found = []
+    for several in threads.values():
+        stack: list[list[Any]] = []  # event, its end, its own time
+        for event in sorted(several, key=lambda e: (e["ts"], -e["dur"])):
+            while stack and stack[-1][1] <= event["ts"]:
+                done, _, own = stack.pop()
+                found.append((done, own))
+            if stack:
+                stack[-1][2] -= min(event["dur"], stack[-1][1] - event["ts"])
+            stack.append([event, event["ts"] + event["dur"], event["dur"]])
+        found += [(event, own) for event, _, own in stack]
+    return found
+
+
+def operations(work: Sequence[dict[str, Any]]) -> tuple[Operation, ...]:
+    """The operations that took longest. A kernel counts for the operation that launched it."""
+    names = {told(e, "External id"): str(e["name"]) for e in work if e["cat"] == "cpu_op"}
+    launched = {told(e, "correlation"): told(e, "External id") for e in work if e["cat"] in CALLS}
+    names.pop(None, None)
+    launched.pop(None, None)
+    calls: Counter[str] = Counter()
+    cpu: dict[str, float] = defaultdict(float)
+    gpu: dict[str, float] = defaultdict(float)
+    for event, own in self_times(e for e in work if e["cat"] == "cpu_op"):
+        calls[event["name"]] += 1
+        cpu[event["name"]] += max(own, 0)
+    for event in work:
+        if event["cat"] in ON_GPU:
+            operation = told(event, "External id") or launched.get(told(event, "correlation"))
+            gpu[names.get(operation, str(event["name"]))] += event["dur"]
+    longest = sorted({*cpu, *gpu}, key=lambda n: cpu[n] + gpu[n], reverse=True)[:MOST_OPERATIONS]
+    return tuple(Operation(name=n, calls=calls[n], cpu_s=cpu[n] / 1e6, gpu_s=gpu[n] / 1e6) for n in longest)
+
+
+def told(event: dict[str, Any], name: str) -> Any:
+    """One of an event's arguments."""
+    args = event.get("args")
+    return args.get(name) if isinstance(args, dict) else None
+
+
+def doing(mine: Sequence[dict[str, Any]], within: list[Span]) -> dict[Cause, list[Span]]:
+    """What this thread did in these stretches: each moment is one cause's, the first that claims it."""
+    claims: dict[Cause, list[Span]] = {cause: [] for cause in CAUSES}
+    for event in mine:
+        cause = cause_of(event)
+        if cause is not None:
+            claims[cause].append((event["ts"], event["ts"] + event["dur"]))
+    found: dict[Cause, list[Span]] = {}
+    left = within
+    for cause in CAUSES:
+        mine_now = left if cause == "elsewhere" else overlap(left, union(claims[cause]))
+        found[cause] = mine_now
+        left = without(left, mine_now)
+    return found
+
+
+def cause_of(event: dict[str, Any]) -> Cause | None:
+    """What an event on the CPU is, None for an annotation that only names a stretch."""
+    name, kind = str(event["name"]), event["cat"]
+    if kind == "user_annotation":
+        return "input" if name.startswith(INPUT) else None
+    if kind in CALLS:
+        if "Malloc" in name or "Free" in name or "HostAlloc" in name:
+            return "allocation"
+        if "Synchronize" in name or "Memcpy" in name:
+            return "synchronisation"
+    return "launching"
+
+
+def gpus(
+    trace: dict[str, Any], work: Sequence[dict[str, Any]], mine: Sequence[dict[str, Any]], window: Span
+) -> Iterable[GpuTime]:
+    """How each GPU that took part spent the time."""
+    names = {d.get("id"): str(d.get("name", "")) for d in trace.get("deviceProperties") or () if isinstance(d, dict)}
+    length = window[1] - window[0]
+    devices: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for event in work:
+        if event["cat"] in ON_GPU:
+            index = told(event, "device")
+            devices[index if isinstance(index, int) else 0].append(event)
+    for index, events in sorted(devices.items()):
+        busy = overlap([window], union(span(e) for e in events))
+        kernels = overlap([window], union(span(e) for e in events if e["cat"] == "kernel"))
+        idle = doing(mine, without([window], busy))
+        yield GpuTime(
+            index=index,
+            name=names.get(index, ""),
+            busy=total(busy) / length,
+            copying=total(without(busy, kernels)) / length,
+            idle={cause: total(found) / length for cause, found in idle.items()},
+        )
+
+
+def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[Memory]:
+    """How much PyTorch had allocated over time, on each device."""
+    points: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for event in events:
+        args = event.get("args")
+        if event.get("name") == "[memory]" and isinstance(args, dict) and isinstance(args.get("Total Allocated"), int):
+            kind, index = args.get("Device Type"), args.get("Device Id")
+            points["CPU" if kind == 0 else f"GPU {index}"].append((event["ts"], args["Total Allocated"]))
+    for device, found in sorted(points.items()):
+        found.sort()
+        step = -(-len(found) // MEMORY_POINTS)
+        highest = [max(found[i : i + step], key=lambda p: p[1]) for i in range(0, len(found), step)]
+        yield Memory(
+            device=device,
+            peak_bytes=max(size for _, size in found),
+            seconds=tuple(round((at - start) / 1e6, 6) for at, _ in highest),
+            bytes=tuple(size for _, size in highest),
+        )
+
+
+# Stretches of time: sorted, and apart from each other
+
+
+def span(event: dict[str, Any]) -> Span:
+    return event["ts"], event["ts"] + event["dur"]
+
+
+def union(spans: Iterable[Span]) -> list[Span]:
+    """These stretches without overlap."""
+    found: list[Span] = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif end > begin:
+            found.append((begin, end))
+    return found
+
+
+def overlap(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
+    """What is in both."""
+    found: list[Span] = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        begin, end = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
+        if end > begin:
+            found.append((begin, end))
+        if a[i][1] < b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def without(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
+    """What is in ``a`` and not in ``b``, which lies within it."""
+    found: list[Span] = []
+    j = 0
+    for begin, end in a:
+        while j < len(b) and b[j][1] <= begin:
+            j += 1
+        k = j
+        while k < len(b) and b[k][0] < end:
+            if b[k][0] > begin:
+                found.append((begin, b[k][0]))
+            begin = max(begin, b[k][1])
+            k += 1
+        if end > begin:
+            found.append((begin, end))
+    return found
+
+
+def total(spans: Iterable[Span]) -> float:
+    return sum(end - begin for begin, end in spans)

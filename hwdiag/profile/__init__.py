@@ -1,0 +1,1 @@
+"""What bounds a script of the person's own, by torch.profiler?"""

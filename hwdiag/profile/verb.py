@@ -1,0 +1,63 @@
+"""The verb that looks into PyTorch: profile."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from hwdiag.core.verbs import add, status, terminal_width
+
+PROFILE_EPILOG = """the command:
+  runs as it is, with its own Python; nothing in it is changed, and hwdiag need not be installed there.
+  Each of its Python processes that imports torch is recorded, but for DataLoader workers, from then on for --seconds,
+  or until it has grown by 1 GiB; a long training goes on without. Of more than --events, the first are kept.
+  A recording from the start has the cold start in it: --after 30 looks later. The exit status is the command's.
+
+the file:
+  has a function build() as for 'hwdiag tune', whose result is called warm, as often as fits --seconds and --events.
+
+The trace opens in Perfetto (ui.perfetto.dev) and chrome://tracing; 'tensorboard --logdir FOLDER' with the plugin
+torch-tb-profiler finds it by its name. Where several processes were traced, the largest trace is the one analysed."""
+
+
+def register(verbs: Any) -> None:
+    """Add this verb."""
+    text = "a script of your own under torch.profiler: what bounds it, and by how much"
+    profile = add(verbs, "profile", run_profile, text, profile_options)
+    profile.epilog = PROFILE_EPILOG
+    profile.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def profile_options(profile: argparse.ArgumentParser) -> None:
+    """Add the options of ``profile``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.watching import ProfileParams
+
+    add_options(profile, ProfileParams)
+    profile.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
+    profile.add_argument("--json", action="store_true", help="print what was found as JSON")
+
+
+def run_profile(args: argparse.Namespace) -> int:
+    """hwdiag profile"""
+    from hwdiag.core.command_line import given
+    from hwdiag.parameters.diagnosis import load_topic
+    from hwdiag.parameters.watching import ProfileParams
+    from hwdiag.profile import show
+    from hwdiag.profile.steps import profile_own, save
+    from hwdiag.record.store import writable
+
+    params = load_topic(ProfileParams, given(args, ProfileParams))
+    done, place = profile_own(params, writable(args.out))
+    written = save(done, place)
+    stream = sys.stdout if params.workload_file else sys.stderr
+    if args.json:
+        print(done.model_dump_json(indent=1), file=stream)
+        return status(done.status, True, False)
+    assert done.traced is not None
+    tables = (show.operations(done.traced), show.idle(done.traced))
+    parts = [*(t.to_text(terminal_width()) for t in tables), "\n".join(show.summary(done)), show.verdict(done), written]
+    print("\n\n".join(parts), file=stream)
+    return status(done.status, True, False)

@@ -1,0 +1,49 @@
+"""Figure: a drawing with its words, as a value that notebooks and reports show."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from html import escape
+
+from hwdiag.report.format import clean
+
+_IMAGE = "max-width:100%;height:auto"
+_CAPTION = "font-size:0.9em;opacity:0.8;margin-top:0.5em;line-height:1.45"
+
+
+@dataclass(frozen=True, repr=False)
+class Figure:
+    """A drawing with its words."""
+
+    name: str
+    """File stem: ``thread-scaling``."""
+    alt: str
+    """What the drawing says, in sentences with the numbers: for those who cannot see it."""
+    caption: str
+    """How to read it."""
+    svg: str
+    evidence: tuple[str, ...] = ()
+    """Ids of the measurements that it draws."""
+
+    def to_html(self) -> str:
+        """A ``<figure>`` with the drawing inside, without scripts, style sheets or links.
+
+        JupyterLab strips inline ``<svg>`` and ``<style>`` from notebooks that it does not trust;
+        an image in a ``data:`` address with inline styles survives there, and its alt text everywhere.
+        """
+        data = b64encode(self.svg.encode()).decode()
+        return (
+            '<figure style="margin:1em 0">'
+            f'<img alt="{escape(clean(self.alt))}" style="{_IMAGE}" src="data:image/svg+xml;base64,{data}">'
+            f'<figcaption style="{_CAPTION}">{escape(clean(self.caption))}</figcaption></figure>'
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __repr__(self) -> str:
+        """The alt text: what a terminal or a notebook without pictures shows."""
+        return clean(self.alt)
+
+    __str__ = __repr__

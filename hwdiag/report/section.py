@@ -1,0 +1,25 @@
+"""Section: what one notebook cell shows, a verdict in a sentence and the tables and figures that it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from hwdiag.report.figure import Figure
+from hwdiag.report.format import clean
+from hwdiag.report.table import Table
+
+
+@dataclass(frozen=True, repr=False)
+class Section:
+    """What one notebook cell shows."""
+
+    verdict: str
+    parts: tuple[Table | Figure | None, ...]
+
+    def _repr_html_(self) -> str:
+        verdict = f'<p style="font-size:1.1em;margin:0.6em 0"><strong>{escape(clean(self.verdict))}</strong></p>'
+        return verdict + "\n".join(part.to_html() for part in self.parts if part is not None)
+
+    def __repr__(self) -> str:
+        return "\n\n".join([clean(self.verdict), *(str(part) for part in self.parts if part is not None)])

@@ -1,9 +1,0 @@
-"""Plots of a Record. Each gives a Figure, or None where the record has nothing to draw."""
-
-from hwdiag.show.plots._gains import gains
-from hwdiag.show.plots._noise import noise_strips
-from hwdiag.show.plots._roofline import roofline
-from hwdiag.show.plots._scaling import thread_scaling
-from hwdiag.show.plots._search import search_steps, steps_figure
-
-__all__ = ["gains", "noise_strips", "roofline", "search_steps", "steps_figure", "thread_scaling"]

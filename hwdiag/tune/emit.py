@@ -1,0 +1,55 @@
+"""All files about ways to start a program, as texts: a script for each recommendation, and units for many instances."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from hwdiag.core.files import File
+from hwdiag.core.finding import Recommendation
+from hwdiag.host.model import Host
+from hwdiag.process.launch import Launch
+from hwdiag.tune.instances_script import render_instances_script, render_unit, unit_path
+from hwdiag.tune.launch_script import render_launch_script, script_path
+
+
+def launch_files(
+    launches: Mapping[str, Launch],
+    recommendations: Collection[Recommendation],
+    host: Host,
+    *,
+    folder: Path,
+    command: tuple[str, ...] | None,
+    made_at: str,
+) -> Iterator[File]:
+    """A script for each of these, and a unit where it starts several instances.
+
+    Args:
+        launches: what each starts, by the recommendation's id.
+        recommendations: those that were chosen.
+        host: the host that they are for.
+        folder: the run's own, which units name their script in.
+        command: the user's, if it was what was measured.
+        made_at: UTC, ISO 8601.
+    """
+    for r in recommendations:
+        launch = launches[r.id]
+        render = render_instances_script if r.instances > 1 else render_launch_script
+        text = render(launch, r, host, made_at=made_at)
+        yield File(path=script_path(r), text=text, what=r.title, executable=True)
+        if r.instances > 1:
+            script = (folder / script_path(r)).resolve()
+            unit = render_unit(launch, r, host, script=script, command=command, made_at=made_at)
+            yield File(path=unit_path(r), text=unit, what="A systemd unit that starts the instances as services")
+
+
+def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -> bool:
+    """Whether a script is written for it.
+
+    The overall one's always is: where nothing helps, it sets nothing and says so. Of the others all that change
+    something are, but for offers, or those whose ids are ``chosen``.
+    """
+    if recommendation.id == "launch-overall":
+        return True
+    asked_for = not recommendation.offered if chosen is None else recommendation.id in chosen
+    return recommendation.plan is not None and asked_for

@@ -1,0 +1,380 @@
+"""Rules that look at the evidence and say what is wrong, what is fine, and what could not be looked at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from statistics import median
+
+from hwdiag.core.choices import ENGINES
+from hwdiag.core.finding import Check, Finding, worst_first
+from hwdiag.core.text import plural
+from hwdiag.experiment.lever import BASELINE, plan_by_id
+from hwdiag.experiment.model import Measurement
+from hwdiag.experiment.statistics import warming
+from hwdiag.experiment.workloads import MATMUL_N
+from hwdiag.host.cpulist import format_cpulist
+from hwdiag.process.environment import about_environment
+from hwdiag.process.software import ELSEWHERE
+from hwdiag.tune.evidence import Evidence
+from hwdiag.tune.placement import kind_domains
+
+Said = Finding | Check
+
+STEAL_SHARE = 0.02
+"""Steal time above which the hypervisor's other guests show in the figures."""
+COLD_SHARE = 0.1
+"""Share of measurements that may still be warming up before it is worth a word."""
+ENGINE_GAP = 1.2
+"""Factor between two libraries on the same product from which it is worth a word."""
+OTHER_CPU = 0.25
+"""CPUs kept busy by other processes above which they show in the figures."""
+
+
+def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
+    """What all rules say: findings with the worst first, and checks."""
+    rules = RULES if evidence.host.is_here else ELSEWHERE_RULES
+    return sorted_out(s for rule in rules for s in rule(evidence))
+
+
+def sorted_out(said: Iterable[Said]) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
+    """Findings with the worst first, and checks."""
+    said = tuple(said)
+    findings = worst_first(s for s in said if isinstance(s, Finding))
+    return findings, tuple(s for s in said if isinstance(s, Check))
+
+
+def expected_hardware(e: Evidence) -> Iterator[Said]:
+    """Is this the kind of host that the profile is for?"""
+    expect, cpu, memory = e.profile.expect, e.host.cpu, e.host.memory.total_bytes
+    isa = set(cpu.isa.features) if cpu.isa else set()
+    gpus = [g.name for g in e.host.gpus]
+    mismatches = {
+        "arch": (expect.arch and expect.arch != e.host.system.arch, f"architecture {expect.arch}", e.host.system.arch),
+        "cpu": (expect.cpu and expect.cpu.lower() not in (cpu.model or "").lower(), f"a CPU {expect.cpu!r}", cpu.model),
+        "min_cores": (expect.min_cores and (cpu.cores or 0) < expect.min_cores, f"{expect.min_cores} cores", cpu.cores),
+        "min_sockets": (
+            expect.min_sockets and (cpu.sockets or 0) < expect.min_sockets,
+            f"{expect.min_sockets} sockets",
+            cpu.sockets,
+        ),
+        "min_memory_gib": (
+            expect.min_memory_gib and (memory or 0) / 2**30 < expect.min_memory_gib,
+            f"{expect.min_memory_gib} GiB of memory",
+            None if memory is None else f"{memory / 2**30:.1f} GiB",
+        ),
+        "gpu": (
+            expect.gpu and not any(expect.gpu.lower() in name.lower() for name in gpus),
+            f"a GPU {expect.gpu!r}",
+            ", ".join(gpus) or "none",
+        ),
+        "isa": (not set(expect.isa) <= isa, f"the features {', '.join(expect.isa)}", ", ".join(sorted(isa))),
+        "no_isa": (set(expect.no_isa) & isa, f"no {', '.join(expect.no_isa)}", ", ".join(sorted(isa))),
+    }
+    wrong = {name: (wanted, seen) for name, (bad, wanted, seen) in mismatches.items() if bad}
+    for name, (wanted, seen) in wrong.items():
+        yield Finding(
+            id=f"unexpected-{name.replace('_', '-')}",
+            severity="warning",
+            title=f"The profile {e.profile.host!r} expects {wanted}; this host has {seen or 'none that could be read'}",
+            detail="The run went on with what is here. If this is another machine, choose its profile, or host=auto.",
+            evidence=("host",),
+        )
+    if not wrong and expect != type(expect)():
+        yield Check(
+            id="expected-hardware", state="fine", title=f"The hardware is what profile {e.profile.host!r} expects"
+        )
+
+
+def environment(e: Evidence) -> Iterator[Said]:
+    """Do inherited variables mislead the libraries?"""
+    said = list(about_environment(e.software))
+    yield from said
+    if not any(f.severity != "note" for f in said) and e.software.outcome.ok:
+        yield Check(id="environment", state="fine", title="No inherited variable misleads the numeric libraries")
+
+
+def torch_runs(e: Evidence) -> Iterator[Said]:
+    """Does torch come up at all?"""
+    if e.software.outcome.ok:
+        yield Check(id="torch", state="fine", title=f"PyTorch {e.software.torch_version} imports and runs")
+    else:
+        yield Finding(
+            id="torch-does-not-run",
+            severity="problem",
+            title=f"PyTorch does not run in {e.software.python}",
+            detail=f"{e.software.outcome.detail}. Nothing could be measured.",
+            evidence=("software.outcome",),
+        )
+
+
+def failures(e: Evidence) -> Iterator[Said]:
+    """Did a child die, hang, miscalculate, or not run as it was told to?"""
+    failed: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
+    for m in e.measurements:
+        if not m.outcome.ok:
+            failed[m.plan, m.outcome.kind, m.outcome.detail].append(m)
+    for (plan, kind, detail), group in failed.items():
+        workloads = ", ".join(dict.fromkeys(m.workload for m in group))
+        yield Finding(
+            id=f"failed-{plan}-{kind}-{group[0].id}",
+            severity="problem",
+            title=f"{workloads} under {plan_by_id(e.plans, plan).title!r}: {kind.replace('-', ' ')}",
+            detail=f"{detail}. This Launch is not recommended for it.",
+            evidence=tuple(m.id for m in group),
+        )
+    errors = [m.max_error for m in e.measurements if m.max_error is not None]
+    if errors and not failed:
+        yield Check(
+            id="results",
+            state="fine",
+            title="Every Launch took effect and computed the same results as the reference",
+            detail=f"{len(errors)} results checked; the largest relative error is {max(errors):.1e}",
+        )
+
+
+def quiet_machine(e: Evidence) -> Iterator[Said]:
+    """Was the machine quiet enough for the figures to mean something?"""
+    ok = [m for m in e.measurements if m.outcome.ok]
+    if not ok:
+        return
+    steal = median(m.disturbance.steal or 0 for m in ok)
+    others = median(m.disturbance.other_cpu or 0 for m in ok)
+    throttled = sum({m.process: m.disturbance.throttled_s or 0 for m in ok}.values())
+    swapped = sum({m.process: m.disturbance.swapped_bytes or 0 for m in ok}.values())
+    noise = [
+        *([f"the hypervisor took {steal:.0%} of the CPU time"] if steal > STEAL_SHARE else []),
+        *([f"other processes kept {others:.1f} CPUs busy"] if others > OTHER_CPU else []),
+        *([f"the CPU quota stopped the children for {throttled:.1f} s"] if throttled > 0.1 else []),
+        *([f"{swapped / 2**20:.0f} MiB were swapped"] if swapped > 2**20 else []),
+    ]
+    if noise:
+        yield Finding(
+            id="noisy-machine",
+            severity="warning",
+            title=f"While measuring, {' and '.join(noise)}",
+            detail="The intervals include this, and small gains drown in it: repeat the run on a quiet machine.",
+            evidence=tuple(m.id for m in ok[:3]),
+        )
+    else:
+        yield Check(
+            id="quiet",
+            state="fine",
+            title="The machine was quiet while measuring",
+            detail=f"steal {steal:.1%}, other processes {others:.2f} CPUs (medians over children)",
+        )
+
+
+def warmed_up(e: Evidence) -> Iterator[Said]:
+    """Had the processes reached their steady speed before they were timed?"""
+    ok = [m for m in e.measurements if m.outcome.ok]
+    if not ok:
+        return
+    cold = [m for m in ok if warming(m.seconds, e.min_effect)]
+    if len(cold) <= COLD_SHARE * len(ok):
+        yield Check(id="warm", state="fine", title="The processes were warm when they were timed",
+                    detail=f"{len(cold)} of {plural(len(ok), 'measurement')} became faster while timed")  # fmt: skip
+        return
+    yield Finding(
+        id="still-warming",
+        severity="note",
+        title=f"{len(cold)} of {plural(len(ok), 'measurement')} were still becoming faster while they were timed",
+        detail="The medians are then a little too slow, for all Launches alike: a longer budget warms up longer.",
+        evidence=tuple(m.id for m in cold[:3]),
+    )
+
+
+def engines(e: Evidence) -> Iterator[Said]:
+    """Does torch multiply matrices as fast as another library does here?"""
+    times = {x.workload: x for x in e.estimates if x.plan == BASELINE and x.device == "cpu" and x.workload in ENGINES}
+    mine = times.pop("matmul-fp32", None)
+    if mine is None or not times:
+        return
+    rates = {name: 2 * MATMUL_N**3 / x.seconds.median / 1e9 for name, x in {**times, "matmul-fp32": mine}.items()}
+    best = max(times, key=rates.__getitem__)
+    reached = ", ".join(f"{ENGINES[name]} {rate:.0f}" for name, rate in sorted(rates.items(), key=lambda r: -r[1]))
+    gap = rates[best] / rates["matmul-fp32"]
+    if gap < ENGINE_GAP:
+        yield Check(
+            id="engines", state="fine", title="torch.mm is as fast as any library here", detail=f"{reached} GFLOP/s"
+        )
+        return
+    yield Finding(
+        id="engine-gap",
+        severity="warning",
+        title=f"torch.mm leaves a factor of {gap:.1f} to {ENGINES[best]} on the same product: {reached} GFLOP/s",
+        detail="It does not take the kernels that this CPU has. Transformers spend most of their time in it; "
+        "see the section on library dispatch for what was measured against that.",
+        evidence=(*mine.measurements, *times[best].measurements),
+    )
+
+
+def thread_default(e: Evidence) -> Iterator[Said]:
+    """Does torch start more threads than this process may use CPUs?"""
+    threads, usable, quota = e.software.threads, len(e.host.usable_cpus), e.host.limits.cpu_quota
+    may_use = min(usable or 10**6, quota or 10**6)
+    if threads is None or may_use == 10**6:
+        return
+    if threads > may_use + 0.5:
+        yield Finding(
+            id="more-threads-than-cpus",
+            severity="warning",
+            title=f"torch starts {threads} threads, but this process may use {may_use:g} CPUs",
+            detail="Thread defaults do not see a cgroup's CPU quota: what exceeds it is stopped part of the time.",
+            evidence=("host.limits", "software.threads"),
+        )
+    else:
+        yield Check(id="threads", state="fine", title=f"torch's {threads} threads fit the {may_use:g} CPUs it may use")
+
+
+def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
+    """Can torch use the GPU that is there?"""
+    if not e.host.gpus:
+        yield Check(id="gpu", state="unchecked", title="No GPU was measured", detail=e.host.gpu_note or "none found")
+    elif e.software.outcome.ok and not e.software.cuda_devices:
+        build = f"built for CUDA {e.software.cuda}" if e.software.cuda else "a CPU-only build"
+        yield Finding(
+            id="gpu-not-used",
+            severity="warning",
+            title=f"{e.host.gpus[0].name} is here, but torch {e.software.torch_version} ({build}) sees no GPU",
+            detail=e.software.cuda_note or "Install a CUDA build of torch to use it.",
+            evidence=("host.gpus", "software.cuda"),
+        )
+
+
+def bindings(e: Evidence) -> Iterator[Said]:
+    """Could NUMA bindings be measured?"""
+    nodes = [n for n in e.host.numa if n.memory_bytes != 0]
+    refused = [m for m in e.measurements if m.outcome.kind == "not-applied" and "memory policy" in m.outcome.detail]
+    if len(nodes) > 1 and refused:
+        yield Check(
+            id="numa",
+            state="unchecked",
+            title=f"NUMA binding could not be measured, although there are {len(nodes)} nodes",
+            detail=f"{refused[0].outcome.detail}; containers often forbid set_mempolicy.",
+        )
+    elif len(nodes) == 1:
+        yield Check(id="numa", state="fine", title="One NUMA node: there is nothing to bind")
+
+
+def allocators(e: Evidence) -> Iterator[Said]:
+    """Were other allocators there to be measured?"""
+    if not e.software.outcome.ok or any(plan.launch.allocator for plan in e.plans):
+        return
+    asked = not e.steps or any(step.factor == "heap" and step.options for step in e.steps)
+    missing = "Neither tcmalloc nor jemalloc is installed (Debian: libtcmalloc-minimal4, libjemalloc2)."
+    yield Check(
+        id="allocators",
+        state="unchecked",
+        title="Only the C library's allocator was measured",
+        detail=missing if asked else "The time was used up before their turn came: take a longer budget.",
+    )
+
+
+def mixed_cores(e: Evidence) -> Iterator[Said]:
+    """How many threads suit which kind of core?"""
+    kinds = kind_domains(e.host)
+    if not kinds:
+        return
+    first, *_ = kinds
+    each = "; ".join(
+        f"{plural(len(k.cores), 'thread')} for {k.name} (CPUs {format_cpulist(c for core in k.cores for c in core)})"
+        for k in kinds
+    )
+    yield Finding(
+        id="mixed-cores",
+        severity="note",
+        title=f"The cores are of {len(kinds)} kinds: {each}",
+        detail="OpenMP gives each thread an equal share of the work, so that fast cores wait for slow ones. "
+        f"Before measuring, {plural(len(first.cores), 'thread')} bound to the fastest kind is the one to try first: "
+        "a Launch on each kind is among the candidates.",
+        evidence=("host.cpu.kinds",),
+    )
+
+
+def hidden_isa(e: Evidence) -> Iterator[Said]:
+    """Does something hide instructions that the processor has?"""
+    isa = e.host.cpu.isa
+    if isa is None:
+        return
+    for hidden in isa.hidden:
+        features = ", ".join(hidden.features) or "some features"
+        advice = {
+            "hypervisor": "In the virtual machine's settings choose the CPU type 'host' (QEMU: -cpu host); "
+            "it can then only move to hosts whose CPU has them too.",
+            "kernel": "Whoever set that option may have had a reason, such as a defect of this CPU: ask first.",
+        }[hidden.by]
+        yield Finding(
+            id=f"hidden-by-{hidden.by}",
+            severity="warning",
+            title=f"The {hidden.by} hides {features}: {hidden.why}",
+            detail=f"Numeric libraries then take slower kernels. {advice}",
+            evidence=("host.cpu.isa.hidden", "host.system.cmdline"),
+        )
+    if not isa.hidden and e.host.system.arch in ("x86_64", "aarch64"):
+        yield Check(id="hidden-isa", state="fine", title="Nothing is seen to hide instructions from programs")
+
+
+def quota_on_threads(e: Evidence) -> Iterator[Said]:
+    """Would torch start more threads by default than a CPU quota pays for? Known without a torch."""
+    quota, usable = e.host.limits.cpu_quota, len(e.host.usable_cpus)
+    if quota is not None and usable > quota + 0.5:
+        yield Finding(
+            id="quota-below-cpus",
+            severity="warning",
+            title=f"A CPU quota pays for {quota:g} CPUs, but {usable} may be used",
+            detail=f"Libraries count the CPUs and not the quota: torch starts up to {usable} threads by default, "
+            "which are then stopped part of the time. Set OMP_NUM_THREADS to the quota.",
+            evidence=("host.limits.cpu_quota",),
+        )
+
+
+def measured_elsewhere(e: Evidence) -> Iterator[Said]:
+    """What would be looked at by measuring, on a host that is not here."""
+    plans = ", ".join(plan.title for plan in e.plans)
+    for id_, title in (
+        ("torch", "Whether PyTorch runs there, and with which kernels"),
+        ("environment", "Inherited variables that mislead the numeric libraries"),
+        ("results", "Whether every Launch computes the same results"),
+        ("speeds", f"The speed of {', '.join(w.name for w in e.workloads) or 'any workload'}"),
+        ("ceilings", "How much of its ceilings the machine reaches"),
+        ("launches", f"Which way to start PyTorch is fastest: {plans or 'none known'}"),
+        ("gpu-speed", "The speed of its GPUs"),
+        ("quiet", "What disturbs the machine"),
+    ):
+        if id_ != "gpu-speed" or e.host.gpus:
+            yield Check(id=id_, state="unchecked", title=title, detail=ELSEWHERE)
+
+
+def unknown_facts(e: Evidence) -> Iterator[Said]:
+    """Which facts could not be read?"""
+    for gap in e.host.gaps:
+        yield Check(id=f"gap-{gap.what}", state="unchecked", title=gap.what, detail=gap.why)
+
+
+RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
+    torch_runs,
+    failures,
+    environment,
+    warmed_up,
+    engines,
+    thread_default,
+    gpu_seen_by_torch,
+    expected_hardware,
+    quiet_machine,
+    bindings,
+    mixed_cores,
+    hidden_isa,
+    allocators,
+    unknown_facts,
+)
+
+ELSEWHERE_RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
+    expected_hardware,
+    mixed_cores,
+    hidden_isa,
+    quota_on_threads,
+    measured_elsewhere,
+    unknown_facts,
+)
+"""Those that need facts only."""

@@ -1,0 +1,210 @@
+"""Recommendations: a Plan for each workload and one for all, or "keep what you have"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from statistics import median
+
+from hwdiag.core.finding import Recommendation
+from hwdiag.core.interval import Interval
+from hwdiag.core.text import plural
+from hwdiag.experiment.lever import BASELINE, Plan, plan_by_id
+from hwdiag.experiment.model import OVERALL, Comparison
+from hwdiag.tune.evidence import Evidence
+
+UNDO = "Start the program without the launch script: nothing on the host is changed."
+
+
+def recommend(e: Evidence) -> tuple[Recommendation, ...]:
+    """The overall recommendation first, then those for single workloads in order of their gain."""
+    if not any(m.outcome.ok for m in e.measurements):
+        return ()
+    single = [for_scope(e, name) for name in e.overall_of if len(e.overall_of) > 1]
+    rest = [*single, *offers(e)]
+    rest.sort(key=lambda r: r.speedup.median if r.plan and r.speedup else 0, reverse=True)
+    return (for_scope(e, OVERALL), *rest)
+
+
+def offers(e: Evidence) -> Iterator[Recommendation]:
+    """What was shown to be faster on all workloads together, but carries a risk that nobody chose to take."""
+    risky = {plan.id: plan for plan in e.plans if is_left_to_choose(plan, e)}
+    for c in e.comparisons:
+        if c.phase == "confirm" and c.workload == OVERALL and c.verdict == "better" and c.candidate in risky:
+            plan = risky[c.candidate]
+            single = [s for s in e.comparisons if s.phase == "confirm" and s.candidate == c.candidate]
+            each = ", ".join(f"{s.workload} {ratio_text(s.speedup)}" for s in single if s.workload != OVERALL)
+            yield Recommendation(
+                id=f"offer-{OVERALL}",
+                scope=OVERALL,
+                plan=plan.id,
+                title=f"At a risk: {gain_text(plan, c.speedup, called=plan.title)}",
+                why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, plan)}{latency_text(e, plan, OVERALL)}",
+                speedup=c.speedup,
+                instances=len(plan.launch.members),
+                risk=risk_of(plan, e),
+                offered=True,
+                undo=UNDO,
+                evidence=c.measurements,
+            )
+
+
+def errors_text(e: Evidence, plan: Plan) -> str:
+    """How its results differ from today's: their largest relative errors against float64."""
+    errors = {
+        name: max((m.max_error for m in e.measurements if m.plan == name and m.max_error is not None), default=None)
+        for name in (BASELINE, plan.id)
+    }
+    if None in errors.values():
+        return "Its results were not compared with a reference."
+    return f"Largest relative error against float64: {errors[plan.id]:.1e}, today {errors[BASELINE]:.1e}."
+
+
+def is_left_to_choose(plan: Plan, e: Evidence) -> bool:
+    """Whether it has a risk of its own, which the person did not choose to take."""
+    return bool(plan.risk) and not e.profile.unsupported
+
+
+def for_scope(e: Evidence, scope: str) -> Recommendation:
+    """What to do for one workload, or overall."""
+    left = {plan.id for plan in e.plans if is_left_to_choose(plan, e)}
+    of_scope = [c for c in e.comparisons if c.workload == scope and c.candidate not in left]
+    confirmed = [c for c in of_scope if c.phase == "confirm"]
+    better = [c for c in confirmed if c.verdict == "better" and not harms(e, c)]
+    if not better:
+        return keep(e, scope, confirmed or of_scope)
+    # The gain that is surest, not the one that happened to look largest.
+    best = max(better, key=lambda c: c.speedup.low)
+    plan = plan_by_id(e.plans, best.candidate)
+    return Recommendation(
+        id=f"launch-{scope}",
+        scope=scope,
+        plan=plan.id,
+        title=f"{subject(e, scope)}: {gain_text(plan, best.speedup)}",
+        why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}."
+        f"{latency_text(e, plan, scope)}",
+        speedup=best.speedup,
+        instances=len(plan.launch.members),
+        risk=risk_of(plan, e),
+        undo=UNDO,
+        evidence=best.measurements,
+    )
+
+
+def gain_text(plan: Plan, speedup: Interval, *, called: str = "") -> str:
+    """What it brings, as a clause; ``called`` is a name to put before what it sets."""
+    sets = plan.launch.describe()
+    what = f"{called} ({sets})" if called else sets
+    if plan.launch.instances:
+        return f"{what}, give {ratio_text(speedup)} the throughput of one process as it runs today"
+    return f"{what} is {ratio_text(speedup)} as fast as today's default"
+
+
+def latency_text(e: Evidence, plan: Plan, scope: str) -> str:
+    """What many instances cost: how long one iteration takes in each. Empty for one process."""
+    names = e.overall_of if scope == OVERALL else (scope,)
+    parts = []
+    for workload in (w for w in e.workloads if w.name in names and plan.launch.instances):
+        seen = [m for m in e.measurements if m.workload == workload.name and m.phase == "confirm" and m.outcome.ok]
+        each = [m.latency_s for m in seen if m.plan == plan.id and m.latency_s is not None]
+        today = [m.median_s for m in seen if m.plan == BASELINE]
+        if each and today:
+            values = (f"{workload.value(median(times)):.3g} {workload.unit}" for times in (each, today))
+            parts.append("{}: {} in each instance, {} in one process today".format(workload.name, *values))
+    return f" One iteration of {'; of '.join(parts)}." if parts else ""
+
+
+def harms(e: Evidence, winner: Comparison) -> bool:
+    """Whether the overall winner makes one of its workloads slower."""
+    return winner.workload == OVERALL and any(
+        c.verdict == "worse" and c.candidate == winner.candidate and c.workload in e.overall_of
+        for c in e.comparisons
+        if c.phase == "confirm"
+    )
+
+
+def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation:
+    """Nothing measured here beats what the person has."""
+    best = best_of(looked_at)
+    if best is None:
+        why = "No other way to start it could be compared."
+    else:
+        nearest = plan_by_id(e.plans, best.candidate).title
+        why = f"The nearest, {nearest!r}, gave {interval_text(best.speedup)}: {best.why}."
+    open_question = best is not None and is_open(best)
+    return Recommendation(
+        id=f"launch-{scope}",
+        scope=scope,
+        plan=None,
+        title=f"{subject(e, scope)}: keep what you have{', undecided' if open_question else ''}",
+        why=why,
+        evidence=best.measurements if best else (),
+    )
+
+
+def best_of(comparisons: Iterable[Comparison]) -> Comparison | None:
+    """The candidate that looked fastest."""
+    return max(comparisons, key=lambda c: c.speedup.median, default=None)
+
+
+def is_open(best: Comparison) -> bool:
+    """Whether the best candidate looked faster, but was not shown to be."""
+    return best.verdict == "undecided" and best.speedup.median > 1 and best.phase == "confirm"
+
+
+def subject(e: Evidence, scope: str) -> str:
+    """What a recommendation is about, as the start of a sentence."""
+    return f"Overall ({', '.join(e.overall_of)})" if scope == OVERALL else scope
+
+
+def ratio_text(speedup: Interval) -> str:
+    """``1.25x (1.23 to 1.27)``."""
+    return f"{speedup.median:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"
+
+
+def interval_text(speedup: Interval) -> str:
+    """The ratio with what its interval is and rests on."""
+    interval = f"95 % interval {speedup.low:.2f} to {speedup.high:.2f}"
+    return f"{speedup.median:.2f}x ({interval}, {plural(speedup.processes, 'pair')} of processes)"
+
+
+def risk_of(plan: Plan, e: Evidence) -> str:
+    """What may go wrong with it, in a sentence."""
+    launch, risks = plan.launch, [plan.risk] if plan.risk else []
+    if launch.instances:
+        risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
+    if launch.preloaded:
+        risks.append("What is preloaded reaches every program that the command starts.")
+    if launch.memory is not None:
+        risks.append("A memory policy ties the process to nodes: other processes there compete with it.")
+    if launch.cpus is not None:
+        risks.append("DataLoader workers inherit the CPU binding.")
+    if launch.threads is not None:
+        risks.append("Every process that the command starts takes the same thread count.")
+        if e.profile.role != "headless" and launch.threads >= len(e.host.usable_cpus):
+            risks.append(f"It keeps every CPU busy, which is felt on a {e.profile.role} host.")
+    return " ".join(risks) or "None known."
+
+
+def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
+    """The run in one sentence."""
+    if not e.host.is_here:
+        what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
+        return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."
+    if not recommendations:
+        failures = (f"{m.workload}: {m.outcome.detail}" for m in e.measurements if not m.outcome.ok)
+        why = next(failures, e.software.outcome.detail or "no workload was there to measure")
+        return f"Nothing could be measured: {why}."
+    overall, *single = recommendations
+    if overall.plan is not None:
+        return f"{overall.title}."
+    best = next((r for r in single if r.plan is not None), None)
+    if best is not None:
+        return f"Keep what you have overall; {best.title[0].lower()}{best.title[1:]}."
+    safe = [plan.id for plan in e.plans if not is_left_to_choose(plan, e)]
+    nearest = best_of(
+        c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm" and c.candidate in safe
+    )
+    if nearest is not None and is_open(nearest):
+        may = f"{plan_by_id(e.plans, nearest.candidate).title!r} may be faster, {ratio_text(nearest.speedup)}"
+        return f"Undecided: {may}; keep what you have for now."
+    return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

@@ -1,0 +1,258 @@
+"""Tables of everything in a Host and a Record, the same for terminal, notebook and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hwdiag.core.choices import ENGINES
+from hwdiag.experiment.lever import Plan
+from hwdiag.experiment.model import Estimate, Measurement, Workload
+from hwdiag.process.environment import IMAGINED_CAPS, caps_of
+from hwdiag.process.model import Disturbance, Software, ThreadPool
+from hwdiag.record.model import Record
+from hwdiag.record.tuning import tuning
+from hwdiag.report.format import (
+    UNKNOWN,
+    count,
+    disk_size,
+    measured,
+    outcome_words,
+    percent,
+    plural,
+    seconds,
+    significant,
+    size,
+    speedup,
+)
+from hwdiag.report.roof import Roof, default_estimates, roof_of
+from hwdiag.report.table import Cell, Ids, Share, known
+from hwdiag.report.table import Table as Table
+
+SEVERITIES = ("problem", "warning", "note")
+
+
+# Software, plan
+
+
+def software_table(software: Software) -> Table:
+    """What the target interpreter runs, or of what it died."""
+    yes = {True: "yes", False: "no", None: None}
+    rows = known((
+        ("Interpreter", software.python),
+        ("Outcome", None if software.outcome.ok else outcome_words(software.outcome.kind, software.outcome.detail)),
+        ("Python", software.python_version),
+        ("torch", software.torch_version),
+        ("CUDA of torch", software.cuda or ("none: a CPU build" if software.torch_version else None)),
+        ("CUDA devices", ", ".join(software.cuda_devices) or software.cuda_note),
+        ("CPU kernels", software.cpu_capability),
+        ("Can be capped by", "; ".join(caps_of(software)) if software.outcome.ok else None),
+        ("Caps nothing", ", ".join(IMAGINED_CAPS) if software.outcome.ok else None),
+        ("MKL", yes[software.mkl]),
+        ("oneDNN", yes[software.onednn]),
+        ("Threads", software.threads and f"{software.threads} intra-op, {software.interop_threads or '?'} inter-op"),
+        *((f"Library {p.name}", _pool(p)) for p in software.pools),
+        ("numpy", software.numpy_version),
+        *((f"${name}", value or "(empty)") for name, value in sorted(software.environment.items())),
+    ))  # fmt: skip
+    return Table("The PyTorch that you run", ("Fact", "Value"), tuple(rows))
+
+
+def _pool(pool: ThreadPool) -> str:
+    facts = (
+        pool.api,
+        pool.version and f"version {pool.version}",
+        pool.threads and plural(pool.threads, "thread"),
+        pool.path,
+    )
+    return ", ".join(f for f in facts if f)
+
+
+def plan_table(plans: Sequence[Plan], workloads: Sequence[Workload]) -> Table:
+    """What is going to be measured: every Plan, and every workload with its work per iteration."""
+    rows = [("plan", plan.title, plan.launch.describe(), "") for plan in plans]
+    rows += [("workload", w.name, w.title + (f" ({w.note})" if w.note else ""), _work(w)) for w in workloads]
+    return Table("What is measured", ("Part", "Name", "What it is", "Work per iteration"), tuple(rows), frozenset({3}))
+
+
+def _work(workload: Workload) -> str:
+    """``17.2 GFLOP, 50.3 MB``: operations, and bytes read plus written."""
+    if workload.family == "own":
+        return UNKNOWN
+    return f"{count(workload.flops)}FLOP, {disk_size(workload.bytes)}"
+
+
+# Results
+
+
+def results_table(record: Record) -> Table:
+    """Each workload as it runs today: speed or time with its interval, and how much that is of the ceiling."""
+    study = tuning(record)
+    roofs = {e.device: roof_of(study, e.device) for _, e in default_estimates(study)}
+    rows = tuple(_result(w, e, roofs[e.device]) for w, e in default_estimates(study))
+    header = ("Workload", "Device", "Today (95 % interval)", "Of the ceiling", "Processes / samples", "Evidence")
+    return Table("As it runs today", header, rows, frozenset({2, 3, 4}))
+
+
+def _result(workload: Workload, estimate: Estimate, roof: Roof) -> tuple[Cell, ...]:
+    share = roof.share(workload, estimate.seconds.median)
+    return (
+        workload.title,
+        estimate.device,
+        value_words(workload, estimate),
+        UNKNOWN if share is None else Share(share),
+        f"{estimate.seconds.processes} / {estimate.seconds.samples}",
+        Ids(estimate.measurements),
+    )
+
+
+def value_words(workload: Workload, estimate: Estimate) -> str:
+    """A workload's speed or time in its unit, with its interval."""
+    interval = estimate.seconds
+    if interval.processes < 2:
+        return f"{significant(workload.value(interval.median))} {workload.unit} (one process)"
+    low, high = sorted((workload.value(interval.low), workload.value(interval.high)))
+    return measured(workload.value(interval.median), low, high, workload.unit)
+
+
+def ceilings_table(record: Record) -> Table:
+    """The most that each device reached in this run."""
+    study = tuning(record)
+    rows = []
+    for c in study.ceilings:
+        unit = "FLOP/s" if c.kind == "compute" else "B/s, read plus written"
+        rows.append((c.device, f"{c.kind}, {c.dtype}", f"{count(c.value)}{unit}", c.workload, Ids((c.measurement,))))
+    header = ("Device", "Ceiling", "Most reached", "Workload", "Evidence")
+    return Table("Ceilings: the most that was reached here", header, tuple(rows), frozenset({2}))
+
+
+def engines_table(record: Record) -> Table:
+    """The same matrix product by each library, under each Plan that it was measured under."""
+    study = tuning(record)
+    by_name = {w.name: w for w in study.workloads}
+    found = [e for e in study.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
+    best = max((by_name[e.workload].value(e.seconds.median) for e in found), default=0.0)
+    titles = titles_of(record)
+    rows = tuple(
+        (
+            ENGINES[e.workload],
+            titles[e.plan],
+            f"{by_name[e.workload].value(e.seconds.median):.0f} GFLOP/s",
+            percent(by_name[e.workload].value(e.seconds.median) / best),
+            Ids(e.measurements),
+        )
+        for e in sorted(found, key=lambda e: e.seconds.median)
+    )
+    header = ("Library", "Plan", "Speed", "Of the fastest here", "Evidence")
+    return Table("The same product by each library", header, rows, frozenset({2, 3}))
+
+
+def comparisons_table(record: Record) -> Table:
+    """Every Plan against today's default."""
+    study = tuning(record)
+    plans = {plan.id: plan for plan in study.plans}
+    rows = tuple(
+        (
+            c.workload,
+            c.device,
+            plans[c.candidate].title,
+            plans[c.candidate].launch.describe(),
+            c.phase,
+            speedup(c.speedup),
+            c.verdict if c.phase == "confirm" else "not judged",
+            str(c.speedup.processes),
+            Ids(c.measurements),
+        )
+        for c in study.comparisons
+    )
+    header = (
+        "Workload",
+        "Device",
+        "Plan",
+        "It sets",
+        "Phase",
+        "Speed-up (95 % interval)",
+        "Verdict",
+        "Pairs",
+        "Evidence",
+    )
+    return Table("Plans against today's default", header, rows, frozenset({5, 7}))
+
+
+def findings_table(record: Record) -> Table:
+    """What is wrong or notable, the worst first."""
+    found = sorted(record.findings, key=lambda f: SEVERITIES.index(f.severity))
+    rows = tuple((f.severity, f.title, f.detail, Ids(f.evidence)) for f in found)
+    return Table("Findings", ("Severity", "Finding", "Why it matters, what to do", "Evidence"), rows)
+
+
+def recommendations_table(record: Record) -> Table:
+    """What to change, in the order of the measured gain, and what to keep."""
+    rows = tuple(
+        (r.title, speedup(r.speedup) if r.speedup else "none shown", r.why, r.risk or "none known",
+         r.undo or ("nothing to undo" if r.plan is None else UNKNOWN), Ids(r.evidence))
+        for r in record.recommendations
+    )  # fmt: skip
+    header = ("Recommendation", "Speed-up (95 % interval)", "Why", "Risk", "How to take it back", "Evidence")
+    return Table("Recommendations", header, rows, frozenset({1}))
+
+
+def checks_table(record: Record) -> Table:
+    """What was checked and is fine, and what could not be checked."""
+    words = {"fine": "fine", "unchecked": "not checked"}
+    rows = tuple((words[c.state], c.title, c.detail) for c in record.checks)
+    return Table("Checks", ("State", "Check", "Detail"), rows)
+
+
+def files_table(record: Record) -> Table:
+    """The files beside the record."""
+    return Table("Files", ("File", "What it is"), tuple((f.path, f.what) for f in record.files))
+
+
+# Measurements
+
+
+def titles_of(record: Record) -> dict[str, str]:
+    """Return what people call each Plan, by its id."""
+    return {plan.id: plan.title for plan in tuning(record).plans}
+
+
+def measurements_table(
+    measurements: Sequence[Measurement], titles: Mapping[str, str], caption: str = "All measurements"
+) -> Table:
+    """One row per process and workload, with an anchor of its id."""
+    rows = tuple(_measurement(m, titles[m.plan]) for m in measurements)
+    header = ("Id", "Workload", "Plan", "Device", "Phase", "Process", "Samples", "Median", "Outcome", "Meanwhile")
+    return Table(caption, header, rows, frozenset({5, 6, 7}), tuple(m.id for m in measurements))
+
+
+def _measurement(m: Measurement, title: str) -> tuple[Cell, ...]:
+    return (
+        m.id, m.workload, title, m.device, m.phase, str(m.process), str(len(m.seconds)),
+        seconds(m.median_s) if m.seconds else "none",
+        outcome_words(m.outcome.kind, m.outcome.detail),
+        disturbance_words(m.disturbance),
+    )  # fmt: skip
+
+
+def failures_table(record: Record) -> Table:
+    """The measurements that did not end well."""
+    study, titles = tuning(record), titles_of(record)
+    failed = [m for m in study.measurements if not m.outcome.ok]
+    rows = tuple(
+        (m.workload, titles[m.plan], m.device, outcome_words(m.outcome.kind, m.outcome.detail), Ids((m.id,)))
+        for m in failed
+    )
+    return Table("Measurements that failed", ("Workload", "Plan", "Device", "What happened", "Evidence"), rows)
+
+
+def disturbance_words(d: Disturbance) -> str:
+    """What the machine did meanwhile: what disturbs is said only where there was some."""
+    parts = (
+        d.load is not None and f"load {d.load:.2g}",
+        d.other_cpu is not None and f"others {d.other_cpu:.2g} CPU",
+        d.steal and f"steal {percent(d.steal)}",
+        d.throttled_s and f"throttled {seconds(d.throttled_s)}",
+        d.swapped_bytes and f"swapped {size(d.swapped_bytes)}",
+        d.mhz is not None and f"{d.mhz:.0f} MHz",
+    )
+    return ", ".join(p for p in parts if p) or UNKNOWN

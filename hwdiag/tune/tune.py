@@ -1,0 +1,110 @@
+"""From factors to evidence: the noise first, then the search, and the single workloads beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.campaign import Campaign, CampaignLaboratory
+from hwdiag.experiment.judge import Claim, describe
+from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
+from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan
+from hwdiag.experiment.model import Comparison, Measurement, Noise, Step, Workload
+from hwdiag.experiment.screening import without_risk
+from hwdiag.experiment.search import Effort, Questions, search
+from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search on this host gave; the measurements themselves are the campaign's."""
+
+    plans: tuple[Plan, ...]
+    """Today's default first, then all that were tried."""
+    steps: tuple[Step, ...]
+    comparisons: tuple[Comparison, ...]
+    noise: Noise | None
+
+
+def tune(
+    campaign: Campaign,
+    factors: Sequence[Factor],
+    workloads: Sequence[Workload],
+    overall_of: Sequence[str],
+    min_effect: float,
+    *,
+    risky: bool = False,
+) -> Tuned:
+    """Find the Plan that is fastest on the workloads of ``overall_of`` together, and others for single ones.
+
+    A lever with a risk takes part in the search only if ``risky``; else it is measured beside the winner, as an offer.
+    """
+    deciding = [w for w in workloads if w.name in overall_of]
+    others = [w for w in workloads if w.name not in overall_of]
+    for _ in range(campaign.budget.noise_blocks if campaign.remaining_s > 0 else 0):
+        campaign.run([DEFAULT, CONTROL], deciding, "noise")
+        if others:
+            campaign.run([DEFAULT], others, "noise")
+    if not any(m.outcome.ok for m in campaign.measurements if m.plan == BASELINE and m.workload in overall_of):
+        factors = ()  # there is nothing to compare with
+    noise = noise_of(campaign.measurements, overall_of)
+    found = search(
+        CampaignLaboratory(campaign, deciding),
+        questions_of(factors, risky=risky),
+        scopes_of(overall_of),
+        effort_of(campaign.budget, campaign.remaining_s),
+        min_effect,
+        least_noise=noise.spread if noise else 0.0,
+        seed=campaign.seed,
+    )
+    if found.finalists and others:
+        campaign.run([DEFAULT, *found.finalists], others, "screen")
+    scopes = dict.fromkeys((*scopes_of(overall_of), *(Scope(w.name, (w.name,)) for w in workloads)))
+    return Tuned(
+        plans=(DEFAULT, CONTROL, *(plan for plan in found.plans if not plan.is_default)),
+        steps=tuple(found.screening.steps),
+        comparisons=(*screened(found.plans, campaign.measurements, [*scopes], min_effect), *found.comparisons),
+        noise=noise_of(campaign.measurements, overall_of),
+    )
+
+
+def questions_of(factors: Sequence[Factor], *, risky: bool) -> Questions:
+    """Return the search's questions: the first factor is raced, the others are tried together."""
+    able = [factor for factor in factors if factor.levers] if risky else [without_risk(factor) for factor in factors]
+    offers = [] if risky else [Plan.of(lever) for factor in factors for lever in factor.levers if lever.risk]
+    return Questions(able[0] if able else None, able[1:], offers=offers)
+
+
+def effort_of(budget: Budget, total_s: float) -> Effort:
+    """Return what the budget grants a search in this time."""
+    return Effort(total_s, budget.rounds, budget.most_pairs, budget.finalists)
+
+
+def screened(
+    plans: Sequence[Plan], measurements: Sequence[Measurement], scopes: Sequence[Scope], min_effect: float
+) -> list[Comparison]:
+    """Return what the screening saw of each Plan on each scope."""
+    blocks = blocks_of(m for m in measurements if m.phase == "screen" and m.device == "cpu")
+    return describe([Claim(plan.id, s) for s in scopes for plan in plans if not plan.is_default], blocks, min_effect)
+
+
+def noise_of(measurements: Sequence[Measurement], overall_of: Sequence[str]) -> Noise | None:
+    """Return the noise that today's default shows against itself in turns, and by itself over the run.
+
+    None where it was not measured twice.
+    """
+    ok = [m for m in measurements if m.workload in overall_of and m.outcome.ok and m.device == "cpu"]
+    blocks = blocks_of(m for m in ok if m.phase == "noise")
+    ratios = [r for name in overall_of for r in speedups(blocks, CONTROL.id, Scope(name, (name,)))]
+    if len(ratios) < 2:
+        return None
+    alone = [[m.median_s for m in ok if (m.plan, m.workload) == (BASELINE, name)] for name in overall_of]
+    return Noise(
+        pairs=len(ratios),
+        spread=spread(ratios),
+        alone=spread([value / median(values) for values in alone for value in values]),
+        drift_p=min(drift_p(values) for values in alone),
+        autocorrelation=max(autocorrelation(values) for values in alone),
+    )

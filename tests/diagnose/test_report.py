@@ -1,0 +1,212 @@
+"""The report: one safe, accessible page that leads from every claim to its measurements."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from hwdiag.core.finding import Finding
+from hwdiag.diagnose.report import figures, render_report
+from hwdiag.record import store
+from hwdiag.record.tuning import tuning
+from tests.report.samples import HOSTILE, changed, hostile_host, make_record
+
+OLD = Path(__file__).parents[1] / "record" / "old"
+PARTS = ("launches", "workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
+         "checks", "files", "steps")  # fmt: skip
+VOID = {"meta", "img", "br", "link", "input", "hr", "path"}
+
+
+class Page(HTMLParser):
+    """What a browser would see of the page, as far as these tests ask."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert not self.open, "every element is closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return render_report(make_record())
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def test_needs_nothing_from_elsewhere(html, page):
+    assert not page.all("link")
+    assert not [s for s in page.all("script") if "src" in s]
+    assert not re.search(r"(?:https?:)?//[a-z]", re.sub(r"base64,[^\"]+", "", html).replace("// Comfort", ""))
+    assert all(i["src"].startswith("data:image/svg+xml;base64,") for i in page.all("img"))
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_only_our_own_script_may_run(html, page):
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert len(scripts) == 1
+    assert f"'sha256-{b64encode(sha256(scripts[0].encode()).digest()).decode()}'" in policy
+    assert "default-src 'none'" in policy
+
+
+def test_every_link_leads_somewhere_and_ids_are_unique(page):
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    targets = {a["href"] for a in page.all("a")}
+    assert len(targets) > 50
+    assert {t[1:] for t in targets} <= set(ids)
+    assert all(t.startswith("#") for t in targets)
+
+
+def test_every_measurement_has_its_row(page, record):
+    rows = {a["id"] for a in page.all("tr") if "id" in a}
+    assert rows == {m.id for m in tuning(record).measurements}
+
+
+def test_claims_lead_to_their_measurements(html, record):
+    first = record.recommendations[0]
+    card = html[html.index(first.title) : html.index(record.recommendations[1].title)]
+    assert all(f'href="#{i}"' in card for i in first.evidence)
+    failed = next(m for m in tuning(record).measurements if not m.outcome.ok)
+    assert html.count(f'href="#{failed.id}"') == 2, "the finding, and the list of failures"
+
+
+def test_order_of_importance(page, record):
+    parts = [record.verdict, "Start your program through it", "Processor", record.recommendations[0].title,
+             record.findings[0].title, "could not be checked, and why", "Checked and fine", "How it runs today",
+             "unit of evidence", "One row is one"]  # fmt: skip
+    places = [page.text.index(part) for part in parts]
+    assert places == sorted(places)
+
+
+def test_headings_go_down_one_step_at_a_time(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+
+
+def test_accessible_frame(page):
+    assert page.all("html")[0]["lang"] == "en"
+    assert any(m.get("name") == "viewport" for m in page.all("meta"))
+    for landmark in ("header", "main", "nav", "footer"):
+        assert len(page.all(landmark)) == 1
+    assert all(i.get("alt") and re.search(r"\d", i["alt"]) for i in page.all("img"))
+    assert all(s["aria-labelledby"] for s in page.all("section"))
+
+
+def test_pictures_are_the_figures(page, record):
+    shown = [b64decode(i["src"].partition("base64,")[2]).decode() for i in page.all("img")]
+    assert sorted(shown) == sorted(f.svg for f in figures(record))
+    assert len(shown) == 7
+
+
+def test_what_to_do_and_how_to_take_it_back(page):
+    assert "scripts/launch.sh -- python your_program.py" in page.text
+    assert "12 threads, on CPUs 0-11, memory bound to node 0, tcmalloc" in page.text
+    assert "Copying memory gets slower" in page.text
+    assert "Start without scripts/launch.sh" in page.text
+
+
+def test_what_could_not_be_checked_says_why(page):
+    assert "Whether every memory channel is filled" in page.text
+    assert "/sys/firmware/dmi/tables/DMI permission denied" in page.text
+
+
+def test_failures_are_not_folded(html):
+    before = html[: html.index("Measurements that failed")]
+    assert before.count("<details") == before.count("</details")
+
+
+def test_banner_only_where_the_record_is_not_whole(page):
+    words = "did not get to its end"
+    assert words not in page.text
+    assert words in Page(render_report(make_record(complete=False))).text
+
+
+def test_same_record_same_bytes(html):
+    assert render_report(make_record()) == html
+
+
+def test_hostile_data_stays_text():
+    finding = Finding(id="x", severity="problem", title=HOSTILE, detail=HOSTILE, evidence=(HOSTILE, '"><img src=x>'))
+    record = make_record(
+        hostile_host(),
+        name=HOSTILE,
+        verdict=HOSTILE,
+        findings=(finding,),
+        params={"tune": {"host": HOSTILE, HOSTILE: HOSTILE, "budget": HOSTILE}},
+        versions={HOSTILE: HOSTILE},
+    )
+    measurements = tuple(
+        m.model_copy(
+            update={"id": HOSTILE, "outcome": m.outcome.model_copy(update={"kind": "error", "detail": HOSTILE})}
+        )
+        for m in tuning(record).measurements[:1]
+    )
+    html = render_report(changed(record, measurements=measurements + tuning(record).measurements[1:]))
+    assert html.count("<script") == 1
+    assert "<img src=x" not in html
+    assert "\x1b" not in html
+    assert "\u202e" not in html
+    assert "alert(&#39;gpu&#39;)" in html, "but it can be read"
+    html.encode()
+    Page(html)
+
+
+@pytest.mark.parametrize("missing", PARTS)
+def test_any_part_may_be_missing(missing):
+    page = Page(render_report(make_record(**{missing: ()})))
+    ids = {a["id"] for _, a in page.tags if "id" in a}
+    assert {a["href"][1:] for a in page.all("a")} <= ids
+
+
+def test_nothing_at_all(host):
+    nothing = dict.fromkeys(PARTS, ())
+    page = Page(render_report(make_record(host, **nothing, noise=None, params={}, versions={})))
+    assert "Nothing could be measured" in page.text
+    assert len(page.all("img")) == 1
+
+
+@pytest.mark.parametrize("path", sorted(OLD.glob("*.json")), ids=lambda path: path.stem)
+def test_the_report_of_each_topic_is_as_sound(path):
+    page = Page(render_report(store.load(path), path.parent))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for a in page.all("a")} <= set(ids)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    assert len(page.text) > 500

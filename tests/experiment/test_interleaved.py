@@ -1,0 +1,164 @@
+"""Processes take turns: each measures all it should, nobody disturbs another, and the dead cost what killed them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psutil
+import pytest
+
+from hwdiag.experiment import interleaved
+from hwdiag.experiment.interleaved import Block, Player, Turn
+from hwdiag.experiment.model import Workload
+from hwdiag.experiment.workloads import matmul
+from hwdiag.process.child import Child
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Outcome
+
+TURN = Turn(warmup_s=0.0, window_s=0.01, windows=3, min_samples=2)
+DEFAULT, OTHER = Launch(), Launch()
+SMALL, BAD = (
+    matmul("float32", 4, n=64),
+    matmul("float32", 4, n=64).model_copy(update={"name": "bad", "dtype": "float64"}),
+)
+
+
+def played(*players: Player, python: str = sys.executable, timeout_s: float = 60) -> dict[str, Player]:
+    Block(python, TURN, timeout_s=timeout_s).run(players, device="cpu", seed=3)
+    return {p.launch.name: p for p in players}
+
+
+def test_each_measures_every_workload_in_one_process_of_its_own() -> None:
+    second = SMALL.model_copy(update={"name": "second"})
+    players = played(Player(DEFAULT, [SMALL, second], check=True), Player(OTHER, [SMALL, second], check=False))
+    for player in players.values():
+        assert player.results.keys() == {SMALL.name, "second"}
+        assert all(r.outcome.ok and len(r.seconds) >= 6 for r in player.results.values()), player.results
+        assert len({r.process for r in player.results.values()}) == 1
+    assert players["default"].results["second"].max_error is not None
+    assert players["other"].results["second"].max_error is None
+
+
+def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is asked, all others that have begun to measure are stopped."""
+    alive: list[Child] = []
+    seen: list[int] = []
+    start, tell = Child.__init__, Child.tell
+
+    def started(self: Child, *args: Any) -> None:
+        alive.append(self)
+        start(self, *args)
+
+    def told(self: Child, command: Mapping[str, Any]) -> None:
+        if "do" in command:
+            seen.append(sum(comes_to_rest(c) for c in alive if c is not self))
+        tell(self, {**command})
+
+    monkeypatch.setattr(interleaved.Child, "__init__", started)
+    monkeypatch.setattr(interleaved.Child, "tell", told)
+    third = Launch()
+    played(*(Player(launch, [SMALL], check=False) for launch in (DEFAULT, OTHER, third)))
+    assert len(seen) == 3 * (1 + TURN.windows)
+    assert set(seen) == {2}
+    assert not any(psutil.pid_exists(c.pid or 0) for c in alive)
+
+
+def test_a_workload_that_fails_leaves_the_rest_to_the_same_process() -> None:
+    wrong = SMALL.model_copy(update={"name": "impossible", "size": {"n": -1}})
+    player = played(Player(DEFAULT, [SMALL, wrong], check=False))["default"]
+    assert player.results["impossible"].outcome.kind == "error"
+    assert player.results[SMALL.name].outcome.ok
+
+
+def comes_to_rest(child: Child) -> bool:
+    """Whether it is stopped, or is in a moment: a signal takes its time."""
+    deadline = time.monotonic() + 1
+    while (status := psutil.Process(child.pid).status()) != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return bool(status == psutil.STATUS_STOPPED)
+
+
+def dies_of(signal: str) -> str:
+    """Code of a torch that can do nothing, and dies when it is asked for float64."""
+    return f"""
+import os, signal, sys
+device, float32 = str, 'float32'
+def manual_seed(_): pass
+def get_num_threads(): return 1
+get_num_interop_threads = get_num_threads
+class backends:
+    class cpu:
+        get_cpu_capability = staticmethod(lambda: 'none')
+def __getattr__(what):
+    if what == 'float64': os.kill(os.getpid(), signal.{signal})
+    raise AttributeError(what)
+"""
+
+
+@pytest.mark.parametrize(("signal", "word"), [("SIGSEGV", "SIGSEGV"), ("SIGKILL", "SIGKILL")])
+def test_a_process_that_dies_costs_the_workload_that_killed_it(
+    fake_python: Callable[[str], str], signal: str, word: str
+) -> None:
+    python = fake_python(dies_of(signal))
+    players = played(Player(DEFAULT, [BAD, SMALL], check=False), Player(OTHER, [SMALL], check=False), python=python)
+    results = players["default"].results
+    assert (results["bad"].outcome.kind, word in results["bad"].outcome.detail) == ("signal", True)
+    assert "in bad" in results["bad"].outcome.detail
+    assert results[SMALL.name].outcome.kind == "error"  # this torch can do nothing, but it lived to say so
+    assert players["other"].results[SMALL.name].outcome.kind == "error"
+
+
+def test_a_kill_that_the_kernel_counted_is_out_of_memory(
+    fake_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interleaved.Watch, "ooms", lambda self: 1)
+    player = played(Player(DEFAULT, [BAD], check=False), python=fake_python(dies_of("SIGKILL")))["default"]
+    assert player.results["bad"].outcome == Outcome(
+        kind="out-of-memory", detail="killed by the kernel for want of memory"
+    )
+
+
+def test_without_torch_everything_fails_once(python_without_torch: str) -> None:
+    player = played(Player(DEFAULT, [SMALL, BAD], check=False), python=python_without_torch)["default"]
+    assert {r.outcome.kind for r in player.results.values()} == {"import-error"}
+    assert {r.process for r in player.results.values()} == {1}
+
+
+def test_a_launch_that_did_not_take_effect_fails_in_all() -> None:
+    ghost = Launch(preload=("/no/such.so",))
+    players = played(Player(ghost, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False))
+    assert players["ghost"].results[SMALL.name].outcome == Outcome(
+        kind="not-applied", detail="/no/such.so was not loaded"
+    )
+    assert players["default"].results[SMALL.name].outcome.ok
+
+
+def test_one_that_hangs_is_killed_and_the_others_go_on(fake_python: Callable[[str], str]) -> None:
+    python = fake_python("import os, time\nif 'HANG' in os.environ: time.sleep(600)\n" + dies_of("SIGSEGV"))
+    hangs = Launch(env={"HANG": "1"})
+    players = played(
+        Player(hangs, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False), python=python, timeout_s=3
+    )
+    assert players["hangs"].results[SMALL.name].outcome.kind == "timeout"
+    assert players["default"].results[SMALL.name].outcome.kind == "error"
+
+
+def test_what_others_did_meanwhile_is_told_without_the_players_own_work() -> None:
+    disturbance = Block(sys.executable, TURN, timeout_s=60).run(
+        [Player(DEFAULT, [SMALL], check=False), Player(OTHER, [SMALL], check=False)], device="cpu", seed=1
+    )
+    assert disturbance.other_cpu is not None
+    assert 0 <= disturbance.other_cpu <= (os.cpu_count() or 1)
+
+
+def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("started a process")
+
+    monkeypatch.setattr(interleaved, "Child", refuse)
+    nothing: list[Workload] = []
+    assert played(Player(DEFAULT, nothing, check=False))["default"].results == {}

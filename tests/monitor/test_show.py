@@ -1,0 +1,126 @@
+"""What a recording of a large host looks like: the figure, the live picture and the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from hwdiag.host.sampling import Sampler
+from hwdiag.host.sampling.source import Column
+from hwdiag.monitor.measure import monitor
+from hwdiag.monitor.model import Mark, Monitored, Summary
+from hwdiag.monitor.recording import MARK
+from hwdiag.monitor.show import Live, absent_table, cost, percentiles, verdict
+from hwdiag.monitor.timeline import MOST_POINTS, average, timeline
+from hwdiag.report.format import said
+from tests.conftest import make_host
+from tests.host.conftest import unpacked
+from tests.simulation.large_host import CPUS, DUMP, GPUS, LargeHost, Simulated
+
+__all__ = ["unpacked"]
+
+NAMESPACE = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def large(unpacked: Callable[[str], Path], tmp_path: Path) -> tuple[Monitored, Path]:
+    """Ten minutes of a large host."""
+    host = LargeHost(unpacked(DUMP), tmp_path / "large")
+    sampler = Sampler(host.root(), nvml=host.nvml())
+    path = tmp_path / "m.parquet"
+    done, _ = monitor(sampler, path, make_host(), name="x", hz=2, seconds=600, clock=Simulated())
+    marks = (Mark(seconds=100, text="epoch <1>"), Mark(seconds=300, text="epoch 2"))
+    return done.model_copy(update={"marks": marks}), path
+
+
+def test_the_figure_has_a_panel_for_all_that_was_told(large: tuple[Monitored, Path]) -> None:
+    figure = timeline(*large)
+    assert figure is not None
+    text = " ".join(e.text or "" for e in ElementTree.fromstring(figure.svg).iter(f"{NAMESPACE}text"))
+    for words in ("each CPU, % busy", "memory, GiB", "GPU use, %", "GPU clock, MHz", "GPU power, W", "GPU 7", "CPU 56",
+                  "NUMA, pages/s", "GPU temperature, °C", "epoch <1>", "seconds since the start"):  # fmt: skip
+        assert words in text
+    assert "600 s of this machine over time" in figure.alt
+    assert "Each point is the mean of 2 samples." in figure.caption
+    assert len(figure.svg) < 1_500_000
+
+
+def test_no_figure_of_nothing(large: tuple[Monitored, Path]) -> None:
+    done, path = large
+    assert timeline(done.model_copy(update={"samples": 1}), path) is None
+
+
+def test_averages_are_of_what_was_told() -> None:
+    import numpy as np
+
+    values = np.array([1.0, 3.0, math.nan, 5.0, math.nan, math.nan, 7.0])
+    assert average(values, 2).tolist()[:2] == [2.0, 5.0]
+    assert math.isnan(average(values, 2)[2])
+    assert average(values, 2)[3] == 7.0
+    assert average(values, 1) is values
+    assert len(average(np.zeros(10 * MOST_POINTS), 10)) == MOST_POINTS
+
+
+def test_many_cpus_are_two_rows_of_the_table(large: tuple[Monitored, Path]) -> None:
+    table = percentiles(large[0])
+    names = [str(row[0]) for row in table.rows]
+    assert len([n for n in names if n.startswith("clock of CPU")]) == 2
+    assert len([n for n in names if n.endswith("temperature")]) == GPUS
+    assert not [n for n in names if "reasons" in n or n.startswith(MARK)]
+    assert "42.0 °C" in table.to_text()
+
+
+def test_an_idle_machine_has_a_row_of_zero(large: tuple[Monitored, Path]) -> None:
+    still = [
+        Summary(name=name, unit="%", title=title, samples=9, mean=0, p5=0, median=0, p95=0, most=0)
+        for name, title in (("cpu.use", "all CPUs busy"), ("cpu.steal", "taken by the hypervisor"))
+    ]
+    idle = large[0].model_copy(update={"summaries": (*still, *large[0].summaries)})
+    names = [str(row[0]) for row in percentiles(idle).rows]
+    assert "all CPUs busy" in names
+    assert "taken by the hypervisor" not in names
+
+
+def test_what_is_live_fits_a_picture(large: tuple[Monitored, Path]) -> None:
+    columns = large[0].columns
+    live = Live(columns)
+    for n in range(200):
+        live.add(n / 2, [math.nan if n % 7 == 0 else float(n % 100)] * len(columns))
+    root = ElementTree.fromstring(live.svg())
+    assert len(root.findall(f".//{NAMESPACE}rect")) == CPUS + 1
+    assert len(live.history) < 200
+    assert root.findall(f".//{NAMESPACE}polyline")
+    assert live.line().startswith("100 s  all CPUs busy 99 %")
+    assert len(live.to_html()) < 100_000
+
+
+def test_the_words_about_cost_and_gaps(large: tuple[Monitored, Path]) -> None:
+    done, _ = large
+    assert "of one core" in cost(done)
+    assert "1200 samples" in cost(done)
+    table = absent_table(done)
+    assert table is not None
+    assert "CPU quota" in table.to_text()
+    broken = done.model_copy(update={"command": ("x", "\x1b[31m"), "outcome": "exit status 3", "cut": "full"})
+    assert "\x1b" not in verdict(broken, ())
+    assert "It ended with: exit status 3. The recording is cut: full." in verdict(broken, ())
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [(3 << 30, "B", "3 GiB"), (2.5e6, "B/s", "2.5 MB/s"), (1200, "1/s", "1.2 k/s"), (4.04, "%", "4.0 %"),
+     (45.4, "%", "45 %"), (0, "%", "0 %"), (1980, "MHz", "1980 MHz"), (3, "", "3.00"), (math.nan, "W", "unknown")],
+)  # fmt: skip
+def test_values_with_their_units(value: Any, unit: str, words: str) -> None:
+    assert said(value, unit) == words
+
+
+def test_one_column_alone_can_be_shown() -> None:
+    live = Live([Column(name="cpu.use", unit="%", title="all CPUs busy")])
+    live.add(0.5, [12.0])
+    ElementTree.fromstring(live.svg())

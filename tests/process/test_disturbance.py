@@ -1,0 +1,47 @@
+"""What disturbed a measurement is told where the kernel counts it, and unknown where it does not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from hwdiag.process import disturbance
+from hwdiag.process.disturbance import Watch
+
+
+def test_a_busy_neighbour_is_seen() -> None:
+    watch = Watch()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        time.sleep(1.0)
+        seen = watch.stop(child_cpu_s=0.0)
+    finally:
+        busy.kill()
+        busy.wait()
+    assert seen.other_cpu is not None
+    assert seen.other_cpu > 0.3
+    assert seen.steal is None or 0 <= seen.steal <= 1
+
+
+def test_the_childs_own_time_is_not_a_disturbance() -> None:
+    watch = Watch()
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+    seen = watch.stop(child_cpu_s=1000.0)
+    assert seen.other_cpu == 0.0
+
+
+def test_a_kernel_that_tells_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise FileNotFoundError("/proc/stat")
+
+    for name in ("cpu_times", "swap_memory", "cpu_freq", "getloadavg"):
+        monkeypatch.setattr(psutil, name, missing)
+    monkeypatch.setattr(disturbance, "read_throttled_s", lambda _: None)
+    seen = Watch().stop(child_cpu_s=1.0)
+    assert set(seen.model_dump().values()) == {None}

@@ -1,0 +1,204 @@
+"""launch.sh is run for real: what it sets, what it refuses, and what it does where a tool is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hwdiag.core.finding import Recommendation
+from hwdiag.host.model import Host
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.process.launch import Allocator, Launch, MemoryPolicy
+from hwdiag.tune.launch_script import render_launch_script, script_path
+
+KEEP = Recommendation(
+    id="launch-overall", scope="overall", launch=None, title="Keep what you have", why="It's fastest."
+)
+EVIL = "$(touch pwned)`touch pwned`'\"\n touch pwned; \u2028#"
+
+
+@pytest.fixture(scope="module")
+def here() -> Host:
+    return read_host(Root.live())
+
+
+def write(folder: Path, launch: Launch, host: Host, why: Recommendation = KEEP) -> Path:
+    path = folder / "launch.sh"
+    path.write_text(render_launch_script(launch, why, host, made_at="2026-11-20T10:00:00Z"))
+    path.chmod(0o755)
+    return path
+
+
+def run(path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([path, *args], capture_output=True, text=True, env={**os.environ, **env}, cwd=path.parent)
+
+
+def with_cpus(host: Host, *cpus: int) -> Host:
+    return host.model_copy(update={"cpu": host.cpu.model_copy(update={"online": cpus})})
+
+
+EVIL_LAUNCH = Launch(
+    name="evil",
+    preload=(f"/no/{EVIL}.so",),
+    cpus=(0,),
+    env={"X": EVIL},
+    allocator=Allocator(name="jemalloc", path=f"/no/{EVIL}.so"),
+)
+LAUNCHES = [
+    Launch(),
+    Launch(threads=2, env={"MKL_NUM_THREADS": "2"}),
+    Launch(threads=1, cpus=(0,), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
+    Launch(interop_threads=3),
+    Launch(preload=("/run/libfirst.so",), unset=("GONE",)),
+    EVIL_LAUNCH,
+    Launch(unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
+    Launch(unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
+]
+
+
+def test_what_no_variable_sets_is_said(tmp_path: Path, here: Host) -> None:
+    script = write(tmp_path, Launch(interop_threads=3), here)
+    assert "begin the program with torch.set_num_interop_threads(3)" in run(script, "true").stderr
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.parametrize("launch", LAUNCHES, ids=lambda launch: launch.name)
+def test_it_passes_shellcheck(tmp_path: Path, here: Host, launch: Launch) -> None:
+    done = subprocess.run(["shellcheck", write(tmp_path, launch, here)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_runs_with_the_variables_and_its_own_arguments(tmp_path: Path, here: Host) -> None:
+    path = write(tmp_path, LAUNCHES[1], here)
+    done = run(path, "--", "sh", "-c", 'echo "$OMP_NUM_THREADS $MKL_NUM_THREADS $1"', "sh", "a  b --show")
+    assert (done.stdout, done.returncode) == ("2 2 a  b --show\n", 0), done.stderr
+    assert run(path, "sh", "-c", "exit 7").returncode == 7
+
+
+def test_the_binding_takes_effect(tmp_path: Path, here: Host) -> None:
+    cpu = here.usable_cpus[-1]
+    done = run(write(tmp_path, Launch(cpus=(cpu,)), here), "grep", "Cpus_allowed_list", "/proc/self/status")
+    assert done.stdout.split() == ["Cpus_allowed_list:", str(cpu)], done.stderr
+
+
+@pytest.mark.skipif(shutil.which("numactl") is None, reason="numactl is not installed")
+def test_the_memory_policy_takes_effect(tmp_path: Path, here: Host) -> None:
+    launch = Launch(memory=MemoryPolicy(mode="interleave", nodes=(0,)))
+    done = run(write(tmp_path, launch, here), "head", "-n1", "/proc/self/numa_maps")
+    assert done.stdout.split()[1] == "interleave:0", done.stderr
+
+
+def test_without_numactl_it_warns_and_runs_unbound(tmp_path: Path, here: Host) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "env", "uname", "getconf", "sha256sum", "cut", "echo"):
+        (tools / tool).symlink_to(shutil.which(tool) or "/missing")
+    done = run(write(tmp_path, LAUNCHES[2], here), "echo", "ran", PATH=str(tools))
+    assert done.stdout == "ran\n"
+    assert "numactl is not installed: the command runs unbound" in done.stderr
+
+
+def test_a_missing_allocator_is_warned_of_and_not_preloaded(tmp_path: Path, here: Host) -> None:
+    launch = Launch(allocator=Allocator(name="jemalloc", path="/nonexistent/libjemalloc.so.2"))
+    done = run(write(tmp_path, launch, here), "sh", "-c", "echo [$LD_PRELOAD]", LD_PRELOAD="")
+    assert done.stdout == "[]\n"
+    assert "libjemalloc.so.2 is not there any more" in done.stderr
+
+
+def test_an_inherited_preload_is_kept_behind_the_allocator(tmp_path: Path, here: Host) -> None:
+    library = tmp_path / "libjemalloc.so.2"
+    library.touch()
+    path = write(tmp_path, Launch(allocator=Allocator(name="jemalloc", path=str(library))), here)
+    done = run(path, "--show", "true", LD_PRELOAD="/lib/x.so")
+    assert f"LD_PRELOAD={library}:/lib/x.so" in done.stdout
+
+
+def test_another_host_is_refused_in_one_line_unless_forced(tmp_path: Path, here: Host) -> None:
+    path = write(tmp_path, LAUNCHES[1], with_cpus(here, *range(777)))
+    refused = run(path, "echo", "ran")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert len(refused.stderr.splitlines()) == 1
+    assert "777 CPUs), not on this host" in refused.stderr
+    forced = run(path, "--force", "--", "echo", "ran")
+    assert (forced.returncode, forced.stdout) == (0, "ran\n")
+
+
+@pytest.mark.skipif(not Path("/etc/machine-id").exists(), reason="this machine has no machine-id")
+def test_a_twin_with_another_machine_id_is_refused(tmp_path: Path, here: Host) -> None:
+    twin = here.model_copy(update={"system": here.system.model_copy(update={"machine_hash": "0" * 64})})
+    assert run(write(tmp_path, LAUNCHES[0], twin), "true").returncode == 2
+    assert run(write(tmp_path, LAUNCHES[0], here), "true").returncode == 0
+
+
+def test_show_says_what_and_why_and_runs_nothing(tmp_path: Path, here: Host) -> None:
+    done = run(write(tmp_path, LAUNCHES[1], here), "--show", "--", "touch", "ran")
+    assert "What: 2 threads" in done.stdout
+    assert "Why:  It's fastest." in done.stdout
+    assert "OMP_NUM_THREADS=2" in done.stdout
+    assert not (tmp_path / "ran").exists()
+
+
+def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, here: Host) -> None:
+    path = write(tmp_path, LAUNCHES[0], here)
+    wrong = run(path, "--shwo")
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+    assert run(path).returncode == 2
+    assert "Usage:" in run(path, "--help").stdout
+
+
+def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> None:
+    system = here.system.model_copy(update={"hostname": EVIL})
+    why = Recommendation(id="launch-overall", scope="overall", launch="evil", title=EVIL, why=EVIL)
+    path = write(tmp_path, EVIL_LAUNCH, here.model_copy(update={"system": system}), why)
+    done = run(path, "sh", "-c", 'printf %s "$X"')
+    assert done.stdout == EVIL
+    assert run(path, "--show").returncode == 0
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_scripts_are_named_after_their_scope() -> None:
+    assert script_path(KEEP) == "scripts/launch.sh"
+    assert script_path(KEEP.model_copy(update={"scope": "gpt2"})) == "scripts/launch-gpt2.sh"
+
+
+def test_what_is_unset_is_gone_and_the_allocator_stands_alone(tmp_path: Path, here: Host) -> None:
+    allocator = Allocator(name="jemalloc", path=str(tmp_path / "none.so"))
+    (tmp_path / "none.so").write_text("")
+    path = write(tmp_path, Launch(unset=("LD_PRELOAD", EVIL), env={"A": "1"}, allocator=allocator), here)
+    shown = run(path, "--show", "--", "true", LD_PRELOAD="")
+    assert "env -u LD_PRELOAD -u " in shown.stdout
+    assert f"A=1 LD_PRELOAD={tmp_path}/none.so true" in shown.stdout
+    assert not (tmp_path / "pwned").exists()
+    gone = write(tmp_path, Launch(unset=("OPENBLAS_CORETYPE",)), here)
+    done = run(gone, "--", "sh", "-c", "echo ${OPENBLAS_CORETYPE-gone} $PWD", OPENBLAS_CORETYPE="Haswell")
+    assert done.stdout == f"gone {tmp_path}\n"
+
+
+def test_libraries_beside_the_script_go_in_front_and_what_is_unset_is_gone(tmp_path: Path, here: Host) -> None:
+    launch = Launch(preload=("/elsewhere/libfirst.so",), unset=("GONE",), env={"KEPT": "yes"})
+    path = write(tmp_path, launch, here)
+    show = ("sh", "-c", "echo [$GONE] [$KEPT]; exec env")
+    missing = run(path, *show, GONE="1", LD_PRELOAD="")
+    assert missing.stdout.startswith("[] [yes]\n")
+    assert "libfirst.so is not there any more" in missing.stderr
+    (tmp_path / "libfirst.so").write_text("no library: the loader says so and goes on")
+    found = run(path, *show, LD_PRELOAD="")
+    assert f"LD_PRELOAD={tmp_path}/libfirst.so" in found.stdout
+
+
+def test_without_numactl_the_cpus_are_bound_all_the_same(tmp_path: Path, here: Host) -> None:
+    cpu = min(here.usable_cpus)
+    launch = Launch(cpus=(cpu,), memory=MemoryPolicy(mode="preferred", nodes=(0,)))
+    path = write(tmp_path, launch, here)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "env", "taskset", "uname", "getconf", "sha256sum", "cut", "grep", "dirname"):
+        (tools / name).symlink_to(shutil.which(name) or pytest.skip(f"no {name}"))
+    done = run(path, "grep", "Cpus_allowed_list", "/proc/self/status", PATH=str(tools))
+    assert done.stdout.split() == ["Cpus_allowed_list:", str(cpu)], done.stderr
+    assert "the CPUs are bound, the memory is not" in done.stderr
