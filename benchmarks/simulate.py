@@ -35,7 +35,7 @@ from hwdiag.experiment.search import Effort
 from hwdiag.experiment.workloads import gpt2, resnet18
 from hwdiag.report.table import Table
 from hwdiag.tune.tune import Tuned, tune
-from tests.simulation.virtual import Flat
+from tests.simulation.virtual import Flat, holds
 from tests.simulation.virtual_hosts import random_host
 from tests.simulation.virtual_loader import BOUNDS, FlatLoader, VirtualTrials, random_loader
 from tests.simulation.virtual_machine import Noise, Timed, VirtualTurns, noises, spread_by, virtual_campaign
@@ -62,14 +62,14 @@ Row = tuple[str, str, str, str]
 # --- the search for a launch ------------------------------------------------------------------------------------------
 
 
-def search(known: Timed, seed: int, noise: Noise, *, risky: bool = False) -> tuple[Tuned, VirtualTurns]:
-    """Search as ``hwdiag run`` does at standard budget, on a random host."""
+def search(known: Timed, seed: int, noise: Noise, *, nets: int) -> tuple[Tuned, VirtualTurns]:
+    """Search as ``hwdiag run`` does at standard budget, on a random host, for so many nets."""
     virtual = random_host(seed)
     turns = VirtualTurns(known, noise, seed, len(virtual.host.usable_cpus))
     campaign = virtual_campaign(turns, STANDARD)
-    workloads = (resnet18(), gpt2())
+    workloads = (resnet18(), gpt2())[:nets]
     names = [w.name for w in workloads]
-    return tune(campaign, virtual.factors, workloads, names, MIN_EFFECT, risky=risky), turns
+    return tune(campaign, virtual.factors, workloads, names, MIN_EFFECT), turns
 
 
 def confirmed(tuned: Tuned) -> list[Comparison]:
@@ -86,14 +86,14 @@ def chosen(tuned: Tuned) -> Plan:
 
 def null_launch(seed: int, noise: Noise) -> bool:
     """Return whether a search among equals says "better" anywhere."""
-    return any(c.verdict == "better" for c in search(Flat(), seed, noise)[0].comparisons)
+    return any(c.verdict == "better" for c in search(Flat(), seed, noise, nets=2)[0].comparisons)
 
 
 def power_launch(seed: int, noise: Noise, gain: float) -> bool:
-    """Return whether a search finds the one lever that is better, among all that are not."""
+    """Return whether a search on one net finds the one lever that is better, among all that are not."""
     levers = [lever for factor in random_host(seed).factors for lever in factor.levers if not lever.risk]
     lever = levers[seed % len(levers)]
-    return lever.id in chosen(search(Flat(lever, gain), seed, noise)[0]).lever_ids
+    return holds(chosen(search(Flat(lever, gain), seed, noise, nets=1)[0]).launch, lever.launch)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def comparison(
     speedup = ratio_interval(ratios)
     verdict, why = judge(speedup, p_value, min_effect)
     plans, workloads = (claim.baseline, claim.plan), claim.scope.workloads
-    mine = (b for b in blocks if b.device == claim.device)
+    mine = (b for b in blocks if b.device == claim.device and all(plan in b.seconds for plan in plans))
     used = (b for b in mine if all(b.over(plan, workloads) is not None for plan in plans))
     return Comparison(
         workload=claim.scope.name,
