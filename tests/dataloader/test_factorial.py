@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from hwdiag.dataloader.budget import BUDGETS
+from hwdiag.dataloader.run import DECODE_SHARE, EXTRA_SHARE, GRACE
 from hwdiag.dataloader.search import LoaderLaboratory, crowded, find_setting, lever, loader_factors, usable_cpus
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.experiment.effects import Trial, estimate
@@ -22,6 +23,8 @@ from tests.conftest import make_host
 from tests.simulation.virtual_loader import VirtualTrials, random_loader
 
 STANDARD = BUDGETS["standard"]
+SEARCH_S = (1 - DECODE_SHARE - EXTRA_SHARE) * STANDARD.total_s - 15
+"""With 15 s before it."""
 
 
 def factor(name: str, titles: Sequence[str]) -> Factor:
@@ -79,7 +82,7 @@ def searched(known: Known, seconds: float, *, most_pairs: int = 8, seed: int = 1
     """Search on a host of two cores."""
     factors = loader_factors(make_host(cores_per_node=2))
     laboratory = LoaderLaboratory(known.run, lambda plan: crowded(plan, 2), seed, clock=lambda: known.now)
-    return find_setting(factors, laboratory, Effort(seconds, 3, most_pairs, finalists=1), 0.03)
+    return find_setting(factors, laboratory, Effort(seconds, 3, most_pairs, finalists=1, grace=GRACE), 0.03)
 
 
 def test_small_gains_are_found_together_and_the_steps_say_what_each_gave() -> None:
@@ -88,11 +91,13 @@ def test_small_gains_are_found_together_and_the_steps_say_what_each_gave() -> No
     assert decision.verdict == "better"
     setting = setting_of(decision.plan)
     assert (setting.workers, setting.prefetch, setting.sharing) == (4, 8, "file_system")
-    steps = {s.factor: s for s in found.screening.steps}
-    before = next(o for o in steps["workers"].options if o.plan == "loader.4-workers").speedup.median
-    adopted = next(o for o in steps["batches ahead"].options if o.plan == steps["batches ahead"].adopted)
-    assert adopted.speedup.median / before == pytest.approx(1.05, abs=0.02)
-    assert adopted.speedup.low < adopted.speedup.median < adopted.speedup.high
+    seen = {o.plan: o.speedup for step in found.screening.steps for o in step.options}
+    held, gains = DEFAULT, {}
+    for taken in decision.plan.levers:
+        before, held = held, held.plus(taken)
+        assert seen[held.id].low < seen[held.id].median < seen[held.id].high
+        gains[taken.title] = seen[held.id].median / (1.0 if before.is_default else seen[before.id].median)
+    assert gains == pytest.approx({"4 workers": 1.8, "8 ahead": 1.05, "file_system": 1.04}, abs=0.02)
 
 
 class TwoCores(Known):
@@ -170,9 +175,10 @@ def test_the_search_comes_near_the_best_of_all(seed: int) -> None:
     trials = VirtualTrials(loader, 0.01, STANDARD.window_s, STANDARD.warmup_s, seed)
     cpus = usable_cpus(loader.host)
     laboratory = LoaderLaboratory(trials.run, lambda plan: crowded(plan, cpus), seed, clock=lambda: trials.now)
-    effort = Effort(170, STANDARD.rounds, STANDARD.most_pairs, finalists=1, grace=0.5)
+    effort = Effort(SEARCH_S, STANDARD.rounds, STANDARD.most_pairs, finalists=1, grace=GRACE)
     decision = find_setting(loader.factors, laboratory, effort, 0.03).decision()
     chosen = decision.plan if decision.verdict == "better" else DEFAULT
     least, count = loader.least()
     assert loader.seconds(setting_of(chosen)) / least - 1 <= 0.1
-    assert trials.done < 0.1 * count
+    assert trials.done < count / 8  # or where trials are slow the time ends it
+    assert trials.now < (1 + GRACE) * SEARCH_S
