@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hwdiag.compat.advice import consult, needed_launch, with_cure
+from hwdiag.compat.advice import consult, needed_plan, with_cure
 from hwdiag.compat.check import Check, survey
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
 from hwdiag.core.finding import Check as Fine
@@ -125,5 +125,6 @@ def test_openblas_forced_above_an_emulated_cpu_is_unset_and_then_runs(tmp_path: 
     assert died.culprit is not None
     assert (died.stage, died.culprit.needs) == ("numpy-matmul", "fma")
     assert found.cure == Cure(unset=("OPENBLAS_CORETYPE",), stages=("numpy: numpy-matmul",))
-    _, recommendation = needed_launch(found.cure)
+    plan, recommendation = needed_plan(found.cure)
+    assert (recommendation.plan, plan.launch.unset) == (plan.id, ("OPENBLAS_CORETYPE",))
     assert recommendation.title == "Needed here: unset OPENBLAS_CORETYPE"
