@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from hwdiag.dataloader.budget import BUDGETS
-from hwdiag.dataloader.run import DECODE_SHARE, EXTRA_SHARE, GRACE
-from hwdiag.dataloader.search import LoaderLaboratory, crowded, find_setting, lever, loader_factors, usable_cpus
+from benchmarks.simulate import loader_effort, regret_loader
+from hwdiag.dataloader.run import GRACE
+from hwdiag.dataloader.search import LoaderLaboratory, crowded, find_setting, lever, loader_factors
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.experiment.effects import Trial, estimate
 from hwdiag.experiment.laboratory import scopes_of
@@ -20,11 +20,7 @@ from hwdiag.experiment.model import Phase
 from hwdiag.experiment.screening import ALL, AT_ONCE, Deck, Screening
 from hwdiag.experiment.search import Effort, Found
 from tests.conftest import make_host
-from tests.simulation.virtual_loader import VirtualTrials, random_loader
-
-STANDARD = BUDGETS["standard"]
-SEARCH_S = (1 - DECODE_SHARE - EXTRA_SHARE) * STANDARD.total_s - 15
-"""With 15 s before it."""
+from tests.simulation.virtual_loader import random_loader
 
 
 def factor(name: str, titles: Sequence[str]) -> Factor:
@@ -170,15 +166,8 @@ def test_hosts_that_are_not_there_are_bound_by_what_they_say() -> None:
 
 @pytest.mark.parametrize("seed", range(0, 100, 11))
 def test_the_search_comes_near_the_best_of_all(seed: int) -> None:
-    """The whole table is benchmarks/simulate_dataloader.py's; here a tenth of its hosts, with room for the rest."""
-    loader = random_loader(seed)
-    trials = VirtualTrials(loader, 0.01, STANDARD.window_s, STANDARD.warmup_s, seed)
-    cpus = usable_cpus(loader.host)
-    laboratory = LoaderLaboratory(trials.run, lambda plan: crowded(plan, cpus), seed, clock=lambda: trials.now)
-    effort = Effort(SEARCH_S, STANDARD.rounds, STANDARD.most_pairs, finalists=1, grace=GRACE)
-    decision = find_setting(loader.factors, laboratory, effort, 0.03).decision()
-    chosen = decision.plan if decision.verdict == "better" else DEFAULT
-    least, count = loader.least()
-    assert loader.seconds(setting_of(chosen)) / least - 1 <= 0.1
-    assert trials.done < count / 8  # or where trials are slow the time ends it
-    assert trials.now < (1 + GRACE) * SEARCH_S
+    """The whole table is benchmarks/simulate.py's; here a tenth of its hosts, with room for the rest."""
+    found = regret_loader(seed, 0.01)
+    assert found.behind <= 0.1
+    assert found.measured < found.exhaustive / 8
+    assert found.seconds < (1 + GRACE) * loader_effort().total_s

@@ -31,7 +31,7 @@ AS_IT_IS = Launch()
 
 def run(*argv: str, launch: Launch = AS_IT_IS, **more: Any) -> Ran:
     with Running(Command.model_validate({"argv": argv, "timeout_s": 20, **more}), launch) as running:
-        return running.wait()
+        return running.ran()
 
 
 def failure(*argv: str, launch: Launch = AS_IT_IS, **more: Any) -> tuple[str, str]:
@@ -215,7 +215,7 @@ def test_a_parent_that_is_killed_leaves_nothing_running(nap: Callable[[], str], 
     ready = tmp_path / "ready"
     code = (
         "from hwdiag.process.command import *\n"
-        f"Running(Command(argv=('sh', '-c', 'setsid {nap()} & touch {ready}; {nap()}')), Launch()).wait()"
+        f"Running(Command(argv=('sh', '-c', 'setsid {nap()} & touch {ready}; {nap()}')), Launch()).ran()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_until(ready.exists)
