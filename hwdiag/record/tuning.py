@@ -41,8 +41,8 @@ class Tuning(TopicStudy):
 
     def _plans_spoken_of(self) -> Iterator[str]:
         """Yield the ids of plans in all that was measured and decided."""
-        for told in (*self.measurements, *self.estimates):
-            yield told.plan
+        yield from (m.plan for m in self.measurements)
+        yield from (e.plan for e in self.estimates)
         for comparison in self.comparisons:
             yield from (comparison.baseline, comparison.candidate)
         for step in self.steps:
