@@ -231,22 +231,22 @@ def test_worse_needs_the_test_too_and_all_workloads_share_its_budget() -> None:
 
 
 @cache
-def drawn(spread: float) -> list[Interval]:
-    """Times of workloads that take a second, over ten processes each, whose noise is log-normal."""
+def drawn(spread: float, processes: int) -> list[Interval]:
+    """Times of workloads that take a second, over so many processes each, whose noise is log-normal."""
     noise = np.random.default_rng(7)
-    return [median_interval(noise.lognormal(0, spread, 10).tolist()) for _ in range(3000)]
+    return [median_interval(noise.lognormal(0, spread, processes).tolist()) for _ in range(3000)]
 
 
-def simulated(count: int, spread: float, *, runs: int = 2, slower: float = 1.0) -> list[History]:
+def simulated(count: int, spread: float, *, processes: int = 10, runs: int = 2, slower: float = 1.0) -> list[History]:
     """Histories of ten workloads in which nothing changed, but that the last run may be slower in the first one."""
-    pool, pick = drawn(spread), np.random.default_rng(8)
+    pool, pick = drawn(spread, processes), np.random.default_rng(8)
     base = row(record()).model_copy(update={"facts": {}})
 
     def timed(name: str, factor: float) -> Speed:
         time = pool[pick.integers(len(pool))]
         return Speed(
             workload=name, version="v", family="model", device="cpu", work=1, seconds=factor * time.median,
-            low=factor * time.low, high=factor * time.high, processes=10,
+            low=factor * time.low, high=factor * time.high, processes=processes,
         )  # fmt: skip
 
     found = []
@@ -264,10 +264,12 @@ def simulated(count: int, spread: float, *, runs: int = 2, slower: float = 1.0) 
     return found
 
 
-@pytest.mark.parametrize(("spread", "runs"), [(0.05, 2), (0.15, 2), (0.05, 5)])
-def test_of_hosts_that_did_not_change_one_in_a_hundred_is_called_changed(spread: float, runs: int) -> None:
+@pytest.mark.parametrize(("spread", "processes", "runs"), [(0.05, 10, 2), (0.15, 10, 2), (0.15, 40, 2), (0.05, 10, 5)])
+def test_of_hosts_that_did_not_change_one_in_a_hundred_is_called_changed(
+    spread: float, processes: int, runs: int
+) -> None:
     """A host counts if any of its ten workloads is called better or worse."""
-    found = simulated(2000, spread, runs=runs)
+    found = simulated(2000, spread, processes=processes, runs=runs)
     called = sum(any(c.verdict in ("better", "worse") for c in history.changes) for history in found)
     assert called <= 20, called
 
