@@ -1,6 +1,6 @@
 """How near does the profile come to the same calls timed bare? ``python -m benchmarks.devices [DEVICE]``.
 
-In one process, so that both meet the same machine: the worker's sampling and a bare loop on operands of its own take
+In one process, so that both meet the same machine: the agent's sampling and a bare loop on operands of its own take
 turns, window by window. On a GPU the bare times are CUDA events'.
 """
 
@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from hwdiag.devices.discovery import CHILD
 from hwdiag.devices.kernels import kernels, precisions
 from hwdiag.devices.model import Device
 from hwdiag.experiment.model import Workload
@@ -24,12 +23,10 @@ ROUNDS = 15
 LEAST = {"cpu": 0.95, "cuda": 0.97}
 
 INSIDE = r"""
-import gc, importlib.util, json, statistics, sys, time
+import gc, json, statistics, sys, time
 import torch
-spec = importlib.util.spec_from_file_location("child", sys.argv[1])
-child = importlib.util.module_from_spec(spec); spec.loader.exec_module(child)
-builders = {**child.worker.BUILDERS, **child.kernels.builders(child.worker)}
-device, rounds, workloads = sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
+from hwdiag.agent.measure import Prepared
+device, rounds, workloads = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 F = torch.nn.functional
 
 
@@ -70,8 +67,7 @@ def bare_seconds(call, calls):
 
 gc.disable()
 for w in workloads:
-    command = {"workload": w, "check": False, "warmup_s": 0.2}
-    ours, call = child.worker.Prepared(torch, device, command, builders), bare_call(w)
+    ours, call = Prepared(torch, device, w, check=False, warmup_s=0.2), bare_call(w)
     for _ in range(5):
         call()
     ratios = []
@@ -94,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
         w for w in (*kernels(read_host(Root.live()), device, compared=name != "cpu"), *precisions(device)) if can(w)
     ]
     told = json.dumps([w.model_dump() for w in chosen])
-    arguments = [sys.executable, "-c", INSIDE, str(CHILD), name, str(ROUNDS), told]
+    arguments = [sys.executable, "-c", INSIDE, name, str(ROUNDS), told]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
     least = LEAST[name.partition(":")[0]]
     rows = []

@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hwdiag.agent.nets import NAMES
 from hwdiag.compare.steps import Comparison, load
 from hwdiag.estimate.check import check
 from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
 from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET
 from hwdiag.estimate.show import check as check_section
 from hwdiag.experiment.net_count import NetSpec, count_nets
-from hwdiag.experiment.net_names import NAMES
 from hwdiag.host import Root, read_host
 from hwdiag.report.progress import terminal_progress
 from hwdiag.report.table import Table

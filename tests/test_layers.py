@@ -29,9 +29,6 @@ ALLOWED: dict[tuple[str, str], str] = {
 }
 """Imports that point up, with the reason."""
 CIRCLES = {
-    ("hwdiag.agent.dataloader.hwdiag_inside.caching", "hwdiag.agent.dataloader.hwdiag_inside.data"): (
-        "data wraps a Dataset in a cache, whose entries are made from a Dataset"
-    ),
     ("hwdiag.host.archive", "hwdiag.host.root"): "Root.open chooses Archive, which is a Root",
 }
 """Modules that import each other, of which one does so only when it is called, with the reason."""

@@ -158,7 +158,7 @@ def test_what_only_reads_the_host_loads_nothing_heavy(words: list[str]) -> None:
 
 
 def test_no_module_imports_torch_by_being_imported() -> None:
-    """But for those inside, which run in the interpreter that is measured."""
+    """But for the agent, which runs in the interpreter that is measured."""
     code = "import importlib, pkgutil, hwdiag\n"
     code += "for m in pkgutil.walk_packages(hwdiag.__path__, 'hwdiag.'):\n"
     code += "    m.name.endswith('__main__') or '.agent.' in m.name or importlib.import_module(m.name)"

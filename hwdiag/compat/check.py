@@ -15,9 +15,9 @@ from hwdiag.compat.packages import list_packages
 from hwdiag.compat.remedies import normalised
 from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
-from hwdiag.process.child import SIGNAL_MEANING, last_line
 from hwdiag.process.environment import can_force, is_read_by_libraries
 from hwdiag.process.model import Outcome
+from hwdiag.process.outcome import SIGNAL_MEANING, last_line
 
 Progress = Callable[[str, float], None]
 
@@ -146,6 +146,7 @@ class Check:
             package.name,
             self.interpreter.python,
             {
+                "do": "probe.run",
                 "imports": list(package.imports),
                 "extensions": list(package.extensions[:MAX_EXTENSIONS]) if "extensions" in stages else [],
                 "operations": [s for s in stages if s not in ("import", "extensions")],
@@ -158,7 +159,7 @@ class Check:
         imported = any(r.stage == "import" for r in self.results.get(package.name, ()))
         wanted = [s for s in self.stages(package) if s in ("import",) or self.wants(task, s)]
         rows, seen = [], []
-        for event in end.all("done") + end.all("failed"):
+        for event in end.all("done") + [e for e in end.all("failed") if "stage" in e]:
             seen.append(event["stage"])
             if not (imported and event["stage"] == "import"):
                 rows.append(self.row(package, event))

@@ -1,46 +1,42 @@
-"""Probes as child processes: a few at once, each with its end, its time-out, and nothing left behind."""
+"""Probes as agents: a few at once, each with its end, its time-out, and nothing left behind."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import subprocess
-import tempfile
+import select
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from hwdiag.process.child import STDERR_TAIL, kill_group, parse_events
+from hwdiag.process.agent import Agent
 
-PROBE = Path(__file__).parents[1] / "agent" / "probe.py"
-POLL_S = 0.02
 LOOK_EVERY_S = 0.5
-"""Seconds between looks at a child's threads."""
+"""Seconds between looks at a probe's threads."""
 STUCK_S = 3.0
 """A thread that is in a signal handler for longer has no way out: a report takes milliseconds."""
 FEW_SIGNALS = 4
 MAX_PRINTED = 16 * 2**20
-"""Bytes that a child may print before it is ended: no package may fill the disk."""
+"""Bytes that a probe may print before it is ended."""
 FATAL = {4: "SIGILL", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one child is to do, and in which environment."""
+    """What one agent is to do, and in which environment."""
 
     name: str
     """For the progress line."""
     python: str
     task: Mapping[str, Any]
+    """The command."""
     env: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class End:
-    """How a child ended."""
+    """How a probe ended."""
 
     events: tuple[dict[str, Any], ...] = ()
     returncode: int | None = None
@@ -56,41 +52,44 @@ class End:
         return [e for e in self.events if e["event"] == name]
 
 
-@dataclass
-class Child:
+class Probe:
     """One that runs."""
 
-    task: Task
-    process: subprocess.Popen[str]
-    stdout: TextIO
-    stderr: TextIO
-    started: float = field(default_factory=time.monotonic)
-    looked: float = 0.0
-    in_handler: tuple[str, float] | None = None
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.agent = Agent(task.python, env=task.env, most_printed=MAX_PRINTED)
+        self.agent.tell(task.task)
+        self.agent.close()
+        self.started = self.looked = time.monotonic()
+        self.in_handler: tuple[str, float] | None = None
 
-    def end(self, **why: str | None) -> End:
-        """Leave nothing of its process group behind, and read what it said."""
-        kill_group(self.process)
-        code = self.process.wait()
-        self.stdout.seek(0)
-        end = End(parse_events(self.stdout.read(MAX_PRINTED)), code, end_of(self.stderr), **why)
-        self.stdout.close()
-        self.stderr.close()
-        return end
+    def end(self, *, ended_for: str | None = None, stuck: str | None = None) -> End:
+        """Leave nothing of it behind; return how it ended."""
+        with self.agent as agent:
+            agent.kill()
+        end = agent.end
+        assert end is not None
+        if end.why == "error":
+            ended_for = end.error
+        elif agent.printed_too_much:
+            ended_for = f"printed more than {MAX_PRINTED >> 20} MiB"
+        elif agent.hung_up:
+            ended_for = "it closed files that are not its own"
+        return End(tuple(agent.events), end.returncode, end.stdout, ended_for, stuck)
 
     def poll(self, timeout_s: float) -> End | None:
-        """Its end, if it has come or had to be made."""
+        """Return its end, if it has come or had to be made."""
         now = time.monotonic()
-        if self.process.poll() is not None:
+        while self.agent.next_event(0):
+            pass
+        if self.agent.ended:
             return self.end()
         if now - self.started > timeout_s:
             return self.end(ended_for=f"no end after {timeout_s:.0f} s", stuck=self.in_handler and self.in_handler[0])
-        if size_of(self.stdout) + size_of(self.stderr) > MAX_PRINTED:
-            return self.end(ended_for=f"printed more than {MAX_PRINTED >> 20} MiB")
         if now - self.looked < LOOK_EVERY_S:
             return None
         self.looked = now
-        handler = handler_of(self.process.pid)
+        handler = handler_of(self.agent.pid)
         if handler is None or self.in_handler is None or self.in_handler[0] != handler:
             self.in_handler = None if handler is None else (handler, now)
         elif now - self.in_handler[1] > STUCK_S:
@@ -98,18 +97,8 @@ class Child:
         return None
 
 
-def size_of(file: TextIO) -> int:
-    """Bytes of an open file."""
-    return os.fstat(file.fileno()).st_size
-
-
-def end_of(file: TextIO) -> str:
-    """The end of what a child printed, however long it is."""
-    return os.pread(file.fileno(), STDERR_TAIL, max(0, size_of(file) - STDERR_TAIL)).decode(errors="replace")
-
-
-def handler_of(pid: int) -> str | None:
-    """The fatal signal that a thread of the process is handling: blocked there, and hardly anything else is.
+def handler_of(pid: int | None) -> str | None:
+    """Return the fatal signal that a thread of the process is handling: blocked there, and hardly anything else is.
 
     Threads that block many signals for good, as emulators' and some runtimes' do, are left out by that.
     """
@@ -123,30 +112,6 @@ def handler_of(pid: int) -> str | None:
     return None
 
 
-def start(task: Task) -> Child:
-    """Start a probe in a process group of its own. Raises ``OSError`` if the interpreter cannot be run."""
-    stdout = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by Child.end
-    stderr = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - closed by Child.end
-    with tempfile.TemporaryFile("w+") as stdin:
-        json.dump({"parent": os.getpid(), **task.task}, stdin)
-        stdin.seek(0)
-        try:
-            process = subprocess.Popen(
-                [task.python, str(PROBE)],
-                env=dict(task.env),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                text=True,
-                start_new_session=True,
-            )
-        except OSError:
-            stdout.close()
-            stderr.close()
-            raise
-    return Child(task, process, stdout, stderr)
-
-
 def run_tasks(
     tasks: Iterable[Task],
     *,
@@ -156,26 +121,22 @@ def run_tasks(
 ) -> None:
     """Run all tasks and those that ``done`` asks for, ``at_once`` at a time; on Ctrl-C all of them are killed."""
     waiting = [*tasks][::-1]
-    running: list[Child] = []
+    running: list[Probe] = []
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                task = waiting.pop()
-                try:
-                    running.append(start(task))
-                except OSError as error:
-                    end = End(ended_for=f"{task.python}: {error.strerror or error}")
-                    waiting += [*done(task, end)][::-1]
-            for child in [*running]:
-                ended = child.poll(timeout_s)
+                running.append(Probe(waiting.pop()))
+            for probe in [*running]:
+                ended = probe.poll(timeout_s)
                 if ended is not None:
-                    running.remove(child)
-                    waiting += [*done(child.task, ended)][::-1]
+                    running.remove(probe)
+                    waiting += [*done(probe.task, ended)][::-1]
             if running:
-                time.sleep(POLL_S)
+                files = [file for probe in running for file in probe.agent.files()]
+                select.select(files, [], [], LOOK_EVERY_S)
     finally:
-        for child in running:
-            child.end()
+        for probe in running:
+            probe.end()
 
 
 def run_task(task: Task, *, timeout_s: float) -> End:

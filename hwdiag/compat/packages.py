@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from hwdiag.compat.children import Task, run_task
 from hwdiag.compat.model import Interpreter
-from hwdiag.process.child import last_line
 from hwdiag.process.model import Outcome
+from hwdiag.process.outcome import last_line
 
 
 def list_packages(python: str, *, env: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> Interpreter:
@@ -21,7 +21,7 @@ def list_packages(python: str, *, env: Mapping[str, str] | None = None, timeout_
         env: its environment; None inherits ours.
         timeout_s: seconds after which the child is killed.
     """
-    task = Task("installed packages", python, {"list": True}, os.environ if env is None else env)
+    task = Task("installed packages", python, {"do": "packages.list"}, os.environ if env is None else env)
     end = run_task(task, timeout_s=timeout_s)
     said = end.all("environment")
     if said:

@@ -12,12 +12,12 @@ from hwdiag.core.jinja import one_line, templates
 from hwdiag.dataloader import cache_rules
 from hwdiag.dataloader.alternatives import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.dataloader.caches import LMDB_READERS
-from hwdiag.dataloader.child import FEEDER
 from hwdiag.dataloader.model import Chosen, Feed
 from hwdiag.dataloader.plan import PlanStep
 from hwdiag.dataloader.rules import verdict
+from hwdiag.process.agent import MAIN
 
-CACHE = FEEDER.with_name("hwdiag_inside") / "sample_cache.py"
+CACHE = MAIN.with_name("dataloader") / "sample_cache.py"
 """Handed out as it is: what was measured is what is used."""
 
 

@@ -47,14 +47,14 @@ def watch_command(
         over = select.poll()
         over.register(running.fileno(), select.POLLIN | select.POLLHUP)
         found = watch(
-            running.pid,
+            running.supervisor_pid,
             seconds,
             may_come=True,
             gpu=gpu,
             is_over=lambda: bool(over.poll(0)),
             py_spy=stack_sampling.installed(),
         )
-        return found, running.wait()
+        return found, running.ran()
 
 
 @contextmanager

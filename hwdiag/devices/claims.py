@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwdiag.devices.model import Gain, Mode, Study
+from hwdiag.devices.nets import NETS
 
 Standing = Literal["holds here", "doesn't", "needs a GPU", "undecided", "not measured"]
 
@@ -100,7 +101,10 @@ def fixed(standing: Standing, why: str, *, gpu: bool = False) -> Callable[[Study
 
 def cpu_friendly(study: Study) -> Kept:
     """Small convolutional nets beside ViT on the CPU, as time for each FLOP cannot be read off their names."""
-    times = {name: study.estimate(f"{name}-inference", "cpu") for name in ("mobilenetv2", "resnet18", "vit-b")}
+    times = {
+        name: study.estimate(NETS[name].workload("inference").name, "cpu")
+        for name in ("mobilenetv2", "resnet18", "vit-b")
+    }
     if not all(times.values()):
         return Kept("not measured", "the time was up before MobileNetV2 and ViT: budget thorough")
     told = ", ".join(f"{name} {t.median * 1e3:.3g} ms" for name, t in times.items() if t)

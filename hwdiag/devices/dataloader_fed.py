@@ -7,11 +7,9 @@ from pathlib import Path
 
 from hwdiag.core.errors import UsageError
 from hwdiag.devices.model import Device, Fed, FedRun
-from hwdiag.process.child import Child
-from hwdiag.process.launch import Launch
+from hwdiag.process.agent import Agent
 from hwdiag.process.trace import GpuTime, analyse, read_trace
 
-CHILD = Path(__file__).parents[1] / "agent" / "devices" / "fed.py"
 BATCH, SIDE, SIDE_ON_CPU = 32, 224, 96
 """The guide's batch, and its side; on a CPU a step of that would take seconds."""
 MOST_WORKERS = 8
@@ -26,12 +24,10 @@ def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: flo
         for n in range(processes):
             trace = None if device.is_cpu else Path(folder, f"{n}.json")
             task = {**fed.model_dump(include={"device", "batch", "side", "workers"}), "seconds": seconds,
-                    "trace": trace and str(trace), "adopt": True}  # fmt: skip
-            with Child(Launch(), python, task, CHILD) as child:
-                outcome = child.finish(timeout_s)
-                failed, told = child.event("failed"), child.event("fed")
-            if failed and outcome.ok:
-                outcome = outcome.model_copy(update={"kind": failed["kind"], "detail": failed["detail"]})
+                    "trace": trace and str(trace)}  # fmt: skip
+            with Agent(python) as agent:
+                outcome = agent.once({"do": "dataloader_fed.train", **task}, timeout_s)
+                told = agent.event("fed")
             if told is None:
                 return fed.model_copy(update={"outcome": outcome})
             fed = fed.model_copy(update={"runs": (*fed.runs, run_of(told, cpus, trace))})

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwdiag.devices.model import CPU, Absent, Device
 from hwdiag.host.model import Gpu, Host
-from hwdiag.process.child import Child
-from hwdiag.process.launch import Launch
 from hwdiag.process.model import Outcome, Software
-from hwdiag.process.software import TASK
+from hwdiag.process.software import describe_software
 
-CHILD = Path(__file__).parents[1] / "agent" / "devices" / "child.py"
 GONE = (
     "no CUDA-capable device",
     "fallen off the bus",
@@ -31,18 +27,14 @@ SLICED = "cut into slices (MIG): only the slice that torch sees was measured, an
 
 def find(python: str, host: Host, timeout_s: float) -> tuple[Software, tuple[Device, ...], tuple[Absent, ...]]:
     """The torch of ``python``, the devices that it can use, and why it cannot use others that are here."""
-    with Child(Launch(), python, TASK, CHILD) as child:
-        outcome = child.finish(timeout_s)
-        described = dict(child.event("software") or {})
-    devices = described.pop("devices", [])
-    software = Software.model_validate({"python": python, "outcome": outcome, **described})
-    if not outcome.ok:
-        return software, (), (Absent(what="all devices", why=outcome.detail),)
+    software, devices = describe_software(python, devices=True, timeout_s=timeout_s)
+    if not software.outcome.ok:
+        return software, (), (Absent(what="all devices", why=software.outcome.detail),)
     return software, *usable(host, software, devices)
 
 
 def usable(
-    host: Host, software: Software, devices: list[Mapping[str, Any]]
+    host: Host, software: Software, devices: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Device, ...], tuple[Absent, ...]]:
     """The CPU and these accelerators; and one line for what is not used."""
     cpu = Device(name=CPU, title=host.cpu.model or "CPU", memory_bytes=host.memory.total_bytes)

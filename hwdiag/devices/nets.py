@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hwdiag.agent.nets import TITLES
 from hwdiag.core.value import Value
 from hwdiag.devices.model import Device, Mode
 from hwdiag.experiment.model import Workload
@@ -14,7 +15,7 @@ class Net(Value):
     """One reference net."""
 
     name: str
-    title: str
+    """As in ``hwdiag.agent.nets``."""
     inference: dict[str, int]
     """Size of a forward pass."""
     training: dict[str, int]
@@ -29,11 +30,12 @@ class Net(Value):
     """Written in plain torch; any other needs transformers in that interpreter."""
 
     def title_of(self, mode: Mode) -> str:
+        """The net, the mode and the size, as a person reads them."""
         size = self.size_of(mode)
         parts = [f"batch {size['batch']}"]
         parts += [f"{size['side']} x {size['side']}"] if "side" in size else []
         parts += [f"{size['tokens']} tokens"] if "tokens" in size else []
-        return f"{self.title} {'forward pass' if mode == 'inference' else 'training step'}, {', '.join(parts)}"
+        return f"{TITLES[self.name]} {'forward pass' if mode == 'inference' else 'training step'}, {', '.join(parts)}"
 
     def size_of(self, mode: Mode) -> dict[str, int]:
         return self.inference if mode == "inference" else self.training
@@ -55,25 +57,25 @@ class Net(Value):
         )
 
 
-def image(name: str, title: str, **more: Any) -> Net:
+def image(name: str, **more: Any) -> Net:
     """A net of convolutions."""
-    return Net(name=name, title=title, inference={"batch": 1, "side": 224}, training={"batch": 8, "side": 96},
+    return Net(name=name, inference={"batch": 1, "side": 224}, training={"batch": 8, "side": 96},
                convolutions=True, **{"linear_layers": False, **more})  # fmt: skip
 
 
 NETS: dict[str, Net] = {
     net.name: net
     for net in (
-        image("resnet18", "ResNet-18", flops=RESNET18_FLOPS, plain=True),
-        Net(name="gpt2", title="GPT-2 small", inference=GPT2, training={**GPT2, "batch": 4}, flops=gpt2().flops,
+        image("resnet18", flops=RESNET18_FLOPS, plain=True),
+        Net(name="gpt2", inference=GPT2, training={**GPT2, "batch": 4}, flops=gpt2().flops,
             attention=True, plain=True),
-        image("resnet50", "ResNet-50"),
-        image("mobilenetv2", "MobileNetV2"),
-        Net(name="vit-b", title="ViT-B", inference={"batch": 1, "side": 224}, training={"batch": 4, "side": 224},
+        image("resnet50"),
+        image("mobilenetv2"),
+        Net(name="vit-b", inference={"batch": 1, "side": 224}, training={"batch": 4, "side": 224},
             attention=True),
-        Net(name="bert-base", title="BERT-base", inference={"batch": 1, "tokens": 128},
+        Net(name="bert-base", inference={"batch": 1, "tokens": 128},
             training={"batch": 4, "tokens": 128}, attention=True),
-        Net(name="unet-block", title="A U-Net block", inference={"batch": 1, "side": 32},
+        Net(name="unet-block", inference={"batch": 1, "side": 32},
             training={"batch": 4, "side": 32}, convolutions=True, attention=True, linear_layers=False),
     )
 }  # fmt: skip
@@ -85,8 +87,8 @@ DECODE_TOKENS = 64
 def decoding() -> Workload:
     """One token of GPT-2 small with its context in the cache."""
     return Workload(
-        name="gpt2-decode", title=f"GPT-2 small, one token after {DECODE_TOKENS}", kind="inference", family="model",
-        dtype="float32", what="gpt2 decode", size={"batch": 1, "tokens": DECODE_TOKENS}, flops=0, bytes=0,
+        name="gpt2-decode", title=f"GPT-2 small, one token after {DECODE_TOKENS}", kind="decode", family="model",
+        dtype="float32", what="gpt2", size={"batch": 1, "tokens": DECODE_TOKENS}, flops=0, bytes=0,
     )  # fmt: skip
 
 

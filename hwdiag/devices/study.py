@@ -13,7 +13,7 @@ from hwdiag.core.errors import HwdiagError
 from hwdiag.core.text import now
 from hwdiag.devices.batch import SHARE, search_batches
 from hwdiag.devices.dataloader_fed import feed
-from hwdiag.devices.discovery import CHILD, find, is_gone
+from hwdiag.devices.discovery import find, is_gone
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
 from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study, thinned
@@ -234,7 +234,7 @@ class Measuring:
         timeout_s = max(self.timeout_s, COMPILE_S)
         return Campaign(
             self.python, budget, seed=self.seed, child_timeout_s=timeout_s, progress=self.progress, most=most,
-            turns=Block(self.python, turn, timeout_s=timeout_s, worker=CHILD), check_all=True,
+            turns=Block(self.python, turn, timeout_s=timeout_s), check_all=True,
         )  # fmt: skip
 
     def _went_away(self, device: Device, measurements: Sequence[Measurement], step: Step) -> bool:

@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
+from hwdiag.agent.nets import TITLES
 from hwdiag.core.interval import Interval
 from hwdiag.core.text import plural
 from hwdiag.devices.model import CPU, Device, Fed, Study, Target
-from hwdiag.devices.nets import decoding
+from hwdiag.devices.nets import NETS, decoding
 from hwdiag.experiment.net_count import Count, NetSpec
 from hwdiag.process.trace import CAUSES, Cause
 
-COUNTED = {"resnet18": NetSpec(net="resnet18"), "gpt2-decode": NetSpec(net="gpt2", phase="decode", tokens=64)}
-"""Nets whose operations say what bounds a target."""
+RESNET, GPT = NETS["resnet18"].workload("inference"), decoding()
+COUNTED = {
+    RESNET.name: NetSpec(net="resnet18"),
+    GPT.name: NetSpec(net="gpt2", phase="decode", tokens=GPT.size["tokens"]),
+}
+"""By workload, what its operations are, which say what bounds a target."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +29,11 @@ class Latency:
     name: str
     workload: str
     most_s: float
-    count: str
 
 
 LATENCIES = (
-    Latency("ResNet-18 per image", "resnet18-inference", 15e-3, "resnet18"),
-    Latency("GPT-2 small per token", decoding().name, 30e-3, "gpt2-decode"),
+    Latency(f"{TITLES['resnet18']} per image", RESNET.name, 15e-3),
+    Latency(f"{TITLES['gpt2']} per token", GPT.name, 30e-3),
 )
 DETECTION = "it is not among the reference nets: measure your own with hwdiag tune --file"
 BOUND: dict[Cause, str] = {
@@ -144,7 +148,7 @@ def latency(study: Study, device: Device, wanted: Latency, counts: Mapping[str, 
         why = failed.detail if failed else "its turn did not come"
         return undecided(wanted.name, limit, device.name, why)
     passed = True if measured.high < wanted.most_s else False if measured.low >= wanted.most_s else None
-    count = counts.get(wanted.count)
+    count = counts.get(wanted.workload)
     reason = bound(study, device, count, measured) if count else "not known: its operations could not be counted here"
     return Target(
         name=wanted.name,

@@ -1,6 +1,6 @@
 """The techniques, declared as data: where each applies, what it sets, what was promised for it, what it writes down.
 
-Adding one is adding an entry here and what it changes in the child, in ``agent/devices/techniques.py``.
+Adding one is adding an entry here and what it changes in the agent, in ``agent/techniques.py``.
 """
 
 from __future__ import annotations

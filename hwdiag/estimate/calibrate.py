@@ -1,9 +1,8 @@
 """Calibrating a host: single operations on grids of shapes, timed in children, and what follows for any shape.
 
 The grids are fixed here and know nothing of the nets that are estimated. Each operation is timed as it meets the
-machine in a net that no cache holds, and, if it is small, in one that the last-level cache holds;
-``agent/estimate/timing.py`` says how. Reading more and more again and again tells how much of a net's working set the
-cache still holds.
+machine in a net that no cache holds, and, if it is small, in one that the last-level cache holds; ``agent/timing.py``
+says how. Reading more and more again and again tells how much of a net's working set the cache still holds.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from hwdiag.core.errors import HwdiagError
 from hwdiag.estimate.model import WIDTH, Calibration
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance
-from hwdiag.process.net_child import run_inside
+from hwdiag.process.net_child import ask_once
 
 SAMPLE_S = 0.02
 TIMEOUT_S = 300.0
@@ -176,8 +175,8 @@ def time_points(
     near = {"pool_bytes": int(NEAR_POOL * share), "displaced_bytes": int(NEAR_DISPLACED * share)}
     common = {"dtype": dtype, "seconds": SAMPLE_S, "name": "", "causal": False}
     specs = [{**common, **(near if point.get("near") else far), **point} for point in grid(dtype, llc_bytes)]
-    task = {"do": "micro", "specs": [specs[i] for i in order]}
-    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
+    wanted = [specs[i] for i in order]
+    report = ask_once(python, "time_operations", wanted, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
     failed = next((e for e in report.events if e["event"] == "failed"), None)
     if failed is not None or not report.outcome.ok:
         raise HwdiagError(f"calibrating failed: {failed['detail'] if failed else report.outcome.detail}")

@@ -25,7 +25,7 @@ from hwdiag.experiment.net_count import Count, NetSpec, count_nets
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.host.model import Host
 from hwdiag.process.launch import Launch
-from hwdiag.process.net_child import run_inside
+from hwdiag.process.net_child import ask_once
 
 BLOCKS = 3
 SAMPLE_S = 0.5
@@ -139,8 +139,8 @@ def time_nets(
     """
     specs = specs_of(dtype, nets)
     order = shuffle.sample(range(len(specs)), len(specs))
-    task = {"do": "net", "specs": [{**specs[i].model_dump(), "seconds": SAMPLE_S} for i in order]}
-    report = run_inside(python, task, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
+    wanted = [{**specs[i].model_dump(), "seconds": SAMPLE_S} for i in order]
+    report = ask_once(python, "time_nets", wanted, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
     failed = next((e for e in report.events if e["event"] == "failed"), None)
     if failed is not None:
         raise HwdiagError(f"{failed['workload']} could not be measured: {failed['detail']}")

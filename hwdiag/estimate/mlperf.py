@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hwdiag.agent.nets import TITLES as TITLES_OF_NETS
 from hwdiag.catalogue.parts import Part, catalogue
 from hwdiag.core.value import Value
 from hwdiag.estimate.estimate import estimate_part
@@ -22,7 +23,7 @@ BENCHMARKS = {
     "resnet50-int8-offline": ("conv", NetSpec(net="resnet50", batch=BATCH)),
     "bert99-int8-offline": ("gemm", NetSpec(net="bert-large", batch=BATCH, tokens=BERT_TOKENS)),
 }
-TITLES = {"resnet50-int8-offline": "ResNet-50", "bert99-int8-offline": "BERT-99"}
+TITLES = {"resnet50-int8-offline": TITLES_OF_NETS["resnet50"], "bert99-int8-offline": "BERT-99"}
 TARGET = 0.25
 
 

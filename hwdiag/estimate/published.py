@@ -6,6 +6,7 @@ Source: branes-ai/graphs, docs/hardware/datacenter_cpu_comparison.md, October 20
 
 from __future__ import annotations
 
+from hwdiag.agent.nets import TITLES
 from hwdiag.catalogue.parts import Part
 from hwdiag.core.value import Value
 from hwdiag.estimate.estimate import Machine
@@ -13,12 +14,16 @@ from hwdiag.estimate.model import NetEstimate
 from hwdiag.experiment.net_count import Count, NetSpec
 
 NETS = {
-    "ResNet-50": NetSpec(net="resnet50"),
-    "DeepLabV3-R50 512": NetSpec(net="deeplabv3-r50", side=512),
-    "ViT-B": NetSpec(net="vit-b"),
-    "ConvNeXt-L": NetSpec(net="convnext-l"),
-    "ViT-L": NetSpec(net="vit-l"),
+    f"{TITLES[spec.net]} {spec.side or ''}".strip(): spec
+    for spec in (
+        NetSpec(net="resnet50"),
+        NetSpec(net="deeplabv3-r50", side=512),
+        NetSpec(net="vit-b"),
+        NetSpec(net="convnext-l"),
+        NetSpec(net="vit-l"),
+    )
 }
+"""By the names that it gives them."""
 MILLISECONDS = {
     "ampereone-a192": (4.24, 74.11, 1.53, 26.90, 4.92),
     "ampereone-a128": (3.05, 51.36, 1.53, 18.39, 4.92),

@@ -28,13 +28,13 @@ def options(estimate: argparse.ArgumentParser) -> None:
 
 def estimate_nets(args: argparse.Namespace) -> int:
     """hwdiag estimate"""
+    from hwdiag.agent.nets import NAMES
     from hwdiag.catalogue.parts import catalogue
     from hwdiag.core.command_line import given
     from hwdiag.core.errors import UsageError
     from hwdiag.estimate import show
     from hwdiag.estimate.steps import Estimator, estimates, load, part_named, specs_of
     from hwdiag.experiment.net_count import count_nets
-    from hwdiag.experiment.net_names import NAMES
     from hwdiag.parameters.estimate import EstimateParams
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table

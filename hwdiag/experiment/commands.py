@@ -1,4 +1,4 @@
-"""Commands of the person's own as workloads: every run is a fresh process under its Launch."""
+"""A command of the person's own as workload: its runs under several Launches, as blocks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_team(members: Sequence[Launch], workload: Workload) -> list[Ran]:
     assert workload.command is not None
     with ExitStack() as stack:
         team = [stack.enter_context(Running(workload.command, launch)) for launch in members]
-        return [running.wait() for running in team]
+        return [running.ran() for running in team]
 
 
 def together(ran: Sequence[Ran], workload: Workload, process: int) -> Result:

@@ -18,15 +18,15 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from hwdiag.experiment.model import Workload
-from hwdiag.process.child import WORKER, Child, Event
+from hwdiag.process.agent import Agent
 from hwdiag.process.disturbance import Watch
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Applied, Disturbance, Outcome
+from hwdiag.process.outcome import Event
 from hwdiag.process.verify import not_applied
 
 
@@ -69,7 +69,7 @@ class Player:
         self.todo = {w.name: w for w in todo}
         self.results: dict[str, Result] = {}
         self.check = check
-        self._children: list[Child] = []
+        self._children: list[Agent] = []
         self._process = 0
         self._applied: Applied | None = None
 
@@ -78,7 +78,7 @@ class Player:
         """Whether it needs one: something is left to do, and nobody does it."""
         return bool(self.todo.keys() - self.results.keys()) and not self._is_alive
 
-    def start(self, children: list[Child], process: int) -> None:
+    def start(self, children: list[Agent], process: int) -> None:
         """Take these processes, one for each member, which were just started. They share a number."""
         self._children, self._process = children, process
 
@@ -91,10 +91,14 @@ class Player:
             left = self.todo.keys() - self.results.keys()
             self.results |= {name: Result(self._process, self._applied, failed) for name in left}
 
-    def _welcome(self, child: Child, launch: Launch, timeout_s: float) -> Outcome:
+    def _welcome(self, child: Agent, launch: Launch, timeout_s: float) -> Outcome:
         """Whether this process has torch, and its Launch took effect."""
-        if child.hear(("applied",), timeout_s) is None:
+        heard = child.hear(("applied", "failed"), timeout_s)
+        if heard is None:
             return child.outcome()
+        if heard["event"] == "failed":
+            ended = child.finish(timeout_s)
+            return Outcome(kind=heard["kind"], detail=heard["detail"]) if ended.ok else ended
         self._applied = Applied.model_validate(child.event("applied"))
         refused = not_applied(launch, self._applied)
         child.pause()
@@ -104,7 +108,7 @@ class Player:
         """Build, check and warm up one workload."""
         self.results[name] = Result(self._process, self._applied)
         workload = self.todo[name].model_dump(include={"name", "kind", "dtype", "size", "path", "what"})
-        command = {"do": "prepare", "workload": workload, "check": self.check, "warmup_s": turn.warmup_s}
+        command = {"do": "measure.prepare", "workload": workload, "check": self.check, "warmup_s": turn.warmup_s}
         ready = self._ask(name, command, timeout_s)
         if ready:
             result = self.results[name]
@@ -118,7 +122,7 @@ class Player:
 
     def sample(self, name: str, turn: Turn, timeout_s: float) -> None:
         """One window."""
-        command = {"do": "sample", "seconds": turn.window_s, "min_samples": turn.min_samples}
+        command = {"do": "measure.sample", "seconds": turn.window_s, "min_samples": turn.min_samples}
         windows = self._ask(name, {**command, "go_on": len(self.members) > 1}, timeout_s)
         if not windows:
             return
@@ -135,8 +139,8 @@ class Player:
         """End the processes; gives the seconds of CPU time that they used, None if one did not live to tell."""
         for child in self._children:
             child.finish(timeout_s)
-        ends = [child.event("end") for child in self._children]
-        return sum(float(end["cpu_s"]) for end in ends if end) if ends and all(ends) else None
+        used = [child.cpu_s for child in self._children if child.event("end")]
+        return sum(filter(None, used)) if used and len(used) == len(self._children) else None
 
     def is_playing(self, name: str) -> bool:
         """Whether its processes live and this workload has not failed so far."""
@@ -175,7 +179,7 @@ class Player:
     def _rest(self, answers: list[Event | None], timeout_s: float) -> list[Event | None]:
         """Let all stop who go on working; what fails in that is the answer."""
         for child in self._children:
-            child.tell({"do": "rest"})
+            child.tell({"do": "measure.rest"})
         ends = [child.hear(("rested", "failed"), timeout_s) for child in self._children]
         return [a if end and end["event"] == "rested" else end for a, end in zip(answers, ends, strict=True)]
 
@@ -197,11 +201,9 @@ class Block:
         *,
         timeout_s: float,
         processes: Iterator[int] | None = None,
-        worker: Path = WORKER,
     ) -> None:
         """``timeout_s`` bounds each answer; ``processes`` numbers the processes over several blocks."""
         self.python = python
-        self.worker = worker
         self.turn = turn
         self.timeout_s = timeout_s
         self._processes = processes or itertools.count(1)
@@ -224,9 +226,9 @@ class Block:
     def _start(self, players: Sequence[Player], task: Mapping[str, Any], children: ExitStack) -> None:
         """Give each of them a process; they import torch side by side."""
         for player in players:
-            adopt = any(w.kind == "file" for w in player.todo.values())
-            more = {**task, "adopt": adopt}
-            team = [children.enter_context(Child(launch, self.python, more, self.worker)) for launch in player.members]
+            team = [children.enter_context(Agent(self.python, launch)) for launch in player.members]
+            for agent, launch in zip(team, player.members, strict=True):
+                agent.tell({"do": "measure.start", "interop_threads": launch.interop_threads, **task})
             player.start(team, next(self._processes))
         for player in players:
             player.wait(self.timeout_s)

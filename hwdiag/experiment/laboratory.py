@@ -55,7 +55,8 @@ def scopes_of(workloads: Sequence[str]) -> tuple[Scope, ...]:
 
 def speedups(blocks: Iterable[Block], plan: str, scope: Scope, baseline: str = BASELINE) -> tuple[float, ...]:
     """Return the baseline's time over the plan's, for each block that holds both."""
-    pairs = ((block.over(baseline, scope.workloads), block.over(plan, scope.workloads)) for block in blocks)
+    both = (block for block in blocks if plan in block.seconds and baseline in block.seconds)
+    pairs = ((block.over(baseline, scope.workloads), block.over(plan, scope.workloads)) for block in both)
     return tuple(before / after for before, after in pairs if before is not None and after is not None)
 
 

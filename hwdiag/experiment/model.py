@@ -32,7 +32,7 @@ class Workload(Value):
     kind: Literal[
         "matmul", "onednn", "numpy", "conv2d", "copy", "triad", "resnet18", "gpt2", "file", "command",
         "elementwise", "attention", "reduction", "transfer", "in-place", "dispatch", "precision", "inference",
-        "training",
+        "training", "decode",
     ]  # fmt: skip
     family: Literal["compute", "memory", "model", "own", "transfer", "latency"]
     """``own`` is the user's: its operations and bytes are not known, and given as 0. ``transfer``: between memories,

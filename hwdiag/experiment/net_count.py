@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.value import Value
-from hwdiag.process.net_child import run_inside
+from hwdiag.process.net_child import ask_once
 
 Kind = Literal[
     "gemm",
@@ -36,7 +36,7 @@ class NetSpec(Value):
     """A net, and how it is run once."""
 
     net: str
-    """A name of ``hwdiag.experiment.net_names``, or ``module:function`` of the person's own."""
+    """A name of ``hwdiag.agent.nets``, or ``module:function`` of the person's own."""
     batch: int = Field(1, ge=1)
     phase: Literal["prefill", "decode"] = "prefill"
     """``decode``: one token more, with ``tokens`` in the cache."""
@@ -154,8 +154,8 @@ def count_nets(python: str, specs: Sequence[NetSpec], *, timeout_s: float | None
             operations of unknown cost that matter.
         HwdiagError: the child died.
     """
-    task = {"do": "count", "specs": [spec.model_dump() for spec in specs]}
-    report = run_inside(python, task, timeout_s=timeout_s or TIMEOUT_S * (1 + len(specs)))
+    wanted = [spec.model_dump() for spec in specs]
+    report = ask_once(python, "count", wanted, timeout_s=timeout_s or TIMEOUT_S * (1 + len(specs)))
     counts = []
     for n, spec in enumerate(specs):
         done = next((e for e in report.events if e.get("index") == n), None)

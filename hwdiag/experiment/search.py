@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
-from hwdiag.experiment.judge import Claim, judge_claims
+from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan
 from hwdiag.experiment.model import Comparison, Verdict
@@ -78,7 +78,7 @@ class Found:
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """Return the verdicts on what was confirmed."""
-        return tuple(judge_claims(self.claims, self.confirmed, self.min_effect, share=self.share))
+        return tuple(judge_in_order(self.claims, self.confirmed, self.min_effect, self.share))
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -148,19 +148,25 @@ def search(
     def until() -> float:
         """Return when the screening must end for the confirmation to have its pairs."""
         plans = 2 + len(questions.offers)
-        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least_pairs(len(scopes), share))
+        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, enough_pairs(len(scopes), share))
         return max(deadline, end - SPARE * pairs * plans * screening.pace)
 
     screen(screening, questions, began, until)
     found = Found(screening, min_effect, share=share)
     found.finalists, found.claims = finalists(screening, scopes, questions.offers, effort.finalists, min_effect)
     if found.finalists:
-        least = least_pairs(len(found.claims), share)
+        least = enough_pairs(len(found.claims), share)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
         found.confirmed = confirm(
             laboratory, found.finalists, pairs, least, end=end, grace_s=effort.grace * effort.total_s
         )
     return found
+
+
+def enough_pairs(claims: int, share: float) -> int:
+    """Return the pairs by which the first of so many claims, and then the others, pass if all pairs are faster."""
+    first = least_pairs(1, share * (FIRST_SHARE if claims > 1 else 1.0))
+    return max(first, least_pairs(claims - 1, share)) if claims > 1 else first
 
 
 def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, least_noise: float, least: int) -> int:

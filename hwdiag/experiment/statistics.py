@@ -135,7 +135,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def geometric_mean(values: Sequence[float]) -> float:
     """Geometric mean of positive values."""
-    return float(np.exp(np.mean(np.log(values))))
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def spread(ratios: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwdiag.agent.nets import TITLES
 from hwdiag.experiment.model import Workload
 from hwdiag.host.model import Host
 
@@ -103,7 +104,7 @@ def resnet18() -> Workload:
     """ResNet-18, one image."""
     return Workload(
         name="resnet18",
-        title="ResNet-18 inference, fp32, batch 1, 224 x 224",
+        title=f"{TITLES['resnet18']} inference, fp32, batch 1, 224 x 224",
         kind="resnet18",
         family="model",
         dtype="float32",
@@ -122,7 +123,7 @@ def gpt2() -> Workload:
     weights = GPT2["layers"] * (12 * width**2 + 13 * width) + width * vocabulary + t * width + 2 * width
     return Workload(
         name="gpt2",
-        title=f"GPT-2 small inference, fp32, batch 1, prompt of {t} tokens",
+        title=f"{TITLES['gpt2']} inference, fp32, batch 1, prompt of {t} tokens",
         kind="gpt2",
         family="model",
         dtype="float32",

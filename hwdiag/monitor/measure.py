@@ -180,7 +180,7 @@ def monitor(
             watching.running = stack.enter_context(Running(command, launch, stdio))
         watching.until(seconds, pipe, see)
         if watching.running is not None:
-            ran = watching.running.wait()
+            ran = watching.running.ran()
             watching.running = None
     size = recorder.close()
     if ran is not None and ran.ended:

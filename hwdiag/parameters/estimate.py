@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from hwdiag.agent.nets import DECODERS, NAMES
 from hwdiag.core.choices import DType
 from hwdiag.core.params import Option
 from hwdiag.core.value import Value
-from hwdiag.experiment.net_names import DECODERS, NAMES
 from hwdiag.parameters.shared import Budget, HostName, Names, Python
 
 

@@ -1,1 +1,1 @@
-"""Processes: how one is started, supervised, reaped and observed."""
+"""Processes that are started, stopped, reaped and killed as whole trees, and the one protocol to agents."""

@@ -7,6 +7,8 @@ Run by path with ``python -IS``, standard library only::
 CPUS and NODES are numbers joined by commas, or ``-``; MODE is one of set_mempolicy(2)'s, or ``-``.
 """
 
+from __future__ import annotations
+
 import ctypes
 import os
 import platform
@@ -18,11 +20,11 @@ SET_MEMPOLICY = {"x86_64": 238, "aarch64": 237, "riscv64": 237, "ppc64le": 261, 
 """Numbers of the system call, from each architecture's <asm/unistd.h>."""
 
 
-def numbers(text):
+def numbers(text: str) -> list[int]:
     return [int(n) for n in text.split(",")]
 
 
-def set_memory_policy(mode, nodes):
+def set_memory_policy(mode: str, nodes: list[int]) -> None:
     """Raises OSError where the kernel, or a container's filter, refuses it."""
     bits = 8 * ctypes.sizeof(ctypes.c_ulong)
     mask = (ctypes.c_ulong * (max(nodes) // bits + 1))()
@@ -34,7 +36,7 @@ def set_memory_policy(mode, nodes):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def main():
+def main() -> None:
     cpus, mode, nodes, *command = sys.argv[1:]
     if cpus != "-":
         os.sched_setaffinity(0, numbers(cpus))

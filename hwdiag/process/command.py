@@ -1,27 +1,19 @@
-"""A command of the user's own as workload: every run is a fresh process under its Launch, and nothing outlives it."""
+"""A command of the person's own: every run is a fresh process under its Launch, and nothing outlives it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from hwdiag.process.child import binding, child_environment, died_of, last_line, parse_any
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Applied, Command, Outcome
+from hwdiag.process.outcome import died_of, last_line, parse_any
+from hwdiag.process.supervised import GRACE_S, End, Stdio, Supervised, binding, child_environment
 from hwdiag.process.verify import not_applied
 
-KEEPER = Path(__file__).with_name("supervisor.py")
-GRACE_S = 15.0
-"""Seconds, beyond its time-out, for the keeper to kill what is left and to say so."""
 WANTS_TERMINAL = re.compile(
     r"not a (?:tty|terminal)|inappropriate ioctl|/dev/tty|EOF when reading|EOFError|input is not from a terminal"
     r"|terminal (?:is )?required|cbreak\(\)|setupterm|error opening terminal",
@@ -51,109 +43,76 @@ class Ran:
     """Its exit status, or minus the signal that ended it; None if it never ran, or had to be killed."""
 
 
-class Running:
+class Running(Supervised):
     """A command at work. Use it in a ``with`` statement: nothing of it outlives that."""
 
-    def __init__(self, command: Command, launch: Launch, stdio: tuple[int, int, int] | None = None) -> None:
-        """Start it. Start several from one thread: they are killed when that ends.
+    def __init__(self, command: Command, launch: Launch, stdio: Stdio | None = None) -> None:
+        """Start it.
 
-        ``stdio``: files that become its standard input, output and error. Without, it has no input, and ``wait`` tells
+        ``stdio``: files that become its standard input, output and error. Without, it has no input, and ``ran`` tells
         how it ended by the end of what it printed.
         """
         self.command, self.launch = command, launch
-        passed = [os.dup(file) for file in stdio or ()]  # 0 to 2 are the keeper's own
-        self._keeper = subprocess.Popen(
-            [sys.executable, "-IS", str(KEEPER), "keep"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,
-            pass_fds=passed,
-            env={k: v for k, v in os.environ.items() if k != "LD_PRELOAD"},
+        super().__init__(
+            command.argv,
+            child_environment(launch),
+            bind=binding(launch),
+            stdio=stdio or (None, None, None),
+            announce=True,
+            timeout_s=command.timeout_s,
         )
-        task = {"parent": os.getpid(), "bind": binding(launch), "argv": command.argv, "env": child_environment(launch)}
-        self._tell({**task, "timeout_s": command.timeout_s, "stdio": passed})
-        for file in passed:
-            os.close(file)
-
-    def _tell(self, what: dict[str, Any]) -> None:
-        assert self._keeper.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it ended, or is waited for: ``wait`` finds out how
-            self._keeper.stdin.write(json.dumps(what) + "\n")
-            self._keeper.stdin.flush()
-
-    @property
-    def pid(self) -> int:
-        """Of the process that watches over the command, below which all that it starts is found."""
-        return self._keeper.pid
-
-    def signal(self, number: int) -> None:
-        """Hand a signal on to the command and its process group."""
-        self._tell({"signal": int(number)})
-
-    def fileno(self) -> int:
-        """A file that can be read from as soon as it has ended."""
-        assert self._keeper.stdout is not None
-        return self._keeper.stdout.fileno()
 
     def __enter__(self) -> Running:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._keeper.poll() is None:
-            self._keeper.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._keeper.communicate(timeout=GRACE_S)
-            self._keeper.kill()
-        self._keeper.wait()
-
-    def wait(self) -> Ran:
-        """Its end, at the latest that of its time-out."""
-        try:
-            limit = self.command.timeout_s
-            said, _ = self._keeper.communicate(timeout=limit + GRACE_S if limit else None)
-        except subprocess.TimeoutExpired:
+    def ran(self) -> Ran:
+        """Wait for its end, at the latest that of its time-out, and return what came of it."""
+        limit = self.command.timeout_s
+        end = self.wait(limit + GRACE_S if limit else None)
+        if end is None:
             return Ran(Outcome(kind="timeout", detail="the command cannot be killed: the kernel holds it"))
-        told = parse_any(said)
-        if told is None:
+        if end.why == "lost":
             return Ran(Outcome(kind="error", detail="what watches over the command was killed"))
-        return read(told, self.command, self.launch)
+        return read(end, self.command, self.launch)
 
 
-def read(told: dict[str, Any], command: Command, launch: Launch) -> Ran:
-    """What the keeper's words mean."""
-    start = [parse_any(line) or {} for line in told.get("start", "").splitlines()]
+def read(end: End, command: Command, launch: Launch) -> Ran:
+    """Return what the supervisor's words mean."""
+    start = [parse_any(line) or {} for line in end.start.splitlines()]
     seen = next((s for s in start if "applied" in s), None)
     applied = None if seen is None else Applied.model_validate(seen["applied"])
-    outcome = outcome_of(told, start, applied, command, launch)
+    outcome = outcome_of(end, start, applied, command, launch)
     value, began, ended = None, 0.0, 0.0
-    if seen is not None and "ended_at" in told:
-        began, ended = seen["at"], told["ended_at"]
+    if seen is not None and end.why == "ended":
+        began, ended = seen["at"], end.ended_at
     if outcome.ok:
         try:
-            value = metric(command, told["stdout"], told["stderr"], ended - began)
+            value = metric(command, end.stdout, end.stderr, ended - began)
         except MetricError as error:
             outcome = Outcome(kind="error", detail=str(error))
-    status = None if told["timed_out"] else told.get("returncode")
-    return Ran(outcome, value, began, ended, applied, told.get("cpu_s"), told.get("peak_rss_bytes"), status)
+    status = end.returncode if end.why == "ended" else None
+    return Ran(outcome, value, began, ended, applied, end.cpu_s, end.peak_rss_bytes, status)
 
 
 def outcome_of(
-    told: dict[str, Any], start: Sequence[dict[str, Any]], applied: Applied | None, command: Command, launch: Launch
+    end: End, start: Sequence[dict[str, Any]], applied: Applied | None, command: Command, launch: Launch
 ) -> Outcome:
     """How it ended, in one line."""
-    error = told.get("error") or next((s["error"] for s in start if "error" in s), None)
+    error = end.error or next((s["error"] for s in start if "error" in s), None)
     if error:
         return Outcome(kind="not-started", detail=f"the command cannot be started: {error}")
-    if told["timed_out"]:
+    if end.why == "stopped":
+        return Outcome(kind="signal", detail="ended by hwdiag")
+    if end.why != "ended":
         return Outcome(kind="timeout", detail=f"no end after {command.timeout_s:.0f} s: killed, with all it started")
-    stdout, stderr, status = told["stdout"], told["stderr"], told["returncode"]
+    stdout, stderr, status = end.stdout, end.stderr, end.returncode
     if applied is None:
         return Outcome(kind="not-applied", detail=f"the binding failed with exit status {status}{last_line(stderr)}")
     refused = not_applied(launch.model_copy(update={"threads": None}), applied)  # only torch could tell of threads
     if refused:
         return Outcome(kind="not-applied", detail=refused)
+    if status is None:
+        return Outcome(kind="error", detail="the command ended, and the kernel does not let go of it")
     if status < 0:
         return died_of(-status, " in the command", stderr)
     if status:

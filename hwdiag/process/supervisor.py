@@ -1,203 +1,236 @@
-"""Runs one command and leaves nothing of it behind, whatever it starts. Standard library only, run by path.
+"""Runs one process and leaves nothing behind of it, whatever it starts. Standard library only, run by path.
 
-``supervisor.py keep`` reads a task from its standard input, one JSON object::
+It reads a task from its standard input, one JSON object on a line::
 
-    {"parent": 4711, "bind": ["taskset", "--cpu-list", "0"], "argv": ["python", "main.py"], "env": {}, "timeout_s": 600}
+    {"bind": ["taskset", "--cpu-list", "0"], "argv": ["python", "main.py"], "env": {}, "stdio": [null, null, null],
+     "merge": false, "announce": true, "say_pid": false, "timeout_s": 600, "most_printed": null, "tail_bytes": 1048576}
 
-and writes what came of it, one JSON object, at the end. With ``"stdio": [5, 6, 7]`` the command has these files as
-its standard input, output and error, and nothing of its output is kept; without, it has no input, and the end of what
-it prints is told. A further line ``{"signal": 2}`` hands that signal on to the command. ``timeout_s`` 0 is none.
+``stdio`` are files that become standard input, output and error; null is /dev/null for the input, and for the others a
+pipe of which the end is kept. ``merge`` sends the error where the output goes. ``announce`` puts ``start.py`` in front
+of the command. ``timeout_s`` 0 is none.
 
-What the command starts is adopted by this process when its own parent ends (PR_SET_CHILD_SUBREAPER), even what leaves
-the session, so that all of it can be found and killed: at the command's end, after the time-out, on SIGTERM, and when
-the parent dies.
+Further lines are ``{"signal": 2}``, handed on to the process and its group. The end of the input ends all of it: so the
+parent stops it, and so the parent's own death does. The answers, one JSON object a line, are ``{"pid": 4711}`` if it
+was asked for, and at the end why and how it ended.
 
-``supervisor.py start FD COMMAND [ARGUMENT...]`` is put between the binding and the command: it says to FD what of the
-Launch it sees of itself, and becomes the command.
+What the process starts is adopted by this one when its own parent ends (PR_SET_CHILD_SUBREAPER), even what leaves the
+session, so that all of it is found and killed. The process itself is reaped last, so that the parent may signal it by
+its id until it is told of the end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import IO, Any
+from collections import deque
+from typing import Any
 
-TAIL_BYTES = 1 << 20
-"""Of each output so much is kept, from its end."""
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+from hwdiag.agent import tree
+
+START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
 DRAIN_S = 2.0
-"""How long, at most, for output that is in the pipes still when the command has ended."""
-KILL_S = 10.0
-"""How long, at most, for what was killed to end: longer only where the kernel holds it."""
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""Seconds, at most, for output that is in the pipes still when everything has ended."""
+PIECE = 1 << 16
 
 
 class Stopped(Exception):
-    """The time is up, or the parent wants no more."""
+    """This process was asked to end."""
 
 
 class Tail:
-    """The end of what comes out of a pipe, read on the side."""
+    """The end of what comes out of a pipe."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self.data = b""
-        self.thread = threading.Thread(target=self.read, args=(pipe,), daemon=True)
-        self.thread.start()
+    def __init__(self, most: int) -> None:
+        self.most, self.total, self.kept = most, 0, 0
+        self.pieces: deque[bytearray] = deque()
 
-    def read(self, pipe: IO[bytes]) -> None:
-        while chunk := os.read(pipe.fileno(), 1 << 16):
-            self.data = (self.data + chunk)[-TAIL_BYTES:]
+    def add(self, piece: bytes) -> None:
+        """Keep this piece, and let go of the oldest that are not needed."""
+        if self.pieces and len(self.pieces[-1]) + len(piece) <= PIECE:
+            self.pieces[-1] += piece
+        else:
+            self.pieces.append(bytearray(piece))
+        self.total += len(piece)
+        self.kept += len(piece)
+        while self.kept - len(self.pieces[0]) >= self.most:
+            self.kept -= len(self.pieces.popleft())
 
     def text(self) -> str:
-        self.thread.join(DRAIN_S)
-        return self.data.decode(errors="replace")
+        """Return the end of it as text."""
+        return b"".join(self.pieces)[-self.most :].decode(errors="replace")
 
 
-def descendants() -> set[int]:
-    """Process ids of all that this process started, and that they started in turn; a zombie is none."""
-    parents: dict[int, int] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", errors="replace") as stat:
-            state, parent = stat.read().rpartition(")")[2].split()[:2]  # the name before may hold anything
-            if state != "Z":
-                parents[int(name)] = int(parent)
-    found: set[int] = set()
-    new = {os.getpid()}
-    while new:
-        new = {pid for pid, parent in parents.items() if parent in new} - found
-        found |= new
-    return found
+class Death:
+    """Waits for a process's end, and reaps all orphans that end before it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.at = pid, 0.0
+        self.file, self._end = os.pipe()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        while True:  # blocked in the kernel: a process that is stopped and continued wakes nobody
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+                if ended is None or ended.si_pid == self.pid:
+                    break
+                os.waitpid(ended.si_pid, 0)
+            except ChildProcessError:  # all were reaped at the end
+                break
+        self.at = time.monotonic()
+        os.close(self._end)
 
 
-def kill_all() -> int:
-    """Kill what is left, and what that forks meanwhile; gives how many there were that should not have been there."""
-    left: set[int] = set()
-    deadline = time.monotonic() + KILL_S
-    while (alive := descendants()) and time.monotonic() < deadline:
-        left |= alive
-        for pid in alive:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.005)
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    return len(left)
+class Supervised:
+    """One process while it runs."""
+
+    def __init__(self, task: dict[str, Any], commands: bytes) -> None:
+        """Start it; ``commands`` are those that came with the task. Raises ``OSError`` if it cannot be started."""
+        here = os.getpid()
+        announced, say = os.pipe()
+        starter = [sys.executable, "-IS", START, str(say)] if task["announce"] else []
+        stdin, stdout, stderr = task["stdio"]
+        output = subprocess.PIPE if stdout is None else stdout
+        error = subprocess.STDOUT if task["merge"] else subprocess.PIPE if stderr is None else stderr
+        try:
+            self.process = subprocess.Popen(
+                [*task["bind"], *starter, *task["argv"]],
+                env=task["env"],
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=output,
+                stderr=error,
+                pass_fds=[say] if starter else [],
+                start_new_session=True,
+                preexec_fn=lambda: tree.die_with_parent(here),
+            )
+        finally:
+            os.close(say)
+        for file in {file for file in task["stdio"] if file is not None}:
+            os.close(file)
+        pipes = (self.process.stdout, self.process.stderr)
+        self.tails = [Tail(task["tail_bytes"]) for _ in range(3)]
+        self.open = {announced: self.tails[2]}
+        self.open |= {pipe.fileno(): tail for pipe, tail in zip(pipes, self.tails, strict=False) if pipe}
+        self.death = Death(self.process.pid)
+        self.deadline = time.monotonic() + (task["timeout_s"] or float("inf"))
+        self.most_printed = task["most_printed"] or float("inf")
+        self._commands = commands
+
+    def watch(self) -> str:
+        """Wait until it has ended, or must be ended; return which."""
+        poller = select.poll()
+        for file in (0, self.death.file, *self.open):
+            poller.register(file, select.POLLIN)
+        self.obey(b"")
+        while True:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                return "timeout"
+            ready = [file for file, _ in poller.poll(None if left == float("inf") else 1000 * left)]
+            if self.death.file in ready:
+                return "ended"
+            if 0 in ready and not self.obey(os.read(0, PIECE)):
+                return "stopped"
+            for file in set(ready) & self.open.keys():
+                if not self.read(file):
+                    poller.unregister(file)
+            if sum(tail.total for tail in self.tails) > self.most_printed:
+                return "printed"
+
+    def read(self, file: int) -> bool:
+        """Keep a piece of one output; return whether there may be more."""
+        piece = os.read(file, PIECE)
+        if piece:
+            self.open[file].add(piece)
+        else:
+            del self.open[file]
+        return bool(piece)
+
+    def obey(self, data: bytes) -> bool:
+        """Hand on the signals that are asked for; return False at the end of what is asked."""
+        *lines, self._commands = (self._commands + data).split(b"\n")
+        for line in lines:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, json.loads(line)["signal"])
+        return bool(data)
+
+    def drain(self) -> None:
+        """Read what is in the pipes still."""
+        deadline = time.monotonic() + DRAIN_S
+        while self.open and (left := deadline - time.monotonic()) > 0:
+            for file in select.select([*self.open], [], [], left)[0]:
+                self.read(file)
+
+    def end(self, why: str) -> dict[str, Any]:
+        """Leave nothing of it; return how it ended."""
+        status = tree.kill_below().get(self.process.pid)
+        self.drain()
+        of_children, own = (resource.getrusage(who) for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+        stdout, stderr, start = (tail.text() for tail in self.tails)
+        return {
+            "why": why,
+            "returncode": None if status is None else os.waitstatus_to_exitcode(status),
+            "stdout": stdout,
+            "stderr": stderr,
+            "start": start,
+            "ended_at": self.death.at or time.monotonic(),
+            "cpu_s": sum(usage.ru_utime + usage.ru_stime for usage in (of_children, own)),
+            "peak_rss_bytes": of_children.ru_maxrss * 1024,
+        }
 
 
 def stop(*_: object) -> None:
     raise Stopped
 
 
-def follow(parent: int, number: int) -> None:
-    """Be sent this signal when the parent dies."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
+def main() -> None:
+    """Run the task's process to its end."""
+    signal.signal(signal.SIGTERM, stop)
+    answers = os.fdopen(os.dup(1), "w")
 
+    def say(what: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the parent may have died
+            answers.write(json.dumps(what) + "\n")
+            answers.flush()
 
-def hand_on(process: subprocess.Popen[bytes]) -> None:
-    """Send the command, and all of its group, each signal that is asked for."""
-    for line in sys.stdin:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, json.loads(line)["signal"])
-
-
-def keep() -> None:
-    """Run the task's command to its end."""
-    for number in (signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, stop)
-    task = json.loads(sys.stdin.readline())
-    follow(task["parent"], signal.SIGTERM)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    here = os.getpid()
-    seen, say = os.pipe()
-    argv = [*task["bind"], sys.executable, "-IS", __file__, "start", str(say), *task["argv"]]
-    result: dict[str, Any] = {"timed_out": False}
-    stdin, stdout, stderr = task.get("stdio") or (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
-    process: subprocess.Popen[bytes] | None = None
+    line, commands = first_line()
+    task = json.loads(line)
+    tree.adopt_orphans()
     try:
-        signal.setitimer(signal.ITIMER_REAL, task["timeout_s"])
-        process = subprocess.Popen(
-            argv,
-            env=task["env"],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=[say],
-            start_new_session=True,
-            preexec_fn=lambda: follow(here, signal.SIGKILL),
-        )
-        os.close(say)
-        threading.Thread(target=hand_on, args=(process,), daemon=True).start()
-        tails = [Tail(pipe) for pipe in (process.stdout, process.stderr) if pipe]
-        with open(seen, errors="replace") as lines:  # at its end, the command begins
-            result["start"] = lines.read()
-        process.wait()
-        result["ended_at"] = time.monotonic()
+        supervised = Supervised(task, commands)
+    except OSError as error:
+        return say({"why": "error", "error": f"{error.filename or task['argv'][0]}: {error.strerror}"})
+    if task["say_pid"]:
+        say({"pid": supervised.process.pid})
+    try:
+        why = supervised.watch()
     except Stopped:
-        result["timed_out"] = True
-    except OSError as error:
-        result["error"] = f"{argv[0]}: {error.strerror}"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        left = kill_all()
-    if process is not None:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        result |= {
-            "returncode": process.wait(KILL_S),
-            "stdout": tails[0].text() if tails else "",
-            "stderr": tails[1].text() if tails else "",
-            "left": 0 if result["timed_out"] else left,
-            "cpu_s": usage.ru_utime + usage.ru_stime,
-            "peak_rss_bytes": usage.ru_maxrss * 1024,
-        }
-    print(json.dumps(result))
+        why = "stopped"
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return say(supervised.end(why))
 
 
-def mapped_files() -> set[str]:
-    """Files in this process's memory."""
-    with open("/proc/self/maps", errors="replace") as maps:
-        fields = [line.split(None, 5) for line in maps]
-    return {f[5].strip() for f in fields if len(f) == 6 and f[5].startswith("/")}
-
-
-def memory_policy() -> str | None:
-    """The NUMA policy in numa_maps' words, None if the kernel has none."""
-    with contextlib.suppress(OSError), open("/proc/self/numa_maps") as lines:
-        policies = [line.split()[1] for line in lines]
-        return max(set(policies), key=policies.count, default=None)
-    return None
-
-
-def start(fd: int, argv: list[str]) -> None:
-    """Become the command."""
-    preloads = {os.path.realpath(path) for path in os.environ.get("LD_PRELOAD", "").replace(":", " ").split()}
-    seen = {
-        "cpus": sorted(os.sched_getaffinity(0)),
-        "memory_policy": memory_policy(),
-        "preloaded": sorted(preloads & mapped_files()),
-    }
-    os.set_inheritable(fd, False)
-    os.write(fd, json.dumps({"applied": seen, "at": time.monotonic()}).encode() + b"\n")
-    try:
-        os.execvp(argv[0], argv)
-    except OSError as error:
-        os.write(fd, json.dumps({"error": f"{argv[0]}: {error.strerror}"}).encode() + b"\n")
-        os._exit(127)
+def first_line() -> tuple[bytes, bytes]:
+    """Return the task, and what was read beyond it; end where the parent has died before it was there."""
+    data = b""
+    while b"\n" not in data:
+        piece = os.read(0, PIECE)
+        if not piece:
+            os._exit(1)
+        data += piece
+    line, _, rest = data.partition(b"\n")
+    return line, rest
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "keep":
-        keep()
-    else:
-        start(int(sys.argv[2]), sys.argv[3:])
+    main()
+    os._exit(0)

@@ -17,6 +17,7 @@ from typing import Any
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.text import now
 from hwdiag.core.value import TopicStudy
+from hwdiag.process.agent import MAIN
 from hwdiag.process.clock import Clock
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
@@ -24,7 +25,7 @@ from hwdiag.process.model import Command
 from hwdiag.process.signals import forwarding
 from hwdiag.process.trace import Traced, analyse, cut_trace, read_trace
 
-TRACER = Path(__file__).parents[1] / "agent" / "tracer.py"
+TRACER = MAIN.with_name("tracer.py")
 TASK = "HWDIAG_TRACE"
 
 
@@ -90,7 +91,7 @@ def profile(
         running = stack.enter_context(Running(Command(argv=tuple(argv), timeout_s=0), Launch(env=env), stdio))
         stack.enter_context(forwarding(running))
         Clock().wait(math.inf, [running.fileno()])
-        ran = running.wait()
+        ran = running.ran()
     return look(folder, argv if file is None else (str(file),), ran, events, started_at)
 
 

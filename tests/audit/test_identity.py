@@ -60,7 +60,7 @@ def test_on_the_host_itself_it_runs(fake: FakeHost) -> None:
     host = fake.host()
     assert (host.cpu.sockets, host.cpu.cores, host.system.product) == (1, 2, "Supermicro AS-1115CS TNR")
     host = host.model_copy(update={"system": host.system.model_copy(update={"arch": os.uname().machine})})
-    text = render_launch_script(Launch(name="default"), KEEP, host, made_at="2026-11-20T10:00:00Z")
+    text = render_launch_script(Launch(), KEEP, host, made_at="2026-11-20T10:00:00Z")
     fake.write("/proc/meminfo", "MemTotal: 16200000 kB\nMemAvailable: 12582912 kB\n")  # another kernel reserves more
     done = fake.run("launch.sh", text, "echo", "ran")
     assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", "")
@@ -84,7 +84,7 @@ def test_a_clone_with_the_same_machine_id_is_refused_with_what_differs(
 ) -> None:
     host = fake.host()
     host = host.model_copy(update={"system": host.system.model_copy(update={"arch": os.uname().machine})})
-    launch = render_launch_script(Launch(name="default"), KEEP, host, made_at="2026-11-20T10:00:00Z")
+    launch = render_launch_script(Launch(), KEEP, host, made_at="2026-11-20T10:00:00Z")
     settings = scripts(fake, "vm.swappiness", host=host)["system_optimize.sh"]
     fake.write(path, value)
     refused = fake.run("launch.sh", launch, "echo", "ran")
@@ -115,7 +115,7 @@ def test_on_a_real_machine_the_script_finds_what_hwdiag_found(unpacked: Callable
     for product in (dump / place / name for place in PLACES for name in ("product_name", "board_name")):
         if product.is_file():
             files[f"/sys/class/dmi/id/{product.name}"] = product.read_text(errors="replace")
-    text = render_launch_script(Launch(name="default"), KEEP, host, made_at="2026-11-20T10:00:00Z")
+    text = render_launch_script(Launch(), KEEP, host, made_at="2026-11-20T10:00:00Z")
     with memory_folder() as folder:
         done = FakeHost(folder, files, {}).run("launch.sh", text, "--force", "--show")
     assert done.returncode == 0, done.stderr

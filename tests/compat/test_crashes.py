@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hwdiag.compat.check import survey
-from hwdiag.compat.children import PROBE, Task, run_task
+from hwdiag.compat.children import Task, run_task
 from hwdiag.compat.explain import explain
 from hwdiag.compat.model import Compatibility
 from hwdiag.compat.packages import list_packages
@@ -199,7 +199,7 @@ def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Cal
     """OpenBLAS's threads all die together: the others wait until the first one's report is out and has ended them."""
     file = shared_object("libmany", MANY_C)
     site.add("many", CALL.format(file=file.name).replace("PyDLL", "CDLL"), file)
-    task = Task("many", site.python, {"imports": ["many"], "extensions": [], "operations": []}, dict(os.environ))
+    task = Task("many", site.python, {"do": "probe.run", "imports": ["many"]}, dict(os.environ))
     for _ in range(5):
         end = run_task(task, timeout_s=60)
         assert [event["code"][:4] for event in end.all("crash")] == ["0f0b"]
@@ -207,8 +207,9 @@ def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Cal
 
 
 SECOND = """
-import ctypes, os, runpy, sys, threading
-witness = runpy.run_path(sys.argv[1])["Witness"](1)
+import ctypes, os, threading
+from hwdiag.agent.crash_witness import Witness
+witness = Witness(lambda event, **values: os.write(1, b"it tells"))
 witness.claim.acquire()  # by a thread that has not told all yet
 sent = ctypes.addressof(ctypes.create_string_buffer(128))
 second = threading.Thread(target=witness.handle, args=(4, sent, sent), daemon=True)
@@ -221,7 +222,7 @@ os._exit(0)
 
 def test_a_thread_that_dies_while_another_reports_waits_for_it() -> None:
     """It must neither write into the other's report nor end the process before that is out."""
-    done = subprocess.run([sys.executable, "-c", SECOND, PROBE], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SECOND], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "it waits"), done.stderr
 
 

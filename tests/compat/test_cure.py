@@ -18,9 +18,9 @@ from hwdiag.core.finding import Check as Fine
 from hwdiag.core.finding import Finding
 from hwdiag.diagnose.run import Run
 from hwdiag.parameters.diagnosis import load
-from hwdiag.process.child import child_environment
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Outcome
+from hwdiag.process.supervised import child_environment
 from tests.compat.conftest import IN_MEMORY, Site
 from tests.compat.test_crashes import CALL, c_source
 from tests.conftest import script

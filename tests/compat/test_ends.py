@@ -17,7 +17,7 @@ from hwdiag.compat.packages import list_packages
 from hwdiag.core.errors import UsageError
 from hwdiag.process.model import Outcome
 from tests.compat.conftest import Site
-from tests.process.test_child import is_running, wait_until
+from tests.process.test_agent import is_running, wait_until
 
 
 def checked(site: Site, *names: str, timeout_s: float = 60) -> dict[str, Compatibility]:
@@ -132,3 +132,57 @@ def test_the_real_torch_and_numpy_run() -> None:
     found = survey(sys.executable, packages=["torch", "numpy"], env=env)
     assert {r.stage for r in found.results} >= {"import", "torch-matmul", "torch-sdpa", "numpy-matmul"}
     assert [(r.stage, r.outcome.detail) for r in found.failed] == []
+
+
+RUNAWAY = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            open({pids!r}, 'a').write(str(os.getpid()) + chr(10))
+            time.sleep(600)
+        time.sleep({parent_s})
+        os._exit(0)
+time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("parent_s", [0, 600], ids=["orphans", "with a parent"])
+def test_what_a_package_starts_does_not_outlive_it(site: Site, tmp_path: Path, parent_s: int) -> None:
+    """It forks, leaves the session, and forks again; so does what ends by a crash."""
+    for name, end in (("daemons", ""), ("crashes", "os.abort()\n"), ("leaves", "os._exit(0)\n")):
+        pids = tmp_path / f"{name}.pids"
+        site.add(name, RUNAWAY.format(pids=str(pids), parent_s=parent_s) + end)
+        row = checked(site, name)[name]
+        assert row.outcome.kind == {"daemons": "ok", "crashes": "signal", "leaves": "error"}[name]
+        started = [int(pid) for pid in pids.read_text().split()]
+        assert len(started) == 4
+        left = [pid for pid in started if is_running(pid)]
+        for pid in left:
+            os.kill(pid, 9)
+        assert left == []
+
+
+WRITES = """
+import os
+for file in range(3, 64):
+    for said in (b'{"event": "done"}\\n', b'{"event": "failed", "stage": 3}\\n', b'\\xff\\n[[[', b'{"event": "end"}'):
+        try:
+            os.write(file, said)
+        except OSError:
+            pass
+"""
+
+
+def test_what_a_package_writes_into_inherited_files_is_not_its_report(site: Site) -> None:
+    site.add("writes", WRITES)
+    site.add("forges", WRITES + "raise ImportError('no')\n")
+    site.add("floods", "import os\nfor f in range(3, 64):\n  try:\n    while True: os.write(f, b'x' * 65536)\n"
+             "  except OSError: pass\n")  # fmt: skip
+    site.add("closes", "import os\nos.closerange(3, 256)\nimport time\ntime.sleep(60)\n")
+    rows = checked(site, "writes", "forges", "floods", "closes", timeout_s=30)
+    assert rows["writes"].outcome == Outcome(kind="ok")
+    assert rows["forges"].outcome == Outcome(kind="import-error", detail="ImportError: no")
+    assert rows["floods"].outcome.detail == "printed more than 16 MiB: killed"
+    assert rows["closes"].outcome.detail == "it closed files that are not its own: killed"

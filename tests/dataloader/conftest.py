@@ -61,4 +61,4 @@ def feeder(one_child: Feeder) -> Iterator[Feeder]:
 
 
 def is_feeder(process: psutil.Process) -> bool:
-    return any("agent/dataloader/child.py" in word for word in process.cmdline())
+    return any("agent/main.py" in word for word in process.cmdline())

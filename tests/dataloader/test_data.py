@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hwdiag.agent.dataloader.hwdiag_inside.decoders import jpeg_size, scale_of
+from hwdiag.agent.dataloader.decoders import jpeg_size, scale_of
 from hwdiag.dataloader import storage
 from hwdiag.dataloader.child import Feeder
 from hwdiag.dataloader.dataset import Decoding, Found, Reading

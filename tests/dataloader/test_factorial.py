@@ -7,10 +7,10 @@ import random
 
 import numpy as np
 import pytest
+from benchmarks.simulate_dataloader import WITHIN, regret
 from hwdiag.feeding.together import Tried, combinations, effects
 from hwdiag.measure.search import Question
 
-from benchmarks.simulate_dataloader import WITHIN, regret
 from hwdiag.dataloader.search import DEFAULT, Races, find_setting, questions
 from hwdiag.dataloader.setting import Setting
 from hwdiag.experiment.model import Phase

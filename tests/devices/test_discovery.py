@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hwdiag.devices.discovery import CHILD, find, is_gone, usable
+from hwdiag.devices.discovery import find, is_gone, usable
 from hwdiag.devices.kernels import dispatches, product
 from hwdiag.devices.model import Device
 from hwdiag.devices.study import Measuring
@@ -126,7 +126,7 @@ def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable
     workload = next(iter(dispatches()))
     player = Player(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=2, min_samples=1)
-    Block(fake_python(FAKE), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:0", seed=1)
+    Block(fake_python(FAKE), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
     outcome = player.results[workload.name].outcome
     assert outcome.kind == "error"
     assert is_gone(outcome)
@@ -142,7 +142,7 @@ def test_a_gpu_without_memory_left_is_a_row(fake_python: Callable[[str], str]) -
     )
     player = Player(Launch(), [*dispatches()], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(fake_python(full), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:0", seed=1)
+    Block(fake_python(full), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
     outcomes = [r.outcome for r in player.results.values()]
     assert sorted(o.kind for o in outcomes) == ["ok", "out-of-memory"]
     assert [o.detail for o in outcomes if not o.ok] == [f"OutOfMemoryError: {words}"]
@@ -157,7 +157,7 @@ def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[
     workload = next(iter(dispatches()))
     player = Player(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(fake_python(steady), turn, timeout_s=30, worker=CHILD).run([player], device="cuda:1", seed=1)
+    Block(fake_python(steady), turn, timeout_s=30).run([player], device="cuda:1", seed=1)
     result = player.results[workload.name]
     assert result.outcome.ok, result.outcome
     assert result.peak_device_bytes == 4096

@@ -138,7 +138,7 @@ def test_without_time_nothing_more_is_started() -> None:
 
 
 def test_every_technique_has_its_side_in_the_child() -> None:
-    from hwdiag.agent.devices.techniques import TECHNIQUES as CHILDS
+    from hwdiag.agent.techniques import TECHNIQUES as CHILDS
 
     told = {t.launch.env.get("HWDIAG_TECHNIQUES") for t in TECHNIQUES}
     assert told - {None} <= CHILDS.keys()

@@ -40,7 +40,7 @@ def profiled(net_s: list[float], *, net: Outcome | None = None) -> Study:
 
 
 def resnet(found: Study, counted: Count | None) -> Target:
-    return targets(found, {} if counted is None else {"resnet18": counted})[0]
+    return targets(found, {} if counted is None else {"resnet18-inference": counted})[0]
 
 
 @pytest.mark.parametrize(

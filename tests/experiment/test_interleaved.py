@@ -15,7 +15,7 @@ from hwdiag.experiment import interleaved
 from hwdiag.experiment.interleaved import Block, Player, Turn
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import matmul
-from hwdiag.process.child import Child
+from hwdiag.process.agent import Agent
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Outcome
 
@@ -45,21 +45,21 @@ def test_each_measures_every_workload_in_one_process_of_its_own() -> None:
 
 def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """While one is asked, all others that have begun to measure are stopped."""
-    alive: list[Child] = []
+    alive: list[Agent] = []
     seen: list[int] = []
-    start, tell = Child.__init__, Child.tell
+    start, tell = Agent.__init__, Agent.tell
 
-    def started(self: Child, *args: Any) -> None:
+    def started(self: Agent, *args: Any) -> None:
         alive.append(self)
         start(self, *args)
 
-    def told(self: Child, command: Mapping[str, Any]) -> None:
-        if "do" in command:
+    def told(self: Agent, command: Mapping[str, Any]) -> None:
+        if command.get("do", "measure.start") != "measure.start":
             seen.append(sum(comes_to_rest(c) for c in alive if c is not self))
         tell(self, {**command})
 
-    monkeypatch.setattr(interleaved.Child, "__init__", started)
-    monkeypatch.setattr(interleaved.Child, "tell", told)
+    monkeypatch.setattr(interleaved.Agent, "__init__", started)
+    monkeypatch.setattr(interleaved.Agent, "tell", told)
     third = Launch()
     played(*(Player(launch, [SMALL], check=False) for launch in (DEFAULT, OTHER, third)))
     assert len(seen) == 3 * (1 + TURN.windows)
@@ -74,7 +74,7 @@ def test_a_workload_that_fails_leaves_the_rest_to_the_same_process() -> None:
     assert player.results[SMALL.name].outcome.ok
 
 
-def comes_to_rest(child: Child) -> bool:
+def comes_to_rest(child: Agent) -> bool:
     """Whether it is stopped, or is in a moment: a signal takes its time."""
     deadline = time.monotonic() + 1
     while (status := psutil.Process(child.pid).status()) != psutil.STATUS_STOPPED and time.monotonic() < deadline:
@@ -159,6 +159,6 @@ def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("started a process")
 
-    monkeypatch.setattr(interleaved, "Child", refuse)
+    monkeypatch.setattr(interleaved, "Agent", refuse)
     nothing: list[Workload] = []
     assert played(Player(DEFAULT, nothing, check=False))["default"].results == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.process.child import Child
+from hwdiag.process.agent import Agent
 from hwdiag.process.launch import Launch, MemoryPolicy
 from hwdiag.process.model import Applied
 from hwdiag.process.software import NOT_HERE
@@ -27,7 +27,8 @@ POLICIES = (
 
 def seen_by(launch: Launch, python: str) -> dict[str, object]:
     """What the worker saw of its Launch, where its pages lie, and what of the Launch was not applied."""
-    with Child(launch, python, {"device": "cpu", "seed": 1}) as child:
+    with Agent(python, launch) as child:
+        child.tell({"do": "measure.start", "device": "cpu", "seed": 1})
         child.hear(("applied",), 120)
         event = child.event("applied")
         if event is None:

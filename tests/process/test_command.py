@@ -30,7 +30,7 @@ USABLE = sorted(os.sched_getaffinity(0))
 
 def run(*argv: str, launch: Launch = DEFAULT, **more: Any) -> Ran:
     with Running(Command.model_validate({"argv": argv, "timeout_s": 20, **more}), launch) as running:
-        return running.wait()
+        return running.ran()
 
 
 def failure(*argv: str, launch: Launch = DEFAULT, **more: Any) -> tuple[str, str]:
@@ -214,7 +214,7 @@ def test_a_parent_that_is_killed_leaves_nothing_running(nap: Callable[[], str], 
     ready = tmp_path / "ready"
     code = (
         "from hwdiag.process.command import *\n"
-        f"Running(Command(argv=('sh', '-c', 'setsid {nap()} & touch {ready}; {nap()}')), Launch(name='x')).wait()"
+        f"Running(Command(argv=('sh', '-c', 'setsid {nap()} & touch {ready}; {nap()}')), Launch()).ran()"
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_until(ready.exists)

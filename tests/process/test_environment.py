@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from hwdiag.agent.worker import ENVIRONMENT
+from hwdiag.agent.software import ENVIRONMENT
 from hwdiag.process.environment import IMAGINED_CAPS, VARIABLES, about_environment, can_force, caps_of, known_variable
 from hwdiag.process.model import ThreadPool
 from tests.conftest import make_software

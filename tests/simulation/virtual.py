@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwdiag.experiment.lever import Factor
+from hwdiag.experiment.lever import Factor, Lever
 from hwdiag.host.model import Host, LogicalCpu
 from hwdiag.process.launch import Allocator, Launch
 from hwdiag.process.model import Software
@@ -248,3 +248,28 @@ def _merged(chosen: Sequence[Launch]) -> Launch:
     for change in chosen:
         whole = whole.plus(change)
     return whole
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Nothing makes a difference but one lever, or none."""
+
+    lever: Lever | None = None
+    gain: float = 1.0
+
+    def seconds(self, launch: Launch) -> float:
+        """Time of one iteration, without noise."""
+        return 1 / self.gain if self.lever is not None and holds(launch, self.lever.launch) else 1.0
+
+
+def holds(launch: Launch, part: Launch) -> bool:
+    """Return whether a launch sets all that a part of it sets."""
+    return (
+        all(
+            getattr(part, name) in (None, (), getattr(launch, name))
+            for name in ("threads", "interop_threads", "cpus", "memory", "allocator", "instances")
+        )
+        and launch.env.items() >= part.env.items()
+        and {*launch.preload} >= {*part.preload}
+        and {*launch.unset} >= {*part.unset}
+    )

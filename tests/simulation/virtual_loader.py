@@ -171,16 +171,35 @@ def random_loader(seed: int) -> VirtualLoader:
     )
 
 
+@dataclass(frozen=True)
+class FlatLoader:
+    """A host on which no setting makes a difference."""
+
+    host: Host
+    sample_s: float = 0.005
+
+    @property
+    def factors(self) -> list[Factor]:
+        """What may be set on it."""
+        return loader_factors(self.host)
+
+    def seconds(self, setting: LoaderSetting) -> float:  # noqa: ARG002
+        """Of one sample, without noise."""
+        return self.sample_s
+
+
 @dataclass
 class VirtualTrials:
     """What measures on a virtual host, with noise and a clock of its own."""
 
-    loader: VirtualLoader
+    loader: VirtualLoader | FlatLoader
     noise: float
     """Standard deviation of the logarithm of one trial."""
     window_s: float
     warmup_s: float
     seed: int
+    tail: float | None = None
+    """Degrees of freedom of Student's distribution, where the noise has heavy tails; None for a normal one."""
     now: float = 0.0
     done: int = 0
     tried: set[str] = field(default_factory=set)
@@ -195,7 +214,21 @@ class VirtualTrials:
         self.now += trial_s(setting, seconds, self.window_s, self.warmup_s)
         self.done += 1
         self.tried.add(plan.id)
-        return float(seconds * np.exp(self._random.normal(0, self.noise)))
+        return float(seconds * np.exp(self.noise * self._deviate()))
+
+    def timed(self, name: str, phase: Phase, block: int) -> float:  # noqa: ARG002
+        """As ``alternatives.Time`` wants it: every way to make a batch takes as long."""
+        seconds = self.loader.seconds(LoaderSetting())
+        self.now += trial_s(LoaderSetting(), seconds, self.window_s, self.warmup_s)
+        self.done += 1
+        return float(seconds * np.exp(self.noise * self._deviate()))
+
+    def clock(self) -> float:
+        """Return the seconds since it was started."""
+        return self.now
+
+    def _deviate(self) -> float:
+        return float(self._random.normal() if self.tail is None else self._random.standard_t(self.tail))
 
 
 def trial_s(setting: LoaderSetting, sample_s: float, window_s: float, warmup_s: float) -> float:

@@ -1,4 +1,7 @@
-"""A laboratory that is not there: times with noise as it was recorded, by a clock that is not there."""
+"""Turns that are not there: times with noise as it was recorded, by a clock that is not there.
+
+A ``Campaign`` plays its blocks with it in place of real processes, so all of the product's path above them is run.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +14,50 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from hwdiag.experiment.campaign import MOST_AT_ONCE, heats
-from hwdiag.experiment.laboratory import Block
-from hwdiag.experiment.lever import BASELINE, DEFAULT, Plan
-from hwdiag.experiment.model import Phase
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.campaign import Campaign
+from hwdiag.experiment.interleaved import Player, Result
+from hwdiag.process.launch import Launch
+from hwdiag.process.model import Disturbance, Outcome
 
 Noise = np.ndarray
 """One row per block: by what the processes of one block, which took turns, differ from each other."""
 
 
 def recorded_noise(machine: Literal["quiet", "busy"]) -> Noise:
-    """The medians that ``record_noise.py`` recorded, over their block's own: on two cores that nobody else used, or
-    that others kept busy meanwhile."""
+    """Return the medians that ``record_noise.py`` recorded, over their block's own: on two cores that nobody else used,
+    or that others kept busy meanwhile."""
     recorded = json.loads(Path(__file__).with_name(f"noise-{machine}.json").read_text())
     medians = np.array(recorded["matmul-fp32"])
     return medians / np.median(medians, axis=1, keepdims=True)
 
 
+def noises() -> dict[str, Noise]:
+    """Return the recorded noise of a quiet and of a busy machine, and the latter with heavier tails."""
+    random = np.random.default_rng(0)
+    busy = recorded_noise("busy")
+    return {
+        "quiet machine": recorded_noise("quiet"),
+        "busy machine": busy,
+        "busy machine, heavier tails": busy * np.exp(0.03 * random.standard_t(2, busy.shape)),
+    }
+
+
+def spread_by(spread: float) -> Noise:
+    """Return noise by which the ratio of two processes of one block spreads so much."""
+    return np.random.default_rng(0).lognormal(0, spread / np.sqrt(2), (200, 6))
+
+
 class Timed(Protocol):
-    """How fast plans are, as it is known."""
+    """How fast launches are, as it is known."""
 
-    @property
-    def workloads(self) -> tuple[str, ...]:
-        """Names of what is timed."""
-
-    def seconds(self, plan: Plan) -> Mapping[str, float]:
-        """Time of one iteration of each workload, without noise."""
+    def seconds(self, launch: Launch) -> float:
+        """Return the time of one iteration, without noise."""
 
 
 @dataclass
-class VirtualMachine:
-    """Measures plans on what is known, with noise, and lets a virtual clock run."""
+class VirtualTurns:
+    """Fills the results of players by what is known, with noise, and lets a virtual clock run."""
 
     known: Timed
     noise: Noise
@@ -51,46 +67,57 @@ class VirtualMachine:
     now: float = 0.0
     """Seconds since it was started."""
     processes: int = 0
-    """Measured so far, the default's among them."""
-    fails: frozenset[tuple[str, Phase]] = frozenset()
-    """Plans by id that die in a phase."""
-    _times: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Started so far."""
+    dies: Mapping[str, int] = field(default_factory=dict)
+    """Launches, by what they set, that die from so many processes on."""
 
     def __post_init__(self) -> None:
         self._random = np.random.default_rng(self.seed)
         self._row = int(self._random.integers(len(self.noise)))
         self._numbers = count(1)
+        self._times: dict[str, float] = {}
 
     def clock(self) -> float:
-        """Seconds since it was started."""
+        """Return the seconds since it was started."""
         return self.now
 
-    def measure(self, plans: Sequence[Plan], phase: Phase) -> list[Block]:
-        """As a laboratory does."""
-        return [self._block(heat, phase) for heat in heats([DEFAULT, *plans], MOST_AT_ONCE)]
-
-    def _block(self, plans: Sequence[Plan], phase: Phase) -> Block:
-        wobble = {workload: self._next(len(plans)) for workload in self.known.workloads}
-        seconds = {
-            plan.id: {w: float(time * wobble[w][i]) for w, time in self._time(plan).items()}
-            for i, plan in enumerate(plans)
-            if (plan.id, phase) not in self.fails or plan.id == BASELINE
-        }
-        self.processes += len(plans)
-        self.now += block_s(len(plans), self.cpus)
-        return Block(next(self._numbers), seconds)
+    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        """Fill the players' results, as a block of processes does."""
+        names = dict.fromkeys(name for player in players for name in player.todo)
+        wobble = {name: self._next(len(players)) for name in names}
+        for i, player in enumerate(players):
+            self.processes += 1
+            sets = player.launch.describe()
+            died = self.processes >= self.dies.get(sets, self.processes + 1)
+            for name in player.todo:
+                result = Result(process=next(self._numbers))
+                if died:
+                    result.outcome = Outcome(kind="error", detail="it died")
+                else:
+                    result.seconds = [self._time(player.launch, sets) * float(wobble[name][i])]
+                player.results[name] = result
+        self.now += block_s(len(players), self.cpus)
+        return Disturbance()
 
     def _next(self, k: int) -> np.ndarray:
-        """Processes of the next recorded block, so that what lasts for several blocks does so here too."""
+        """Return the processes of the next recorded block, so that what lasts for several blocks does so here too."""
         self._row = (self._row + 1) % len(self.noise)
         return self._random.permutation(self.noise[self._row])[:k]
 
-    def _time(self, plan: Plan) -> Mapping[str, float]:
-        if plan.id not in self._times:
-            self._times[plan.id] = self.known.seconds(plan)
-        return self._times[plan.id]
+    def _time(self, launch: Launch, sets: str) -> float:
+        if sets not in self._times:
+            self._times[sets] = self.known.seconds(launch)
+        return self._times[sets]
+
+
+def virtual_campaign(turns: VirtualTurns, budget: Budget, *, check_all: bool = False) -> Campaign:
+    """Return a campaign on virtual turns."""
+    return Campaign(
+        "python", budget, seed=turns.seed, child_timeout_s=1.0, clock=turns.clock, turns=turns, check_all=check_all
+    )
 
 
 def block_s(processes: int, cpus: int) -> float:
-    """Seconds of a block at standard budget: torch takes 2.5 s of a CPU to import; then two nets take their turns."""
+    """Return the seconds of a block at standard budget: torch takes 2.5 s of a CPU to import; then two nets take their
+    turns."""
     return 2.5 * max(1.0, processes / cpus) + 1.0 * processes

@@ -1,1 +1,5 @@
-"""What runs in the target interpreter: started by path, never imported by hwdiag itself."""
+"""How data is read, decoded and loaded."""
+
+from .trials import VERBS
+
+__all__ = ["VERBS"]

@@ -1,20 +1,19 @@
 """A training as guides have it: ResNet-18, fed by a DataLoader that decodes pictures; it tells how long each part took.
 
-Run by path under any interpreter that has torch and Pillow, as the worker is, with one line of JSON on its standard
-input: {"parent": 4711, "device": "cpu", "batch": 32, "side": 96, "workers": 2, "seconds": 2, "trace": null}. Beside the
-training it times the loader alone, in the ways that guides advise.
+Beside the training it times the loader alone, in the ways that guides advise. It needs Pillow.
 """
 
 import importlib.util
 import io
-import json
 import multiprocessing
 import os
-import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-WORKER = os.path.join(os.path.dirname(HERE), "worker.py")
+from . import workloads
+from .channel import Ended
+from .measure import accelerator
+from .torch_import import import_torch
+
 PICTURES = 64
 WIDTH, HEIGHT, QUALITY = 500, 375, 85
 """ImageNet's mean is about 470 x 390."""
@@ -145,11 +144,11 @@ def cpu_seconds():
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def training(torch, worker, data, task):
+def training(torch, data, task):
     """Wait for each batch, step time and CPU seconds, while it trains; of an accelerator also a trace of some steps."""
     device = torch.device(task["device"])
-    module = worker.accelerator(torch, task["device"])
-    net, _ = worker.resnet18(torch, device, torch.float32, 1, task["side"])
+    module = accelerator(torch, task["device"])
+    net, _ = workloads.resnet18(torch, device, torch.float32, 1, task["side"])
     net.train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
     loss_of = torch.nn.CrossEntropyLoss()
@@ -183,45 +182,17 @@ def training(torch, worker, data, task):
     return {**found, "seconds": elapsed}
 
 
-def load_worker():
-    """The worker's module, by its file."""
-    spec = importlib.util.spec_from_file_location("_hwdiag_worker", WORKER)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def train(channel, **task):
+    """Tell what was timed; ``trace`` in the task names a file for the trace of an accelerator, or is None."""
+    torch = import_torch(channel)
+    if torch is None:
+        raise Ended
+    channel.tell("begin", workload="the training that is fed")
+    torch.manual_seed(1)
+    files = pictures(torch)
+    data = Pictures(torch, files, task["side"], 1 << 20)
+    ways = ways_to_load(torch, files, data, task)
+    channel.tell("fed", ways=ways, **training(torch, data, task))
 
 
-def main():
-    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != HERE]
-    worker = load_worker()
-    lines = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def tell(event, **values):
-        lines.write(json.dumps({"event": event, **values}) + "\n")
-
-    task = json.loads(sys.stdin.readline())
-    worker.follow_parent(task["parent"])
-    worker.adopt_orphans()
-    tell("begin", workload="import torch")
-    try:
-        import torch
-    except Exception as error:
-        return tell("failed", workload="import torch", kind="import-error", detail=worker.one_line(error))
-    tell("begin", workload="the training that is fed")
-    try:
-        torch.manual_seed(1)
-        files = pictures(torch)
-        data = Pictures(torch, files, task["side"], 1 << 20)
-        ways = ways_to_load(torch, files, data, task)
-        tell("fed", ways=ways, **training(torch, worker, data, task))
-    except Exception as error:
-        kind, detail = worker.failure(error)
-        tell("failed", workload="the training that is fed", kind=kind, detail=detail)
-    tell("end", cpu_s=0.0)
-
-
-if __name__ == "__main__":
-    main()
-    sys.stderr.flush()
-    os._exit(0)
+VERBS = {"train": train}

@@ -10,6 +10,8 @@ import itertools
 import statistics
 import time
 
+from . import nets
+
 LEAST_SAMPLES = 3
 WARM_SHARE = 0.3
 MAX_SAMPLES = 200
@@ -189,7 +191,7 @@ BUILDERS = {
 }  # fmt: skip
 
 
-def micro(torch, nets, spec):
+def operation(torch, spec):
     """One single operation's time."""
     torch.manual_seed(0)
     keep_freed_memory(torch)
@@ -203,11 +205,11 @@ def micro(torch, nets, spec):
 # --- Whole nets -------------------------------------------------------------------------------------------------------
 
 
-def net(torch, nets, spec):
+def net(torch, spec):
     """A whole net's time, built with random weights."""
     gc.collect()
     torch.manual_seed(0)
-    made, given = real_net(torch, nets, spec)
+    made, given = real_net(torch, spec)
     keep_freed_memory(torch)
     with torch.inference_mode():
         if spec["phase"] == "decode":
@@ -234,7 +236,7 @@ def decode_step(made, first):
     return step
 
 
-def real_net(torch, nets, spec):
+def real_net(torch, spec):
     """The net on the CPU, without the seconds that careful initialisation takes, and inputs as varied as real ones.
 
     Weights have the size that keeps values from vanishing or exploding (He et al. 2015, section 2.2): numbers too

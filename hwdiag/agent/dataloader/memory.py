@@ -3,25 +3,9 @@
 import os
 import re
 
+from .. import tree
+
 SHM = "/dev/shm/"
-
-
-def tree(top):
-    """Process ids of one and of all below it; a zombie is none."""
-    parents = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/stat" % name, errors="replace") as stat:
-                state, parent = stat.read().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if state != "Z":
-            parents[int(name)] = int(parent)
-    found, new = set(), {top}
-    while new:
-        found |= new
-        new = {pid for pid, parent in parents.items() if parent in new} - found
-    return found
 
 
 def process_bytes(pid):
@@ -120,7 +104,7 @@ class Peaks:
 
     def look(self):
         """Gives what is held now, in bytes."""
-        pids = tree(self.top)
+        pids = tree.below(self.top) | {self.top}
         held = {pid: process_bytes(pid) for pid in pids}
         for pid, (_, alone) in held.items():
             self.alone[pid] = max(self.alone.get(pid, 0), alone)

@@ -6,6 +6,8 @@ with the bytes it touches. Bytes are what an operator reads and writes on its ow
 
 import collections
 
+from . import nets
+
 GEMM = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linear", "_grouped_mm", "_scaled_mm"}
 CONV = {"convolution", "_convolution"}
 ATTENTION = {
@@ -33,8 +35,8 @@ CLASSES = {
     "slow": "gelu tanh exp sigmoid silu erf pow log log1p softplus sin cos mish hardswish elu sinh cosh exp2 expm1",
 }
 OF_NAME = {name: kind for kind, names in CLASSES.items() for name in names.split()}
-OF_NAME.update({name: "gemm" for name in GEMM}, **{name: "conv" for name in CONV})
-OF_NAME.update({name: "attention" for name in ATTENTION})
+OF_NAME.update(dict.fromkeys(GEMM, "gemm"), **dict.fromkeys(CONV, "conv"))
+OF_NAME.update(dict.fromkeys(ATTENTION, "attention"))
 
 MATTERS = 0.02
 """Share of all bytes that operators of unknown class may touch before the count is refused."""
@@ -273,7 +275,7 @@ class Counter:
         }
 
 
-def count(torch, nets, spec):
+def count(torch, spec):
     """One net's operations as a JSON-ready dictionary. Raises Refused, NotBuilt, or what the net itself raises."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 

@@ -1,6 +1,7 @@
-"""The nets that are counted and timed, each with its inputs, under the interpreter that has torch.
+"""The reference nets: one name for each, wherever it is measured, counted, timed or shown.
 
-Most come from transformers' configurations, without pre-trained weights; DeepLabV3 is written out here. Everything
+Mode, batch and size of input are said beside the name, never in it. Most come from transformers' configurations,
+without pre-trained weights; DeepLabV3 is written out here, and those of ``workloads.NETS`` there. Everything
 is built on the device that is current: on ``meta`` nothing takes memory.
 """
 
@@ -67,6 +68,30 @@ WHISPER_BASE = {
     "decoder_ffn_dim": 2048,
 }
 
+TITLES = {
+    "bert-base": "BERT-base",
+    "bert-large": "BERT-large",
+    "gpt2": "GPT-2 small",
+    "gpt2-xl": "GPT-2 XL",
+    "llama-7b": "Llama 7B",
+    "tinyllama-1.1b": "TinyLlama 1.1B",
+    "mixtral-8x7b": "Mixtral 8x7B",
+    "vit-b": "ViT-B",
+    "vit-l": "ViT-L",
+    "vit-h": "ViT-H",
+    "convnext-t": "ConvNeXt-T",
+    "convnext-l": "ConvNeXt-L",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "mobilenetv2": "MobileNetV2",
+    "whisper-base": "Whisper base",
+    "whisper-large": "Whisper large",
+    "deeplabv3-r50": "DeepLabV3-R50",
+    "unet-block": "A U-Net block",
+}
+"""Every net by its name, as a person reads it."""
+NAMES = tuple(sorted(TITLES))
+
 # name: (module of transformers, configuration, class, values that differ from the configuration's defaults, input)
 TRANSFORMERS = {
     "bert-base": ("bert", "BertConfig", "BertModel", {}, TEXT),
@@ -129,7 +154,7 @@ def build(torch, spec):
         side = spec.get("side") or image["side"]
         return net.eval(), {"x": torch.zeros(spec["batch"], image["channels"], side, side)}
     if spec["net"] not in TRANSFORMERS:
-        raise NotBuilt("no net %r (known: %s; or module:function)" % (spec["net"], ", ".join(names())))
+        raise NotBuilt("no net %r (known: %s; or module:function)" % (spec["net"], ", ".join(NAMES)))
     module, configuration, architecture, values, size = TRANSFORMERS[spec["net"]]
     try:
         found = importlib.import_module("transformers.models.%s.modeling_%s" % (module, module))
@@ -161,10 +186,6 @@ def import_transformers(specs):
             importlib.import_module("transformers.modeling_utils")
         except ImportError:
             pass  # said where the net is built
-
-
-def names():
-    return sorted([*TRANSFORMERS, *PLAIN])
 
 
 def build_own(torch, where):

@@ -6,12 +6,11 @@ import random
 import time
 
 from . import data as datasets
+from .kept import PACKED, STORED
 from .reading import drop
 
 SAME = 4
 """Samples that are made twice, to see whether they are the same each time."""
-PACKED = "samples"
-STORED = "samples.lmdb"
 SPARE = 1.1
 """Of a map of LMDB, beyond what is in it."""
 
@@ -82,22 +81,3 @@ def stored(kept, path, seed):
         "warm_s": times[1],
         "free_bytes": room.f_bavail * room.f_frsize,
     }
-
-
-def kept(dataset, cache, after):
-    """The Dataset with a cache of this kind around it, filled with what ``keep`` wrote down."""
-    from . import sample_cache
-
-    most = cache["most"]
-    if cache["kind"] == "lmdb":
-        path = os.path.join(cache["folder"], STORED)
-        return sample_cache.LmdbCache(dataset, path, os.path.getsize(path) + (1 << 20), most, after)
-    with open(os.path.join(cache["folder"], PACKED), "rb") as file:
-        samples = pickle.load(file)[:most]
-    if cache["kind"] == "shared":
-        whole = sample_cache.SharedCache(dataset, most, after, cache["slot_bytes"], cache.get("start_method"))
-    else:
-        whole = sample_cache.WorkerCache(dataset, most, after)
-    for index, data in enumerate(samples):
-        whole.put(index, data)
-    return whole

@@ -13,11 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hwdiag.process.child import Child, child_environment
+from hwdiag.process.agent import Agent
 from hwdiag.process.launch import Allocator, Launch
 from hwdiag.process.software import probe_software
+from hwdiag.process.supervised import child_environment
 
-TASK = {"device": "cpu", "seed": 1}
+START = {"do": "measure.start", "device": "cpu", "seed": 1}
 DEFAULT = Launch()
 
 ILLEGAL = {"x86_64": b"\x0f\x0b", "aarch64": b"\x00\x00\x00\x00"}.get(platform.machine())
@@ -31,8 +32,8 @@ ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
 
 
 def outcome(python: str, timeout_s: float = 30) -> tuple[str, str]:
-    with Child(DEFAULT, python, TASK) as child:
-        ended = child.finish(timeout_s)
+    with Agent(python) as agent:
+        ended = agent.once(START, timeout_s)
     return ended.kind, ended.detail
 
 
@@ -100,9 +101,9 @@ def test_an_exit_without_results_is_an_error_with_its_last_line(fake_python: Cal
 
 
 def test_what_libraries_print_does_not_disturb_the_report(fake_python: Callable[[str], str]) -> None:
-    with Child(DEFAULT, fake_python("print('{\"event\": \"end\"}'); raise ImportError('no'*3)"), TASK) as child:
-        child.finish(30)
-    assert [e["event"] for e in child.events] == ["begin", "failed"]
+    with Agent(fake_python("print('{\"event\": \"end\"}'); raise ImportError('no'*3)")) as agent:
+        agent.once(START, 30)
+    assert [e["event"] for e in agent.events] == ["begin", "failed"]
 
 
 def test_the_allocator_goes_in_front_of_what_is_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,23 +129,25 @@ def test_inherited_variables_are_taken_away_and_preloads_put_in_front(monkeypatc
 @pytest.mark.parametrize("installed", [True, False], ids=["by taskset", "by our own stand-in"])
 def test_cpus_are_bound_with_and_without_the_tools(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not installed:
-        monkeypatch.setattr("hwdiag.process.child.shutil.which", lambda name: None)
+        monkeypatch.setattr("hwdiag.process.supervised.shutil.which", lambda name: None)
     cpu = max(os.sched_getaffinity(0))
-    with Child(Launch(cpus=(cpu,)), sys.executable, TASK) as child:
+    with Agent(sys.executable, Launch(cpus=(cpu,))) as child:
+        child.tell(START)
         assert child.hear(("applied",), 60) is not None, child.outcome()
         assert child.event("applied")["cpus"] == [cpu]  # type: ignore[index]
-        assert "bind.py" not in " ".join(psutil.Process(child.pid).cmdline())  # it has made room for the worker
+        assert "bind.py" not in " ".join(psutil.Process(child.pid).cmdline())  # it has made room for the agent
 
 
 def test_a_child_answers_commands_rests_when_it_is_paused_and_ends_when_no_more_come() -> None:
     workload = {"name": "m", "kind": "matmul", "dtype": "float32", "size": {"n": 64}}
-    with Child(DEFAULT, sys.executable, TASK) as child:
-        child.tell({"do": "prepare", "workload": workload, "check": True, "warmup_s": 0.0})
+    with Agent(sys.executable) as child:
+        child.tell(START)
+        child.tell({"do": "measure.prepare", "workload": workload, "check": True, "warmup_s": 0.0})
         ready = child.hear(("ready", "failed"), 60)
         assert ready is not None, child.outcome()
         assert ready["max_error"] < 1e-5
         child.pause()
-        child.tell({"do": "sample", "seconds": 0.01, "min_samples": 3})
+        child.tell({"do": "measure.sample", "seconds": 0.01, "min_samples": 3})
         wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
         time.sleep(0.2)
         assert len(child.events) == 4

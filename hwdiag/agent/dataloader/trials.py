@@ -1,81 +1,40 @@
-"""The child: reads a first line, then one command a line; answers each with one JSON object that has an ``event``.
+"""Answers questions about the loading of data: ``done`` with ``found``, or ``failed`` with ``kind`` and ``detail``.
 
-Run by path under any interpreter; hwdiag need not be installed there::
-
-    {"parent": 4711}
-    {"do": "find", "folder": "/data/pictures"}
-    {"do": "trial", "data": {...}, "setting": {"workers": 4, "batch_size": 32}, "seconds": 1.0, "limit_s": 30}
-
-Answers: ``done`` with ``found``, or ``failed`` with ``kind`` and ``detail``. ``find`` and ``read`` run here; all else
-in a process of its own, forked once torch is imported, watched, and killed with all that it started.
+``find`` and ``read`` run in the agent itself; all else in a process of its own, forked once torch is imported, watched,
+and killed with all that it started.
 """
 
-import ctypes
 import errno
 import faulthandler
+import importlib
 import json
 import os
 import re
 import resource
 import select
 import signal
-import sys
 import tempfile
 import time
 import warnings
 
+from .. import tree
+from ..channel import one_line
 from . import memory
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 LOOK_S = 0.25
 """How often the memory of a trial is looked at, so that one that takes too much is stopped."""
 CLOSE_LOOK_S = 0.03
 """The same where memory is what is measured."""
-KILL_S = 10.0
 OUT_OF_SHM = "/dev/shm is too small for the batches on their way: give the container more (--shm-size, --ipc=host)"
 OUT_OF_FILES = (
     "too many open files: raise the limit (ulimit -n), or torch.multiprocessing.set_sharing_strategy('file_system')"
 )
 
 
-def main():
-    faulthandler.enable()
-    warnings.simplefilter("ignore")
-    lines = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def tell(event, **values):
-        lines.write(json.dumps(dict(values, event=event)) + "\n")
-
-    first = json.loads(sys.stdin.readline())
-    prctl = ctypes.CDLL(None).prctl
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    os.kill(first["parent"], 0)
-    for line in iter(sys.stdin.readline, ""):
-        task = json.loads(line)
-        tell("begin", workload=task["do"])
-        try:
-            tell("done", found=answer(task, lines))
-        except Failed as error:
-            tell("failed", kind=error.kind, detail=str(error))
-        except ImportError as error:
-            tell("failed", kind="import-error", detail=one_line(error))
-        except Exception as error:
-            tell("failed", kind="error", detail=explained(error))
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    tell("end", cpu_s=sum(u.ru_utime + u.ru_stime for u in usage))
-
-
 class Failed(Exception):
     def __init__(self, kind, detail):
         super().__init__(detail)
         self.kind = kind
-
-
-def one_line(error):
-    text = str(error).strip().splitlines()
-    return "%s: %s" % (type(error).__name__, text[0][:400] if text else "")
 
 
 def explained(error):
@@ -94,36 +53,74 @@ def explained(error):
     caught = re.match(r"Caught (\w+) in DataLoader worker", text)
     if caught:
         return "the Dataset raises in a worker: %s" % text.strip().splitlines()[-1].strip()[:400]
-    return one_line(error) if not isinstance(error, RuntimeError) else one_line(error).partition(": ")[2]
+    said = one_line(error, 400)
+    return said.partition(": ")[2] if isinstance(error, RuntimeError) else said
 
 
-def answer(task, lines):
-    if task["do"] in ("find", "read"):
-        from . import reading
-
-        return getattr(reading, task["do"])(task)
-    if task["do"] == "compare":
-        from . import decoders
-
-        return apart(decoders.compare, task, lines)
-    import torch.utils.data  # once, here: what is forked has it already  # noqa: F401
-
-    from . import caching, loading
-
-    return apart(caching.keep if task["do"] == "keep" else getattr(loading, task["do"]), task, lines)
+def here(channel, do, module, task):
+    """Answer by a function of a module of this folder, in the agent itself."""
+    answer(channel, do, lambda: getattr(importlib.import_module("." + module, __package__), do)(task))
 
 
-def apart(work, task, lines):
+def apart(channel, do, module, task):
+    """Answer by a function of a module of this folder, in a process of its own."""
+
+    def found():
+        if module != "decoders":
+            import torch.utils.data  # once, here: what is forked has it already  # noqa: F401
+        work = getattr(importlib.import_module("." + module, __package__), do)
+        return forked(work, task, channel)
+
+    answer(channel, do, found)
+
+
+def answer(channel, do, work):
+    """Tell what the work found, or why it failed."""
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    tree.adopt_orphans()
+    channel.tell("begin", workload=do)
+    try:
+        found = work()
+    except Failed as error:
+        channel.tell("failed", kind=error.kind, detail=str(error))
+    except ImportError as error:
+        channel.tell("failed", kind="import-error", detail=one_line(error, 400))
+    except Exception as error:
+        channel.tell("failed", kind="error", detail=explained(error))
+    else:
+        channel.tell("done", found=found)
+
+
+def verb(how, do, module):
+    """Return the verb that answers so."""
+    return lambda channel, **task: how(channel, do, module, task)
+
+
+VERBS = {
+    "find": verb(here, "find", "reading"),
+    "read": verb(here, "read", "reading"),
+    "compare": verb(apart, "compare", "decoders"),
+    "keep": verb(apart, "keep", "caching"),
+    "look": verb(apart, "look", "loading"),
+    "trial": verb(apart, "trial", "loading"),
+    "epochs": verb(apart, "epochs", "loading"),
+    "fill": verb(apart, "fill", "loading"),
+}
+
+
+def forked(work, task, channel):
     """Run it in a process of its own. Gives what it found, with the memory that it held."""
     reader, writer = os.pipe()
+    agent = os.getpid()
     killed_before = memory.oom_kills()
     with tempfile.TemporaryFile("w+", errors="replace") as stderr:
         pid = os.fork()
         if pid == 0:
             try:
                 os.close(reader)
-                lines.close()
-                ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                channel.close()
+                tree.die_with_parent(agent)
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
                 os.dup2(stderr.fileno(), 1)
                 os.dup2(stderr.fileno(), 2)
@@ -139,12 +136,12 @@ def apart(work, task, lines):
             finally:
                 os._exit(0)
         os.close(writer)
-        peaks = memory.Peaks(os.getpid(), pid)
+        peaks = memory.Peaks(agent, pid)
         try:
             said, stopped = watch(pid, reader, peaks, task)
         finally:
             os.close(reader)
-            status = kill_all(pid)
+            status = tree.kill_below().get(pid)
             memory.remove_shared(peaks.alone)
         stderr.seek(0)
         tail = stderr.read()[-4000:]
@@ -188,29 +185,6 @@ def watch(pid, reader, peaks, task):
             return said, ("out-of-memory", words % (held / 2**30, limit / 2**30))
         if time.monotonic() > deadline:
             return said, ("timeout", "no answer for %.0f s: killed" % task["limit_s"])
-
-
-def kill_all(pid):
-    """Kill the trial and all that it left; gives its status."""
-    status = None
-    deadline = time.monotonic() + KILL_S
-    while time.monotonic() < deadline:
-        others = memory.tree(os.getpid()) - {os.getpid()}
-        for other in others:
-            try:
-                os.kill(other, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        try:
-            while True:
-                ended_pid, how = os.waitpid(-1, os.WNOHANG)
-                if ended_pid == 0:
-                    break
-                status = how if ended_pid == pid else status
-        except ChildProcessError:
-            break
-        time.sleep(0.002)
-    return status
 
 
 def ended(status):

@@ -1,17 +1,15 @@
-"""The worker with real torch: small sizes, every workload, and results that are wrong on purpose."""
+"""The agent with real torch: small sizes, every workload, and results that are wrong on purpose."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hwdiag.agent import worker
+from hwdiag.agent import measure, workloads
+from hwdiag.agent.failures import WrongResult
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Turn
@@ -87,7 +85,7 @@ def test_an_allocator_is_loaded() -> None:
 @pytest.mark.parametrize("kind", SIZES)
 def test_a_wrong_result_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each check is given a result that is off by a little more than rounding."""
-    build = worker.BUILDERS[kind]
+    build = workloads.BUILDERS[kind]
 
     def spoiled(*args: Any, **size: Any) -> Any:
         step, check = build(*args, **size)
@@ -104,10 +102,10 @@ def test_a_wrong_result_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -
 
         return run, check
 
-    monkeypatch.setitem(worker.BUILDERS, kind, spoiled)
+    monkeypatch.setitem(workloads.BUILDERS, kind, spoiled)
     spec = {"name": kind, "kind": kind, "dtype": "float32", "size": SIZES[kind]}
-    with pytest.raises(worker.WrongResult, match="relative error"):
-        worker.Prepared(torch, "cpu", {"workload": spec, "check": True, "warmup_s": 0.0})
+    with pytest.raises(WrongResult, match="relative error"):
+        measure.Prepared(torch, "cpu", spec, check=True, warmup_s=0.0)
 
 
 def test_memory_that_cannot_be_had_is_out_of_memory_and_the_rest_goes_on() -> None:
@@ -123,7 +121,7 @@ def test_flops_agree_with_torchs_own_counter() -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     for workload in (resnet18(), gpt2(), conv2d(), matmul("float32", 4, n=128)):
-        step, _ = worker.BUILDERS[workload.kind](torch, torch.device("cpu"), torch.float32, **workload.size)
+        step, _ = workloads.BUILDERS[workload.kind](torch, torch.device("cpu"), torch.float32, **workload.size)
         # torch 2.13 does not count its fused attention on the CPU; the plain one is counted.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
             step()
@@ -146,14 +144,3 @@ def test_units() -> None:
     assert matmul("float32", 4).value(1.0) == pytest.approx(2 * 2048**3 / 1e9)
     assert resnet18().value(0.02) == pytest.approx(20)
     assert memory_workloads(make_host())[0].unit == "GB/s"
-
-
-def test_it_runs_as_a_file_alone_and_keeps_its_folder_off_the_path(tmp_path: Path) -> None:
-    """Copied elsewhere, without hwdiag, beside a module whose name would shadow the standard library's."""
-    alone = tmp_path / "worker.py"
-    alone.write_text(Path(worker.__file__).read_text())
-    (tmp_path / "inspect.py").write_text("raise RuntimeError('shadowed')")
-    task = {"parent": os.getpid(), "device": "cpu", "seed": 1}
-    done = subprocess.run([sys.executable, alone], input=json.dumps(task), capture_output=True, text=True)
-    events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
-    assert events == ["begin", "applied", "end"], done.stderr

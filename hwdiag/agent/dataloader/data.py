@@ -93,9 +93,9 @@ def build(data):
     if data.get("few") is not None:
         dataset = Few(dataset, data["few"])
     if data.get("cache") is not None:
-        from . import caching
+        from . import kept
 
-        dataset = caching.kept(dataset, data["cache"], None if data.get("file") is not None else normalised_first)
+        dataset = kept.with_cache(dataset, data["cache"], None if data.get("file") is not None else normalised_first)
     return dataset, collate
 
 

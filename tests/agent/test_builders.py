@@ -1,22 +1,20 @@
-"""What runs in the child: kernels that are right, and techniques that change what they say and keep the results."""
+"""What runs in the agent: kernels that are right, and techniques that change what they say and keep the results."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hwdiag.agent.devices import child, techniques
-from hwdiag.devices.discovery import CHILD
+from hwdiag.agent import kernels as agent_kernels
+from hwdiag.agent import net_workloads, techniques, workloads
 from hwdiag.devices.gains import DEFAULT
 from hwdiag.devices.kernels import (
     ATTENTIONS,
@@ -43,15 +41,10 @@ META = {"batch": 1, "tokens": 8, "width": 64, "layers": 3, "heads": 4, "vocabula
 
 @pytest.fixture
 def builders(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """All builders of the child, in this process."""
+    """All builders of the agent, in this process."""
     monkeypatch.delenv("HWDIAG_TECHNIQUES", raising=False)
     monkeypatch.delenv("HWDIAG_MEMORY_LIMIT", raising=False)
-    kernels = child.kernels.builders(child.worker)
-    return {
-        **child.worker.BUILDERS,
-        **kernels,
-        **child.tasks.builders(child.worker, child.load, child.ROOM, child.HERE),
-    }
+    return {**workloads.BUILDERS, **agent_kernels.BUILDERS, **net_workloads.BUILDERS}
 
 
 def built(builders: dict[str, Any], workload: Workload) -> tuple[Callable[[], Any], Callable[[], tuple[float, float]]]:
@@ -187,7 +180,7 @@ def results() -> dict[tuple[str, str], Result]:
     }
     players = [Player(launches[name], workloads, check=True) for name, workloads in todo.items()]
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(sys.executable, turn, timeout_s=120, worker=CHILD).run(players, device="cpu", seed=1)
+    Block(sys.executable, turn, timeout_s=120).run(players, device="cpu", seed=1)
     return {(p.launch.name, w): r for p in players for w, r in p.results.items()}
 
 
@@ -244,7 +237,7 @@ def test_compiling_without_a_compiler_is_one_clear_line(
 
 
 def test_checkpointing_takes_the_outermost_blocks_of_a_net() -> None:
-    net, _ = child.worker.resnet18(torch, torch.device("cpu"), torch.float32, batch=1, side=32)
+    net, _ = workloads.resnet18(torch, torch.device("cpu"), torch.float32, batch=1, side=32)
     assert [type(b).__name__ for b in techniques.repeated_blocks(net)] == ["Block"] * 8  # type: ignore[no-untyped-call]
     plain = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(9)])
     assert techniques.repeated_blocks(plain) == []  # type: ignore[no-untyped-call]
@@ -252,31 +245,18 @@ def test_checkpointing_takes_the_outermost_blocks_of_a_net() -> None:
 
 def test_a_batch_is_cut_evenly_or_not_at_all() -> None:
     x = torch.arange(8)
-    assert [p[0].tolist() for p in child.tasks.cut((x,), 4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert [p[0].tolist() for p in net_workloads.cut((x,), 4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     with pytest.raises(ValueError, match="a batch of 8 cannot be cut into 3 equal parts"):
-        child.tasks.cut((x,), 3)
+        net_workloads.cut((x,), 3)
 
 
 def test_a_limit_of_memory_holds_for_what_comes_after() -> None:
     code = (
-        f"import importlib.util, os, sys\nsys.path.insert(0, {str(CHILD.parent)!r})\nimport tasks, torch\n"
-        "os.environ['HWDIAG_MEMORY_LIMIT'] = str(10**8)\ntasks.limit_memory()\n"
+        "import os, torch\nfrom hwdiag.agent import net_workloads\n"
+        "os.environ['HWDIAG_MEMORY_LIMIT'] = str(10**8)\nnet_workloads.limit_memory()\n"
         "torch.zeros(5 * 10**6)\nprint('fits', flush=True)\ntorch.zeros(10**9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "fits\n"
     assert "can't allocate memory" in done.stderr
     assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
-
-
-def test_the_child_stands_on_its_own(tmp_path: Path) -> None:
-    """It runs without hwdiag on the path, and ends in order when nobody asks for anything."""
-    import os
-
-    task = json.dumps({"parent": os.getpid(), "device": "cpu", "seed": 1, "describe": True})
-    done = subprocess.run(
-        [sys.executable, "-P", str(CHILD)], input=task + "\n", capture_output=True, text=True, check=True, cwd=tmp_path
-    )
-    events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [e["event"] for e in events] == ["begin", "software", "applied", "end"]
-    assert events[1]["devices"] == [] or torch.accelerator.is_available()

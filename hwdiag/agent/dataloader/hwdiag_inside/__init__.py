@@ -1,1 +1,0 @@
-"""Under a name of its own, so that workers that are spawned find it again and nobody else's package is hidden."""

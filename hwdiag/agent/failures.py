@@ -1,0 +1,22 @@
+"""What an exception means, in the parent's words."""
+
+from .channel import one_line
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "ALLOC_FAILED")
+"""What torch, the C++ library, and cuBLAS and cuDNN say of it."""
+
+
+class WrongResult(Exception):
+    """A workload's result is further from its reference than the arithmetic allows."""
+
+
+def failure(error):
+    """Return the kind and the detail of an exception."""
+    message = str(error)
+    if isinstance(error, WrongResult):
+        return "wrong-result", message
+    if isinstance(error, EOFError):
+        return "error", one_line(error) + " (nobody is there to type: standard input is /dev/null)"
+    if isinstance(error, MemoryError) or any(words in message for words in OUT_OF_MEMORY):
+        return "out-of-memory", one_line(error)
+    return "error", one_line(error)

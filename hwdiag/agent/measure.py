@@ -1,0 +1,173 @@
+"""Measures workloads, each built, checked, warmed up, and sampled in short windows in turn with others.
+
+The parent says ``measure.start``, then ``prepare`` and ``sample`` as often as it likes, each when the one before was
+answered. With ``go_on`` the work goes on after the window, uncounted, until ``rest`` comes: so that of several agents
+that are measured together, none is alone at the end. The parent may stop the whole process with SIGSTOP between two
+commands.
+"""
+
+import gc
+import importlib
+import select
+import time
+
+from .applied import applied
+from .channel import Ended
+from .failures import WrongResult
+from .torch_import import import_torch
+
+MIN_SAMPLE_S = 0.002
+"""Iterations are grouped until one sample lasts this long, so that the clock's cost (under 1 us) stays below 0.1 %."""
+LONG_S = 0.02
+"""An iteration of this length refills 32 MB of cache in less than a tenth of its time."""
+MAX_SAMPLES = 200
+MODULES = ("workloads", "kernels", "net_workloads")
+"""In which the builders of workloads are looked for; the first has what most runs measure, the others take longer."""
+
+
+def builder(kind):
+    """Return the builder of this kind of workload. Raises KeyError where there is none."""
+    for name in MODULES:
+        found = importlib.import_module("." + name, __package__).BUILDERS.get(kind)
+        if found is not None:
+            return found
+    raise KeyError("no workload of kind %r" % kind)
+
+
+def peak_rss():
+    """Bytes. getrusage's figure would be the parent's, where that was larger when it started this process."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def time_loop(step, synchronize, loops):
+    """Seconds per iteration of ``loops`` iterations."""
+    synchronize()
+    start = time.perf_counter()
+    for _ in range(loops):
+        step()
+    synchronize()
+    return (time.perf_counter() - start) / loops
+
+
+def warm_up(step, synchronize, seconds):
+    """Run until ``seconds`` have passed, at least twice, doubling the loops until a sample is long enough."""
+    loops, done, start = 1, 0, time.perf_counter()
+    while done < 2 or time.perf_counter() - start < seconds:
+        each = time_loop(step, synchronize, loops)
+        done += loops
+        if each * loops < MIN_SAMPLE_S:
+            loops *= 2
+    return loops, done, each
+
+
+def accelerator(torch, device):
+    """What waits for this device and counts its memory, whoever made it; None for the CPU."""
+    if device in ("cpu", "meta"):
+        return None
+    return getattr(torch, "accelerator", None) or torch.cuda  # before torch 2.6 there is only the latter
+
+
+class Prepared:
+    """A workload that is built, checked and warm."""
+
+    def __init__(self, torch, device, workload, *, check, warmup_s):
+        self.device, self.accelerator = device, accelerator(torch, device)
+        build = builder(workload["kind"])
+        more = {key: workload[key] for key in ("path", "what") if workload.get(key)}
+        self.step, compare = build(
+            torch, torch.device(device), getattr(torch, workload["dtype"]), **workload["size"], **more
+        )
+        self.synchronize()
+        start = time.perf_counter()
+        self.step()
+        self.synchronize()
+        self.first_s = time.perf_counter() - start
+        self.max_error = self.tolerance = None
+        if check:
+            self.max_error, self.tolerance = compare()
+            if self.max_error is not None and not self.max_error <= self.tolerance:  # also true for NaN
+                raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
+        if hasattr(self.accelerator, "reset_peak_memory_stats"):
+            self.accelerator.empty_cache()  # of what the reference took
+            self.accelerator.reset_peak_memory_stats(device)
+        self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, warmup_s)
+
+    def synchronize(self):
+        """Wait until the device has done all that it was asked for."""
+        if self.accelerator is not None:
+            self.accelerator.synchronize(self.device)
+
+    def peak_device_bytes(self):
+        """The most that torch held on an accelerator since this was checked: what others cannot have, used or not."""
+        counts = hasattr(self.accelerator, "max_memory_reserved")
+        return self.accelerator.max_memory_reserved(self.device) if counts else None
+
+    def sample(self, seconds, min_samples):
+        """Seconds per iteration, one value per group of iterations, for about ``seconds``.
+
+        Short iterations begin with one that is not counted: another process may have had the caches, and the threads
+        were asleep. Of a long one that is a small part.
+        """
+        if self.each_s < LONG_S:
+            time_loop(self.step, self.synchronize, 1)
+        samples, start = [], time.perf_counter()
+        while len(samples) < min_samples or (time.perf_counter() - start < seconds and len(samples) < MAX_SAMPLES):
+            samples.append(time_loop(self.step, self.synchronize, self.loops))
+        return samples
+
+    def go_on_until(self, commands):
+        """Keep working until another line waits to be read."""
+        while not select.select([commands], [], [], 0)[0]:
+            self.step()
+        self.synchronize()
+
+
+class Session:
+    """What this agent measures: nothing before ``start``."""
+
+    def __init__(self):
+        self.torch = self.device = self.prepared = self.name = None
+
+    def start(self, channel, device, seed, interop_threads=None):
+        """Import torch, and tell what of the Launch took effect."""
+        torch = import_torch(channel)
+        if torch is None:
+            raise Ended
+        if interop_threads:
+            torch.set_num_interop_threads(interop_threads)
+        channel.tell(
+            "applied",
+            threads=torch.get_num_threads(),
+            interop_threads=torch.get_num_interop_threads(),
+            capability=torch.backends.cpu.get_cpu_capability(),
+            **applied(),
+        )
+        torch.manual_seed(seed)
+        gc.disable()  # a collection costs some 30 ms, in the middle of a sample
+        self.torch, self.device = torch, device
+
+    def prepare(self, channel, workload, check, warmup_s):
+        """Build, check and warm up one workload."""
+        self.prepared, self.name = None, workload["name"]
+        gc.collect()
+        channel.tell("begin", workload=self.name)
+        self.prepared = Prepared(self.torch, self.device, workload, check=check, warmup_s=warmup_s)
+        about = {key: getattr(self.prepared, key) for key in ("max_error", "tolerance", "warmup", "first_s")}
+        channel.tell("ready", workload=self.name, threads=self.torch.get_num_threads(), **about)
+
+    def sample(self, channel, seconds, min_samples, go_on=False):
+        """Measure one window."""
+        found = self.prepared.sample(seconds, min_samples)
+        peaks = {"peak_rss_bytes": peak_rss(), "peak_device_bytes": self.prepared.peak_device_bytes()}
+        channel.tell("window", workload=self.name, seconds=found, **peaks)
+        if go_on:
+            self.prepared.go_on_until(channel.commands)
+
+    def rest(self, channel):
+        """Say that the work does not go on."""
+        channel.tell("rested")
+
+
+session = Session()
+VERBS = {"start": session.start, "prepare": session.prepare, "sample": session.sample, "rest": session.rest}

@@ -1,0 +1,195 @@
+"""Builders of whole nets: one forward pass, or one training step, under the techniques that this process uses."""
+
+import contextlib
+import os
+import resource
+
+from . import nets, techniques, timing, workloads
+from .workloads import relative_error
+
+INFERENCE_TOLERANCE = 0.1
+"""Of outputs, relative to the largest: bf16 through some fifty layers, or int8; a wrong kernel is off by far more."""
+GRADIENT_TOLERANCE = 2.0
+"""Of all gradients together (root of the sum of squares). Batch norm sees other batches where these are cut."""
+
+
+def made(torch, device, name, size):
+    """A net with weights of its own in float32, and its inputs: the same ones each time."""
+    torch.manual_seed(0)
+    if name in workloads.NETS:
+        net, x = workloads.NETS[name](torch, device, torch.float32, **size)
+        return net, (x,)
+    net, given = timing.real_net(torch, spec_of(name, "prefill", size))
+    return net.to(device), {k: random_like(torch, v, device) for k, v in given.items()}
+
+
+def spec_of(name, phase, size):
+    return {"net": name, "phase": phase, "dtype": "float32", "tokens": None, **size}
+
+
+def inference(torch, device, dtype, what, fed=0, **size):
+    """One forward pass; ``fed``: its inputs come from the host's memory each time."""
+    limit_memory()
+    used = techniques.chosen()
+    for technique in used:
+        technique.process(torch, device)
+    net, given = made(torch, device, what, size)
+    net.eval()
+    net, given, around = under(torch, device, used, net, given)
+    records = any(t.records_gradients for t in used)
+    mode = torch.enable_grad if records else torch.inference_mode
+    if fed:
+        give = from_host(device, given, any(t.pinned for t in used))
+    else:
+        give = lambda: given  # noqa: E731
+
+    def step():
+        with mode(), around():
+            return called(net, give())
+
+    def check():
+        reference, wide = doubled(*made(torch, device, what, size))
+        reference.eval()
+        with torch.inference_mode():
+            wanted = called(reference, wide)
+        return relative_error(torch, step().detach(), wanted), INFERENCE_TOLERANCE
+
+    return step, check
+
+
+def training(torch, device, dtype, what, **size):
+    """One step of AdamW on a batch. Its learning rate is 0, so that every step meets the same weights."""
+    limit_memory()
+    used = techniques.chosen()
+    for technique in used:
+        technique.process(torch, device)
+    net, given = made(torch, device, what, size)
+    trained(net)
+    net, given, around = under(torch, device, used, net, given)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0)
+    parts = cut(given, max(t.parts for t in [techniques.Technique, *used]))
+
+    def gradients():
+        for part in parts:
+            with around():
+                loss = called(net, part).float().square().mean() / len(parts)
+            loss.backward()
+
+    def step():
+        optimizer.zero_grad()
+        gradients()
+        optimizer.step()
+
+    def check():
+        optimizer.zero_grad()
+        gradients()
+        got = {n.replace("_orig_mod.", ""): p.grad for n, p in net.named_parameters() if p.grad is not None}
+        reference, wide = doubled(*made(torch, device, what, size))
+        trained(reference)
+        called(reference, wide).square().mean().backward()
+        wanted = {n: p.grad for n, p in reference.named_parameters() if p.grad is not None}
+        off = sum((got[n].double() - g).square().sum() for n, g in wanted.items())
+        return (off / sum(g.square().sum() for g in wanted.values())).sqrt().item(), GRADIENT_TOLERANCE
+
+    return step, check
+
+
+def decode(torch, device, dtype, what, **size):
+    """One token more, with the context in the cache."""
+    limit_memory()
+    torch.manual_seed(0)
+    spec = spec_of(what, "decode", size)
+    net, given = timing.real_net(torch, spec)
+    with torch.inference_mode():
+        step = timing.decode_step(net, nets.with_cache(torch, net, given, spec))
+
+    def one():
+        with torch.inference_mode():
+            step()
+
+    return one, lambda: (None, None)
+
+
+BUILDERS = {"inference": inference, "training": training, "decode": decode}
+
+
+def limit_memory():
+    """Let this process take so much more address space than it has; beyond it, allocations fail as errors."""
+    limit = os.environ.get("HWDIAG_MEMORY_LIMIT")
+    if limit:
+        with open("/proc/self/statm") as statm:
+            mapped = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + int(limit), resource.RLIM_INFINITY))
+
+
+def random_like(torch, value, device):
+    """Inputs that are not all alike; anything but a tensor as it is."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.is_floating_point():
+        return torch.randn(value.shape, device=device)
+    return torch.randint(1000, value.shape, device=device)
+
+
+def called(net, given):
+    """The net's first result."""
+    found = net(**given) if isinstance(given, dict) else net(*given)
+    return found if hasattr(found, "square") else found[0]
+
+
+def each(given, change):
+    """The same inputs, each tensor changed."""
+    if isinstance(given, dict):
+        return {k: change(v) if hasattr(v, "square") else v for k, v in given.items()}
+    return tuple(change(v) for v in given)
+
+
+def under(torch, device, used, net, given):
+    """Net, inputs and what the forward pass runs inside of, with the techniques."""
+    for technique in used:
+        given = each(given, lambda tensor, by=technique: by.given(torch, tensor))
+        net = technique.net(torch, net, given)
+    if len(used) == 1:
+        return net, given, lambda: used[0].around(torch, device)
+
+    def around():
+        stack = contextlib.ExitStack()
+        for technique in used:
+            stack.enter_context(technique.around(torch, device))
+        return stack
+
+    return net, given, around
+
+
+def trained(net):
+    """Training mode without dropout, whose random numbers no reference has."""
+    net.train()
+    for module in net.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, float) and ("drop" in name or (name == "p" and "Dropout" in type(module).__name__)):
+                setattr(module, name, 0.0)
+
+
+def doubled(net, given):
+    """The same in float64."""
+    return net.double(), each(given, lambda t: t.double() if t.is_floating_point() else t)
+
+
+def cut(given, parts):
+    """The batch in so many parts of equal size, as near as can be."""
+    if parts == 1:
+        return [given]
+    first = next(v for v in (given.values() if isinstance(given, dict) else given) if hasattr(v, "square"))
+    if len(first) % parts:
+        raise ValueError("a batch of %d cannot be cut into %d equal parts" % (len(first), parts))
+    pieces = []
+    for i in range(parts):
+        size = len(first) // parts
+        pieces.append(each(given, lambda t, i=i, size=size: t[i * size : (i + 1) * size]))
+    return pieces
+
+
+def from_host(device, given, pinned):
+    """Copies the inputs from the host's memory, as a data loader leaves them there."""
+    here = each(given, lambda t: t.cpu().pin_memory() if pinned else t.cpu())
+    return lambda: each(here, lambda t: t.to(device, non_blocking=pinned))

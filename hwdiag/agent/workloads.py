@@ -1,0 +1,250 @@
+"""Workloads: each builder gives ``(step, check)``; ``check()`` is the largest error relative to the largest reference.
+
+A module of this folder whose ``BUILDERS`` has a workload's kind is where it is built: ``measure.MODULES`` lists them.
+"""
+
+import importlib.util
+import math
+import os
+import sys
+
+from .channel import one_line
+from .failures import WrongResult
+
+
+def relative_error(torch, got, reference):
+    return ((got.double() - reference).abs().max() / reference.abs().max()).item()
+
+
+def rounding_tolerance(torch, dtype, terms):
+    """Error allowed for a sum of ``terms`` products: random-walk growth of fp32 rounding plus the output's own.
+
+    Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 4.3: errors of long sums grow like the
+    square root of their length; the factors 4 and 8 leave room for other orders of summation.
+    """
+    return 4 * math.sqrt(terms) * torch.finfo(torch.float32).eps + 8 * torch.finfo(dtype).eps
+
+
+def build_matmul(torch, device, dtype, n):
+    a = torch.randn(n, n, device=device).to(dtype)
+    b = torch.randn(n, n, device=device).to(dtype)
+    out = torch.empty(n, n, device=device, dtype=dtype)
+
+    def check():
+        rows = torch.linspace(0, n - 1, 8, device=device).long()
+        return relative_error(torch, out[rows], a[rows].double() @ b.double()), rounding_tolerance(torch, dtype, n)
+
+    return lambda: torch.mm(a, b, out=out), check
+
+
+def build_onednn(torch, device, dtype, n):
+    """The same product by oneDNN's linear layer, whatever torch.mm would take."""
+    a = torch.randn(n, n, device=device).to(dtype)
+    b = torch.randn(n, n, device=device).to(dtype)
+    x, weight = a.to_mkldnn(), b.to_mkldnn()
+
+    def step():
+        return torch.ops.aten.mkldnn_linear(x, weight, None)
+
+    def check():
+        rows = torch.linspace(0, n - 1, 8, device=device).long()
+        reference = a[rows].double() @ b.double().t()
+        return relative_error(torch, step().to_dense()[rows], reference), rounding_tolerance(torch, dtype, n)
+
+    return step, check
+
+
+def build_numpy(torch, device, dtype, n):
+    """The same product by NumPy's BLAS."""
+    import numpy
+
+    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    left, right = a.numpy(), b.numpy()
+    out = torch.empty(n, n, dtype=dtype)
+    target = out.numpy()
+
+    def check():
+        rows = torch.linspace(0, n - 1, 8).long()
+        return relative_error(torch, out[rows], a[rows].double() @ b.double()), rounding_tolerance(torch, dtype, n)
+
+    return lambda: numpy.matmul(left, right, out=target), check
+
+
+def build_conv2d(torch, device, dtype, batch, channels, side, filters, kernel, stride):
+    pad = kernel // 2
+    x = torch.randn(batch, channels, side, side, device=device).to(dtype)
+    w = torch.randn(filters, channels, kernel, kernel, device=device).to(dtype)
+
+    def step():
+        return torch.nn.functional.conv2d(x, w, stride=stride, padding=pad)
+
+    def check():
+        # A few output pixels of the first and the last image, from the definition, in float64.
+        got = step()
+        padded = torch.nn.functional.pad(x[[0, -1]].double(), (pad, pad, pad, pad))
+        where = [0, 1, got.shape[-1] // 2, got.shape[-1] - 1]
+        pixels = [(i, j) for i in where for j in where]
+        patches = torch.stack(
+            [padded[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel] for i, j in pixels], 1
+        )
+        reference = torch.einsum("npchw,fchw->nfp", patches, w.double())
+        some = torch.stack([got[[0, -1], :, i, j] for i, j in pixels], 2)
+        return relative_error(torch, some, reference), rounding_tolerance(torch, dtype, channels * kernel * kernel)
+
+    return step, check
+
+
+def build_copy(torch, device, dtype, elements):
+    # Filled by torch's own threads: the first touch puts each page on the node of the thread that uses it later.
+    source = torch.full((elements,), 1.5, device=device, dtype=dtype)
+    target = torch.zeros(elements, device=device, dtype=dtype)
+    return lambda: target.copy_(source), lambda: (float(not torch.equal(source, target)), 0.0)
+
+
+def build_triad(torch, device, dtype, elements):
+    b = torch.full((elements,), 2.0, device=device, dtype=dtype)
+    c = torch.full((elements,), 0.5, device=device, dtype=dtype)
+    a = torch.zeros(elements, device=device, dtype=dtype)
+    return lambda: torch.add(b, c, alpha=3.0, out=a), lambda: (float((a - 3.5).abs().max()), 0.0)
+
+
+def build_net(torch, net, x):
+    """A net in evaluation mode, checked once against itself in float64."""
+    net.eval()
+
+    def step():
+        with torch.inference_mode():
+            return net(x)
+
+    def check():
+        got = step()
+        wide = x.double() if x.is_floating_point() else x
+        parameters = {k: v.double() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+        with torch.inference_mode():
+            reference = torch.func.functional_call(net, parameters, (wide,))
+        # Rounding errors of some fifty layers add up; a wrong kernel is off by far more.
+        return relative_error(torch, got, reference), 1e-3
+
+    return step, check
+
+
+def resnet18(torch, device, dtype, batch, side):
+    """A net and its input: ResNet-18 (He et al. 2015, table 1), 11.7 million parameters."""
+    nn = torch.nn
+
+    def conv(cin, cout, kernel, stride):
+        return [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)]
+
+    class Block(nn.Module):
+        def __init__(self, cin, cout, stride):
+            super().__init__()
+            self.body = nn.Sequential(*conv(cin, cout, 3, stride), nn.ReLU(inplace=True), *conv(cout, cout, 3, 1))
+            same = cin == cout and stride == 1
+            self.skip = nn.Identity() if same else nn.Sequential(*conv(cin, cout, 1, stride))
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.relu(self.body(x) + self.skip(x))
+
+    stem = [*conv(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    stages = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
+    blocks = [Block(*s) for s in [*stages, (512, 512, 1)]]
+    net = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
+    return net.to(device, dtype), torch.randn(batch, 3, side, side, device=device).to(dtype)
+
+
+def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, positions):
+    """A net and its input: GPT-2 small (Radford et al. 2019), 124 million parameters; a prompt, without a cache."""
+    nn, functional = torch.nn, torch.nn.functional
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x):
+            n, t, _ = x.shape
+            q, k, v = self.qkv(self.norm1(x)).view(n, t, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.project(mixed.transpose(1, 2).reshape(n, t, width))
+            return x + self.down(functional.gelu(self.up(self.norm2(x)), approximate="tanh"))
+
+    class Gpt2(nn.Module):
+        def __init__(self):
+            super().__init__()
+            # Not nn.Embedding: its initialisation on "meta" imports half of torch's compiler, a second of every child.
+            self.token = nn.Parameter(torch.empty(vocabulary, width))
+            self.position = nn.Parameter(torch.empty(positions, width))
+            self.blocks = nn.Sequential(*[Block() for _ in range(layers)])
+            self.norm = nn.LayerNorm(width)
+
+        def forward(self, ids):
+            x = functional.embedding(ids, self.token) + self.position[: ids.shape[1]]
+            return functional.linear(self.norm(self.blocks(x)), self.token)
+
+    with torch.device("meta"):  # the usual initialisation draws 124 million random numbers: seconds of one core
+        net = Gpt2()
+    net = net.to_empty(device=device).to(dtype)
+    noise = torch.randn(2**20, device=device).to(dtype) * 0.02
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if "norm" in name:
+                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+            else:
+                for part in parameter.view(-1).split(noise.numel()):
+                    part.copy_(noise[: part.numel()])
+    return net, torch.randint(vocabulary, (batch, tokens), device=device)
+
+
+NETS = {"resnet18": resnet18, "gpt2": gpt2}
+"""Those of the reference nets that are written in plain torch: they are measured where there is no transformers."""
+
+
+def builder_of(net):
+    """Return the builder of a forward pass of a net in plain torch."""
+    return lambda torch, device, dtype, **size: build_net(torch, *net(torch, device, dtype, **size))
+
+
+def build_file(torch, device, dtype, path):
+    """The user's own: ``build()`` of a Python file gives a callable, or a pair of it and one that checks its result.
+
+    ``check()`` is called once after the first call; the result is wrong if it gives False or an assertion fails.
+    """
+    sys.path.insert(0, os.path.dirname(path))  # as ``python FILE`` has it, so that it finds what lies beside it
+    spec = importlib.util.spec_from_file_location("hwdiag_workload", path)
+    if spec is None:
+        raise ValueError("%s is no Python file" % path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "build", None)):
+        raise ValueError("%s has no function build()" % path)
+    built = module.build()
+    step, own_check = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
+    if not callable(step) or not (own_check is None or callable(own_check)):
+        raise ValueError("build() of %s gives %s, not a callable or a pair of them" % (path, type(built).__name__))
+
+    def check():
+        try:
+            right = own_check() is not False
+        except AssertionError as error:
+            raise WrongResult("check() of %s: %s" % (path, one_line(error))) from None
+        if not right:
+            raise WrongResult("check() of %s gives False" % path)
+        return None, None
+
+    return step, check if own_check else lambda: (None, None)
+
+
+BUILDERS = {
+    "file": build_file,
+    "matmul": build_matmul,
+    "onednn": build_onednn,
+    "numpy": build_numpy,
+    "conv2d": build_conv2d,
+    "copy": build_copy,
+    "triad": build_triad,
+    **{name: builder_of(net) for name, net in NETS.items()},
+}
