@@ -17,7 +17,7 @@ from hwdiag.compat.advice import with_cure
 from hwdiag.compat.model import Survey
 from hwdiag.compat.show import verdict as compat_verdict
 from hwdiag.core.files import File
-from hwdiag.core.finding import of_topic
+from hwdiag.core.finding import Said, of_topic, worst_first
 from hwdiag.dataloader.model import Feed
 from hwdiag.dataloader.rules import verdict as dataloader_verdict
 from hwdiag.devices.model import Study
@@ -34,6 +34,7 @@ from hwdiag.record.store import write_file
 from hwdiag.record.tuning import Tuning, recommended_plan, tuning
 from hwdiag.tune.emit import is_emitted, launch_files
 from hwdiag.tune.evidence import Evidence
+from hwdiag.tune.findings import consult
 from hwdiag.tune.recommend import recommend, verdict
 
 EXAMPLE = Path(__file__).parents[1] / "outputs" / "example"
@@ -58,10 +59,11 @@ def said_again(record: Record) -> dict[str, object]:
             software=record.software,
             **{name: getattr(study, name) for name in Evidence.model_fields if name in Tuning.model_fields},
         )
-        recommendations = recommend(evidence)
-        others = tuple(r for r in record.recommendations if r.topic != "tune")
+        recommendations, (findings, checks) = recommend(evidence), consult(evidence)
         return {
-            "recommendations": (*of_topic("tune", recommendations), *others),
+            "findings": worst_first(beside(record.findings, findings)),
+            "checks": beside(record.checks, checks),
+            "recommendations": beside(record.recommendations, recommendations),
             "verdict": verdict(evidence, recommendations),
         }
     for topic, (kind, said) in VERDICTS.items():
@@ -69,6 +71,11 @@ def said_again(record: Record) -> dict[str, object]:
         if study is not None:
             return {"verdict": said(study)}
     return {}
+
+
+def beside(said: tuple[Said, ...], again: tuple[Said, ...]) -> tuple[Said, ...]:
+    """Return what is said of the search now, with what was said of other topics."""
+    return (*of_topic("tune", again), *(s for s in said if s.topic != "tune"))
 
 
 def files_of(record: Record, folder: Path) -> Iterator[File]:
