@@ -7,7 +7,6 @@ NOTEBOOK := notebooks/diagnose.ipynb
 # What takes longest comes first.
 NOTEBOOKS := notebooks/dataloader.ipynb $(NOTEBOOK) notebooks/devices.ipynb notebooks/estimate.ipynb \
     notebooks/compat.ipynb notebooks/monitor.ipynb notebooks/audit.ipynb notebooks/compare.ipynb
-LAUNCH := notebooks/launch.ipynb
 RUN := .venv/bin/python -m
 # Processes that share the tests.
 TEST_WORKERS ?= 2
@@ -60,13 +59,10 @@ pytest: $(READY) ## the tests under tests/, in TEST_WORKERS processes
 	$(RUN) pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 # The notebooks twice: replayed from the recorded example with their outputs compared, and live, where nothing may fail.
-# Launch takes the steps that diagnose takes: one workload is enough for it.
 nbval: $(READY) ## run the notebooks, replayed and live, in TEST_WORKERS processes
 	HWDIAG_REPLAY="$$PWD/outputs/example/record.json" \
-	    $(RUN) pytest $(BY_NOTEBOOK) --nbval --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS) $(LAUNCH)
+	    $(RUN) pytest $(BY_NOTEBOOK) --nbval --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
 	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.6 $(RUN) pytest $(BY_NOTEBOOK) --nbval-lax $(NOTEBOOKS)
-	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.3 HWDIAG_WORKLOADS=triad \
-	    $(RUN) pytest --nbval-current-env --nbval-lax $(LAUNCH)
 
 bench: $(READY) ## hwdiag's own costs and ceilings, as a table
 	$(RUN) benchmarks.bench

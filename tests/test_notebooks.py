@@ -1,4 +1,4 @@
-"""What holds for every notebook beside diagnose and launch, whose parameters are a host profile's."""
+"""What holds for every notebook beside diagnose, whose parameters are a host profile's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hwdiag.workbook import params
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = [name for name in params.NOTEBOOKS if name not in ("diagnose", "launch")]
+NOTEBOOKS = [name for name in params.NOTEBOOKS if name != "diagnose"]
 MOST_LINES = 4
 LOGIC = ("def ", "class ", "for ", "if ")
 
@@ -28,7 +28,7 @@ def code_cells(name: str) -> list[Any]:
 
 def test_every_notebook_is_looked_at_here_and_run_by_make() -> None:
     found = {p.stem for p in (ROOT / "notebooks").glob("*.ipynb")}
-    assert found == {*NOTEBOOKS, "diagnose", "launch"}
+    assert found == {*NOTEBOOKS, "diagnose"}
     makefile = (ROOT / "Makefile").read_text()
     assert [name for name in found if f"notebooks/{name}.ipynb" not in makefile] == []
 

@@ -14,6 +14,7 @@ if [ "$folder" != outputs/example ]; then
   rm -rf outputs/example/figures outputs/example/scripts
   cp -r "$folder/record.json" "$folder/figures" "$folder/scripts" outputs/example/
 fi
+$python tools/example-again.py
 $python -m hwdiag report outputs/example >/dev/null
 HWDIAG_REPLAY="$PWD/outputs/example/record.json" $python -m nbconvert --to notebook --execute --inplace \
-  --ExecutePreprocessor.record_timing=False notebooks/diagnose.ipynb notebooks/launch.ipynb
+  --ExecutePreprocessor.record_timing=False notebooks/diagnose.ipynb

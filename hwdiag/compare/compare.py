@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from hwdiag.core.interval import Interval
 from hwdiag.core.value import Value
+from hwdiag.experiment.judge import Rerun, judge_changes
 from hwdiag.experiment.model import Verdict
 from hwdiag.host.identity import same_memory
 from hwdiag.record.row import Row, Speed
 
 MIN_EFFECT = 0.03
 """Least change of speed worth a word."""
-MIN_PROCESSES = 3
-"""Processes without which an interval says nothing."""
 
 Group = Literal["fact", "setting", "software"]
 SETTINGS = {
@@ -85,9 +85,23 @@ class Change(Value):
     workload: str
     device: str
     speedup: Interval
-    """Then over now: below 1 it has become slower."""
+    """Speed now over then: below 1 it has become slower."""
+    p_value: float
+    """Of a change this large by chance, corrected over all workloads of the host."""
     verdict: Verdict
     why: str
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """One workload's speed now, and the fastest before."""
+
+    now: Speed
+    then: Speed
+    record: Row
+    """That was so fast."""
+    chosen_of: int
+    """How many earlier records could have been it."""
 
 
 class History(Value):
@@ -112,29 +126,19 @@ class History(Value):
         return next((v for v in order if v in verdicts), "undecided")
 
 
-def compared(then: Speed, now: Speed, min_effect: float = MIN_EFFECT) -> Change:
-    """The change of one workload, by its intervals.
-
-    The interval of the ratio is the widest that both 95 % intervals allow, so it errs on the side of saying nothing.
-    """
-    low, middle, high = (then.value(x) for x in (then.high, then.seconds, then.low))
-    new_low, new, new_high = (now.value(x) for x in (now.high, now.seconds, now.low))
-    ratio = Interval(
-        median=new / middle, low=new_low / high, high=new_high / low, processes=min(then.processes, now.processes)
+def changes(pairs: Sequence[Earlier], min_effect: float = MIN_EFFECT) -> tuple[Change, ...]:
+    """Return what became of each workload of one host, judged together."""
+    judged = judge_changes([Rerun(rate(e.then), rate(e.now), e.chosen_of) for e in pairs], min_effect)
+    return tuple(
+        Change(workload=e.now.workload, device=e.now.device, **vars(found))
+        for e, found in zip(pairs, judged, strict=True)
     )
-    worth, loss = 1 + min_effect, 1 / (1 + min_effect)
-    if ratio.processes < MIN_PROCESSES:
-        verdict: Verdict = "undecided"
-        why = f"at least {MIN_PROCESSES} processes each are needed to decide"
-    elif ratio.high < 1 and ratio.median <= loss:
-        verdict, why = "worse", f"the interval excludes 1 and the loss is at least {min_effect:.0%}"
-    elif ratio.low > 1 and ratio.median >= worth:
-        verdict, why = "better", f"the interval excludes 1 and the gain is at least {min_effect:.0%}"
-    elif loss <= ratio.low and ratio.high <= worth:
-        verdict, why = "same", f"the whole interval lies within {min_effect:.0%}"
-    else:
-        verdict, why = "undecided", f"the interval holds both a change worth a word (over {min_effect:.0%}) and none"
-    return Change(workload=now.workload, device=now.device, speedup=ratio, verdict=verdict, why=why)
+
+
+def rate(speed: Speed) -> Interval:
+    """Return a speed in its workload's unit, with its interval."""
+    low, middle, high = (speed.value(seconds) for seconds in (speed.high, speed.seconds, speed.low))
+    return Interval(median=middle, low=low, high=high, processes=speed.processes)
 
 
 def by_host(records: Iterable[Row]) -> list[list[Row]]:
@@ -169,18 +173,11 @@ def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[H
         if len(measured) < 2:
             continue
         *earlier, last = measured
-        best: dict[tuple[str, str, str], tuple[float, Speed, Row]] = {}
-        for r in earlier:
-            for s in r.speeds:
-                identity = (s.workload, s.device, s.version)
-                value = s.value(s.seconds)
-                if identity not in best or value > best[identity][0]:
-                    best[identity] = (value, s, r)
-        pairs = [(best[i], s) for s in last.speeds if (i := (s.workload, s.device, s.version)) in best]
+        pairs = fastest_before(earlier, last)
         if not pairs:
             continue
-        changes = tuple(compared(then, s, min_effect) for (_, then, _), s in pairs)
-        slower = [r for ((_, _, r), _), c in zip(pairs, changes, strict=True) if c.verdict == "worse"]
+        judged = changes(pairs, min_effect)
+        slower = [e.record for e, change in zip(pairs, judged, strict=True) if change.verdict == "worse"]
         reference = slower[0] if slower else earlier[-1]
         found.append(
             History(
@@ -189,12 +186,27 @@ def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[H
                 records=len(several),
                 before=reference.started_at,
                 after=last.started_at,
-                changes=changes,
+                changes=judged,
                 differences=differences([reference, last]),
             )
         )
     order: tuple[Verdict, ...] = ("worse", "undecided", "better", "same")
     return tuple(sorted(found, key=lambda h: order.index(h.verdict)))
+
+
+def fastest_before(earlier: Sequence[Row], last: Row) -> list[Earlier]:
+    """Return each speed of the last record with the fastest of the same version of its workload before."""
+    before: dict[tuple[str, str, str], list[tuple[Speed, Row]]] = defaultdict(list)
+    for r in earlier:
+        for s in r.speeds:
+            before[s.workload, s.device, s.version].append((s, r))
+    found = []
+    for now in last.speeds:
+        alike = before.get((now.workload, now.device, now.version), [])
+        if alike:
+            then, record = max(alike, key=lambda pair: pair[0].value(pair[0].seconds))
+            found.append(Earlier(now, then, record, len(alike)))
+    return found
 
 
 def newest(records: Iterable[Row]) -> list[Row]:

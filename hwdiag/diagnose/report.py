@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from hwdiag.core.finding import Recommendation
 from hwdiag.diagnose.topics import TOPICS, sections_of
-from hwdiag.experiment.lever import BASELINE, plan_by_id
+from hwdiag.experiment.lever import Plan
 from hwdiag.process.model import Software
 from hwdiag.process.software import ELSEWHERE
 from hwdiag.record.model import NOT_PROBED, Record
-from hwdiag.record.tuning import tuning
+from hwdiag.record.tuning import recommended_plan, tuning
 from hwdiag.report.figure import Figure
 from hwdiag.report.format import clean, duration, outcome_words, plural, ratio, size, utc
 from hwdiag.report.host_table import core_words, host_table, hypervisor_words
@@ -73,7 +73,11 @@ def render_report(record: Record, folder: Path | None = None) -> str:
         gains=drawn.pop("gains", None),
         method=[drawn.pop(name) for name in ("search", "noise") if name in drawn],
         speeds=list(drawn.values()),
-        opportunities=[_opportunity(record, r) for r in record.recommendations if r.plan is not None],
+        opportunities=[
+            _opportunity(record, r, plan)
+            for r in record.recommendations
+            if (plan := recommended_plan(record, r)) is not None
+        ],
         kept=[r for r in record.recommendations if r.plan is None],
         findings=sorted(record.findings, key=lambda f: tables.SEVERITIES.index(f.severity)),
         severity=_SEVERITY_WORDS,
@@ -181,9 +185,8 @@ def _meta(record: Record) -> str:
     return " · ".join(p for p in parts if p.strip())
 
 
-def _opportunity(record: Record, r: Recommendation) -> dict[str, Any]:
+def _opportunity(record: Record, r: Recommendation, plan: Plan) -> dict[str, Any]:
     """A recommendation with what to do, taken from its Plan."""
-    plan = plan_by_id(tuning(record).plans, r.plan or BASELINE)
     script = file_named(record, script_path(r))
     command = f"{script} -- python your_program.py" if script else None
     interval = r.speedup

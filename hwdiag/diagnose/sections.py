@@ -117,9 +117,10 @@ def noise(record: Record) -> Section:
         return Section("The noise was not measured." if record.host.is_here else NOTHING, ())
     trend = " The machine drifted over the run." if found.drift_p < DRIFT_P else ""
     needed = pairs_needed(found.spread, min_effect(record) / 200)
+    narrow = "narrows" if needed == 1 else "narrow"
     verdict = (
         f"Over the run, single processes of today's default differ by {percent(found.alone)}, two that take turns by "
-        f"{percent(found.spread)}: {plural(needed, 'pair')} narrow a comparison to half of the least effect, "
+        f"{percent(found.spread)}: {plural(needed, 'pair')} {narrow} a comparison to half of the least effect, "
         f"{min_effect(record) / 2:g} %.{trend}"
     )
     return Section(verdict, (noise_strips(record),))

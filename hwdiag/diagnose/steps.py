@@ -1,4 +1,4 @@
-"""What the diagnose and launch notebooks call: parameters in, a Run to walk through, a summary out."""
+"""What the diagnose notebook calls: parameters in, a Run to walk through, a summary out."""
 
 from __future__ import annotations
 

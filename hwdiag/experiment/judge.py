@@ -9,7 +9,7 @@ from hwdiag.core.interval import Interval
 from hwdiag.experiment.laboratory import Block, Scope, speedups
 from hwdiag.experiment.lever import BASELINE
 from hwdiag.experiment.model import Comparison, Phase, Verdict
-from hwdiag.experiment.statistics import ALPHA, MIN_PAIRS, faster_p, holm, ratio_interval
+from hwdiag.experiment.statistics import ALPHA, MIN_PAIRS, faster_p, holm, ratio_interval, ratio_of_medians
 
 
 @dataclass(frozen=True)
@@ -117,9 +117,61 @@ def judge(speedup: Interval, p_value: float | None, min_effect: float) -> tuple[
             return "undecided", "the screening gave no hope for it, so it was not tested"
         if p_value < ALPHA:
             return "better", f"the interval excludes 1, and the gain is at least {min_effect:.0%} (p = {p_value:.2g})"
-        return "undecided", f"among so many comparisons it may be chance (p = {p_value:.2g})"
+        return "undecided", maybe_chance(p_value)
     if speedup.high < 1 and speedup.median <= loss:
         return "worse", f"the interval excludes 1 and the loss is at least {min_effect:.0%}"
     if loss <= speedup.low and speedup.high <= worth:
         return "same", f"the whole interval lies within {min_effect:.0%}"
     return "undecided", f"the interval holds both a change worth making (over {min_effect:.0%}) and none"
+
+
+def maybe_chance(p_value: float) -> str:
+    """Return why a clear interval decides nothing."""
+    return f"among so many comparisons it may be chance (p = {p_value:.2g})"
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """One workload that was measured in two separate runs: its speeds then and now, medians over processes."""
+
+    then: Interval
+    now: Interval
+    chosen_of: int = 1
+    """Earlier runs of which ``then`` is the fastest: each could have been the one that looks faster by luck."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of one workload from one run to another."""
+
+    speedup: Interval
+    """Speed now over then: below 1 it has become slower."""
+    p_value: float
+    """Of a change this large by chance, to either side, corrected over all that are judged together."""
+    verdict: Verdict
+    why: str
+
+
+def judge_changes(reruns: Sequence[Rerun], min_effect: float) -> list[Judged]:
+    """Return what became of each workload.
+
+    All share one error budget: the chance of one false "better" or "worse" among them is at most ``ALPHA``.
+    """
+    ratios = [ratio_of_medians(rerun.now, rerun.then) for rerun in reruns]
+    able = [speedup.processes >= MIN_PAIRS for speedup, _ in ratios]
+    raw = [min(1.0, p * r.chosen_of) if ok else 1.0 for r, (_, p), ok in zip(reruns, ratios, able, strict=True)]
+    return [
+        Judged(speedup, p_value, *judge_change(speedup, p_value, min_effect))
+        for (speedup, _), p_value in zip(ratios, holm(raw), strict=True)
+    ]
+
+
+def judge_change(speedup: Interval, p_value: float, min_effect: float) -> tuple[Verdict, str]:
+    """Return the verdict on a change and its reason: that of ``judge``, where ``worse`` needs the test as well, as it
+    is what somebody is called for."""
+    if speedup.processes < MIN_PAIRS:
+        return "undecided", f"at least {MIN_PAIRS} processes each, then and now, are needed to decide"
+    verdict, why = judge(speedup, p_value, min_effect)
+    if verdict == "worse":
+        return (verdict, f"{why} (p = {p_value:.2g})") if p_value < ALPHA else ("undecided", maybe_chance(p_value))
+    return verdict, why

@@ -63,6 +63,8 @@ class Screening:
     blocks: list[Block] = field(default_factory=list)
     plans: dict[str, Plan] = field(default_factory=lambda: {BASELINE: DEFAULT})
     """All that were started, whether they could be measured or not."""
+    told: dict[str, Plan] = field(default_factory=dict)
+    """All that steps tell of: of levers that were tried together, each on top of the others that help."""
     usual: dict[str, float] = field(default_factory=dict)
     """Size of the effects that are reckoned with, by lever."""
     steps: list[Step] = field(default_factory=list)
@@ -271,6 +273,7 @@ class Screening:
         mean, error = effects.gain(columns)
         low, middle, high = (math.exp(mean + sigmas * error) for sigmas in (-SIGMAS, 0, SIGMAS))
         speedup = Interval(median=middle, low=low, high=high, processes=self.trials(plan.id))
+        self.told[plan.id] = plan
         return Option(plan=plan.id, speedup=speedup, dropped=dropped)
 
 

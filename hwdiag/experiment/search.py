@@ -82,8 +82,9 @@ class Found:
 
     @property
     def plans(self) -> tuple[Plan, ...]:
-        """Return all plans that were tried, today's way first."""
-        return tuple((self.screening.plans | {plan.id: plan for plan in self.finalists}).values())
+        """Return all plans that were tried or that a step tells of, today's way first."""
+        finalists = {plan.id: plan for plan in self.finalists}
+        return tuple((self.screening.plans | self.screening.told | finalists).values())
 
     def decision(self) -> Decision:
         """Return what is to be done on the whole."""

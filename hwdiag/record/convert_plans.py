@@ -14,14 +14,15 @@ DEFAULT = "default"
 
 def with_plans(study: object) -> object:
     """Return a search for a launch or a study of devices with plans in place of launches."""
-    if not isinstance(study, dict) or not isinstance(study.get("launches"), list):
+    launches = study.get("launches", []) if isinstance(study, dict) else None
+    if not isinstance(study, dict) or not isinstance(launches, list):
         return study
     rest = {name: value for name, value in study.items() if name != "launches"}
     for name in ("measurements", "estimates"):
         if isinstance(rest.get(name), list):
             rest[name] = [renamed(item, {"launch": "plan"}) for item in rest[name]]
     rest["steps"] = steps(rest.get("steps", []))
-    known = {launch["name"]: launch for launch in study["launches"] if isinstance(launch, dict) and "name" in launch}
+    known = {launch["name"]: launch for launch in launches if isinstance(launch, dict) and "name" in launch}
     used = dict.fromkeys([*known, *names_in(rest)])
     kept = {name: value for name, value in rest.items() if name != "steps" or "steps" in study}
     return {**kept, "plans": [plan_of_launch(known.get(name, {"name": name})) for name in used]}

@@ -35,7 +35,7 @@ Family = Literal["compute", "memory", "model", "own", "transfer", "latency"]
 UNITS: dict[Family, str] = {"memory": "GB/s", "transfer": "GB/s", "compute": "GFLOP/s"}
 """Of families that have a rate; of the others runs a second are compared."""
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-Seconds = Annotated[float, Field(gt=0, lt=1e9)]
+Seconds = Annotated[float, Field(ge=1e-12, lt=1e9)]
 
 
 class Speed(Value):
@@ -223,12 +223,15 @@ def speeds_of(record: _Record) -> Iterator[Speed]:
             workload, place = by_name.get(estimate.workload), (estimate.workload, estimate.device)
             if workload is not None and estimate.plan == BASELINE and place not in told:
                 told.add(place)
+                work = workload.bytes if workload.family in ("memory", "transfer") else workload.flops
+                if workload.family in UNITS and work < 1:  # of no work there is no rate
+                    continue
                 yield Speed(
                     workload=workload.name,
                     version=version_of(workload),
                     family=workload.family,
                     device=estimate.device,
-                    work=workload.bytes if workload.family in ("memory", "transfer") else workload.flops,
+                    work=work,
                     seconds=estimate.seconds.median,
                     low=estimate.seconds.low,
                     high=estimate.seconds.high,

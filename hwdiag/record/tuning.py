@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from pydantic import model_validator
+
+from hwdiag.core.errors import UsageError
+from hwdiag.core.finding import Recommendation
 from hwdiag.core.value import TopicStudy
 from hwdiag.experiment.ceilings import Ceiling
-from hwdiag.experiment.lever import Plan
+from hwdiag.experiment.lever import Plan, plan_by_id
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, Step, Workload
 from hwdiag.record.model import Record
 
@@ -24,6 +30,38 @@ class Tuning(TopicStudy):
     """The search, factor by factor."""
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
+
+    @model_validator(mode="after")
+    def _holds_every_plan(self) -> Tuning:
+        known = {plan.id for plan in self.plans}
+        lost = next((name for name in self._plans_spoken_of() if name not in known), None)
+        if lost is not None:
+            raise ValueError(f"no plan has the id {lost!r}")
+        return self
+
+    def _plans_spoken_of(self) -> Iterator[str]:
+        """Yield the ids of plans in all that was measured and decided."""
+        yield from (m.plan for m in self.measurements)
+        yield from (e.plan for e in self.estimates)
+        for comparison in self.comparisons:
+            yield from (comparison.baseline, comparison.candidate)
+        for step in self.steps:
+            yield from (option.plan for option in step.options)
+            yield from () if step.adopted is None else (step.adopted,)
+
+
+def recommended_plan(record: Record, recommendation: Recommendation) -> Plan | None:
+    """Return the plan that a recommendation is about; None where it is to keep what there is.
+
+    Raises:
+        UsageError: the record has no such plan.
+    """
+    if recommendation.plan is None:
+        return None
+    try:
+        return plan_by_id(tuning(record).plans, recommendation.plan)
+    except KeyError as error:
+        raise UsageError(f"recommendations: {recommendation.id}: {error.args[0]}") from None
 
 
 def tuning(record: Record) -> Tuning:

@@ -28,7 +28,6 @@ M = TypeVar("M", bound=Value)
 
 NOTEBOOKS = {
     "diagnose": "run",
-    "launch": "run",
     "audit": "audit",
     "compat": "compat",
     "devices": "devices",

@@ -13,6 +13,7 @@ from hwdiag.agent.failures import WrongResult
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Turn
+from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import catalogue, conv2d, gpt2, matmul, memory_workloads, resnet18
 from hwdiag.host.model import Host
@@ -49,7 +50,7 @@ def small(host: Host) -> list[Workload]:
 
 def test_every_workload_runs_and_agrees_with_its_reference() -> None:
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    results = campaign.run([Launch()], small(make_host()), "confirm")
+    results = campaign.run([DEFAULT], small(make_host()), "confirm")
     assert len(results) == len(SIZES) + 1  # the matrix product in two types
     for m in results:
         assert m.outcome.ok, m.outcome.detail
@@ -65,8 +66,8 @@ def test_every_workload_runs_and_agrees_with_its_reference() -> None:
 def test_a_launch_is_seen_from_inside() -> None:
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
     cpu = max(os.sched_getaffinity(0))
-    launch = with_threads("x", 1, make_software(), cpus=(cpu,))
-    (m,) = campaign.run([launch], small(make_host())[:1], "screen")
+    lever = with_threads("x", 1, make_software(), cpus=(cpu,))
+    (m,) = campaign.run([Plan.of(lever)], small(make_host())[:1], "screen")
     assert m.outcome.ok, m.outcome.detail
     assert m.applied is not None
     assert (m.applied.threads, m.applied.cpus) == (1, (cpu,))
@@ -76,7 +77,8 @@ def test_a_launch_is_seen_from_inside() -> None:
 def test_an_allocator_is_loaded() -> None:
     allocator = find_allocators(None)[0]
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    (m,) = campaign.run([Launch(allocator=allocator)], small(make_host())[:1], "screen")
+    lever = Lever(id="heap", factor="heap", title=allocator.name, launch=Launch(allocator=allocator))
+    (m,) = campaign.run([Plan.of(lever)], small(make_host())[:1], "screen")
     assert m.outcome.ok, m.outcome.detail
     assert m.applied is not None
     assert any(allocator.name in path for path in m.applied.preloaded)
@@ -112,7 +114,7 @@ def test_memory_that_cannot_be_had_is_out_of_memory_and_the_rest_goes_on() -> No
     first, *rest = (w for w in small(make_host()) if w.kind in ("copy", "triad"))
     huge = first.model_copy(update={"size": {"elements": 2**50}})
     campaign = Campaign(sys.executable, TINY, seed=1, child_timeout_s=60)
-    kinds = {m.workload: m.outcome.kind for m in campaign.run([Launch()], [huge, *rest], "screen")}
+    kinds = {m.workload: m.outcome.kind for m in campaign.run([DEFAULT], [huge, *rest], "screen")}
     assert kinds == {"copy": "out-of-memory", "triad": "ok"}
 
 

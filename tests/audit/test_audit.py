@@ -393,7 +393,7 @@ def test_a_cpu_below_its_clock_speaks_for_the_governor(tree: MakeTree) -> None:
             f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor": "powersave\n",
         }
     slow = tuple(
-        Measurement(id=f"m{n}", launch="default", workload="x", phase="screen", block=0, process=n,
+        Measurement(id=f"m{n}", plan="default", workload="x", phase="screen", block=0, process=n,
                     outcome=Outcome(kind="ok"), disturbance=Disturbance(mhz=1200.0 + n))
         for n in range(3)
     )  # fmt: skip

@@ -6,25 +6,38 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwdiag.cli import main
 from hwdiag.compare import show
-from hwdiag.compare.compare import compared, differences, group_of, histories, lines, newest
+from hwdiag.compare.compare import (
+    Earlier,
+    History,
+    changes,
+    differences,
+    group_of,
+    histories,
+    lines,
+    newest,
+)
 from hwdiag.compare.steps import Comparison, load
 from hwdiag.core.errors import UsageError
+from hwdiag.core.interval import Interval
+from hwdiag.experiment.statistics import MIN_PAIRS, median_interval
 from hwdiag.record.index import build_index, refused, rows
 from hwdiag.record.row import Refused, Row, Speed, row_of
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 EXAMPLE = Path(__file__).parents[2] / "outputs" / "example"
-OLD = Path(__file__).with_name("old")
+OLD = EXAMPLE.parents[1] / "tests" / "record" / "old"
 WHOLE: dict[str, Any] = json.loads((EXAMPLE / "record.json").read_text())
 TUNE: dict[str, Any] = {**WHOLE["studies"]["tune"], "measurements": [], "comparisons": []}
 SMALL: dict[str, Any] = {**WHOLE, "studies": {"tune": TUNE}, "findings": [], "checks": [], "recommendations": []}
@@ -44,10 +57,10 @@ def record(**changes: Any) -> dict[str, Any]:
 
 
 def slowed(values: dict[str, Any], factor: float) -> dict[str, Any]:
-    """The same record, with every speed divided by this, each over five processes within half a percent."""
+    """The same record, with every speed divided by this, each over ten processes within half a percent."""
     for e in values["studies"]["tune"]["estimates"]:
         middle = e["seconds"]["median"] * factor
-        e["seconds"] = {"median": middle, "low": middle * 0.995, "high": middle * 1.005, "processes": 5, "samples": 25}
+        e["seconds"] = {"median": middle, "low": middle * 0.995, "high": middle * 1.005, "processes": 10, "samples": 50}
     return values
 
 
@@ -76,7 +89,7 @@ def test_a_real_record_becomes_a_row() -> None:
     assert found.facts["software.torch_version"] == "2.13.0+cpu"
     assert "measured.mhz" in found.facts
     assert {s.workload for s in found.speeds} == {w["name"] for w in TUNE["workloads"]}
-    estimate = next(e for e in TUNE["estimates"] if (e["workload"], e["launch"]) == ("gpt2", "default"))
+    estimate = next(e for e in TUNE["estimates"] if (e["workload"], e["plan"]) == ("gpt2", "default"))
     assert next(s.seconds for s in found.speeds if s.workload == "gpt2") == estimate["seconds"]["median"]
 
 
@@ -98,7 +111,7 @@ def test_a_real_record_becomes_a_row() -> None:
         (json.dumps(record())[:-2000].encode(), "not a record: damaged or not JSON"),
         (json.dumps(record(host=[1])).encode(), "host: "),
         (json.dumps(record(name="x" * 1000)).encode(), "name: "),
-        (json.dumps(record(tune__estimates=[{"workload": "a", "launch": "b", "seconds": {}}])).encode(), "estimates"),
+        (json.dumps(record(tune__estimates=[{"workload": "a", "plan": "b", "seconds": {}}])).encode(), "estimates"),
     ],
 )
 def test_what_is_refused_and_why(data: bytes, why: str) -> None:
@@ -177,7 +190,7 @@ def test_different_versions_of_a_workload_are_not_compared() -> None:
     assert [line.workload for line in lines([row(record()), row(numbered)]) if line.refusal] == [workloads[0]["name"]]
 
 
-def speed(middle: float, spread: float = 0.005, processes: int = 5) -> Speed:
+def speed(middle: float, spread: float = 0.005, processes: int = 10) -> Speed:
     return Speed(
         workload="gpt2", version="v", family="model", device="cpu", work=1, seconds=middle, low=middle * (1 - spread),
         high=middle * (1 + spread), processes=processes,
@@ -191,15 +204,92 @@ def speed(middle: float, spread: float = 0.005, processes: int = 5) -> Speed:
         (speed(1), speed(0.8), "better"),
         (speed(1), speed(1.001), "same"),
         (speed(1, 0.2), speed(1.2, 0.2), "undecided"),
-        (speed(1), speed(1.02), "undecided"),
-        (speed(1), speed(1.2, processes=2), "undecided"),
+        (speed(1), speed(1.02), "same"),
+        (speed(1), speed(1.025), "undecided"),
+        (speed(1), speed(1.2, processes=MIN_PAIRS - 1), "undecided"),
+        (speed(1), speed(1.2, processes=MIN_PAIRS), "worse"),
     ],
 )
 def test_the_verdict_is_by_interval(then: Speed, now: Speed, verdict: str) -> None:
-    change = compared(then, now)
+    (change,) = changes([Earlier(now, then, row(record()), 1)])
     assert change.verdict == verdict
     assert change.speedup.low <= change.speedup.median <= change.speedup.high
     assert change.speedup.median == pytest.approx(then.seconds / now.seconds)
+
+
+def test_worse_needs_the_test_too_and_all_workloads_share_its_budget() -> None:
+    """What is clear by itself may be chance among a hundred workloads, or against the luckiest of a year of runs."""
+    then, now, other = speed(1, 0.03), speed(1.12, 0.03), speed(1.001, 0.03)
+    one = Earlier(now, then, row(record()), 1)
+    (alone,) = changes([one])
+    among = changes([one, *[Earlier(other, then, one.record, 1)] * 99])[0]
+    (of_a_year,) = changes([Earlier(now, then, one.record, 365)])
+    assert (alone.verdict, among.verdict, of_a_year.verdict) == ("worse", "undecided", "undecided")
+    assert "it may be chance (p = " in among.why
+    assert among.p_value == pytest.approx(100 * alone.p_value)
+    assert of_a_year.p_value == pytest.approx(365 * alone.p_value)
+
+
+@cache
+def drawn(spread: float, processes: int) -> list[Interval]:
+    """Times of workloads that take a second, over so many processes each, whose noise is log-normal."""
+    noise = np.random.default_rng(7)
+    return [median_interval(noise.lognormal(0, spread, processes).tolist()) for _ in range(3000)]
+
+
+def simulated(count: int, spread: float, *, processes: int = 10, runs: int = 2, slower: float = 1.0) -> list[History]:
+    """Histories of ten workloads in which nothing changed, but that the last run may be slower in the first one."""
+    pool, pick = drawn(spread, processes), np.random.default_rng(8)
+    base = row(record()).model_copy(update={"facts": {}})
+
+    def timed(name: str, factor: float) -> Speed:
+        time = pool[pick.integers(len(pool))]
+        return Speed(
+            workload=name, version="v", family="model", device="cpu", work=1, seconds=factor * time.median,
+            low=factor * time.low, high=factor * time.high, processes=processes,
+        )  # fmt: skip
+
+    found = []
+    for _ in range(count):
+        days = [
+            base.model_copy(
+                update={
+                    "started_at": f"2026-11-{day:02}",
+                    "speeds": tuple(timed(f"w{n}", slower if (day, n) == (runs, 0) else 1.0) for n in range(10)),
+                }
+            )
+            for day in range(1, runs + 1)
+        ]
+        found += histories(days)
+    return found
+
+
+@pytest.mark.parametrize(("spread", "processes", "runs"), [(0.05, 10, 2), (0.15, 10, 2), (0.15, 40, 2), (0.05, 10, 5)])
+def test_of_hosts_that_did_not_change_one_in_a_hundred_is_called_changed(
+    spread: float, processes: int, runs: int
+) -> None:
+    """A host counts if any of its ten workloads is called better or worse."""
+    found = simulated(2000, spread, processes=processes, runs=runs)
+    called = sum(any(c.verdict in ("better", "worse") for c in history.changes) for history in found)
+    assert called <= 20, called
+
+
+@pytest.mark.parametrize(("spread", "least"), [(0.05, 0.95), (0.02, 0.99)])
+def test_a_loss_of_a_fifth_is_seen(spread: float, least: float) -> None:
+    found = simulated(500, spread, slower=1.25)
+    assert sum(history.changes[0].verdict == "worse" for history in found) >= least * len(found)
+
+
+def test_what_has_no_work_or_no_time_has_no_rate() -> None:
+    """A damaged record is refused or left out where it would be divided by."""
+    idle, instant = record(started_at="2026-11-01T10:00:00Z"), record()
+    for workload in idle["studies"]["tune"]["workloads"]:
+        workload["flops"] = 0 if workload["family"] == "compute" else workload["flops"]
+    assert {s.family for s in row(idle).speeds} == {"memory", "model"}
+    (found,) = histories([row(idle), row(record(started_at="2026-11-02T10:00:00Z"))])
+    assert {c.workload for c in found.changes} == {s.workload for s in row(idle).speeds}
+    instant["studies"]["tune"]["estimates"][0]["seconds"]["low"] = 5e-324
+    assert isinstance(row_of(json.dumps(instant).encode(), "x"), Refused)
 
 
 def test_a_host_that_became_slower_is_found_with_what_changed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64decode, b64encode
 from hashlib import sha256
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.core.errors import UsageError
 from hwdiag.core.finding import Finding
 from hwdiag.diagnose.report import figures, render_report
 from hwdiag.record import store
@@ -18,7 +20,7 @@ from hwdiag.record.tuning import tuning
 from tests.report.samples import HOSTILE, changed, hostile_host, make_record
 
 OLD = Path(__file__).parents[1] / "record" / "old"
-PARTS = ("launches", "workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
+PARTS = ("workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
          "checks", "files", "steps")  # fmt: skip
 VOID = {"meta", "img", "br", "link", "input", "hr", "path"}
 
@@ -193,8 +195,24 @@ def test_any_part_may_be_missing(missing):
     assert {a["href"][1:] for a in page.all("a")} <= ids
 
 
+def test_a_plan_that_the_record_speaks_of_and_lacks_is_one_line(tmp_path):
+    """Nothing stands in for it: neither today's default nor a name that looks like it."""
+    whole = make_record().model_dump(mode="json")
+    for plans, named in (
+        ([], "default"),
+        ([p for p in whole["studies"]["tune"]["plans"] if p["id"] != "node0"], "node0"),
+    ):
+        damaged = {**whole, "studies": {"tune": {**whole["studies"]["tune"], "plans": plans}}}
+        (tmp_path / "record.json").write_text(json.dumps(damaged))
+        with pytest.raises(UsageError, match=f"record.json: studies.tune: .*no plan has the id '{named}'$"):
+            render_report(store.load(tmp_path))
+    other = make_record().recommendations[0].model_copy(update={"plan": "threads-3"})
+    with pytest.raises(UsageError, match="recommendations: launch-overall: no plan has the id 'threads-3'"):
+        render_report(make_record(recommendations=(other,)))
+
+
 def test_nothing_at_all(host):
-    nothing = dict.fromkeys(PARTS, ())
+    nothing = dict.fromkeys((*PARTS, "plans"), ())
     page = Page(render_report(make_record(host, **nothing, noise=None, params={}, versions={})))
     assert "Nothing could be measured" in page.text
     assert len(page.all("img")) == 1

@@ -155,9 +155,9 @@ def test_a_command_is_tuned_to_its_end(workshop: Path) -> None:
 # Throughput, from the plan to the files, on a machine of eight cores that is not here
 
 
-def measured(launch: str, seconds: float, latency: float | None, i: int) -> Measurement:
+def measured(plan: str, seconds: float, latency: float | None, i: int) -> Measurement:
     return Measurement(
-        id=f"m{i:04}", launch=launch, workload="command", phase="confirm", block=i, process=i,
+        id=f"m{i:04}", plan=plan, workload="command", phase="confirm", block=i, process=i,
         outcome=Outcome(kind="ok"), seconds=(seconds,), latency_s=latency,
     )  # fmt: skip
 
@@ -168,12 +168,12 @@ def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.Monke
     monkeypatch.setattr("hwdiag.diagnose.run.read_host", lambda root: host)
     run = Run(load({"command": ["python3", "serve it.py"], "goal": "throughput"}))
     record = run.plan()
-    (team,) = [launch for launch in tuning(record).launches if len(launch.instances) == 2]
+    (team,) = [plan for plan in tuning(record).plans if len(plan.launch.instances) == 2]
     gain = Interval(median=1.5, low=1.4, high=1.6, processes=16)
     facts: dict[str, Any] = {
-        "measurements": (measured("default", 0.5, None, 1), measured(team.name, 1 / 3, 2 / 3, 2)),
+        "measurements": (measured("default", 0.5, None, 1), measured(team.id, 1 / 3, 2 / 3, 2)),
         "comparisons": (
-            Comparison(workload="overall", baseline="default", candidate=team.name, phase="confirm", speedup=gain,
+            Comparison(workload="overall", baseline="default", candidate=team.id, phase="confirm", speedup=gain,
                        p_value=0.0001, verdict="better", why="it is", measurements=("m0001", "m0002")),
         ),
     }  # fmt: skip
@@ -200,5 +200,5 @@ def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.Monke
     again = Record.model_validate_json((run.folder / "record.json").read_text())
     assert again.model_dump(mode="json") == record.model_dump(mode="json")
     assert tuning(again) == tuning(record)
-    assert [len(launch.instances) for launch in tuning(again).launches if launch.name == team.name] == [2]
+    assert [len(plan.launch.instances) for plan in tuning(again).plans if plan.id == team.id] == [2]
     assert "launch-instances.sh" in (run.folder / "report.html").read_text()

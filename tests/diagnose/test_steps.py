@@ -204,8 +204,8 @@ def test_recommendations_are_chosen_by_boxes(monkeypatch: pytest.MonkeyPatch) ->
     shown: list[object] = []
     monkeypatch.setattr(widgets, "show_now", shown.append)
     monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
-    better = Recommendation(id="launch-gpt2", scope="gpt2", launch="threads=1", title="1 thread", why="faster")
-    kept = Recommendation(id="launch-overall", scope="overall", launch=None, title="keep", why="same")
+    better = Recommendation(id="launch-gpt2", scope="gpt2", plan="threads=1", title="1 thread", why="faster")
+    kept = Recommendation(id="launch-overall", scope="overall", plan=None, title="keep", why="same")
     chooser = widgets.EmitChooser(make_record(recommendations=(kept, better)))
     chooser._ipython_display_()
     (box,) = shown[0].children  # type: ignore[attr-defined]

@@ -207,7 +207,7 @@ def test_a_contradiction_is_survived(
     if len(host.cpu.online) <= 64:
         assert host_table(host).to_text()
         assert draw_topology(host).svg
-        assert all(option.threads != 0 for option in placement(host, NOT_HERE).options)
+        assert all(lever.launch.threads != 0 for lever in placement(host, NOT_HERE).levers)
 
 
 @FUZZ

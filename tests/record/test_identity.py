@@ -8,7 +8,8 @@ import pytest
 
 from hwdiag.compare.compare import by_host
 from hwdiag.record.row import Row, row_of
-from tests.compare.test_compare import OLD, record, row
+from tests.compare.test_compare import record, row
+from tests.record.test_old import OLD
 
 
 def hosts(*values: dict[str, Any]) -> int:

@@ -25,6 +25,8 @@ from hwdiag.record.model import Record, Topic
 from hwdiag.record.tuning import Tuning, tuning
 from tests.record.test_store import make_record
 
+EXAMPLE = Path(__file__).parents[2] / "outputs" / "example" / "dataloader" / "record.json"
+
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
@@ -176,10 +178,12 @@ def test_a_study_of_wrong_types_is_one_line(tmp_path: Path, topic: str, study: o
 
 
 def test_values_that_do_not_fit_together_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = json.loads((Path(__file__).with_name("old") / "devices.json").read_text())
-    path = tmp_path / "devices.json"
-    path.write_text(json.dumps({**values, "launches": []}))
+    """Steps of a search that name plans which are not there."""
+    values = json.loads(EXAMPLE.read_text())
+    values["studies"]["dataloader"]["plans"] = []
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(values))
     assert main(["report", str(path)]) == 2
     said = capsys.readouterr().err
-    assert "studies.devices cannot be shown: its values do not fit together" in said
+    assert "studies.dataloader cannot be shown: its values do not fit together" in said
     assert len(said.splitlines()) == 1

@@ -9,6 +9,7 @@ from hwdiag.core.files import EmittedFile
 from hwdiag.core.finding import Check, Finding, Recommendation
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.ceilings import Ceiling
+from hwdiag.experiment.lever import CONTROL, DEFAULT, Lever, Plan
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, Option, Step, Workload
 from hwdiag.host.model import (
     Cache,
@@ -214,7 +215,22 @@ _ONE_THREAD = {"matmul-fp32": 0.36, "matmul-bf16": 3.1, "conv2d": 0.27, "copy": 
                "resnet18": 0.11, "gpt2": 0.48}  # fmt: skip
 _PARALLEL = {"matmul-fp32": 0.985, "matmul-bf16": 0.95, "conv2d": 0.97, "copy": 0.74, "triad": 0.76, "resnet18": 0.9,
              "gpt2": 0.93}  # fmt: skip
-DEFAULT = Launch()
+
+
+def placed(id: str, launch: Launch) -> Lever:
+    return Lever(id=id, factor="placement", title=id, launch=launch)
+
+
+THREADS = [Plan.of(placed(f"threads-{n}", Launch(threads=n))) for n in (1, 2, 4, 8, 16, 24)]
+NODE0_CPUS = Launch(threads=12, cpus=tuple(range(12)), memory=MemoryPolicy(mode="bind", nodes=(0,)))
+NODE0 = Plan.of(placed("node0", NODE0_CPUS))
+SPREAD = Plan.of(placed("spread", Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1)))))
+TCMALLOC = Lever(
+    id="tcmalloc", factor="heap", title="tcmalloc",
+    launch=Launch(allocator=Allocator(name="tcmalloc", path="/usr/lib/libtcmalloc.so.4")),
+)  # fmt: skip
+MALLOC = Plan.of(TCMALLOC)
+BEST = NODE0.plus(TCMALLOC)
 
 
 def seconds_of(workload: str, threads: int, device: str, factor: float) -> float:
@@ -234,13 +250,13 @@ class Bench:
         self.estimates: list[Estimate] = []
         self.comparisons: list[Comparison] = []
 
-    def measure(self, launch: Launch, workload: Workload, threads: int, factor: float = 1.0, device: str = "cpu",
+    def measure(self, plan: Plan, workload: Workload, threads: int, factor: float = 1.0, device: str = "cpu",
                 phase: Any = "screen") -> list[Measurement]:  # fmt: skip
         new = []
         for block in range(self.processes):
             base = seconds_of(workload.name, threads, device, factor) * (1 + 0.012 * math.sin(7 * block + threads))
             new.append(Measurement(
-                id=f"m{len(self.measurements) + 1 + len(new):03d}", launch=launch.name, workload=workload.name,
+                id=f"m{len(self.measurements) + 1 + len(new):03d}", plan=plan.id, workload=workload.name,
                 device=device, phase=phase, block=block, process=len(self.measurements) + block,
                 outcome=Outcome(kind="ok"), seconds=tuple(base * (1 + 0.004 * math.cos(i)) for i in range(9)), warmup=2,
                 applied=Applied(threads=threads, interop_threads=24, cpus=tuple(range(44)), memory_policy="default"),
@@ -257,14 +273,14 @@ class Bench:
         interval = Interval(median=medians[len(medians) // 2], low=medians[0], high=medians[-1],
                             processes=len(new), samples=9 * len(new))  # fmt: skip
         first = new[0]
-        return Estimate(workload=first.workload, launch=first.launch, device=first.device, seconds=interval,
+        return Estimate(workload=first.workload, plan=first.plan, device=first.device, seconds=interval,
                         measurements=tuple(m.id for m in new))  # fmt: skip
 
-    def compare(self, workload: str, candidate: Launch, gain: float, verdict: Any, evidence: tuple[str, ...],
+    def compare(self, workload: str, candidate: Plan, gain: float, verdict: Any, evidence: tuple[str, ...],
                 phase: Any = "confirm", spread: float = 0.03) -> None:  # fmt: skip
         interval = Interval(median=gain, low=gain * (1 - spread), high=gain * (1 + spread), processes=10)
         self.comparisons.append(Comparison(
-            workload=workload, baseline="default", candidate=candidate.name, phase=phase, speedup=interval,
+            workload=workload, baseline="default", candidate=candidate.id, phase=phase, speedup=interval,
             verdict=verdict, why="the interval excludes 1" if verdict == "better" else "within 3 % either way",
             measurements=evidence,
         ))  # fmt: skip
@@ -273,43 +289,37 @@ class Bench:
 def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Record:
     """A whole record of a thorough run on two sockets, in which one child was killed."""
     host = host or dual_host()
-    threads = [Launch(threads=n) for n in (1, 2, 4, 8, 16, 24)]
-    node0 = Launch(threads=12, cpus=tuple(range(12)), memory=MemoryPolicy(mode="bind", nodes=(0,)))
-    spread = Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1)))
-    malloc = Launch(allocator=Allocator(name="tcmalloc", path="/usr/lib/libtcmalloc.so.4"))
-    best = node0.model_copy(update={"name": "node0+tcmalloc", "allocator": malloc.allocator})
     bench = Bench()
     for w in WORKLOADS:
         bench.measure(DEFAULT, w, 24)
-        for launch in threads:
-            bench.measure(launch, w, launch.threads or 24)
-        bench.measure(node0, w, 12, 1.2)
-        bench.measure(spread, w, 24, 0.97)
-        bench.measure(malloc, w, 24, 1.01)
+        for plan in THREADS:
+            bench.measure(plan, w, plan.launch.threads or 24)
+        bench.measure(NODE0, w, 12, 1.2)
+        bench.measure(SPREAD, w, 24, 0.97)
+        bench.measure(MALLOC, w, 24, 1.01)
         if gpu:
             bench.measure(DEFAULT, w, 24, device="cuda:0")
     failed = Measurement(
-        id=f"m{len(bench.measurements) + 1:03d}", launch="tcmalloc", workload="gpt2", phase="screen", block=9,
+        id=f"m{len(bench.measurements) + 1:03d}", plan=MALLOC.id, workload="gpt2", phase="screen", block=9,
         process=990,
         outcome=Outcome(kind="signal", detail="killed by SIGILL (illegal instruction) while importing torch"),
     )  # fmt: skip
     bench.measurements.append(failed)
     confirmed: dict[str, tuple[str, ...]] = {}
     for w in WORKLOADS:
-        pairs = bench.measure(DEFAULT, w, 24, phase="confirm") + bench.measure(best, w, 12, 1.2, phase="confirm")
+        pairs = bench.measure(DEFAULT, w, 24, phase="confirm") + bench.measure(BEST, w, 12, 1.2, phase="confirm")
         confirmed[w.name] = tuple(m.id for m in pairs)
     evidence = tuple(i for ids in confirmed.values() for i in ids)
-    bench.compare("overall", best, 1.12, "better", evidence, spread=0.015)
+    bench.compare("overall", BEST, 1.12, "better", evidence, spread=0.015)
     for name, gain, verdict in (("gpt2", 1.31, "better"), ("resnet18", 1.24, "better"), ("conv2d", 1.02, "same"),
                                 ("matmul-fp32", 1.0, "same"), ("matmul-bf16", 0.99, "same"), ("copy", 0.92, "worse"),
                                 ("triad", 1.04, "undecided")):  # fmt: skip
-        bench.compare(name, best, gain, verdict, confirmed[name], spread=0.012 if verdict == "same" else 0.035)
-    twin = Launch()
+        bench.compare(name, BEST, gain, verdict, confirmed[name], spread=0.012 if verdict == "same" else 0.035)
     for w in WORKLOADS:
         if w.name in ("resnet18", "gpt2"):
-            for launch in (DEFAULT, twin):
-                bench.measure(launch, w, 24, phase="noise")
-    bench.compare("gpt2", malloc, 1.01, "same", evidence[:6], phase="screen")
+            for plan in (DEFAULT, CONTROL):
+                bench.measure(plan, w, 24, phase="noise")
+    bench.compare("gpt2", MALLOC, 1.01, "same", evidence[:6], phase="screen")
     data: dict[str, Any] = {
         "name": "rack-7",
         "started_at": "2026-03-01T10:02:00Z",
@@ -321,7 +331,7 @@ def make_record(host: Host | None = None, gpu: bool = True, **more: Any) -> Reco
         "software": make_software(),
         "noise": Noise(pairs=8, spread=0.021, alone=0.13, drift_p=0.4, autocorrelation=0.1),
         "steps": make_steps(),
-        "launches": (DEFAULT, *threads, node0, spread, malloc, best),
+        "plans": (DEFAULT, CONTROL, *THREADS, NODE0, SPREAD, MALLOC, BEST),
         "workloads": WORKLOADS,
         "overall_of": ("resnet18", "gpt2"),
         "measurements": tuple(bench.measurements),
@@ -354,16 +364,16 @@ def changed(record: Record, **more: Any) -> Record:
 
 
 def make_steps() -> tuple[Step, ...]:
-    """Two questions: one thing taken on, one dropped, and one that was not better."""
+    """Two factors: one thing taken on, one dropped, and one that was not better."""
 
-    def option(launch: str, gain: float, *, dropped: bool = False) -> Option:
+    def option(plan: Plan, gain: float, *, dropped: bool = False) -> Option:
         speedup = Interval(median=gain, low=gain - 0.02, high=gain + 0.02, processes=3)
-        return Option(launch=launch, speedup=speedup, dropped=dropped)
+        return Option(plan=plan.id, speedup=speedup, dropped=dropped)
 
-    placed = (option("node0", 1.1), option("threads-1", 0.2, dropped=True))
+    raced = (option(NODE0, 1.1), option(THREADS[0], 0.2, dropped=True))
     return (
-        Step(question="placement", options=placed, adopted="node0"),
-        Step(question="heap", options=(option("node0 + jemalloc", 1.09),), adopted=None),
+        Step(factor="placement", options=raced, adopted=NODE0.id),
+        Step(factor="heap", options=(option(BEST, 1.09),), adopted=None),
     )
 
 
@@ -411,16 +421,16 @@ def make_recommendations(
 
     undo = "Start without scripts/launch.sh. Nothing on the host was changed."
     return (
-        Recommendation(id="launch-overall", scope="overall", launch="node0+tcmalloc",
+        Recommendation(id="launch-overall", scope="overall", plan=BEST.id,
                        title="Run with 12 threads on node 0 and tcmalloc: 1.12x as fast (1.10 to 1.14)",
                        why="Half the threads on one socket beat all of them on two: no traffic between the sockets.",
                        speedup=Interval(median=1.12, low=1.10, high=1.14, processes=10), undo=undo,
                        risk="Copying memory gets slower (0.92x): one socket's channels instead of two.",
                        evidence=evidence),
-        Recommendation(id="launch-gpt2", scope="gpt2", launch="node0", title="Run gpt2 on node 0: 1.31x as fast",
+        Recommendation(id="launch-gpt2", scope="gpt2", plan=NODE0.id, title="Run gpt2 on node 0: 1.31x as fast",
                        why="Its layers are small.", speedup=speedup(1.31), risk="None known.", undo=undo,
                        evidence=confirmed["gpt2"]),
-        Recommendation(id="keep-conv2d", scope="conv2d", launch=None, title="Keep what you have for conv2d",
+        Recommendation(id="keep-conv2d", scope="conv2d", plan=None, title="Keep what you have for conv2d",
                        why="The best of 10 launches gave 1.02x (1.01 to 1.03), less than the minimum effect of 3 %.",
                        speedup=speedup(1.02), evidence=confirmed["conv2d"]),
     )  # fmt: skip

@@ -10,7 +10,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from hwdiag.core.interval import Interval
+from hwdiag.experiment.lever import Lever, Plan
 from hwdiag.experiment.model import Option, Step
+from hwdiag.process.launch import Launch
 from hwdiag.record.model import Record
 from hwdiag.record.tuning import tuning
 from hwdiag.report.figure import Figure
@@ -68,8 +70,8 @@ def test_evidence_is_in_the_record(drawn, record):
 
 def test_gains_tells_each_speedup(drawn):
     figure = drawn[0]
-    assert "overall with node0+tcmalloc 1.12x (1.10 to 1.14), better" in figure.alt
-    assert "copy with node0+tcmalloc 0.92x (0.89 to 0.95), worse" in figure.alt
+    assert "overall with node0 + tcmalloc 1.12x (1.10 to 1.14), better" in figure.alt
+    assert "copy with node0 + tcmalloc 0.92x (0.89 to 0.95), worse" in figure.alt
     assert "1.31x (1.26 to 1.36) · better" in texts(figure)
     assert "3 %" in figure.caption
 
@@ -86,20 +88,25 @@ def test_scaling_tells_the_best_of_each_workload(drawn, record):
     for w in tuning(record).workloads:
         assert w.name in texts(figure)
     assert "copy is fastest with 16 threads, 3.02x (3.00 to 3.03)" in figure.alt
-    assert not {"m022", "m025"} & set(figure.evidence), "bound and interleaved launches set more than threads"
+    assert not {"m022", "m025"} & set(figure.evidence), "bound and interleaved plans set more than threads"
+
+
+def naming_mkl_too(lever: Lever) -> Lever:
+    launch = lever.launch.plus(Launch(env={"MKL_NUM_THREADS": str(lever.launch.threads)}))
+    return lever.model_copy(update={"launch": launch})
 
 
 def test_threads_named_twice_are_still_threads_only(drawn, record):
     twice = tuple(
-        launch.model_copy(update={"env": {"MKL_NUM_THREADS": str(launch.threads)}}) if launch.threads else launch
-        for launch in tuning(record).launches
+        Plan.of(*(naming_mkl_too(lever) for lever in plan.levers)) if plan.launch.threads else plan
+        for plan in tuning(record).plans
     )
-    figure = thread_scaling(changed(record, launches=twice))
+    figure = thread_scaling(changed(record, plans=twice))
     assert figure == drawn[1]
 
 
 def test_scaling_starts_from_the_default_where_one_thread_was_not_measured(record):
-    some = tuple(e for e in tuning(record).estimates if e.launch != "threads-1")
+    some = tuple(e for e in tuning(record).estimates if e.plan != "threads-1")
     figure = thread_scaling(changed(record, estimates=some))
     assert figure is not None
     assert "relative to today's default" in figure.alt
@@ -129,7 +136,7 @@ def test_names_are_text_and_not_formulas():
     assert any(t.startswith(r"$\frac{a}$<b>") for t in texts(figure))
 
 
-@pytest.mark.parametrize("field", ["launches", "estimates", "workloads"])
+@pytest.mark.parametrize("field", ["plans", "estimates", "workloads"])
 def test_nothing_to_draw_is_none(field):
     record = make_record(**{field: ()})
     assert thread_scaling(record) is None
@@ -139,20 +146,27 @@ def test_nothing_to_draw_is_none(field):
 def test_the_search_tells_what_was_taken_on_and_what_dropped(drawn):
     alt = drawn[4].alt
     assert "placement: node0 1.10x (1.08 to 1.12), threads-1 0.20x (0.18 to 0.22) (dropped); taken on: node0" in alt
-    assert "heap: node0 + jemalloc 1.09x (1.07 to 1.11); nothing taken on" in alt
+    assert "heap: node0 + tcmalloc 1.09x (1.07 to 1.11); nothing taken on" in alt
     assert "single processes differ by 13 %, two processes that take turns by 2.1 %" in drawn[5].alt
 
 
 def test_options_are_named_without_what_all_begin_with():
     gain = Interval(median=1.1, low=1.0, high=1.2, processes=2)
 
-    def named(*names):
-        options = [Option(launch=name, speedup=gain, dropped=False) for name in names]
-        return set(texts(steps_figure([Step(question="q", options=options, adopted=None)])))
+    def loader(field: str, value: object, title: str) -> Lever:
+        return Lever(id=f"{field}={value}", factor=field, title=title, loader={field: value})
 
-    assert {"4 ahead", "8 ahead"} <= named("2 workers + 4 ahead", "2 workers + 8 ahead")
-    assert "file_system" in named("2 workers + file_system")
-    assert {"2 workers", "2 workers + 1 ahead"} <= named("2 workers", "2 workers + 1 ahead")
+    def named(*plans: Plan) -> set[str]:
+        options = [Option(plan=plan.id, speedup=gain, dropped=False) for plan in plans]
+        figure = steps_figure([Step(factor="q", options=tuple(options), adopted=None)], plans)
+        assert figure is not None
+        return set(texts(figure))
+
+    workers = Plan.of(loader("workers", 2, "2 workers"))
+    four, eight = (workers.plus(loader("prefetch", n, f"{n} ahead")) for n in (4, 8))
+    assert {"4 ahead", "8 ahead"} <= named(four, eight)
+    assert "file_system" in named(workers.plus(loader("sharing", "file_system", "file_system")))
+    assert {"2 workers", "4 ahead"} <= named(workers, four)
 
 
 def test_no_search_and_no_noise_draw_nothing():
