@@ -263,4 +263,7 @@ class Places:
 
 def distinct(levers: Iterable[Lever]) -> tuple[Lever, ...]:
     """Return each lever once."""
-    return tuple({lever.id: lever for lever in reversed([*levers])}.values())[::-1]
+    found: dict[str, Lever] = {}
+    for lever in levers:
+        found.setdefault(lever.id, lever)
+    return tuple(found.values())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.experiment.lever import Lever
 from hwdiag.host.model import Host, Isa
-from hwdiag.process.launch import Launch
 from hwdiag.tune.dispatch import build_vendor_check, dispatch
 from tests.conftest import make_host, make_software
 
@@ -22,14 +22,14 @@ def host(vendor: str, *features: str) -> Host:
     return base.model_copy(update={"cpu": base.cpu.model_copy(update={"vendor": vendor, "isa": isa})})
 
 
-def options(vendor: str, *features: str, environment: dict[str, str] | None = None, mkl: bool = True) -> list[Launch]:
+def options(vendor: str, *features: str, environment: dict[str, str] | None = None, mkl: bool = True) -> list[Lever]:
     software = make_software(environment=environment or {}, mkl=mkl)
-    return [*dispatch(host(vendor, *features), software, LIBRARY).options]
+    return [*dispatch(host(vendor, *features), software, LIBRARY).levers]
 
 
 def test_the_vendor_check_is_answered_only_for_mkl_on_another_vendors_cpu_that_has_more() -> None:
     (offer,) = options("AuthenticAMD", "AVX2")
-    assert offer.preload == (str(LIBRARY),)
+    assert offer.launch.preload == (str(LIBRARY),)
     assert "Intel does not support it" in offer.risk
     assert not options("GenuineIntel", "AVX2")
     assert not options("AuthenticAMD", "AVX")
@@ -38,15 +38,15 @@ def test_the_vendor_check_is_answered_only_for_mkl_on_another_vendors_cpu_that_h
 
 def test_every_inherited_cap_is_tried_without() -> None:
     inherited = {"OPENBLAS_CORETYPE": "Haswell", "MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "4"}
-    assert {o.unset for o in options("GenuineIntel", "AVX2", environment=inherited)} == {
+    assert {o.launch.unset for o in options("GenuineIntel", "AVX2", environment=inherited)} == {
         ("OPENBLAS_CORETYPE",),
         ("MKL_CBWR",),
     }
 
 
 def test_avx2_is_tried_where_there_is_avx512_and_never_more_than_the_cpu_has() -> None:
-    assert [o.name for o in options("GenuineIntel", "AVX2", "AVX512F")] == ["no AVX-512"]
-    assert not any("512" in value.lower() for o in options("GenuineIntel", "AVX2") for value in o.env.values())
+    assert [o.title for o in options("GenuineIntel", "AVX2", "AVX512F")] == ["no AVX-512"]
+    assert not any("512" in value.lower() for o in options("GenuineIntel", "AVX2") for value in o.launch.env.values())
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")

@@ -171,7 +171,7 @@ def test_a_member_that_fails_fails_the_team_in_one_line(tmp_path: Path) -> None:
         f"def build():\n  if 0 not in os.sched_getaffinity(0) or {len(USABLE) < 2}: os.abort()\n  return lambda: None"
     )
     results = campaign_of().run([DEFAULT, two()], [own_file(path), matmul("float32", 4, n=64)], "screen")
-    found = {(m.launch, m.workload): m.outcome for m in results}
+    found = {(m.plan, m.workload): m.outcome for m in results}
     assert found["two", "file"].kind == "signal"
     assert found["two", "matmul-fp32"].ok, found["two", "matmul-fp32"].detail  # in fresh processes
     assert found["default", "matmul-fp32"].ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_what_no_variable_sets_is_said(tmp_path: Path, here: Host) -> None:
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-@pytest.mark.parametrize("launch", LAUNCHES, ids=lambda launch: launch.name)
+@pytest.mark.parametrize("launch", LAUNCHES, ids=lambda launch: re.sub(r"\W+", "-", launch.describe())[:40])
 def test_it_passes_shellcheck(tmp_path: Path, here: Host, launch: Launch) -> None:
     done = subprocess.run(["shellcheck", write(tmp_path, launch, here)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

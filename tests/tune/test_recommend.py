@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hwdiag.core.interval import Interval
+from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Phase, Verdict
 from hwdiag.experiment.workloads import gpt2, resnet18
 from hwdiag.host.model import CoreKind, Gap, Gpu, Limits
@@ -17,13 +20,19 @@ from hwdiag.tune.findings import consult
 from hwdiag.tune.recommend import recommend, verdict
 from tests.conftest import make_host, make_software
 
-LAUNCHES = (Launch(), Launch(threads=2), Launch(cpus=(0, 1)))
+
+def plan(name: str, risk: str = "", **sets: Any) -> Plan:
+    launch = Launch.model_validate(sets)
+    return Plan.of(Lever(id=name, factor="placement", title=name, launch=launch, risk=risk))
+
+
+PLANS = (DEFAULT, plan("threads=2", threads=2), plan("node=0", cpus=(0, 1)))
 
 
 def measurement(number: int, **more: object) -> Measurement:
     values = {
         "id": f"m{number:04d}",
-        "launch": "default",
+        "plan": "default",
         "workload": "gpt2",
         "phase": "screen",
         "block": 0,
@@ -48,7 +57,7 @@ def evidence(*comparisons: Comparison, **more: object) -> Evidence:
         "profile": Profile(),
         "host": make_host(),
         "software": make_software(),
-        "launches": LAUNCHES,
+        "plans": PLANS,
         "workloads": (resnet18(), gpt2()),
         "overall_of": ("resnet18", "gpt2"),
         "measurements": (measurement(1),),
@@ -60,10 +69,10 @@ def evidence(*comparisons: Comparison, **more: object) -> Evidence:
 def test_a_confirmed_gain_is_recommended_with_its_evidence() -> None:
     e = evidence(compared("threads=2", "overall", 1.25, "better"), compared("threads=2", "gpt2", 1.4, "better"))
     overall, first, *_ = recommend(e)
-    assert (overall.scope, overall.launch, overall.evidence) == ("overall", "threads=2", ("m0001",))
+    assert (overall.scope, overall.plan, overall.evidence) == ("overall", "threads=2", ("m0001",))
     assert "1.25x" in overall.title
     assert "1.23 to 1.27, 10 pairs" in overall.why
-    assert (first.scope, first.launch) == ("gpt2", "threads=2")
+    assert (first.scope, first.plan) == ("gpt2", "threads=2")
     assert overall.risk
     assert overall.undo
     assert "1.25x" in verdict(e, recommend(e))
@@ -71,9 +80,9 @@ def test_a_confirmed_gain_is_recommended_with_its_evidence() -> None:
 
 def test_taking_every_cpu_is_a_risk_where_others_work_too() -> None:
     gain = compared("threads=4", "overall", 1.25, "better")
-    launches = (Launch(), Launch(threads=4))
+    plans = (DEFAULT, plan("threads=4", threads=4))
     risks = {
-        role: recommend(evidence(gain, launches=launches, profile=Profile(role=role)))[0].risk
+        role: recommend(evidence(gain, plans=plans, profile=Profile(role=role)))[0].risk
         for role in ("headless", "desktop", "shared")
     }
     assert "keeps every CPU busy" not in risks["headless"]
@@ -83,7 +92,7 @@ def test_taking_every_cpu_is_a_risk_where_others_work_too() -> None:
 
 def test_a_gain_of_the_screening_alone_is_not_recommended() -> None:
     e = evidence(compared("threads=2", "overall", 1.5, "better", phase="screen"))
-    assert [r.launch for r in recommend(e)] == [None, None, None]
+    assert [r.plan for r in recommend(e)] == [None, None, None]
     assert verdict(e, recommend(e)).startswith("Keep what you have")
 
 
@@ -95,7 +104,7 @@ def test_an_undecided_race_says_so_and_keeps() -> None:
 
 def test_an_overall_gain_that_harms_one_of_its_workloads_is_not_recommended() -> None:
     e = evidence(compared("threads=2", "overall", 1.2, "better"), compared("threads=2", "resnet18", 0.8, "worse"))
-    assert recommend(e)[0].launch is None
+    assert recommend(e)[0].plan is None
 
 
 def test_of_two_gains_the_surer_one_is_taken() -> None:
@@ -103,7 +112,7 @@ def test_of_two_gains_the_surer_one_is_taken() -> None:
         compared("threads=2", "overall", 1.20, "better", width=0.02),
         compared("node=0", "overall", 1.25, "better", width=0.2),
     )
-    assert recommend(e)[0].launch == "threads=2"
+    assert recommend(e)[0].plan == "threads=2"
 
 
 def test_a_gain_on_one_workload_is_named_in_the_verdict() -> None:
@@ -113,7 +122,7 @@ def test_a_gain_on_one_workload_is_named_in_the_verdict() -> None:
 
 def test_without_measurements_there_is_no_recommendation() -> None:
     dead = Software(python="/usr/bin/python3", outcome=Outcome(kind="signal", detail="killed by SIGILL"))
-    e = evidence(software=dead, measurements=(), launches=())
+    e = evidence(software=dead, measurements=(), plans=())
     assert recommend(e) == ()
     assert verdict(e, ()) == "Nothing could be measured: killed by SIGILL."
     assert consult(e)[0][0].id == "torch-does-not-run"
@@ -168,28 +177,28 @@ def test_what_could_not_be_looked_at_is_said() -> None:
 
 
 def test_what_carries_a_risk_is_offered_and_taken_on_only_by_who_chose_it() -> None:
-    risky = Launch(env={"X": "1"}, risk="Nobody supports it.")
+    risky = plan("daring", "Nobody supports it.", env={"X": "1"})
     found = {
-        "launches": (*LAUNCHES, risky),
+        "plans": (*PLANS, risky),
         "comparisons": (compared("daring", "overall", 1.4, "better"), compared("daring", "gpt2", 2.0, "better")),
     }
     overall, *rest = recommend(evidence(**found))
     (offer,) = [r for r in rest if r.offered]
-    assert (overall.launch, offer.launch, offer.id) == (None, "daring", "offer-overall")
+    assert (overall.plan, offer.plan, offer.id) == (None, "daring", "offer-overall")
     assert offer.risk.startswith("Nobody supports it.")
     assert "gpt2 2.00x" in offer.why
-    assert [r.launch for r in rest if not r.offered] == [None, None]
+    assert [r.plan for r in rest if not r.offered] == [None, None]
     assert verdict(evidence(**found), recommend(evidence(**found))).startswith(
         "Keep what you have overall; at a risk: "
     )
     chosen = recommend(evidence(**found, profile=Profile(unsupported=True)))
-    assert (chosen[0].launch, chosen[0].offered) == ("daring", False)
+    assert (chosen[0].plan, chosen[0].offered) == ("daring", False)
 
 
 def test_a_library_far_behind_another_is_told_of() -> None:
     def timed(workload: str, seconds: float) -> Estimate:
         interval = Interval(median=seconds, low=seconds, high=seconds, processes=3)
-        return Estimate(workload=workload, launch="default", device="cpu", seconds=interval, measurements=("m0001",))
+        return Estimate(workload=workload, plan="default", device="cpu", seconds=interval, measurements=("m0001",))
 
     def said(other: float) -> set[str]:
         findings, checks = consult(evidence(estimates=(timed("matmul-fp32", 0.1), timed("linear-onednn", other))))

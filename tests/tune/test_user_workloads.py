@@ -11,18 +11,20 @@ import pytest
 
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import Campaign
+from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.model import Measurement
 from hwdiag.process.launch import Launch
 from hwdiag.tune.user_workloads import own_file
 
 pytest.importorskip("torch")
-DEFAULT = Launch()
+ONE = Plan.of(Lever(id="one", factor="placement", title="one", launch=Launch(threads=1)))
+THREE = Plan.of(Lever(id="three", factor="interop", title="three", launch=Launch(interop_threads=3)))
 
 
-def measure(path: Path, code: str, *launches: Launch, timeout_s: float = 30) -> list[Measurement]:
+def measure(path: Path, code: str, *plans: Plan, timeout_s: float = 30) -> list[Measurement]:
     path.write_text(code)
     campaign = Campaign(sys.executable, BUDGETS["quick"], seed=1, child_timeout_s=timeout_s)
-    return campaign.run(launches or [DEFAULT], [own_file(path)], "confirm")
+    return campaign.run(plans or [DEFAULT], [own_file(path)], "confirm")
 
 
 def failure(path: Path, code: str, timeout_s: float = 30) -> tuple[str, str]:
@@ -35,7 +37,7 @@ def test_its_callable_is_timed_under_each_launch(tmp_path: Path) -> None:
     """It finds what lies beside it, prints what it likes, and takes part in turns."""
     (tmp_path / "beside.py").write_text("import torch\nx = torch.ones(64, 64)\n")
     code = "print('hello')\ndef build():\n  from beside import x\n  return lambda: x @ x"
-    two = measure(tmp_path / "mine.py", code, DEFAULT, Launch(threads=1))
+    two = measure(tmp_path / "mine.py", code, DEFAULT, ONE)
     assert [(m.outcome.kind, m.workload, m.outcome.detail) for m in two] == [("ok", "file", "")] * 2
     assert {m.block for m in two} == {1}
     assert all(0 < m.median_s < 0.1 and len(m.seconds) >= 3 for m in two)
@@ -43,7 +45,7 @@ def test_its_callable_is_timed_under_each_launch(tmp_path: Path) -> None:
 
 def test_inter_op_threads_are_set_before_its_code_runs(tmp_path: Path) -> None:
     code = "import torch\nn = torch.get_num_interop_threads()\ndef build():\n  return (lambda: n), (lambda: n == 3)"
-    (one,) = measure(tmp_path / "mine.py", code, Launch(interop_threads=3))
+    (one,) = measure(tmp_path / "mine.py", code, THREE)
     assert (one.outcome.kind, one.applied and one.applied.interop_threads) == ("ok", 3)
 
 
@@ -83,7 +85,7 @@ def test_one_that_hangs_is_killed(tmp_path: Path) -> None:
 
 def test_one_that_sets_its_own_threads_cannot_be_given_others(tmp_path: Path) -> None:
     code = "import torch\ndef build():\n  torch.set_num_threads(3)\n  return lambda: None"
-    found = {m.launch: m for m in measure(tmp_path / "mine.py", code, DEFAULT, Launch(threads=1))}
+    found = {m.plan: m for m in measure(tmp_path / "mine.py", code, DEFAULT, ONE)}
     assert found["default"].outcome.ok
     assert found["one"].outcome.kind == "not-applied"
     assert found["one"].outcome.detail == "asked for 1 threads, but the workload itself sets 3"
