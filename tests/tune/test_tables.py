@@ -17,7 +17,7 @@ def every_table(record):
     return {
         "host": host_table(record.host),
         "software": tables.software_table(record.software),
-        "plan": tables.plan_table(tuning(record).launches, tuning(record).workloads),
+        "plan": tables.plan_table(tuning(record).plans, tuning(record).workloads),
         "results": tables.results_table(record),
         "ceilings": tables.ceilings_table(record),
         "comparisons": tables.comparisons_table(record),
@@ -26,7 +26,7 @@ def every_table(record):
         "checks": tables.checks_table(record),
         "files": tables.files_table(record),
         "failures": tables.failures_table(record),
-        "measurements": tables.measurements_table(tuning(record).measurements),
+        "measurements": tables.measurements_table(tuning(record).measurements, tables.titles_of(record)),
     }
 
 
