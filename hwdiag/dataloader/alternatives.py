@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,18 +75,19 @@ def decide(
     end: float,
     grace_s: float = 0.0,
     is_setting_better: bool,
+    seed: int = 1,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Comparison]:
     """Return what came of each by name: judged where it was hopeful and measured afresh, else as the screening saw it.
 
-    They have what the search for the setting left of the run's error budget.
+    They have what the search for the setting left of the run's error budget. ``seed``: of the order within a block.
     """
-    numbers = count(1)
+    numbers, order = count(1), random.Random(seed)
 
     def measure(claims: Sequence[Claim], phase: Phase) -> list[Block]:
         number = next(numbers)
-        names = dict.fromkeys(name for claim in claims for name in (BASELINE, claim.plan, claim.baseline))
-        times = {name: timed(name, phase, number) for name in names}
+        names = [*dict.fromkeys(name for claim in claims for name in (BASELINE, claim.plan, claim.baseline))]
+        times = {name: timed(name, phase, number) for name in order.sample(names, len(names))}
         return [Block(number, {name: {SAMPLE: s} for name, s in times.items() if s is not None})]
 
     by_name = {a.name: a for a in alternatives}

@@ -236,6 +236,7 @@ class Run:
             end=trials.clock() + trials.remaining_s,
             grace_s=GRACE * trials.remaining_s,
             is_setting_better=self.known["verdict"] == "better",
+            seed=trials.seed,
             clock=trials.clock,
         )
         self.known["extras"] = alternatives.extras(others, compared)

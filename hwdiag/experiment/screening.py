@@ -195,7 +195,7 @@ class Screening:
             effects = self.by_plan()
             answered = {plan for block in fresh for plan in block.seconds}
             alive = sorted((p for p in alive if p.id in answered), key=lambda p: -effects.gain([p.id])[0])
-            alive = self._still_in(alive, effects)
+            alive = self._still_in(alive, effects) if alive else []
         return [plan for plan in alive if plan.id in self.measured]
 
     def _still_in(self, plans: Sequence[Plan], effects: Effects) -> list[Plan]:

@@ -192,11 +192,21 @@ def screen(screening: Screening, questions: Questions, began: float, until: Call
         time_left = screening.deadline - clock()
         if not together or (turn and time_left < LEAST_BLOCKS * AT_ONCE * screening.pace):
             break
-        screening.playoff(screening.factorial(together, clock() + TURN_SHARE * time_left))
+        rivals = screening.factorial(together, clock() + TURN_SHARE * time_left)
+        screening.playoff([*next_best(screening, rivals, near), *rivals])
         if screening.best == before:
             break
     for factor in questions.last:
         screening.race(factor)
+
+
+def next_best(screening: Screening, rivals: Sequence[Plan], first: Sequence[Factor]) -> list[Plan]:
+    """Return the last of the rivals with the next best lever of the first factor: what is best of it may be another
+    one once all else is set, which effects that multiply do not show."""
+    whole, effects = rivals[-1], screening.by_lever()
+    others = [x for factor in first for x in factor.levers if x.id not in whole.lever_ids]
+    best = max(others, key=lambda lever: effects.gain([lever.id])[0], default=None)
+    return [whole.plus(best)] if best is not None and len(whole.levers) > 1 else []
 
 
 def again(factor: Factor, best: Plan, left: Sequence[Plan]) -> Factor:

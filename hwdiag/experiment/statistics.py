@@ -86,7 +86,7 @@ def _signed_rank_tail(n: int) -> int:
         longer[rank:] += ways
         ways = longer
     below = np.cumsum(ways) / 2.0**n
-    return int(np.searchsorted(below, (1 - CONFIDENCE) / 2, side="right"))
+    return max(0, int(np.searchsorted(below, (1 - CONFIDENCE) / 2, side="right")) - 1)
 
 
 def faster_p(ratios: Sequence[float]) -> float:

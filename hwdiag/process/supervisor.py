@@ -209,9 +209,9 @@ def main() -> None:
         supervised = Supervised(task, commands)
     except OSError as error:
         return say({"why": "error", "error": f"{error.filename or task['argv'][0]}: {error.strerror}"})
-    if task["say_pid"]:
-        say({"pid": supervised.process.pid})
-    try:
+    try:  # whoever hears the pid may ask it to stop at once
+        if task["say_pid"]:
+            say({"pid": supervised.process.pid})
         why = supervised.watch()
     except Stopped:
         why = "stopped"

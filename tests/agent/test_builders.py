@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hwdiag.agent import kernels as agent_kernels
 from hwdiag.agent import net_workloads, techniques, workloads
-from hwdiag.devices.gains import DEFAULT
 from hwdiag.devices.kernels import (
     ATTENTIONS,
     attention,
@@ -31,6 +30,7 @@ from hwdiag.devices.kernels import (
 from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import TECHNIQUES
 from hwdiag.experiment.interleaved import Block, Player, Result, Turn
+from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import conv2d
 from tests.devices.samples import CPU
@@ -173,15 +173,15 @@ CASES = {
 @pytest.fixture(scope="module")
 def results() -> dict[tuple[str, str], Result]:
     """Every technique in a process of its own: what it does to a net may end a process, as any measurement may."""
-    launches = {"default": DEFAULT, **{t.name: t.launch for t in TECHNIQUES}}
+    plans = {"default": DEFAULT, **{t.name: t.plan for t in TECHNIQUES}}
     todo = {
         name: [w.model_copy(update={"size": SMALL[w.what or ""]}) for w in workloads]
         for name, workloads in CASES.items()
     }
-    players = [Player(launches[name], workloads, check=True) for name, workloads in todo.items()]
+    players = {name: Player(plans[name].launch, workloads, check=True) for name, workloads in todo.items()}
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(sys.executable, turn, timeout_s=120).run(players, device="cpu", seed=1)
-    return {(p.launch.name, w): r for p in players for w, r in p.results.items()}
+    Block(sys.executable, turn, timeout_s=120).run([*players.values()], device="cpu", seed=1)
+    return {(name, w): r for name, p in players.items() for w, r in p.results.items()}
 
 
 @pytest.mark.parametrize("technique", CASES)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hwdiag.compat.advice import consult, needed_launch, with_cure
+from hwdiag.compat.advice import consult, needed_plan, with_cure
 from hwdiag.compat.check import Check, survey
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
 from hwdiag.core.finding import Check as Fine
@@ -92,7 +92,9 @@ def test_a_run_on_a_host_that_needs_it_hands_over_a_script_that_does_it(
         step()
     assert run.record.verdict == "Needed here: unset OPENBLAS_CORETYPE."
     assert "compat-torch-import" in {f.id for f in run.record.findings}
-    assert "Whether it runs, step by step" in (run.folder / "report.html").read_text()
+    report = (run.folder / "report.html").read_text()
+    assert "Will the packages run?" in report
+    assert "SIGILL" in report
     launch = run.folder / "scripts" / "launch.sh"
     command = [site.python, "-c", "import os, torch; print(os.environ.get('OPENBLAS_CORETYPE'))"]
     assert subprocess.run(command).returncode == -4
@@ -125,5 +127,6 @@ def test_openblas_forced_above_an_emulated_cpu_is_unset_and_then_runs(tmp_path: 
     assert died.culprit is not None
     assert (died.stage, died.culprit.needs) == ("numpy-matmul", "fma")
     assert found.cure == Cure(unset=("OPENBLAS_CORETYPE",), stages=("numpy: numpy-matmul",))
-    _, recommendation = needed_launch(found.cure)
+    plan, recommendation = needed_plan(found.cure)
+    assert (recommendation.plan, plan.launch.unset) == (plan.id, ("OPENBLAS_CORETYPE",))
     assert recommendation.title == "Needed here: unset OPENBLAS_CORETYPE"

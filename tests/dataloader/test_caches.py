@@ -25,7 +25,7 @@ from hwdiag.dataloader.dataset import Dataset, Found, Storage
 from hwdiag.dataloader.emit import CACHE, as_yaml, feeding_files, snippet
 from hwdiag.dataloader.model import Chosen, Feed, Prediction, Room
 from hwdiag.dataloader.rules import plan
-from hwdiag.dataloader.setting import Setting
+from hwdiag.dataloader.setting import LoaderSetting
 from hwdiag.dataloader.trials import Trials
 from tests.dataloader.test_notebook import EXAMPLE, read
 
@@ -46,7 +46,7 @@ KEPT = Kept(
     free_bytes=100 << 30,
 )
 BEST = Chosen(
-    setting=Setting(name="4 workers", workers=4),
+    setting=LoaderSetting(workers=4),
     batch_size=32,
     samples_s=200.0,
     prediction=Prediction(process_bytes=0, shared_bytes=0, files=1),
@@ -187,7 +187,19 @@ def test_each_has_room_for_what_fits_and_no_more() -> None:
     assert tight["shared"].why == "there is room for 0% of the samples"
     assert tight["worker"].why == "there is room for 2% of the samples"
     assert tight["page"].hit < 0.15
-    assert not list(caches.rivals([tight["shared"]], KEPT, BEST.setting, "/x"))
+    assert not list(caches.alternatives([tight["shared"]], KEPT, BEST.setting, "/x"))
+
+
+def test_they_are_tried_beside_the_batch_as_found() -> None:
+    """The page cache by its loss where each file comes from the disk; of the caches of samples one can be taken."""
+    planned = caches.plan(trials_with(1 << 30, 512 * MIB), KEPT, BEST, DISK, DISK)
+    planned = [c.model_copy(update={"why": ""}) for c in planned]
+    ways = {a.name: a for a in caches.alternatives(planned, KEPT, BEST.setting, "/x")}
+    page = ways.pop("page")
+    assert (page.loses, page.data) == (True, {"forget": True})
+    assert set(ways) == {"worker", "shared", "lmdb"}
+    assert {(a.group, a.loses) for a in ways.values()} == {("cache", False)}
+    assert ways["shared"].data["cache"]["most"] == round(0.9 * 512 / 1000 * KEPT.samples)
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 import yaml
-from hwdiag.feeding.rivals import LIBRARY_THREADS, ONE_THREAD
-from hwdiag.feeding.together import ALL
 
 from hwdiag.audit.knobs import BY_ID
 from hwdiag.core.interval import Interval
 from hwdiag.dataloader import show
+from hwdiag.dataloader.alternatives import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.dataloader.dataset import Decoder
 from hwdiag.dataloader.emit import as_yaml, feeding_files, rollout, snippet
 from hwdiag.dataloader.model import Chosen, Extra, Feed, Prediction, Room
-from hwdiag.dataloader.rules import is_part, plan, verdict
-from hwdiag.dataloader.setting import Setting
+from hwdiag.dataloader.rules import plan, screened, verdict
+from hwdiag.dataloader.search import lever, with_workers
+from hwdiag.dataloader.setting import LoaderSetting, setting_of
+from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.experiment.model import Option, Step
+from hwdiag.experiment.screening import ALL
 from hwdiag.process.model import Disturbance
 from tests.dataloader.test_notebook import EXAMPLE, read
 
@@ -34,7 +36,7 @@ def feed() -> Feed:
 def with_setting(feed: Feed, **values: Any) -> Feed:
     """The same with another best setting, that was shown to be better."""
     chosen = Chosen(
-        setting=Setting(name="chosen", **values),
+        setting=LoaderSetting(**values),
         batch_size=8,
         samples_s=100.0,
         first_s=0.5,
@@ -54,37 +56,67 @@ def test_the_plan_is_in_order_of_measured_gain(feed: Feed) -> None:
     assert all(step.do and step.check and step.undo and step.gain_words for step in steps)
 
 
-def test_the_gains_of_the_steps_multiply_to_that_of_the_races(feed: Feed) -> None:
-    told = [s for s in feed.steps if s.question != ALL]
-    adopted = [
-        o.speedup.median for s in told for o in s.options if o.launch == s.adopted and is_part(o.launch, feed.best)
-    ]
+def test_the_gains_of_the_steps_multiply_to_that_of_the_screening(feed: Feed) -> None:
+    if feed.verdict != "better":
+        pytest.skip("in the example no setting was better than the default")
+    assert feed.best is not None
     product = 1.0
     for step in plan(feed):
         product *= step.gain if step.gain and step.title.startswith("DataLoader") else 1.0
-    assert product == pytest.approx(adopted[-1] if adopted and feed.verdict == "better" else 1.0)
+    assert product == pytest.approx(screened(feed, feed.best.plan))
 
 
-def test_the_race_of_all_answers_tells_nothing_twice(feed: Feed) -> None:
-    """Two answers that were taken on and held in the race are two steps; where the race went back, what was left."""
-    found = with_setting(feed, workers=2, prefetch=1)
-    names = ("2 workers", "2 workers + 1 ahead")
-    both = tuple(
-        Option(launch=name, speedup=Interval(median=m, low=m, high=m, processes=2), dropped=False)
-        for name, m in zip(names, (1.5, 1.6), strict=True)
+TWO, AHEAD, PINNED = (
+    with_workers(2),
+    lever("batches ahead", "1 ahead", prefetch=1),
+    lever("x", "pinned", pin_memory=True),
+)
+
+
+def seen(gains: dict[Plan, float]) -> tuple[Option, ...]:
+    return tuple(
+        Option(plan=p.id, speedup=Interval(median=m, low=m, high=m, processes=2), dropped=False)
+        for p, m in gains.items()
     )
+
+
+def with_plan(feed: Feed, taken: Plan) -> Feed:
+    """A run whose search took this plan, having seen two levers and both of them together."""
+    alone, both = Plan.of(TWO), Plan.of(TWO, AHEAD)
     steps = (
-        Step(question="workers", options=both[:1], adopted=names[0]),
-        Step(question="batches ahead", options=both[1:], adopted=names[1]),
-        Step(question=ALL, options=both, adopted=names[1]),
+        Step(factor="workers", options=seen({alone: 1.4}), adopted=alone.id),
+        Step(factor="batches ahead", options=seen({both: 1.7}), adopted=both.id),
+        Step(factor=ALL, options=seen({alone: 1.5, both: 1.6}), adopted=taken.id),
     )
-    found = found.model_copy(update={"steps": steps, "verdict": "better"})
-    assert found.best
-    for name, titles in ((names[1], ["2 workers", "1 ahead"]), (names[0], ["2 workers"])):
-        setting = found.best.setting.model_copy(update={"name": name})
-        held = found.model_copy(update={"best": found.best.model_copy(update={"setting": setting})})
-        told = [step.title for step in plan(held) if step.title.startswith("DataLoader: ")]
-        assert sorted(told) == sorted(f"DataLoader: {title}" for title in titles)
+    found = with_setting(feed, **setting_of(taken).model_dump())
+    assert found.best is not None
+    best = found.best.model_copy(update={"plan": taken})
+    return found.model_copy(update={"steps": steps, "best": best, "plans": (DEFAULT, alone, both)})
+
+
+def settings_of(feed: Feed) -> dict[str, float | None]:
+    """The gain of each step that sets the DataLoader."""
+    prefix = "DataLoader: "
+    told = {s.title: s.gain for s in plan(feed)}
+    return {t.removeprefix(prefix): gain for t, gain in told.items() if t.startswith(prefix) and "persist" not in t}
+
+
+def test_each_lever_that_was_taken_is_one_step_with_what_was_last_seen_of_it(feed: Feed) -> None:
+    """Two levers that held in the race of all together are two steps; where the race went back, what was left."""
+    assert settings_of(with_plan(feed, Plan.of(TWO, AHEAD))) == {"2 workers": 1.5, "1 ahead": pytest.approx(1.6 / 1.5)}
+    assert settings_of(with_plan(feed, Plan.of(TWO))) == {"2 workers": 1.5}
+
+
+def test_a_lever_that_was_not_seen_by_itself_has_no_gain(feed: Feed) -> None:
+    found = with_plan(feed, Plan.of(TWO, PINNED))
+    assert settings_of(found) == {"2 workers": 1.5, "pinned": None}
+    (step,) = (s for s in plan(found) if s.title == "DataLoader: pinned")
+    assert step.gain_words.startswith("not measured by itself; all of the setting, measured afresh: 2.00x")
+
+
+def test_levers_of_a_setting_that_was_not_shown_better_are_no_steps(feed: Feed) -> None:
+    found = with_plan(feed, Plan.of(TWO, AHEAD)).model_copy(update={"verdict": "undecided"})
+    assert settings_of(found) == {}
 
 
 def test_storage_limits_and_shared_memory_get_their_steps(feed: Feed) -> None:

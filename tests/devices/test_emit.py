@@ -11,7 +11,7 @@ from hwdiag.devices.gains import gains
 from hwdiag.devices.model import Study
 from hwdiag.devices.recommend import Choice, choices
 from hwdiag.devices.techniques import BY_NAME
-from tests.devices.samples import CPU, RESNET, pairs, study
+from tests.devices.samples import CPU, RESNET, pairs, planned, study
 
 USE = """
 import settings, torch
@@ -35,8 +35,7 @@ def used(text: str, folder: Path) -> list[str]:
 def winners(*techniques: str) -> Study:
     ratios = {name: 0.5 if name == "inference-mode" else 1.5 for name in techniques}
     seen = [m for name, r in ratios.items() for m in pairs(name, r, count=12, default=name == techniques[0])]
-    hopes = {("cpu", name, RESNET.name) for name in techniques}
-    return study(gains=gains(seen, [RESNET], [CPU], hopes, 0.03))
+    return study(gains=gains(seen, [RESNET], [CPU], planned(*techniques), 0.03))
 
 
 def test_it_does_what_was_measured(tmp_path: Path) -> None:

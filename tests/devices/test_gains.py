@@ -9,24 +9,25 @@ from typing import Any
 import pytest
 
 from hwdiag.devices.claims import PROMISES, judged
-from hwdiag.devices.gains import DEFAULT, gains, measure_gains
+from hwdiag.devices.gains import MOST_HOPES, claim_of, gains, measure_gains
 from hwdiag.devices.model import Device, Gain
 from hwdiag.devices.nets import NETS, tasks
-from hwdiag.devices.recommend import choices
+from hwdiag.devices.recommend import choices, winners
 from hwdiag.devices.techniques import BY_NAME, TECHNIQUES
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Player, Result, Turn
+from hwdiag.experiment.lever import BASELINE, DEFAULT
 from hwdiag.experiment.model import Measurement
 from hwdiag.process.model import Disturbance, Outcome
-from tests.devices.samples import CPU, GPU, RESNET, measured, pairs, study
+from tests.devices.samples import CPU, GPU, RESNET, measured, pairs, planned, study
 
 BF16, INFERENCE_MODE = BY_NAME["autocast-bf16"], BY_NAME["inference-mode"]
 
 
 def found(measurements: Sequence[Measurement], *names: str, hoped: bool = True) -> dict[str, Gain]:
-    hopes = {("cpu", name, RESNET.name) for name in names} if hoped else set()
-    return {g.technique: g for g in gains(measurements, [RESNET], [CPU], hopes, 0.03)}
+    claims = planned(*names) if hoped else []
+    return {g.technique: g for g in gains(measurements, [RESNET], [CPU], claims, 0.03)}
 
 
 def test_a_planned_technique_that_is_faster_is_better_and_one_of_the_screening_is_not() -> None:
@@ -88,6 +89,12 @@ def test_techniques_apply_where_they_can_do_something() -> None:
     ]
 
 
+def told(player: Player) -> str:
+    """The id of the plan that a process runs under."""
+    plans = [DEFAULT, *(t.plan for t in TECHNIQUES)]
+    return next(plan.id for plan in plans if plan.launch == player.launch)
+
+
 class Simulated:
     """Turns in which bf16 is twice as fast and nothing else changes anything; it keeps who was asked what."""
 
@@ -96,12 +103,10 @@ class Simulated:
         self._wobble = itertools.cycle([1.0, 1.01, 0.99])
 
     def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
-        self.asked.append(
-            (frozenset(p.launch.name for p in players), frozenset(name for p in players for name in p.todo))
-        )
+        self.asked.append((frozenset(map(told, players)), frozenset(name for p in players for name in p.todo)))
         for player in players:
             for name in player.todo:
-                seconds = (0.005 if player.launch.name == BF16.name else 0.0101) * next(self._wobble)
+                seconds = (0.005 if told(player) == BF16.name else 0.0101) * next(self._wobble)
                 player.results[name] = Result(process=1, seconds=[seconds], first_s=1.0)
         return Disturbance()
 
@@ -117,13 +122,14 @@ def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> Non
     turns = Simulated()
     run = campaign(turns, 10_000)
     workloads = tasks(("resnet18",), ("inference",), CPU)
-    hopes = measure_gains(run, CPU, workloads, rounds=2, slow_rounds=1, slow_on=1)
-    assert (BF16.name, RESNET.name) in hopes
+    claims = measure_gains(run, CPU, workloads, rounds=2, slow_rounds=1, slow_on=1)
+    assert claim_of(BF16, RESNET, CPU) in claims
+    assert len(claims) <= 2 * MOST_HOPES
     screened, again, compiled = (turns.asked[n][0] for n in (0, 2, -1))
-    assert screened == {DEFAULT.name, "inference-mode", "channels-last", BF16.name, "guide-threads"}
-    assert {BF16.name, DEFAULT.name} <= again < screened
-    assert compiled == {DEFAULT.name, "compile"}  # after all that starts at once
-    of = {g.technique: g for g in gains(run.measurements, workloads, [CPU], {("cpu", *h) for h in hopes}, 0.03)}
+    assert screened == {BASELINE, "inference-mode", "channels-last", BF16.name, "guide-threads"}
+    assert {BF16.name, BASELINE} <= again < screened
+    assert compiled == {BASELINE, "compile"}  # after all that starts at once
+    of = {g.technique: g for g in gains(run.measurements, workloads, [CPU], claims, 0.03)}
     assert of[BF16.name].comparison.verdict == "better"  # type: ignore[union-attr]
     assert not [
         name for name, g in of.items() if name != BF16.name and g.comparison and g.comparison.verdict == "better"
@@ -133,17 +139,17 @@ def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> Non
 
 def test_without_time_nothing_more_is_started() -> None:
     turns = Simulated()
-    assert measure_gains(campaign(turns, 0), CPU, [RESNET], rounds=2, slow_rounds=2, slow_on=1) == set()
+    assert measure_gains(campaign(turns, 0), CPU, [RESNET], rounds=2, slow_rounds=2, slow_on=1) == ()
     assert turns.asked == []
 
 
 def test_every_technique_has_its_side_in_the_child() -> None:
     from hwdiag.agent.techniques import TECHNIQUES as CHILDS
 
-    told = {t.launch.env.get("HWDIAG_TECHNIQUES") for t in TECHNIQUES}
-    assert told - {None} <= CHILDS.keys()
-    assert CHILDS.keys() <= told
-    assert [t.name for t in TECHNIQUES if t.launch.is_default] == []
+    asked = {t.plan.launch.env.get("HWDIAG_TECHNIQUES") for t in TECHNIQUES}
+    assert asked - {None} <= CHILDS.keys()
+    assert CHILDS.keys() <= asked
+    assert [t.name for t in TECHNIQUES if t.plan.launch.is_default] == []
 
 
 # --- what follows from them ------------------------------------------------------------------------------------------
@@ -191,3 +197,56 @@ def test_one_net_that_becomes_slower_keeps_a_technique_out() -> None:
     (worse,) = found(pairs(BF16.name, 0.5), BF16.name).values()
     other = worse.model_copy(update={"workload": "gpt2-inference"})
     assert choices(study(gains=(better, other))) == ()
+
+
+def test_techniques_are_compared_on_the_nets_that_all_of_them_ran_on() -> None:
+    """bf16 gains more than int8 where both ran; elsewhere, where int8 was never tried, bf16 gains little."""
+    gpt2 = NETS["gpt2"].workload("inference")
+    seen = [
+        *pairs(BF16.name, 1.44, workload=gpt2.name, count=12, max_error=6e-3),
+        *pairs("int8", 1.34, workload=gpt2.name, count=12, default=False, max_error=3e-2),
+        *pairs(BF16.name, 1.02, count=12, max_error=6e-3),
+    ]
+    claims = [*planned(BF16.name, "int8", workload=gpt2), *planned(BF16.name)]
+    of = gains(seen, [RESNET, gpt2], [CPU], claims, 0.03)
+    assert {(g.technique, g.workload): g.comparison.verdict for g in of if g.comparison} == {
+        (BF16.name, gpt2.name): "better",
+        ("int8", gpt2.name): "better",
+        (BF16.name, RESNET.name): "same",
+    }
+    (bf16, int8) = winners(study(gains=of), "cpu", "inference")
+    assert bf16.gain < int8.gain  # over all nets that each ran on
+    assert [c.technique for c in choices(study(gains=of))] == [BF16.name]
+
+
+def test_techniques_that_share_no_net_are_compared_by_the_nets_that_they_gain_on() -> None:
+    gpt2 = NETS["gpt2"].workload("inference")
+    unet = NETS["unet-block"].workload("inference")
+    seen = [
+        *pairs("channels-last", 1.1, count=12),
+        *pairs("channels-last", 1.1, workload=unet.name, count=12),
+        *pairs("int8", 1.9, workload=gpt2.name, count=12),
+    ]
+    claims = [
+        *planned("channels-last"),
+        *planned("channels-last", workload=unet),
+        *planned("int8", workload=gpt2),
+    ]
+    found = study(gains=gains(seen, [RESNET, gpt2, unet], [CPU], claims, 0.03))
+    assert [c.technique for c in choices(found)] == ["channels-last"]
+
+
+def test_all_devices_and_nets_of_one_run_share_its_error_budget() -> None:
+    """Nine pairs suffice for five claims, but not for six."""
+    one = pairs(BF16.name, 1.5, count=9)
+    gpt2 = NETS["gpt2"].workload("inference")
+    others = [
+        *planned("channels-last", INFERENCE_MODE.name),
+        *planned(BF16.name, INFERENCE_MODE.name, "fused-attention", workload=gpt2),
+    ]
+    verdicts = []
+    for claims in ([*planned(BF16.name), *others[:4]], [*planned(BF16.name), *others]):
+        (gain,) = gains(one, [RESNET, gpt2], [CPU], claims, 0.03)
+        assert gain.comparison is not None
+        verdicts.append(gain.comparison.verdict)
+    assert verdicts == ["better", "undecided"]

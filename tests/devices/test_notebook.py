@@ -21,7 +21,7 @@ from hwdiag.process.model import Outcome
 from hwdiag.record import store
 from hwdiag.report.section import Section
 from tests.conftest import make_host
-from tests.devices.samples import CPU, GPU, PRODUCT, RESNET, measured, pairs, study
+from tests.devices.samples import CPU, GPU, PRODUCT, RESNET, measured, pairs, planned, study
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -151,8 +151,8 @@ def test_a_failed_kernel_and_a_failed_technique_are_rows_with_their_reason() -> 
 
 def test_the_verdict_names_what_is_faster_and_what_is_slower() -> None:
     seen = [*pairs("autocast-bf16", 1.5), *pairs("channels-last", 0.5, default=False)]
-    hopes = {("cpu", name, RESNET.name) for name in ("autocast-bf16", "channels-last")}
-    verdict = worth.techniques(study(gains=gains(seen, [RESNET], [CPU], hopes, 0.03))).verdict
+    claims = planned("autocast-bf16", "channels-last")
+    verdict = worth.techniques(study(gains=gains(seen, [RESNET], [CPU], claims, 0.03))).verdict
     assert verdict.startswith("Faster beyond doubt: autocast to bf16 on resnet18-inference 1.50x")
     assert verdict.endswith("Slower: channels_last.")
 

@@ -1,47 +1,44 @@
-"""How far the search can be trusted, with fewer repetitions than ``python -m benchmarks.simulate`` has."""
+"""How far the product's decisions can be trusted, with fewer repetitions than ``python -m benchmarks.simulate`` has."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from benchmarks.simulate import false_alarms, idle_winners, kinds_of, mean_measured, power, regret
+from benchmarks.simulate import null_launch, null_loader, null_techniques, power_launch, regret_launch, regret_loader
+from hwdiag.experiment.budget import BUDGETS
+from hwdiag.experiment.campaign import CampaignLaboratory
+from hwdiag.experiment.lever import DEFAULT, Plan
+from hwdiag.experiment.workloads import gpt2
 from hwdiag.process.launch import Launch
-from tests.simulation.virtual import DEFAULT
+from tests.simulation.virtual import Flat
 from tests.simulation.virtual_hosts import random_host
-from tests.simulation.virtual_machine import VirtualMachine, recorded_noise
+from tests.simulation.virtual_machine import VirtualTurns, noises, recorded_noise, spread_by, virtual_campaign
 
 BUSY = recorded_noise("busy")
-QUIET = recorded_noise("quiet")
-KINDS = kinds_of()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_launch_against_itself_is_hardly_ever_better(kind: str) -> None:
-    assert false_alarms(KINDS[kind], 10_000) <= 0.01
+@pytest.mark.parametrize("kind", noises())
+def test_runs_among_equals_hardly_ever_say_better(kind: str) -> None:
+    """Of 60 of each kind; the benchmark asks 10,000."""
+    noise = noises()[kind]
+    assert sum(null_launch(seed, noise) for seed in range(60)) <= 3
+    assert sum(null_techniques(seed, noise) for seed in range(60)) <= 3
 
 
-def test_a_launch_against_itself_can_be_better_by_chance() -> None:
-    """So the test above looks for something that there is."""
-    assert false_alarms(BUSY, 10_000) > 0.001
-
-
-def test_searches_among_equals_hardly_ever_name_a_winner() -> None:
-    assert idle_winners(BUSY, 100) <= 0.02
+@pytest.mark.parametrize("noise", [(0.03, None), (0.12, None), (0.05, 2.0)])
+def test_runs_of_the_loader_among_equals_hardly_ever_say_better(noise: tuple[float, float | None]) -> None:
+    assert sum(null_loader(seed, noise) for seed in range(60)) <= 3
 
 
 def test_a_true_gain_of_five_percent_is_found() -> None:
-    assert power(QUIET, 1.05, 80) >= 0.9
-
-
-def test_no_gain_is_not_found() -> None:
-    assert power(QUIET, 1.0, 30) <= 0.02
+    assert np.mean([power_launch(seed, spread_by(0.03), 1.05) for seed in range(60)]) >= 0.85
 
 
 def test_the_chosen_launch_is_near_the_best_of_all_and_costs_little() -> None:
-    found = [regret(QUIET, seed) for seed in range(200)]
+    found = [regret_launch(seed, recorded_noise("quiet")) for seed in range(60)]
     half, most = np.quantile([f.behind for f in found], [0.5, 0.95])
-    assert half <= 0.02
+    assert half <= 0.01
     assert most <= 0.05
     # "All" leaves out some places that OMP_PROC_BIND makes, so a choice may be a trifle faster than the best of all.
     assert min(f.behind for f in found) > -0.01
@@ -49,8 +46,14 @@ def test_the_chosen_launch_is_near_the_best_of_all_and_costs_little() -> None:
 
 
 def test_many_cpus_cost_at_most_twice_the_measurements_of_few() -> None:
-    few, many = (mean_measured(QUIET, cores, range(15)) for cores in (8, 128))
+    few, many = (np.mean([regret_launch(s, spread_by(0.016), c).measured for s in range(8)]) for c in (8, 128))
     assert many <= 2 * few
+
+
+def test_the_loader_comes_near_the_best_of_all() -> None:
+    found = [regret_loader(seed, 0.01) for seed in range(0, 100, 11)]
+    assert all(f.behind <= 0.1 for f in found)
+    assert all(f.measured < 0.15 * f.exhaustive for f in found)
 
 
 def test_virtual_hosts_are_as_varied_as_they_should_be() -> None:
@@ -71,21 +74,19 @@ def test_the_surface_behaves_like_a_machine() -> None:
 
     def bound(node: tuple[int, ...], mode: str) -> float:
         memory = {"mode": mode, "nodes": node}
-        return virtual.seconds(
-            Launch.model_validate({"name": "x", "threads": n, "cpus": near.cpus[:n], "memory": memory})
-        )
+        return virtual.seconds(Launch.model_validate({"threads": n, "cpus": near.cpus[:n], "memory": memory}))
 
     assert bound((near.id,), "preferred") < bound((far.id,), "preferred")
     one, some = (virtual.seconds(Launch(threads=k)) for k in (1, 4))
     assert some < one
 
 
-def test_what_fails_is_left_out_and_time_goes_by() -> None:
-    virtual = random_host(1)
-    launches = list(virtual.questions[0].options[:3])
-    machine = VirtualMachine(virtual, BUSY, 1, fails=frozenset({(launches[0].name, "screen")}))
-    found = machine.measure([*launches], 2, "screen")
-    assert {name: len(ratios) for name, ratios in found.items()} == {o.name: 2 for o in launches[1:]}
-    assert machine.processes == 8
-    assert machine.now > 2 * 4
-    assert DEFAULT.name not in found
+def test_what_dies_is_left_out_and_time_goes_by() -> None:
+    """Through the campaign that the product has: the block that its laboratory gives holds who lived."""
+    levers = random_host(1).factors[0].levers[:3]
+    turns = VirtualTurns(Flat(), BUSY, 1, 8, dies={levers[0].launch.describe(): 0})
+    laboratory = CampaignLaboratory(virtual_campaign(turns, BUDGETS["standard"]), [gpt2()])
+    (block,) = laboratory.measure([Plan.of(lever) for lever in levers], "screen")
+    assert set(block.seconds) == {DEFAULT.id, *(lever.id for lever in levers[1:])}
+    assert turns.processes == 4
+    assert laboratory.clock() > 4

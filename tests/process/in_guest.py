@@ -16,13 +16,13 @@ from hwdiag.process.software import NOT_HERE
 from hwdiag.process.verify import not_applied
 from hwdiag.tune.placement import placement
 
-POLICIES = (
-    Launch(cpus=(1, 3)),
-    Launch(cpus=(2, 3), memory=MemoryPolicy(mode="preferred", nodes=(1,))),
-    Launch(memory=MemoryPolicy(mode="bind", nodes=(1,))),
-    Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1))),
-    Launch(memory=MemoryPolicy(mode="bind", nodes=(5,))),
-)
+POLICIES = {
+    "cpus": Launch(cpus=(1, 3)),
+    "near": Launch(cpus=(2, 3), memory=MemoryPolicy(mode="preferred", nodes=(1,))),
+    "bind": Launch(memory=MemoryPolicy(mode="bind", nodes=(1,))),
+    "interleave": Launch(memory=MemoryPolicy(mode="interleave", nodes=(0, 1))),
+    "no such node": Launch(memory=MemoryPolicy(mode="bind", nodes=(5,))),
+}
 
 
 def seen_by(launch: Launch, python: str) -> dict[str, object]:
@@ -39,13 +39,13 @@ def seen_by(launch: Launch, python: str) -> dict[str, object]:
 
 def launches(python: str) -> dict[str, object]:
     """What a child saw under each of the Launches, by their names."""
-    return {launch.name: seen_by(launch, python) for launch in POLICIES}
+    return {name: seen_by(launch, python) for name, launch in POLICIES.items()}
 
 
 def candidates(python: str) -> dict[str, object]:
     """Which bindings are proposed from where this process is, and whether children can be bound so."""
     host = read_host(Root.live())
-    options = placement(host, NOT_HERE).options
+    options = [lever.launch for lever in placement(host, NOT_HERE).levers]
     bound = [o for o in options if o.cpus]
     return {
         "usable": host.usable_cpus,

@@ -14,26 +14,27 @@ from typing import Any
 
 import psutil
 import pytest
-from hwdiag.measure.search import Question
 
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.commands import Commands
+from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.process.command import MetricError, Ran, Running, metric
 from hwdiag.process.launch import Allocator, Launch, MemoryPolicy, Place
 from hwdiag.process.model import Command
-from hwdiag.tune.tune import DEFAULT, tune
+from hwdiag.tune.tune import tune
 from hwdiag.tune.user_workloads import own_command
 
 USABLE = sorted(os.sched_getaffinity(0))
+AS_IT_IS = Launch()
 
 
-def run(*argv: str, launch: Launch = DEFAULT, **more: Any) -> Ran:
+def run(*argv: str, launch: Launch = AS_IT_IS, **more: Any) -> Ran:
     with Running(Command.model_validate({"argv": argv, "timeout_s": 20, **more}), launch) as running:
         return running.ran()
 
 
-def failure(*argv: str, launch: Launch = DEFAULT, **more: Any) -> tuple[str, str]:
+def failure(*argv: str, launch: Launch = AS_IT_IS, **more: Any) -> tuple[str, str]:
     ran = run(*argv, launch=launch, **more)
     assert ran.value is None
     assert "\n" not in ran.outcome.detail
@@ -202,7 +203,7 @@ def test_a_launch_that_cannot_be(
 
 def test_an_interruption_leaves_nothing_running(nap: Callable[[], str]) -> None:
     def interrupted() -> None:
-        with Running(Command(argv=("sh", "-c", f"setsid {nap()} & {nap()}")), DEFAULT):
+        with Running(Command(argv=("sh", "-c", f"setsid {nap()} & {nap()}")), AS_IT_IS):
             time.sleep(0.5)
             raise KeyboardInterrupt
 
@@ -218,6 +219,7 @@ def test_a_parent_that_is_killed_leaves_nothing_running(nap: Callable[[], str], 
     )
     parent = subprocess.Popen([sys.executable, "-c", code])
     wait_until(ready.exists)
+    assert ready.exists()
     parent.send_signal(signal.SIGKILL)
     parent.wait(10)
     seconds = nap().split()[1]
@@ -233,6 +235,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
 # In a search
 
 
+def variable(name: str) -> Lever:
+    return Lever(id=name.lower(), factor="q", title=name, launch=Launch(env={name: "1"}))
+
+
 def campaign_of(total_s: float = 120) -> Campaign:
     budget = BUDGETS["quick"].model_copy(update={"total_s": total_s})
     return Campaign(sys.executable, budget, seed=1, child_timeout_s=20, turns=Commands())
@@ -242,9 +248,9 @@ def test_a_search_finds_what_makes_a_command_faster() -> None:
     """A command that says how fast it was: the variable makes it 1.5 times as fast, more or less."""
     text = "import os, random; print('rate', (3 if os.environ.get('FAST') else 2) * random.gauss(1, 0.01))"
     workload = own_command(Command(argv=(sys.executable, "-IS", "-c", text), metric="rate (.+)", higher_is_better=True))
-    questions = [Question("speed", (Launch(env={"SLOW": "1"}), Launch(env={"FAST": "1"})))]
+    factors = [Factor("q", (variable("SLOW"), variable("FAST")))]
     campaign = campaign_of()
-    tuned = tune(campaign, questions, [workload], ["command"], 0.03)
+    tuned = tune(campaign, factors, [workload], ["command"], 0.03)
     (overall,) = [c for c in tuned.comparisons if c.phase == "confirm" and c.workload == "overall"]
     assert (overall.candidate, overall.verdict) == ("fast", "better")
     assert overall.speedup.median == pytest.approx(1.5, abs=0.05)
@@ -255,7 +261,7 @@ def test_where_the_default_fails_nothing_else_is_tried(tmp_path: Path) -> None:
     log = tmp_path / "log"
     workload = own_command(Command(argv=("sh", "-c", f"echo run >> {log}; exit 1")))
     campaign = campaign_of()
-    tuned = tune(campaign, [Question("q", (Launch(env={"A": "1"}),))], [workload], ["command"], 0.03)
+    tuned = tune(campaign, [Factor("q", (variable("A"),))], [workload], ["command"], 0.03)
     assert tuned.comparisons == ()
     assert len(log.read_text().split()) == 2  # today's default, and its twin
 
@@ -263,19 +269,20 @@ def test_where_the_default_fails_nothing_else_is_tried(tmp_path: Path) -> None:
 def test_with_no_time_nothing_is_decided() -> None:
     workload = own_command(Command(argv=("true",)))
     campaign = campaign_of(total_s=0)
-    tuned = tune(campaign, [Question("q", (Launch(env={"A": "1"}),))], [workload], ["command"], 0.03)
+    tuned = tune(campaign, [Factor("q", (variable("A"),))], [workload], ["command"], 0.03)
     assert (tuned.comparisons, tuned.noise) == ((), None)
     assert not campaign.measurements
 
 
 def test_a_team_of_commands_runs_at_the_same_time() -> None:
-    team = Launch(instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    both = Launch(instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    team = Plan.of(Lever(id="two", factor="instances", title="two instances", launch=both))
     sleeper = own_command(Command(argv=("sleep", "0.5")))
     alone, two = campaign_of().run([DEFAULT, team], [sleeper], "screen")
-    by_launch = {m.launch: m for m in (alone, two)}
+    by_plan = {m.plan: m for m in (alone, two)}
     # Two of half a second at the same time are one in a quarter of a second; each took half a second.
-    assert by_launch["default"].median_s / by_launch["two"].median_s == pytest.approx(2, abs=0.5)
-    assert by_launch["two"].latency_s == pytest.approx(0.5, abs=0.15)
+    assert by_plan["default"].median_s / by_plan["two"].median_s == pytest.approx(2, abs=0.5)
+    assert by_plan["two"].latency_s == pytest.approx(0.5, abs=0.15)
     speaker = own_command(Command(argv=("echo", "rate 8"), metric="rate (.)", higher_is_better=True))
     (said,) = campaign_of().run([team], [speaker], "screen")
     assert (said.median_s, said.latency_s) == (1 / 16, 1 / 8)

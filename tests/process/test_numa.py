@@ -108,6 +108,7 @@ def test_the_whole_workbook_runs_there(guest: Guest, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "record.json").read_text())
     assert record["complete"]
     assert len(record["host"]["numa"]) == 2
-    bound = [m for m in record["measurements"] if m["launch"].startswith(("cpus=", "interleave"))]
+    measurements = record["studies"]["tune"]["measurements"]
+    bound = [m for m in measurements if m["plan"].startswith(("cpus=", "interleave"))]
     assert bound
     assert {m["outcome"]["kind"] for m in bound} == {"ok"}

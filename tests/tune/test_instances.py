@@ -11,6 +11,7 @@ import pytest
 
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import Campaign, at_once, room
+from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.workloads import matmul
 from hwdiag.host.model import Host, Limits
 from hwdiag.process.launch import Launch, Place
@@ -21,8 +22,12 @@ from tests.conftest import make_host, make_software
 USABLE = sorted(os.sched_getaffinity(0))
 
 
+def levers(host: Host, most: int = 999) -> list[Lever]:
+    return list(instances(host, make_software(), most=most).levers)
+
+
 def teams(host: Host, most: int = 999) -> list[Launch]:
-    return list(instances(host, make_software(), most=most).options)
+    return [lever.launch for lever in levers(host, most)]
 
 
 def cpus(team: Launch) -> list[tuple[int, ...]]:
@@ -32,7 +37,7 @@ def cpus(team: Launch) -> list[tuple[int, ...]]:
 def test_one_per_node_per_group_of_cores_and_per_core() -> None:
     found = {len(t.instances): t for t in teams(make_host(nodes=2, cores_per_node=4))}
     assert sorted(found) == [2, 4, 8]
-    assert found[8].name == "8 instances on CPUs 0; 1; ... 7"
+    assert "8 instances on CPUs 0; 1; ... 7" in {x.title for x in levers(make_host(nodes=2, cores_per_node=4))}
     assert cpus(found[2]) == [(0, 1, 2, 3), (4, 5, 6, 7)]
     assert cpus(found[4]) == [(0, 1), (2, 3), (4, 5), (6, 7)]
     assert (found[2].threads, found[4].threads, found[8].threads) == (4, 2, 1)
@@ -41,8 +46,9 @@ def test_one_per_node_per_group_of_cores_and_per_core() -> None:
 
 
 def test_siblings_are_instances_of_their_own_last() -> None:
-    *_, per_cpu = teams(make_host(cores_per_node=2, smt=2))
-    assert per_cpu.name == "4 instances on CPUs 0; 1; 2; 3"
+    *_, last = levers(make_host(cores_per_node=2, smt=2))
+    per_cpu = last.launch
+    assert last.title == "4 instances on CPUs 0; 1; 2; 3"
     assert (cpus(per_cpu), per_cpu.threads) == ([(0,), (1,), (2,), (3,)], 1)
 
 
@@ -73,6 +79,11 @@ def test_they_stay_within_the_mask_the_quota_and_the_memory() -> None:
     assert all(len(t.instances) * (t.threads or 0) <= 3 for t in teams(quota))
     assert {len(t.instances) for t in teams(make_host(cores_per_node=8), most=4)} == {2, 4}
     assert teams(make_host(cores_per_node=8), most=1) == []
+
+
+def test_counts_that_were_asked_for_bound_the_instances() -> None:
+    found = instances(make_host(nodes=2), make_software(), most=99, threads=(2,)).levers
+    assert {x.launch.threads for x in found} == {2}
 
 
 def test_a_node_without_memory_is_never_bound_to() -> None:
@@ -115,8 +126,9 @@ def campaign_of() -> Campaign:
     return Campaign(sys.executable, BUDGETS["quick"].for_teams(), seed=1, child_timeout_s=60)
 
 
-def two() -> Launch:
-    return Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+def two() -> Plan:
+    launch = Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    return Plan.of(Lever(id="two", factor="instances", title="two", launch=launch))
 
 
 def test_a_team_works_at_the_same_time_and_its_throughput_adds_up(tmp_path: Path) -> None:
@@ -124,7 +136,7 @@ def test_a_team_works_at_the_same_time_and_its_throughput_adds_up(tmp_path: Path
     pytest.importorskip("torch")
     path = tmp_path / "waits.py"
     path.write_text("import time\ndef build(): return lambda: time.sleep(0.02)")
-    found = {m.launch: m for m in campaign_of().run([Launch(), two()], [own_file(path)], "screen")}
+    found = {m.plan: m for m in campaign_of().run([DEFAULT, two()], [own_file(path)], "screen")}
     assert all(m.outcome.ok for m in found.values()), [m.outcome.detail for m in found.values()]
     assert found["default"].latency_s is None
     assert found["default"].median_s / found["two"].median_s == pytest.approx(2, rel=0.3)
@@ -158,7 +170,7 @@ def test_a_member_that_fails_fails_the_team_in_one_line(tmp_path: Path) -> None:
         "import os\n"
         f"def build():\n  if 0 not in os.sched_getaffinity(0) or {len(USABLE) < 2}: os.abort()\n  return lambda: None"
     )
-    results = campaign_of().run([Launch(), two()], [own_file(path), matmul("float32", 4, n=64)], "screen")
+    results = campaign_of().run([DEFAULT, two()], [own_file(path), matmul("float32", 4, n=64)], "screen")
     found = {(m.launch, m.workload): m.outcome for m in results}
     assert found["two", "file"].kind == "signal"
     assert found["two", "matmul-fp32"].ok, found["two", "matmul-fp32"].detail  # in fresh processes

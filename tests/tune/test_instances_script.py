@@ -24,11 +24,10 @@ from hwdiag.tune.instances_script import render_instances_script, render_unit, u
 from hwdiag.tune.launch_script import script_path
 
 USABLE = sorted(os.sched_getaffinity(0))
-WHY = Recommendation(id="launch-overall", scope="overall", launch="two", title="Two", why="It's most.", instances=2)
+WHY = Recommendation(id="launch-overall", scope="overall", plan="two", title="Two", why="It's most.", instances=2)
 EVIL = "$(touch pwned)`touch pwned`'\"\\\n touch pwned; %n ${HOME} \u2028#"
 TWO = Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
 NODES = Launch(
-    name="nodes",
     threads=1,
     env={"MKL_NUM_THREADS": "1"},
     instances=(

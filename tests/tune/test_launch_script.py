@@ -16,9 +16,7 @@ from hwdiag.host.root import Root
 from hwdiag.process.launch import Allocator, Launch, MemoryPolicy
 from hwdiag.tune.launch_script import render_launch_script, script_path
 
-KEEP = Recommendation(
-    id="launch-overall", scope="overall", launch=None, title="Keep what you have", why="It's fastest."
-)
+KEEP = Recommendation(id="launch-overall", scope="overall", plan=None, title="Keep what you have", why="It's fastest.")
 EVIL = "$(touch pwned)`touch pwned`'\"\n touch pwned; \u2028#"
 
 
@@ -43,7 +41,6 @@ def with_cpus(host: Host, *cpus: int) -> Host:
 
 
 EVIL_LAUNCH = Launch(
-    name="evil",
     preload=(f"/no/{EVIL}.so",),
     cpus=(0,),
     env={"X": EVIL},
@@ -153,7 +150,7 @@ def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, here: Host) -> Non
 
 def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> None:
     system = here.system.model_copy(update={"hostname": EVIL})
-    why = Recommendation(id="launch-overall", scope="overall", launch="evil", title=EVIL, why=EVIL)
+    why = Recommendation(id="launch-overall", scope="overall", plan="evil", title=EVIL, why=EVIL)
     path = write(tmp_path, EVIL_LAUNCH, here.model_copy(update={"system": system}), why)
     done = run(path, "sh", "-c", 'printf %s "$X"')
     assert done.stdout == EVIL

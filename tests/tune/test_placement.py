@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.experiment.lever import Lever, Plan
 from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.model import CoreKind, Host, Limits, LogicalCpu
 from hwdiag.process.launch import Allocator, Launch, MemoryPolicy
@@ -18,12 +19,16 @@ from hwdiag.tune.user_workloads import own_file
 from tests.conftest import make_host, make_software
 
 
-def options(host: Host, *, today: int = 8, threads: tuple[int, ...] | None = None, memory: bool = True) -> list[Launch]:
-    return [*placement(host, make_software(threads=today), threads=threads, memory=memory).options]
+def levers(host: Host, *, today: int = 8, threads: tuple[int, ...] | None = None, memory: bool = True) -> list[Lever]:
+    return [*placement(host, make_software(threads=today), threads=threads, memory=memory).levers]
+
+
+def options(host: Host, **more: object) -> list[Launch]:
+    return [lever.launch for lever in levers(host, **more)]  # type: ignore[arg-type]
 
 
 def names(host: Host, **more: object) -> list[str]:
-    return [launch.name for launch in options(host, **more)]  # type: ignore[arg-type]
+    return [lever.title for lever in levers(host, **more)]  # type: ignore[arg-type]
 
 
 def test_thread_counts_go_down_from_the_cores_in_steps_of_two_on_a_small_host_and_of_four_on_a_large_one() -> None:
@@ -54,7 +59,7 @@ def test_every_sort_of_domain_is_tried_whole() -> None:
     assert (found[0, 1, 2, 3].threads, found[0, 1, 2, 3].memory) == (4, MemoryPolicy(mode="preferred", nodes=(0,)))
     assert (found[tuple(range(8))].threads, found[tuple(range(8))].env) == (8, {"MKL_NUM_THREADS": "8"})
     assert found[0, 1, 2, 3, 8, 9, 10, 11].threads == 8  # the SMT siblings of the node too
-    assert {o.name for o in options(two, today=16) if o.memory and o.memory.mode == "interleave"} == {
+    assert {x.title for x in levers(two, today=16) if x.launch.memory and x.launch.memory.mode == "interleave"} == {
         "interleave",
         "cpus=0-7, interleave",
     }
@@ -73,39 +78,57 @@ def test_a_node_without_memory_or_out_of_reach_is_not_bound_to() -> None:
 
 def test_the_search_looks_around_the_best_and_on_other_nodes() -> None:
     host = make_host(nodes=2, cores_per_node=8, smt=1)
-    question = placement(host, make_software(threads=16))
-    free = next(o for o in question.options if o.name == "threads=8")
+    factor = placement(host, make_software(threads=16))
+
+    def near(best: Lever) -> list[Launch]:
+        return [lever.launch for lever in factor.refine(Plan.of(best))]
+
+    free = next(x for x in factor.levers if x.title == "threads=8")
     # Not 16, which is today's; one core left; and the best count bound.
-    assert [(o.threads, o.cpus) for o in question.refine(free)] == [
+    assert [(o.threads, o.cpus) for o in near(free)] == [
         *((n, None) for n in (4, 6, 12, 15)),
         (8, tuple(range(8))),
     ]
-    bound = next(o for o in question.options if o.cpus == tuple(range(8)))
-    refined = question.refine(bound)
-    assert tuple(range(8, 16)) in {o.cpus for o in refined}
-    over_all = next(o for o in refined if o.memory and o.memory.mode == "interleave")
-    assert (over_all.cpus, over_all.memory.nodes if over_all.memory else ()) == (tuple(range(8)), (0, 1))
-    assert all(o.memory == over_all.memory for o in question.refine(over_all))
-    assert all(len(o.cpus or ()) == o.threads for o in refined)
+    bound = next(x for x in factor.levers if x.launch.cpus == tuple(range(8)))
+    refined = factor.refine(Plan.of(bound))
+    assert tuple(range(8, 16)) in {x.launch.cpus for x in refined}
+    over_all = next(x for x in refined if x.launch.memory and x.launch.memory.mode == "interleave")
+    memory = over_all.launch.memory
+    assert (over_all.launch.cpus, memory.nodes if memory else ()) == (tuple(range(8)), (0, 1))
+    assert all(o.memory == memory for o in near(over_all))
+    assert all(len(x.launch.cpus or ()) == x.launch.threads for x in refined)
+
+
+@pytest.mark.parametrize("counts", [(4,), (2, 6)])
+def test_counts_that_were_asked_for_bound_the_search(counts: tuple[int, ...]) -> None:
+    """Whole domains, siblings, interleaving and what lies near the best among it."""
+    for host in (make_host(nodes=2, cores_per_node=4, smt=2), make_host(cores_per_node=8)):
+        factor = placement(host, make_software(threads=8), threads=counts)
+        near = [x for lever in factor.levers for x in factor.refine(Plan.of(lever))]
+        assert factor.levers
+        assert {x.launch.threads for x in (*factor.levers, *near)} <= set(counts)
+        assert all(len(x.launch.cpus) == x.launch.threads for x in factor.levers if x.launch.cpus)
 
 
 def test_siblings_are_tried_with_one_cpu_left_and_with_all_memory() -> None:
     host = make_host(nodes=2, cores_per_node=4, smt=2)
-    question = placement(host, make_software(threads=8))
+    factor = placement(host, make_software(threads=8))
     siblings = dict(host.usable_cores)
 
-    def shared(best: Launch) -> list[tuple[int, str | None]]:
-        near = [o for o in question.refine(best) if o.cpus and any(siblings.get(c) in o.cpus for c in o.cpus)]
+    def shared(best: Lever) -> list[tuple[int, str | None]]:
+        found = [x.launch for x in factor.refine(Plan.of(best))]
+        near = [o for o in found if o.cpus and any(siblings.get(c) in o.cpus for c in o.cpus)]
         assert all(len(o.cpus or ()) == o.threads for o in near)
         return [(o.threads or 0, o.memory.mode if o.memory else None) for o in near]
 
-    node = next(o for o in question.options if o.threads == 4 and o.cpus)
+    node = next(x for x in factor.levers if x.launch.threads == 4 and x.launch.cpus)
     assert shared(node) == [(7, "preferred")]
-    over_all = next(o for o in question.options if o.cpus and o.memory and o.memory.mode == "interleave")
+    spread = [x for x in factor.levers if x.launch.memory and x.launch.memory.mode == "interleave"]
+    over_all = next(x for x in spread if x.launch.cpus)
     assert shared(over_all) == [(15, "interleave")]
-    free = next(o for o in question.options if o.name == "threads=15")
+    free = next(x for x in factor.levers if x.title == "threads=15")
     assert shared(free) == [(15, None), (15, "interleave")]
-    assert shared(next(o for o in question.options if o.name == "threads=4")) == [(15, None), (15, "interleave")]
+    assert shared(next(x for x in factor.levers if x.title == "threads=4")) == [(15, None), (15, "interleave")]
 
 
 def test_their_number_grows_no_faster_than_the_logarithm_of_the_cpus_times_the_nodes() -> None:
@@ -119,31 +142,31 @@ def test_their_number_grows_no_faster_than_the_logarithm_of_the_cpus_times_the_n
 
 
 def test_mkl_is_told_only_where_it_is() -> None:
-    (plain, *_) = placement(make_host(), make_software(mkl=False), threads=(2,)).options
-    assert plain.environment() == {"OMP_NUM_THREADS": "2"}
+    (plain, *_) = placement(make_host(), make_software(mkl=False), threads=(2,)).levers
+    assert plain.launch.environment() == {"OMP_NUM_THREADS": "2"}
 
 
 def test_only_the_runtime_that_is_loaded_is_set() -> None:
     def variables(pool: str) -> set[str]:
         pools = (ThreadPool(api="openmp", name=pool),)
-        return {name for o in runtime(make_host(), make_software(pools=pools)).options for name in o.env}
+        return {name for x in runtime(make_host(), make_software(pools=pools)).levers for name in x.launch.env}
 
     assert variables("libgomp") == {"OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY"}
     assert variables("libiomp5") == {"OMP_PROC_BIND", "OMP_PLACES", "KMP_BLOCKTIME"}
-    assert not runtime(make_host(), make_software()).options
+    assert not runtime(make_host(), make_software()).levers
 
 
 def test_inter_op_threads_are_asked_about_only_for_a_file_of_ones_own() -> None:
     mine = own_file(Path("mine.py"))
-    assert [o.interop_threads for o in interop(make_software(interop_threads=8), [mine]).options] == [1, 4]
-    assert not interop(make_software(interop_threads=1), [mine]).options
-    assert not interop(make_software(interop_threads=8), catalogue(make_host())).options
+    assert [x.launch.interop_threads for x in interop(make_software(interop_threads=8), [mine]).levers] == [1, 4]
+    assert not interop(make_software(interop_threads=1), [mine]).levers
+    assert not interop(make_software(interop_threads=8), catalogue(make_host())).levers
 
 
 def test_inherited_tunables_are_not_overwritten() -> None:
-    assert any("GLIBC_TUNABLES" in o.env for o in heap(make_host(), make_software(), ()).options)
+    assert any("GLIBC_TUNABLES" in x.launch.env for x in heap(make_host(), make_software(), ()).levers)
     inherited = make_software(environment={"GLIBC_TUNABLES": "glibc.malloc.check=1"})
-    assert not any("GLIBC_TUNABLES" in o.env for o in heap(make_host(), inherited, ()).options)
+    assert not any("GLIBC_TUNABLES" in x.launch.env for x in heap(make_host(), inherited, ()).levers)
 
 
 def test_allocators_are_found_by_their_sonames(tmp_path: Path) -> None:

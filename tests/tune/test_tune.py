@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from hwdiag.experiment.lever import BASELINE
+from hwdiag.experiment.lever import BASELINE, CONTROL
 from hwdiag.experiment.model import Measurement
 from hwdiag.process.model import Outcome
-from hwdiag.tune.tune import TWIN, noise_of
+from hwdiag.tune.tune import noise_of
 
 
 def block(number: int, seconds: float, twin: float | None = None) -> list[Measurement]:
     """Today's default, beside its twin where it met it."""
-    times = {BASELINE: seconds} | ({} if twin is None else {TWIN.name: twin})
+    times = {BASELINE: seconds} | ({} if twin is None else {CONTROL.id: twin})
     phase = "screen" if twin is None else "noise"
     return [
         Measurement.model_validate(
             {
                 "id": f"m{number:04d}",
-                "launch": launch,
+                "plan": plan,
                 "workload": "gpt2",
                 "phase": phase,
                 "block": number,
@@ -27,7 +27,7 @@ def block(number: int, seconds: float, twin: float | None = None) -> list[Measur
                 "seconds": (time,),
             }
         )
-        for launch, time in times.items()
+        for plan, time in times.items()
     ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hwdiag.core.interval import Interval
+from hwdiag.experiment.judge import judge
 from hwdiag.experiment.statistics import (
     CONFIDENCE,
     MIN_PAIRS,
@@ -14,9 +15,9 @@ from hwdiag.experiment.statistics import (
     faster_p,
     geometric_mean,
     holm,
-    judge,
     median_interval,
     pairs_needed,
+    ratio_interval,
     spread,
     warm_after,
     warming,
@@ -41,6 +42,32 @@ def test_the_interval_is_that_of_plain_resampling() -> None:
     medians = np.median(np.random.default_rng(2).choice(values, size=(20_000, 11)), axis=1)
     got = median_interval(values)
     assert (got.low, got.high) == pytest.approx(tuple(np.quantile(medians, [0.025, 0.975])), rel=0.01)
+
+
+def test_the_interval_of_ratios_covers_the_truth_as_often_as_it_says() -> None:
+    random = np.random.default_rng(7)
+    for pairs in (8, 12, 20):
+        intervals = [ratio_interval(list(random.lognormal(np.log(1.1), 0.1, pairs))) for _ in range(1500)]
+        hits = sum(i.low <= 1.1 <= i.high for i in intervals)
+        assert 0.93 <= hits / 1500 <= 0.985  # the test's steps are coarse for few pairs
+
+
+def test_the_interval_of_ratios_agrees_with_its_test() -> None:
+    """It excludes 1 where the two-sided test is below 5 %, and only there."""
+    random = np.random.default_rng(3)
+    for _ in range(300):
+        ratios = list(random.lognormal(0.03, 0.05, 10))
+        got = ratio_interval(ratios)
+        p_value = 2 * min(faster_p(ratios), faster_p([1 / r for r in ratios]))
+        assert (got.low > 1 or got.high < 1) == (p_value < 0.05)
+
+
+def test_of_few_ratios_the_interval_spans_all() -> None:
+    got = ratio_interval([1.1, 1.3, 1.2])
+    assert (got.low, got.high, got.processes) == (pytest.approx(1.1), pytest.approx(1.3), 3)
+    assert ratio_interval([1.5]).median == pytest.approx(1.5)
+    with pytest.raises(ValueError, match="no values"):
+        ratio_interval([])
 
 
 def test_the_interval_says_how_much_it_rests_on() -> None:
@@ -109,8 +136,8 @@ def test_as_many_pairs_as_are_needed_give_the_wanted_width(noise: float) -> None
     """Half the width of the interval, on average, is what was asked for."""
     random = np.random.default_rng(5)
     pairs = pairs_needed(noise, 0.015)
-    got = [median_interval(list(random.lognormal(0, noise, pairs))) for _ in range(200)]
-    assert np.mean([(i.high - i.low) / 2 for i in got]) == pytest.approx(0.015, rel=0.15)
+    got = [ratio_interval(list(random.lognormal(0, noise, pairs))) for _ in range(200)]
+    assert np.mean([(i.high - i.low) / 2 for i in got]) == pytest.approx(0.015, rel=0.2)
     assert pairs_needed(2 * noise, 0.015) == pytest.approx(4 * pairs, abs=4)
 
 
