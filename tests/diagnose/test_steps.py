@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,16 @@ def test_the_report_of_the_example_is_the_records() -> None:
     drawn, stored = render_report(store.load(EXAMPLE)), EXAMPLE.with_name("report.html").read_text()
     # As with the notebook's outputs: a figure's pixels depend on the libraries' versions, its words do not.
     assert without_pixels(drawn) == without_pixels(stored)
+
+
+def test_the_example_says_what_todays_rules_say() -> None:
+    """Whoever changes a rule lets it speak again: python tools/example-again.py."""
+    said_again = runpy.run_path(str(ROOT / "tools" / "example-again.py"))["said_again"]
+    for path in (EXAMPLE, *EXAMPLE.parent.glob("*/record.json")):
+        record = store.load(path)
+        if path.parent.name != "earlier":
+            said = said_again(record)
+            assert {name: getattr(record, name) for name in said} == said, path
 
 
 def without_pixels(page: str) -> str:
