@@ -15,16 +15,12 @@ from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan
 from hwdiag.experiment.model import Comparison, Verdict
-from hwdiag.experiment.screening import AT_ONCE, Screening
+from hwdiag.experiment.screening import Screening
 
 HOPE_SIGMA = 1.0
 """Standard errors by which a plan must have looked better on one workload to be measured again for it alone."""
 RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
-TURNS, TURN_SHARE = 3, 1.0
-"""How often the factors are tried together, and the share of the time that is left which each turn takes."""
-LEAST_BLOCKS = 3
-"""Factorial blocks without which no further turn is begun."""
 SPARE = 1.2
 """Time that is kept for the confirmation, over what the trials so far would take."""
 RACE_SHARE = 0.55
@@ -178,24 +174,20 @@ def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, le
 
 
 def screen(screening: Screening, questions: Questions, began: float, until: Callable[[], float]) -> None:
-    """Race the first factor, try the others together with what lies near its best lever, and race what they add up to;
-    again from there, as long as that led somewhere and there is time."""
-    clock, left = screening.laboratory.clock, []
+    """Race the first factor, try the others together with what lies near its best lever, and race what they add up to.
+
+    ``until`` tells when the screening must end, by what is known of the noise then.
+    """
+    left: list[Plan] = []
     if questions.first is not None:
         share = RACE_SHARE if questions.together or questions.last else 1.0
         left = screening.race(questions.first, began + share * (screening.deadline - began))
-    for turn in range(TURNS):
-        screening.deadline = until()
-        before = screening.best
-        near = [again(questions.first, before, left)] if questions.first is not None else []
-        together = [factor for factor in (*near, *questions.together) if factor.levers]
-        time_left = screening.deadline - clock()
-        if not together or (turn and time_left < LEAST_BLOCKS * AT_ONCE * screening.pace):
-            break
-        rivals = screening.factorial(together, clock() + TURN_SHARE * time_left)
+    screening.deadline = until()
+    near = [again(questions.first, screening.best, left)] if questions.first is not None else []
+    together = [factor for factor in (*near, *questions.together) if factor.levers]
+    if together:
+        rivals = screening.factorial(together)
         screening.playoff([*next_best(screening, rivals, near), *rivals])
-        if screening.best == before:
-            break
     for factor in questions.last:
         screening.race(factor)
 

@@ -20,7 +20,8 @@ from hwdiag.process.launch import Launch
 from hwdiag.process.model import Outcome
 
 TURN = Turn(warmup_s=0.0, window_s=0.01, windows=3, min_samples=2)
-DEFAULT, OTHER = Launch(), Launch()
+NAME = "PLAYER_OF_THIS_TEST"
+DEFAULT, OTHER = Launch(), Launch(env={NAME: "other"})
 SMALL, BAD = (
     matmul("float32", 4, n=64),
     matmul("float32", 4, n=64).model_copy(update={"name": "bad", "dtype": "float64"}),
@@ -29,7 +30,7 @@ SMALL, BAD = (
 
 def played(*players: Player, python: str = sys.executable, timeout_s: float = 60) -> dict[str, Player]:
     Block(python, TURN, timeout_s=timeout_s).run(players, device="cpu", seed=3)
-    return {p.launch.name: p for p in players}
+    return {p.launch.env.get(NAME, "default"): p for p in players}
 
 
 def test_each_measures_every_workload_in_one_process_of_its_own() -> None:
@@ -60,7 +61,7 @@ def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(interleaved.Agent, "__init__", started)
     monkeypatch.setattr(interleaved.Agent, "tell", told)
-    third = Launch()
+    third = Launch(env={NAME: "third"})
     played(*(Player(launch, [SMALL], check=False) for launch in (DEFAULT, OTHER, third)))
     assert len(seen) == 3 * (1 + TURN.windows)
     assert set(seen) == {2}
@@ -129,7 +130,7 @@ def test_without_torch_everything_fails_once(python_without_torch: str) -> None:
 
 
 def test_a_launch_that_did_not_take_effect_fails_in_all() -> None:
-    ghost = Launch(preload=("/no/such.so",))
+    ghost = Launch(preload=("/no/such.so",), env={NAME: "ghost"})
     players = played(Player(ghost, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False))
     assert players["ghost"].results[SMALL.name].outcome == Outcome(
         kind="not-applied", detail="/no/such.so was not loaded"
@@ -139,7 +140,7 @@ def test_a_launch_that_did_not_take_effect_fails_in_all() -> None:
 
 def test_one_that_hangs_is_killed_and_the_others_go_on(fake_python: Callable[[str], str]) -> None:
     python = fake_python("import os, time\nif 'HANG' in os.environ: time.sleep(600)\n" + dies_of("SIGSEGV"))
-    hangs = Launch(env={"HANG": "1"})
+    hangs = Launch(env={"HANG": "1", NAME: "hangs"})
     players = played(
         Player(hangs, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False), python=python, timeout_s=3
     )
