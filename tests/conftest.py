@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import stat
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,18 +31,27 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one worker of pytest-xdist, for what its tests share, and all that use the guest to the first.
-
-    The guest's come first: their group is the longest.
-    """
-    items.sort(key=lambda item: not in_guest(item))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("guest" if in_guest(item) else str(item.path.relative_to(ROOT))))
+    """Put tests in the guest first: of what one of several processes runs by itself they take the longest."""
+    items.sort(key=lambda item: item.get_closest_marker("vm") is None)
 
 
-def in_guest(item: pytest.Item) -> bool:
-    """Whether the test runs in a virtual guest."""
-    return any(item.get_closest_marker(name) for name in ("vm", "vm_long"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return what gives each file to one process, and all files that share the guest to the same."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return "guest" if uses_guest(ROOT / file) else file
+
+    return Scheduling(config, log)
+
+
+@cache
+def uses_guest(file: Path) -> bool:
+    """Whether a file has tests for the guest that a session boots once."""
+    return file.suffix == ".py" and re.search(r"mark\.vm\b", file.read_text()) is not None
 
 
 @pytest.fixture

@@ -332,7 +332,9 @@ def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, manifest: bytes 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"x" * 1000, gzip.compress(b"", mtime=0), gzip.compress(b"x" * 2000, mtime=0), b"\x1f\x8b\x08"]
+    "content",
+    [b"", b"x" * 1000, gzip.compress(b""), gzip.compress(b"x" * 2000), b"\x1f\x8b\x08"],
+    ids=["empty", "text", "gzip of nothing", "gzip of text", "gzip that is cut"],  # a gzip has the time in it
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "s").write_bytes(content)
