@@ -1,8 +1,8 @@
 """What hwdiag costs, and how its figures compare with bare programs', as one table: ``make bench``.
 
 Everything compared is run interleaved, in fresh processes; a ratio is the median over blocks with its 95 % bootstrap
-interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out. The search on simulated hosts
-takes a minute or two and has a table of its own.
+interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out. The simulated
+decisions take an hour and have a table of their own.
 """
 
 from __future__ import annotations

@@ -17,13 +17,13 @@ command -v "$uv" >/dev/null || {
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 cat >"$new" <<HEADER
-# Exact versions of everything that hwdiag installs; Make and CI use them: pip install -c constraints.txt -e '.[test,torch,nets,torchao,feeding]'
+# Exact versions of everything that hwdiag installs; Make and CI use them: pip install -c constraints.txt -e '.[test,torch,nets,torchao,dataloader]'
 # Written by "make constraints", which runs tools/constraints.sh: change pyproject.toml or that script, not this file.
 torch==$torch
 HEADER
 # shellcheck disable=SC2086  # one word each
 printf '%s\n' $also |
-    "$uv" pip compile pyproject.toml - --extra test --extra nets --extra feeding --universal --python-version 3.10 \
+    "$uv" pip compile pyproject.toml - --extra test --extra nets --extra dataloader --universal --python-version 3.10 \
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet >>"$new"
 # Linux is understood: pyproject.toml asks uv for nothing else.
 sed -e "s/ ; sys_platform == 'linux'\$//" -e "s/ and sys_platform == 'linux'\$//" "$new" >constraints.txt

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Store the replayed outputs of outputs/example/compat in the compatibility notebook. With FILE, take that record of
+# Store the replayed outputs of outputs/example/compat in the compat notebook. With FILE, take that record of
 # "hwdiag compat" as the example first: its paths are its own. Usage: tools/example-compat.sh [FILE]
 set -eu
 cd "$(dirname "$0")/.."

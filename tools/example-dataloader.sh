@@ -1,5 +1,5 @@
 #!/bin/sh
-# Store the replayed outputs of outputs/example/dataloader in the input-pipeline notebook. With --measure, measure that
+# Store the replayed outputs of outputs/example/dataloader in the dataloader notebook. With --measure, measure that
 # example anew first, which wants a machine that nobody else keeps busy. Usage: tools/example-dataloader.sh [--measure]
 set -eu
 cd "$(dirname "$0")/.."

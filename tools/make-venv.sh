@@ -25,5 +25,5 @@ fi
 echo 'Installing hwdiag, torch and the test tools into .venv (some minutes the first time)'
 # setuptools first and no build isolation, so that the build too uses the pinned version.
 "$me" -m pip install --quiet -c constraints.txt setuptools
-"$me" -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,torch,nets,torchao,feeding]'
+"$me" -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,torch,nets,torchao,dataloader]'
 touch .venv/ready
