@@ -1,8 +1,8 @@
 """What hwdiag costs, and how its figures compare with bare programs', as one table: ``make bench``.
 
 Everything compared is run interleaved, in fresh processes; a ratio is the median over blocks with its 95 % bootstrap
-interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out. The simulated
-decisions take an hour and have a table of their own.
+interval. The two workbook runs take some six minutes; ``--no-runs`` leaves them out. The simulated decisions have a
+table of their own, ``python -m benchmarks.simulate``, which takes an hour.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from benchmarks import simulate
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Block, Player, Turn
@@ -63,7 +62,6 @@ def main() -> None:
         parts.append(workbook_runs)
     rows = [row for part in tqdm(parts, unit="part") for row in part(host)]
     cpu = f"{host.cpu.model}, {len(host.usable_cpus)} CPUs"
-    simulate.main()
     print(Table(f"hwdiag on {cpu}", ("What", "Target", "Measured", "Reached"), tuple(rows)).to_text())
 
 
