@@ -39,6 +39,8 @@ WIDE_EFFECT = 10.0
 """Standard deviation of the logarithmic speed of plans that is reckoned with: next to no expectation."""
 SIGMAS = 1.96
 ALL = "all levers together"
+MOST_REFUSED = 50
+"""Factorial blocks of which no plan may be tried, after which no more are drawn."""
 FINAL_BLOCKS = 2
 """Of the race between what was there and all levers together."""
 
@@ -112,14 +114,15 @@ class Screening:
         start, until = self.best, min(until, self.deadline)
         for factor in factors:
             self._known(factor, factor.levers)
-        deck = Deck(factors, self.seed)
-        first = True
-        while deck.factors and (first or self.laboratory.clock() + AT_ONCE * self.pace < until):
-            if first and self.laboratory.clock() >= until:
-                break
-            plans = [p for p in dict.fromkeys(deck.draw(start) for _ in range(AT_ONCE)) if not self.refused(p)]
+        deck, clock, pace, refused = Deck(factors, self.seed), self.laboratory.clock, 0.0, 0
+        while deck.factors and refused < MOST_REFUSED and clock() + AT_ONCE * pace < until:
+            drawn = dict.fromkeys(deck.draw(start) for _ in range(AT_ONCE))
+            plans = [plan for plan in drawn if not plan.is_default and not self.refused(plan)]
+            if not plans:
+                refused += 1
+                continue
             self._measure(plans)
-            first = False
+            pace = self.pace
             deck.drop(self._surely_behind(start, deck))
         return self._taken(start, factors)
 

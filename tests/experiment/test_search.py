@@ -203,6 +203,17 @@ def test_where_some_fail_the_others_decide() -> None:
     assert bench.seen.count(("screen", "threads=2")) == 1
 
 
+def test_a_search_whose_combinations_are_all_refused_ends() -> None:
+    """The clock of this laboratory stands still where nothing is measured."""
+    bench = Bench({"huge": 2.0})
+    effort = Effort(250, rounds=4, most_pairs=16, finalists=3)
+    refused: Callable[[Plan], str] = lambda plan: "not here" if "huge" in plan.lever_ids else ""  # noqa: E731
+    only = Factor("heap", HEAP.levers), Factor("other", HEAP.levers)
+    found = search(bench, Questions(None, only), scopes_of(["net"]), effort, 0.03, refused=refused)
+    assert found.decision().plan == DEFAULT
+    assert not [plan for _, plan in bench.seen if "huge" in plan]
+
+
 def test_offers_are_confirmed_whatever_the_screening_says() -> None:
     daring = Plan.of(lever("daring", "dispatch", risk="Nobody supports it."))
     found = Bench({"daring": 1.4}).search(THREADS, HEAP, offers=[daring])
