@@ -64,10 +64,10 @@ def files_of(root: Root, host: Host) -> dict[str, str]:
 
 def on_this_machine(host: Host, there: FakeHost) -> Host:
     """The same host with the identity of the files that the script will find."""
-    machine = there.host().system.machine_hash
-    return host.model_copy(
-        update={"system": host.system.model_copy(update={"arch": os.uname().machine, "machine_hash": machine})}
-    )
+    found = there.host()
+    told = {"arch": os.uname().machine, "machine_hash": found.system.machine_hash, "product": found.system.product}
+    system = host.system.model_copy(update=told)
+    return host.model_copy(update={"system": system, "cpu": found.cpu, "memory": found.memory, "numa": found.numa})
 
 
 def other_governor(files: dict[str, str]) -> str:
