@@ -27,7 +27,7 @@ from hwdiag.dataloader.setting import setting_of
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.model import Device
 from hwdiag.devices.nets import tasks
-from hwdiag.devices.study import GAINS, PLANS
+from hwdiag.devices.study import EFFORTS, GAINS
 from hwdiag.experiment.budget import BUDGETS, Budget
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Plan
 from hwdiag.experiment.model import OVERALL, Comparison
@@ -186,7 +186,7 @@ def regret_loader(seed: int, noise: float) -> Regret:
 
 def null_techniques(seed: int, noise: Noise) -> bool:
     """Return whether a study of techniques that change nothing says "better" of one of them."""
-    effort = PLANS["standard"]
+    effort = EFFORTS["standard"]
     workloads = [*tasks(effort.nets, ("inference",), CPU), *tasks(effort.trained, ("training",), CPU)]
     budget = Budget(total_s=effort.gains_s, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=GAINS)
     campaign = virtual_campaign(VirtualTurns(Flat(), noise, seed, 8), budget, check_all=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hwdiag.devices.model import BatchPoint, BatchSearch, Device, Mode
 from hwdiag.devices.nets import NETS
-from hwdiag.experiment.interleaved import Block, Player, Turn
+from hwdiag.experiment.interleaved import InterleavedBlock, Player, Turn
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.process.launch import Launch
 
@@ -31,7 +31,7 @@ def search_batches(
 ) -> BatchSearch:
     """Double the batch until it fails, then bisect; or stop where one takes longer than ``slowest_s``."""
     env = {"HWDIAG_MEMORY_LIMIT": str(limit_bytes)} if limit_bytes is not None and device.is_cpu else {}
-    block = Block(python, TURN, timeout_s=timeout_s)
+    block = InterleavedBlock(python, TURN, timeout_s=timeout_s)
 
     def measure(batch: int) -> BatchPoint:
         workload = NETS[net].workload(mode)

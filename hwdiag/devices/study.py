@@ -24,7 +24,7 @@ from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign, Progress, at_once
 from hwdiag.experiment.ceilings import ceilings
 from hwdiag.experiment.estimates import estimates
-from hwdiag.experiment.interleaved import Block, Turn
+from hwdiag.experiment.interleaved import InterleavedBlock, Turn
 from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Measurement, Workload
@@ -35,7 +35,7 @@ MODES: tuple[Mode, ...] = ("inference", "training")
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyEffort:
     """How much a budget measures."""
 
     blocks: int
@@ -59,10 +59,10 @@ class Plan:
     """Processes of a training that a DataLoader feeds, on each device."""
 
 
-PLANS: dict[BudgetName, Plan] = {
-    "quick": Plan(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": Plan(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 2),
-    "thorough": Plan(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 5),
+EFFORTS: dict[BudgetName, StudyEffort] = {
+    "quick": StudyEffort(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
+    "standard": StudyEffort(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 2),
+    "thorough": StudyEffort(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 5),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
 GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
@@ -106,8 +106,8 @@ class Measuring:
         )
 
     @property
-    def plan(self) -> Plan:
-        return PLANS[self.budget]
+    def effort(self) -> StudyEffort:
+        return EFFORTS[self.budget]
 
     def profile(self) -> Study:
         """Kernels and precisions on each device."""
@@ -123,9 +123,9 @@ class Measuring:
         nets = [] if self.budget == "quick" else [NETS["resnet18"].workload("inference"), decoding()]
         todo = [*kernels(self.host, device, compared=compared), *precisions(device), *nets]
         once = [NETS[name].workload("inference") for name in COMPARED if nets and device.is_cpu]
-        campaign = self._campaign(PROFILE, self.plan.blocks_s)
+        campaign = self._campaign(PROFILE, self.effort.blocks_s)
         block_s = 0.0
-        for _ in range(self.plan.blocks):
+        for _ in range(self.effort.blocks):
             before = campaign.remaining_s
             campaign.run([DEFAULT], todo, "device", device.name)
             block_s = before - campaign.remaining_s
@@ -160,8 +160,8 @@ class Measuring:
                 todo = self._tasks(device)
                 workloads |= {w.name: w for w in todo}
                 campaign = self._campaign(GAINS, self._gains_s(), most=at_once(self.host, todo))
-                plan = self.plan
-                rounds = {"rounds": plan.rounds, "slow_rounds": plan.slow_rounds, "slow_on": plan.slow_on}
+                effort = self.effort
+                rounds = {"rounds": effort.rounds, "slow_rounds": effort.slow_rounds, "slow_on": effort.slow_on}
                 planned += measure_gains(
                     campaign, device, todo, techniques=known, devices=len(self.study.devices), **rounds
                 )
@@ -177,7 +177,7 @@ class Measuring:
         """Say which techniques were left out for want of time."""
         ran = {(m.plan, m.workload) for m in measurements}
         for t in TECHNIQUES:
-            on = todo[: self.plan.slow_on if self.plan.slow_rounds else 0] if t.slow_start else todo
+            on = todo[: self.effort.slow_on if self.effort.slow_rounds else 0] if t.slow_start else todo
             left = [w.name for w in on if t.applies(w, device) and (t.name, w.name) not in ran]
             if left:
                 self._absent(f"{t.title} on {', '.join(left)}", "the time was up; --minutes gives more", "techniques")
@@ -186,7 +186,7 @@ class Measuring:
         """Batch sizes, on each device."""
         found: list[BatchSearch] = []
         usable = self.host.usable_memory_bytes
-        for device in self.study.devices if self.plan.slowest_s else ():
+        for device in self.study.devices if self.effort.slowest_s else ():
             if device.unified_memory:
                 why = "GPU and CPU share their memory: one batch too many freezes the host in place of failing"
                 self._absent(f"batch sizes on {device.title}", why, "batches")
@@ -196,7 +196,7 @@ class Measuring:
                 limit = int(SHARE * usable) if usable is not None and device.is_cpu else None
                 found.append(
                     search_batches(
-                        self.python, "resnet18", mode, device, limit_bytes=limit, slowest_s=self.plan.slowest_s,
+                        self.python, "resnet18", mode, device, limit_bytes=limit, slowest_s=self.effort.slowest_s,
                         timeout_s=self.timeout_s, seed=self.seed,
                     )
                 )  # fmt: skip
@@ -204,13 +204,13 @@ class Measuring:
 
     def targets(self) -> Study:
         """Are the guide's targets reached?"""
-        self._update(fed=tuple(map(self._fed, self.study.devices if self.plan.fed else ())))
+        self._update(fed=tuple(map(self._fed, self.study.devices if self.effort.fed else ())))
         return self._update(targets=targets(self.study, self._counted()), finished_at=now())
 
     def _fed(self, device: Device) -> Fed:
         self.progress(f"a training on {device.name} that a DataLoader feeds", 0)
         return feed(
-            self.python, device, cpus=len(self.host.usable_cpus), processes=self.plan.fed, seconds=FED_S,
+            self.python, device, cpus=len(self.host.usable_cpus), processes=self.effort.fed, seconds=FED_S,
             timeout_s=self.timeout_s,
         )  # fmt: skip
 
@@ -223,18 +223,18 @@ class Measuring:
             return {}
 
     def _tasks(self, device: Device) -> tuple[Workload, ...]:
-        inferred, trained = self.nets or self.plan.nets, self.nets or self.plan.trained
+        inferred, trained = self.nets or self.effort.nets, self.nets or self.effort.trained
         return (*tasks(inferred, ("inference",), device), *tasks(trained, ("training",), device))
 
     def _gains_s(self) -> float:
-        return self.plan.gains_s if self.minutes is None else self.minutes * 60
+        return self.effort.gains_s if self.minutes is None else self.minutes * 60
 
     def _campaign(self, turn: Turn, seconds: float, most: int = 1) -> Campaign:
         budget = Budget(total_s=seconds, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=turn)
         timeout_s = max(self.timeout_s, COMPILE_S)
         return Campaign(
             self.python, budget, seed=self.seed, child_timeout_s=timeout_s, progress=self.progress, most=most,
-            turns=Block(self.python, turn, timeout_s=timeout_s), check_all=True,
+            turns=InterleavedBlock(self.python, turn, timeout_s=timeout_s), check_all=True,
         )  # fmt: skip
 
     def _went_away(self, device: Device, measurements: Sequence[Measurement], step: Step) -> bool:

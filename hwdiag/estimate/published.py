@@ -46,8 +46,6 @@ BANDWIDTH_GBS = {
 }  # fmt: skip
 TRANSFORMER_GFLOP = {"ViT-B": 0.346, "ViT-L": 0.713}
 """What it counted for one image: the linear layers without their tokens, attention not at all."""
-TRANSFORMER_GB = {"ViT-L": 1.635}
-"""What it moved for one image, in float32, where it is known."""
 
 
 class PublishedRow(Value):

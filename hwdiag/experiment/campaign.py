@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from hwdiag.experiment import laboratory
 from hwdiag.experiment.budget import Budget
-from hwdiag.experiment.interleaved import Block, Player
+from hwdiag.experiment.interleaved import InterleavedBlock, Player
 from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.experiment.model import Measurement, Phase, Workload
 from hwdiag.host.model import Host
@@ -77,7 +77,9 @@ class Campaign:
         self.seed, self._random = seed, random.Random(seed)
         self.clock, self._started = clock, clock()
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
-        self._turns = turns or Block(python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1))
+        self._turns = turns or InterleavedBlock(
+            python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1)
+        )
         self._check_all = check_all
         self._checked: set[tuple[str, str, str]] = set()
         self._failed: set[tuple[str, str, str]] = set()

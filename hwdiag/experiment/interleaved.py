@@ -191,7 +191,7 @@ def out_of_memory(watch: Watch, players: Sequence[Player]) -> None:
         result.outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for want of memory")
 
 
-class Block:
+class InterleavedBlock:
     """One block: every Launch measures its workloads in a process of its own, and they take turns."""
 
     def __init__(

@@ -105,17 +105,17 @@ class Screening:
         self._note(factor.name, asked, [plan.id for plan in alive], start)
         return alive
 
-    def factorial(self, factors: Sequence[Factor], until: float = math.inf) -> list[Plan]:
-        """Try the levers of all these factors together until the time is up.
+    def factorial(self, factors: Sequence[Factor]) -> list[Plan]:
+        """Try the levers of all these factors together until the deadline.
 
         Return the plan before, and the one of all levers that help; between them, where the factor that was raced first
         has another answer now, the same with its old answer, as all else depends on it the most.
         """
-        start, until = self.best, min(until, self.deadline)
+        start = self.best
         for factor in factors:
             self._known(factor, factor.levers)
         deck, clock, pace, refused = Deck(factors, self.seed), self.laboratory.clock, 0.0, 0
-        while deck.factors and refused < MOST_REFUSED and clock() + AT_ONCE * pace < until:
+        while deck.factors and refused < MOST_REFUSED and clock() + AT_ONCE * pace < self.deadline:
             drawn = dict.fromkeys(deck.draw(start) for _ in range(AT_ONCE))
             plans = [plan for plan in drawn if not plan.is_default and not self.refused(plan)]
             if not plans:
@@ -126,14 +126,12 @@ class Screening:
             deck.drop(self._surely_behind(start, deck))
         return self._taken(start, factors)
 
-    def playoff(self, rivals: Sequence[Plan], until: float = math.inf) -> None:
+    def playoff(self, rivals: Sequence[Plan]) -> None:
         """Race whole plans, the simplest first. Of those that noise does not tell from the fastest the last is taken:
         more trials speak for it than these few blocks."""
         rivals = [plan for plan in dict.fromkeys(rivals) if not self.refused(plan)]
         seen = len(self.blocks)
-        for block in range(FINAL_BLOCKS if len(rivals) > 1 else 0):
-            if block and self.laboratory.clock() + len(rivals) * self.pace > until:
-                break
+        for _ in range(FINAL_BLOCKS if len(rivals) > 1 else 0):
             self._measure(rivals)
         alive = [p for p in rivals if any(p.id in b.seconds for b in self.blocks[seen:])]
         if not alive:

@@ -53,11 +53,6 @@ class Questions:
     offers: Sequence[Plan] = ()
     """Plans that are confirmed beside the best, whatever the screening says of them."""
 
-    @property
-    def factors(self) -> tuple[Factor, ...]:
-        """Return all of them."""
-        return (*((self.first,) if self.first else ()), *self.together, *self.last)
-
 
 @dataclass
 class Found:

@@ -29,7 +29,7 @@ from hwdiag.devices.kernels import (
 )
 from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import TECHNIQUES
-from hwdiag.experiment.interleaved import Block, Player, Result, Turn
+from hwdiag.experiment.interleaved import InterleavedBlock, Player, Result, Turn
 from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import conv2d
@@ -180,7 +180,7 @@ def results() -> dict[tuple[str, str], Result]:
     }
     players = {name: Player(plans[name].launch, workloads, check=True) for name, workloads in todo.items()}
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(sys.executable, turn, timeout_s=120).run([*players.values()], device="cpu", seed=1)
+    InterleavedBlock(sys.executable, turn, timeout_s=120).run([*players.values()], device="cpu", seed=1)
     return {(name, w): r for name, p in players.items() for w, r in p.results.items()}
 
 
@@ -238,7 +238,7 @@ def test_compiling_without_a_compiler_is_one_clear_line(
 
 def test_checkpointing_takes_the_outermost_blocks_of_a_net() -> None:
     net, _ = workloads.resnet18(torch, torch.device("cpu"), torch.float32, batch=1, side=32)
-    assert [type(b).__name__ for b in techniques.repeated_blocks(net)] == ["Block"] * 8  # type: ignore[no-untyped-call]
+    assert [type(b).__name__ for b in techniques.repeated_blocks(net)] == ["InterleavedBlock"] * 8  # type: ignore[no-untyped-call]
     plain = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(9)])
     assert techniques.repeated_blocks(plain) == []  # type: ignore[no-untyped-call]
 

@@ -12,7 +12,7 @@ from hwdiag.devices.discovery import find, is_gone, usable
 from hwdiag.devices.kernels import dispatches, product
 from hwdiag.devices.model import Device
 from hwdiag.devices.study import Measuring
-from hwdiag.experiment.interleaved import Block, Player, Result, Turn
+from hwdiag.experiment.interleaved import InterleavedBlock, Player, Result, Turn
 from hwdiag.host.model import Gpu, Host
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance, Outcome
@@ -126,7 +126,7 @@ def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable
     workload = next(iter(dispatches()))
     player = Player(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=2, min_samples=1)
-    Block(fake_python(FAKE), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
+    InterleavedBlock(fake_python(FAKE), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
     outcome = player.results[workload.name].outcome
     assert outcome.kind == "error"
     assert is_gone(outcome)
@@ -142,7 +142,7 @@ def test_a_gpu_without_memory_left_is_a_row(fake_python: Callable[[str], str]) -
     )
     player = Player(Launch(), [*dispatches()], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(fake_python(full), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
+    InterleavedBlock(fake_python(full), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
     outcomes = [r.outcome for r in player.results.values()]
     assert sorted(o.kind for o in outcomes) == ["ok", "out-of-memory"]
     assert [o.detail for o in outcomes if not o.ok] == [f"OutOfMemoryError: {words}"]
@@ -157,7 +157,7 @@ def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[
     workload = next(iter(dispatches()))
     player = Player(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    Block(fake_python(steady), turn, timeout_s=30).run([player], device="cuda:1", seed=1)
+    InterleavedBlock(fake_python(steady), turn, timeout_s=30).run([player], device="cuda:1", seed=1)
     result = player.results[workload.name]
     assert result.outcome.ok, result.outcome
     assert result.peak_device_bytes == 4096
@@ -183,7 +183,7 @@ class Lost:
 def test_a_study_goes_on_without_a_gpu_that_went_away(
     fake_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwdiag.devices.study.Block", Lost)
+    monkeypatch.setattr("hwdiag.devices.study.InterleavedBlock", Lost)
     measuring = Measuring(fake_python(FAKE), make_host(), budget="standard")
     study = measuring.profile()
     assert Lost.devices == ["cpu"] * 4 + ["cuda:0", "cuda:1"], "three blocks, and one of what takes long on a CPU"
@@ -203,7 +203,7 @@ def test_a_study_goes_on_without_a_gpu_that_went_away(
 def test_a_technique_whose_turn_did_not_come_is_named(
     fake_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hwdiag.devices.study.Block", Lost)
+    monkeypatch.setattr("hwdiag.devices.study.InterleavedBlock", Lost)
     measuring = Measuring(fake_python(FAKE), make_host(), budget="standard", minutes=1e-9)
     measuring.study = measuring.study.model_copy(update={"devices": measuring.study.devices[:1]})
     study = measuring.techniques()

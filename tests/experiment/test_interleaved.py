@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hwdiag.experiment import interleaved
-from hwdiag.experiment.interleaved import Block, Player, Turn
+from hwdiag.experiment.interleaved import InterleavedBlock, Player, Turn
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import matmul
 from hwdiag.process.agent import Agent
@@ -29,7 +29,7 @@ SMALL, BAD = (
 
 
 def played(*players: Player, python: str = sys.executable, timeout_s: float = 60) -> dict[str, Player]:
-    Block(python, TURN, timeout_s=timeout_s).run(players, device="cpu", seed=3)
+    InterleavedBlock(python, TURN, timeout_s=timeout_s).run(players, device="cpu", seed=3)
     return {p.launch.env.get(NAME, "default"): p for p in players}
 
 
@@ -149,7 +149,7 @@ def test_one_that_hangs_is_killed_and_the_others_go_on(fake_python: Callable[[st
 
 
 def test_what_others_did_meanwhile_is_told_without_the_players_own_work() -> None:
-    disturbance = Block(sys.executable, TURN, timeout_s=60).run(
+    disturbance = InterleavedBlock(sys.executable, TURN, timeout_s=60).run(
         [Player(DEFAULT, [SMALL], check=False), Player(OTHER, [SMALL], check=False)], device="cpu", seed=1
     )
     assert disturbance.other_cpu is not None
