@@ -24,9 +24,9 @@ from hwdiag.record import store
 from hwdiag.record.model import Record
 from hwdiag.report.host_table import host_section
 from hwdiag.report.section import Section
-from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.cells import replayed
 from hwdiag.workbook.params import Chosen
-from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
+from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 
 def load(given: Mapping[str, Any]) -> AuditParams:
@@ -39,17 +39,8 @@ def load(given: Mapping[str, Any]) -> AuditParams:
 
 
 def parameters(namespace: Mapping[str, Any]) -> Chosen[AuditParams]:
-    """Check the parameters that the notebook's first cells set.
-
-    Args:
-        namespace: the notebook's ``globals()``.
-
-    Raises:
-        UsageError: an unknown parameter or a wrong value.
-    """
-    if replayed() is not None:
-        return Chosen(replayed_params("audit", AuditParams))
-    return Chosen(load(given_parameters(namespace)))
+    """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
+    return chosen_params(namespace, "audit", AuditParams, load)
 
 
 class AuditRun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ def index_of(locations: Sequence[str]) -> Path:
     return home() / "outputs" / ".index" / f"{sha256(told.encode()).hexdigest()[:16]}.parquet"
 
 
-def load(given: Mapping[str, Any]) -> CompareParams:
-    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
-    return load_topic(CompareParams, given)
+load = partial(load_topic, CompareParams)
+"""Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
 def parameters(namespace: Mapping[str, Any]) -> Chosen[CompareParams]:

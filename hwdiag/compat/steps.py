@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +23,17 @@ from hwdiag.parameters.diagnosis import Params, interpreter, load_topic
 from hwdiag.record.model import Record
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
-from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.cells import replayed
 from hwdiag.workbook.params import Chosen
-from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
+from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
-
-def load(given: Mapping[str, Any]) -> CheckParams:
-    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
-    return load_topic(CheckParams, given)
+load = partial(load_topic, CheckParams)
+"""Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
 def parameters(namespace: Mapping[str, Any]) -> Chosen[CheckParams]:
-    """Check the parameters that the notebook's first cells set.
-
-    Args:
-        namespace: the notebook's ``globals()``.
-
-    Raises:
-        UsageError: an unknown parameter or a wrong value.
-    """
-    if replayed() is not None:
-        return Chosen(replayed_params("compat", CheckParams))
-    return Chosen(load(given_parameters(namespace)))
+    """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
+    return chosen_params(namespace, "compat", CheckParams, load)
 
 
 class Check:

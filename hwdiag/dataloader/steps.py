@@ -27,9 +27,9 @@ from hwdiag.parameters.diagnosis import Params, interpreter, load_topic
 from hwdiag.record.model import Record
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
-from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.cells import replayed
 from hwdiag.workbook.params import Chosen
-from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
+from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 
 def load(given: Mapping[str, Any]) -> FeedParams:
@@ -42,17 +42,8 @@ def load(given: Mapping[str, Any]) -> FeedParams:
 
 
 def parameters(namespace: Mapping[str, Any]) -> Chosen[FeedParams]:
-    """Check the parameters that the notebook's first cells set.
-
-    Args:
-        namespace: the notebook's ``globals()``.
-
-    Raises:
-        UsageError: an unknown parameter or a wrong value.
-    """
-    if replayed() is not None:
-        return Chosen(replayed_params("dataloader", FeedParams))
-    return Chosen(load(given_parameters(namespace)))
+    """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
+    return chosen_params(namespace, "dataloader", FeedParams, load)
 
 
 class Feeding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,9 +30,9 @@ from hwdiag.record.tuning import tuning
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
-from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.cells import replayed
 from hwdiag.workbook.params import Chosen
-from hwdiag.workbook.records import record_of, replayed_params, replayed_study, save, told
+from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
 """Blocks of the check on this host."""
@@ -55,23 +55,13 @@ OTHERS = (
 """Beside the comparison's: those on which it gave up, and decoding."""
 
 
-def load(given: Mapping[str, Any]) -> EstimateParams:
-    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
-    return load_topic(EstimateParams, given)
+load = partial(load_topic, EstimateParams)
+"""Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
 def parameters(namespace: Mapping[str, Any]) -> Chosen[EstimateParams]:
-    """Check the parameters that the notebook's first cells set.
-
-    Args:
-        namespace: the notebook's ``globals()``.
-
-    Raises:
-        UsageError: an unknown parameter or a wrong value.
-    """
-    if replayed() is not None:
-        return Chosen(replayed_params("estimate", EstimateParams))
-    return Chosen(load(given_parameters(namespace)))
+    """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
+    return chosen_params(namespace, "estimate", EstimateParams, load)
 
 
 class Estimator:

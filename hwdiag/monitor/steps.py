@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,8 @@ NOTEBOOK_S = 10.0
 """How long the notebook watches where it is not told."""
 
 
-def load(given: Mapping[str, Any]) -> MonitorParams:
-    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
-    return load_topic(MonitorParams, given)
+load = partial(load_topic, MonitorParams)
+"""Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
 def parameters(namespace: Mapping[str, Any]) -> Chosen[MonitorParams]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,8 @@ from hwdiag.process.model import Software
 from hwdiag.record import store
 from hwdiag.record.model import NOT_PROBED, Record, Topic, first_error
 from hwdiag.record.versions import versions
-from hwdiag.workbook.cells import replay_folder, replay_path
+from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
+from hwdiag.workbook.params import Chosen
 
 S = TypeVar("S", bound=TopicStudy)
 P = TypeVar("P", bound=Value)
@@ -129,3 +130,22 @@ def replayed_params(topic: Topic, kind: type[P]) -> P:
         return kind.model_validate(record.params.get(topic, {}))
     except ValidationError as error:
         raise UsageError(f"the record in {folder}: {first_error(error, below=f'params.{topic}')}") from None
+
+
+def chosen_params(
+    namespace: Mapping[str, Any], topic: Topic, kind: type[P], load: Callable[[Mapping[str, Any]], P]
+) -> Chosen[P]:
+    """Return the parameters that a notebook's first cells set, or those of the study that is replayed.
+
+    Args:
+        namespace: the notebook's ``globals()``.
+        topic: its topic.
+        kind: the topic's parameters.
+        load: checks what is given.
+
+    Raises:
+        UsageError: an unknown parameter or a wrong value.
+    """
+    if replayed() is not None:
+        return Chosen(replayed_params(topic, kind))
+    return Chosen(load(given_parameters(namespace)))
