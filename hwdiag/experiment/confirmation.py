@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
-from hwdiag.experiment.laboratory import Block, Laboratory
-from hwdiag.experiment.lever import Plan
+from hwdiag.experiment.laboratory import Block
 from hwdiag.experiment.statistics import ALPHA, MIN_PAIRS, pairs_needed
 
 SPARE_PAIRS = 2
@@ -30,19 +29,25 @@ def wanted_pairs(noise: float, half_width: float, least: int, most: int) -> int:
 
 
 def confirm(
-    laboratory: Laboratory, plans: Sequence[Plan], pairs: int, least: int, *, end: float, grace_s: float
+    measure: Callable[[], list[Block]],
+    clock: Callable[[], float],
+    pairs: int,
+    least: int,
+    *,
+    end: float,
+    grace_s: float,
 ) -> list[Block]:
-    """Measure these plans afresh beside today's way, in so many blocks or as many as there is time for until ``end``.
+    """Measure afresh in so many rounds, or as many as there is time for until ``end``, which is on that clock.
 
-    Fewer than ``least`` would be wasted, so those get a little more time. ``end`` is on the laboratory's clock.
+    Fewer than ``least`` would be wasted, so those get ``grace_s`` more. A round that compares nothing is the last.
     """
     blocks: list[Block] = []
     for done in range(1, pairs + 1):
-        began = laboratory.clock()
-        fresh = laboratory.measure(plans, "confirm")
+        began = clock()
+        fresh = measure()
         blocks += fresh
-        took = laboratory.clock() - began
-        is_dead = not any(plan.id in block.seconds for plan in plans for block in fresh)
-        if is_dead or laboratory.clock() + took > end + (grace_s if done < least else 0):
+        took = clock() - began
+        compares_nothing = all(len(block.seconds) < 2 for block in fresh)
+        if compares_nothing or clock() + took > end + (grace_s if done < least else 0):
             break
     return blocks

@@ -29,8 +29,6 @@ class Lever(Value):
     """What it sets of the process."""
     loader: dict[str, Any] = {}
     """What it sets of a DataLoader, by field of ``LoaderSetting``."""
-    changes: str = ""
-    """What it changes in the numbers that come out; empty: nothing."""
     risk: str = ""
     """What speaks against it, in a sentence. Only who chose to take it is recommended a lever with a risk."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from hwdiag.experiment.confirmation import SPARE_PAIRS, least_pairs
+from hwdiag.experiment.confirmation import SPARE_PAIRS, confirm, least_pairs
 from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.laboratory import Block
 from hwdiag.experiment.model import Phase
@@ -56,13 +56,15 @@ class OneShot:
 
     def confirm(self, claims: Sequence[Claim], *, family: int, share: float = 1.0) -> None:
         """Measure these afresh, by the pairs that the whole ``family`` of claims needs and a little more."""
+        if not claims:
+            return
         self.claims += claims
         least = least_pairs(family, share)
-        for done in range(1, least + SPARE_PAIRS + 1 if claims else 0):
-            began = self.clock()
-            fresh = self.measure(claims, "confirm")
-            self.confirmed += fresh
-            took = self.clock() - began
-            is_dead = not any(claim.speedups(fresh) for claim in claims)
-            if is_dead or self.clock() + took > self.end + (self.grace_s if done < least else 0):
-                break
+        self.confirmed += confirm(
+            lambda: self.measure(claims, "confirm"),
+            self.clock,
+            least + SPARE_PAIRS,
+            least,
+            end=self.end,
+            grace_s=self.grace_s,
+        )

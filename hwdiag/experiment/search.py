@@ -150,7 +150,12 @@ def search(
         least = enough_pairs(len(found.claims), share)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
         found.confirmed = confirm(
-            laboratory, found.finalists, pairs, least, end=end, grace_s=effort.grace * effort.total_s
+            lambda: laboratory.measure(found.finalists, "confirm"),
+            laboratory.clock,
+            pairs,
+            least,
+            end=end,
+            grace_s=effort.grace * effort.total_s,
         )
     return found
 

@@ -90,7 +90,7 @@ class Death:
         os.close(self._end)
 
 
-class Supervised:
+class RunningProcess:
     """One process while it runs."""
 
     def __init__(self, task: dict[str, Any], commands: bytes) -> None:
@@ -206,7 +206,7 @@ def main() -> None:
     task = json.loads(line)
     tree.adopt_orphans()
     try:
-        supervised = Supervised(task, commands)
+        supervised = RunningProcess(task, commands)
     except OSError as error:
         return say({"why": "error", "error": f"{error.filename or task['argv'][0]}: {error.strerror}"})
     try:  # whoever hears the pid may ask it to stop at once
