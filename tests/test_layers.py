@@ -18,7 +18,7 @@ LAYERS = (
     ("record",),
     ("report",),
     ("workbook",),
-    ("audit", "compat", "compare", "dataloader", "devices", "estimate", "monitor", "profile", "tune"),
+    ("audit", "compat", "compare", "dataloader", "devices", "estimate", "explain", "monitor", "profile", "tune"),
     ("diagnose",),
     ("cli",),
     ("__main__",),

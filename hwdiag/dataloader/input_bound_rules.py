@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hwdiag.dataloader.input_bound_model import Waited
+from hwdiag.process.observation.waiting_model import Waited
 
 INPUT_BOUND = 0.05
 """Share of the time from which on a training is called input-bound: faster input could win 5 % and more."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hwdiag.dataloader.input_bound_model import Waited
 from hwdiag.dataloader.input_bound_rules import reasons, verdict
+from hwdiag.process.observation.waiting_model import Waited
 from hwdiag.report.format import percent, plural, seconds
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table

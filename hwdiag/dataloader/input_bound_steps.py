@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from hwdiag.core.errors import UsageError
-from hwdiag.dataloader import stack_sampling
-from hwdiag.dataloader.input_bound import watch
-from hwdiag.dataloader.input_bound_model import Waited
-from hwdiag.dataloader.processes import Processes
 from hwdiag.host.root import Root
 from hwdiag.host.sampling.gpu import gpu_sources
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
+from hwdiag.process.observation import stack_sampling
+from hwdiag.process.observation.processes import Processes
+from hwdiag.process.observation.waiting import watch
+from hwdiag.process.observation.waiting_model import Waited
 from hwdiag.process.signals import forwarding
 
 SECONDS = 20.0

@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from hwdiag.cli import main
-from hwdiag.dataloader import stack_sampling
-from hwdiag.dataloader.input_bound import Look, interval, watch
-from hwdiag.dataloader.input_bound_model import Waited
 from hwdiag.dataloader.input_bound_rules import bound, reasons, verdict
 from hwdiag.dataloader.input_bound_show import waiting
-from hwdiag.dataloader.processes import CALLS, Hidden, Processes, Training, Wait, trainings
+from hwdiag.process.observation import stack_sampling
+from hwdiag.process.observation.processes import CALLS, Hidden, Processes, Training, Wait, trainings
+from hwdiag.process.observation.waiting import Look, interval, watch
+from hwdiag.process.observation.waiting_model import Waited
 
 pytest.importorskip("torch")
 

@@ -16,9 +16,9 @@ from statistics import mean
 
 import numpy as np
 
-from hwdiag.dataloader.input_bound_model import Doing, Waited
-from hwdiag.dataloader.processes import Hidden, Processes, Training, Wait, trainings
-from hwdiag.dataloader.stack_sampling import Stacks
+from hwdiag.process.observation.processes import Hidden, Processes, Training, Wait, trainings
+from hwdiag.process.observation.stack_sampling import Stacks
+from hwdiag.process.observation.waiting_model import Doing, Waited
 
 LOOK_S = 0.02
 """Between two looks, in the mean; about 0.1 % of a CPU."""

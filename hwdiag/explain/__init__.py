@@ -1,0 +1,1 @@
+"""What is wrong with my program on this host?"""
