@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import Campaign
-from hwdiag.experiment.interleaved import InterleavedBlock, Player, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.experiment.workloads import gpt2, matmul, memory_workloads
@@ -90,9 +90,9 @@ def under(what: str, limit_s: float, times: list[float]) -> Row:
 def parent_cost(host: Host) -> Iterator[Row]:  # noqa: ARG001
     """CPU time that the parent uses itself while processes measure."""
     turn = Turn(warmup_s=0.1, window_s=0.05, windows=60, min_samples=1)
-    players = [Player(Launch(), [gpt2()], check=False) for name in ("default", "again")]
+    candidates = [Candidate(Launch(), [gpt2()], check=False) for name in ("default", "again")]
     start, used = time.perf_counter(), time.process_time()
-    InterleavedBlock(sys.executable, turn, timeout_s=120).run(players, device="cpu", seed=1)
+    InterleavedBlock(sys.executable, turn, timeout_s=120).run(candidates, device="cpu", seed=1)
     share = (time.process_time() - used) / (time.perf_counter() - start)
     yield "parent's share of a core while two processes take turns", "< 2 %", f"{share:.2%}", yes(share < 0.02)
 

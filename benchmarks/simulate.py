@@ -38,7 +38,7 @@ from hwdiag.tune.tune import Tuned, tune
 from tests.simulation.virtual import Flat, holds
 from tests.simulation.virtual_hosts import random_host
 from tests.simulation.virtual_loader import BOUNDS, FlatLoader, VirtualTrials, random_loader
-from tests.simulation.virtual_machine import Noise, Timed, VirtualTurns, noises, spread_by, virtual_campaign
+from tests.simulation.virtual_machine import Noise, Timed, VirtualRunner, noises, spread_by, virtual_campaign
 
 MIN_EFFECT = 0.03
 STANDARD = BUDGETS["standard"]
@@ -62,14 +62,14 @@ Row = tuple[str, str, str, str]
 # --- the search for a launch ------------------------------------------------------------------------------------------
 
 
-def search(known: Timed, seed: int, noise: Noise, *, nets: int) -> tuple[Tuned, VirtualTurns]:
+def search(known: Timed, seed: int, noise: Noise, *, nets: int) -> tuple[Tuned, VirtualRunner]:
     """Search as ``hwdiag run`` does at standard budget, on a random host, for so many nets."""
     virtual = random_host(seed)
-    turns = VirtualTurns(known, noise, seed, len(virtual.host.usable_cpus))
-    campaign = virtual_campaign(turns, STANDARD)
+    runner = VirtualRunner(known, noise, seed, len(virtual.host.usable_cpus))
+    campaign = virtual_campaign(runner, STANDARD)
     workloads = (resnet18(), gpt2())[:nets]
     names = [w.name for w in workloads]
-    return tune(campaign, virtual.factors, workloads, names, MIN_EFFECT), turns
+    return tune(campaign, virtual.factors, workloads, names, MIN_EFFECT), runner
 
 
 def confirmed(tuned: Tuned) -> list[Comparison]:
@@ -113,13 +113,13 @@ class Regret:
 def regret_launch(seed: int, noise: Noise, cores: int | None = None) -> Regret:
     """Search on a random host; levers with a risk take part, as a person may choose."""
     virtual = random_host(seed, cores=cores)
-    turns = VirtualTurns(virtual, noise, seed, len(virtual.host.usable_cpus))
+    runner = VirtualRunner(virtual, noise, seed, len(virtual.host.usable_cpus))
     workloads = (resnet18(),)
-    campaign = virtual_campaign(turns, STANDARD)
+    campaign = virtual_campaign(runner, STANDARD)
     tuned = tune(campaign, virtual.factors, workloads, [workloads[0].name], MIN_EFFECT, risky=True)
     pairs = max((c.speedup.processes for c in confirmed(tuned)), default=1)
     behind = virtual.seconds(chosen(tuned).launch) / least_seconds(seed, cores) - 1
-    return Regret(behind, turns.processes, 2 * pairs * virtual.exhaustive(), turns.now)
+    return Regret(behind, runner.processes, 2 * pairs * virtual.exhaustive(), runner.now)
 
 
 @cache
@@ -189,7 +189,7 @@ def null_techniques(seed: int, noise: Noise) -> bool:
     effort = EFFORTS["standard"]
     workloads = [*tasks(effort.nets, ("inference",), CPU), *tasks(effort.trained, ("training",), CPU)]
     budget = Budget(total_s=effort.gains_s, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=GAINS)
-    campaign = virtual_campaign(VirtualTurns(Flat(), noise, seed, 8), budget, check_all=True)
+    campaign = virtual_campaign(VirtualRunner(Flat(), noise, seed, 8), budget, check_all=True)
     planned = measure_gains(
         campaign, CPU, workloads, rounds=effort.rounds, slow_rounds=effort.slow_rounds, slow_on=effort.slow_on
     )

@@ -110,11 +110,11 @@ def name_of(comparison: Comparison) -> str:
 def finalists(alternatives: Sequence[Alternative], shot: OneShot, min_effect: float) -> list[Alternative]:
     """Return those that may still be shown to make a difference that is worth it; of each group only the fastest."""
     by_claim = {a.claim: a for a in alternatives}
-    hopeful = [by_claim[claim] for claim in shot.hopeful(by_claim, 1 + min_effect / 2)]
+    promising = [by_claim[claim] for claim in shot.promising(by_claim, 1 + min_effect / 2)]
     fastest: dict[str, str] = {}
-    for a in hopeful:
+    for a in promising:
         fastest.setdefault(a.group, a.name)
-    return [a for a in hopeful if not a.group or fastest[a.group] == a.name]
+    return [a for a in promising if not a.group or fastest[a.group] == a.name]
 
 
 def extras(alternatives: Sequence[Alternative], found: Mapping[str, Comparison]) -> tuple[Extra, ...]:

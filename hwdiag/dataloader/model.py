@@ -8,7 +8,7 @@ from hwdiag.dataloader.cache_model import Caching
 from hwdiag.dataloader.dataset import Broken, Dataset, Decoding, Storage
 from hwdiag.dataloader.setting import LoaderSetting
 from hwdiag.experiment.lever import DEFAULT, Plan
-from hwdiag.experiment.model import Step, Verdict
+from hwdiag.experiment.model import SearchStep, Verdict
 from hwdiag.process.model import Disturbance, Outcome
 
 
@@ -113,7 +113,7 @@ class Feed(TopicStudy):
     trials: tuple[Trial, ...] = ()
     plans: tuple[Plan, ...] = ()
     """All that were tried in the search, today's default first."""
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
     verdict: Verdict = "undecided"
     why: str = ""
     speedup: Interval | None = None

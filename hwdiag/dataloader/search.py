@@ -10,11 +10,11 @@ from itertools import count
 from typing import Any, Protocol
 
 from hwdiag.dataloader.setting import setting_of
-from hwdiag.experiment.campaign import heats
+from hwdiag.experiment.campaign import batches
 from hwdiag.experiment.laboratory import Block, scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.search import Effort, Found, Questions, search
+from hwdiag.experiment.search import Effort, SearchResult, SearchSpace, search
 from hwdiag.host.model import Host
 
 MOST_AT_ONCE = 6
@@ -144,7 +144,7 @@ class LoaderLaboratory:
 
     def measure(self, plans: Sequence[Plan], phase: Phase) -> list[Block]:
         """Time each plan once."""
-        return [self._block(heat, phase) for heat in heats([DEFAULT, *plans], MOST_AT_ONCE)]
+        return [self._block(batch, phase) for batch in batches([DEFAULT, *plans], MOST_AT_ONCE)]
 
     def _block(self, plans: Sequence[Plan], phase: Phase) -> Block:
         number = next(self._numbers)
@@ -154,13 +154,15 @@ class LoaderLaboratory:
         return Block(number, {plan: {SAMPLE: seconds} for plan, seconds in times.items() if seconds is not None})
 
 
-def find_setting(factors: Sequence[Factor], laboratory: LoaderLaboratory, effort: Effort, min_effect: float) -> Found:
+def find_setting(
+    factors: Sequence[Factor], laboratory: LoaderLaboratory, effort: Effort, min_effect: float
+) -> SearchResult:
     """Find the best setting: the number of workers in races, what goes with it all together, and the whole afresh."""
     by_name = {factor.name: factor for factor in factors}
     first, last = by_name.pop(WORKERS), [by_name.pop(START)] if START in by_name else []
     return search(
         laboratory,
-        Questions(first, list(by_name.values()), last),
+        SearchSpace(first, list(by_name.values()), last),
         scopes_of([SAMPLE]),
         effort,
         min_effect,

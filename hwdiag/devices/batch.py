@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hwdiag.devices.model import BatchPoint, BatchSearch, Device, Mode
 from hwdiag.devices.nets import NETS
-from hwdiag.experiment.interleaved import InterleavedBlock, Player, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.process.launch import Launch
 
@@ -36,9 +36,9 @@ def search_batches(
     def measure(batch: int) -> BatchPoint:
         workload = NETS[net].workload(mode)
         workload = workload.model_copy(update={"size": {**workload.size, "batch": batch}})
-        player = Player(Launch(env=env), [workload], check=False)
-        block.run([player], device=device.name, seed=seed)
-        result = player.results[workload.name]
+        candidate = Candidate(Launch(env=env), [workload], check=False)
+        block.run([candidate], device=device.name, seed=seed)
+        result = candidate.results[workload.name]
         return BatchPoint(
             batch=batch,
             seconds=median_interval(result.seconds).median if result.outcome.ok else None,

@@ -78,15 +78,15 @@ def decide(shot: OneShot, candidates: Mapping[Claim, tuple[Technique, Workload]]
         mine = [claim for claim, (_, w) in candidates.items() if w.name == workload]
         took += shot.screen(mine, rounds)
         runs += 1 + len(mine)
-    chosen = affordable(shot, hopeful(shot, candidates), took / max(1, runs), least_pairs(family))
+    chosen = affordable(shot, promising(shot, candidates), took / max(1, runs), least_pairs(family))
     shot.confirm(chosen, family=family)
 
 
-def hopeful(shot: OneShot, candidates: Iterable[Claim]) -> list[Claim]:
+def promising(shot: OneShot, candidates: Iterable[Claim]) -> list[Claim]:
     """Return the best of each workload that looked better in the screening, the largest gain first."""
     left: dict[str, int] = defaultdict(lambda: MOST_HOPES)
     chosen = []
-    for claim in shot.hopeful(candidates, HOPE):
+    for claim in shot.promising(candidates, HOPE):
         if left[claim.scope.name]:
             left[claim.scope.name] -= 1
             chosen.append(claim)

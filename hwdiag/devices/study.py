@@ -234,7 +234,7 @@ class Measuring:
         timeout_s = max(self.timeout_s, COMPILE_S)
         return Campaign(
             self.python, budget, seed=self.seed, child_timeout_s=timeout_s, progress=self.progress, most=most,
-            turns=InterleavedBlock(self.python, turn, timeout_s=timeout_s), check_all=True,
+            runner=InterleavedBlock(self.python, turn, timeout_s=timeout_s), check_all=True,
         )  # fmt: skip
 
     def _went_away(self, device: Device, measurements: Sequence[Measurement], step: Step) -> bool:

@@ -147,7 +147,7 @@ class Run:
             child_timeout_s=self.profile.child_timeout,
             progress=self.progress,
             most=at_once(r.host, study.workloads, teams_of),
-            turns=Commands() if is_command else None,
+            runner=Commands() if is_command else None,
         )
         if is_command and not self._command_runs(campaign):
             return self._tuned(measurements=tuple(campaign.measurements))

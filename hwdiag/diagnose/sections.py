@@ -7,7 +7,7 @@ from collections import Counter
 from hwdiag.core.choices import ENGINES
 from hwdiag.core.text import listed
 from hwdiag.experiment.lever import BASELINE, plan_by_id
-from hwdiag.experiment.model import OVERALL, Step
+from hwdiag.experiment.model import OVERALL, SearchStep
 from hwdiag.experiment.screening import ALL
 from hwdiag.experiment.statistics import pairs_needed
 from hwdiag.process.software import ELSEWHERE
@@ -138,7 +138,7 @@ def search(record: Record) -> Section:
     return Section(f"{verdict}{listed(taken) or 'none'}.", (search_steps(record),))
 
 
-def taken_on(record: Record, step: Step) -> str:
+def taken_on(record: Record, step: SearchStep) -> str:
     """Return the lever that a step took on."""
     lever = plan_by_id(tuning(record).plans, step.adopted or BASELINE).lever_of(step.factor)
     return lever.title if lever else BASELINE

@@ -1,4 +1,4 @@
-"""How long to measure: what quick, standard and thorough mean; and what for."""
+"""Measuring budgets: the time and the sample counts of quick, standard and thorough runs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Budget(Value):
     turn: Turn
 
     def lasting(self, minutes: float | None) -> Budget:
-        """The same with other time for all."""
+        """Return a copy with this total time in minutes."""
         return self if minutes is None else self.model_copy(update={"total_s": minutes * 60})
 
     def for_teams(self) -> Budget:
-        """The same with windows in which processes that run together reach a steady state."""
+        """Return a copy with windows in which processes that run together reach a steady state."""
         turn = replace(
             self.turn, window_s=max(TEAM_WINDOW_S, self.turn.window_s), windows=max(2, self.turn.windows // 2)
         )

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from hwdiag.experiment import laboratory
 from hwdiag.experiment.budget import Budget
-from hwdiag.experiment.interleaved import InterleavedBlock, Player
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock
 from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.experiment.model import Measurement, Phase, Workload
 from hwdiag.host.model import Host
@@ -29,23 +29,24 @@ PROCESS_BYTES = 700 * 2**20
 
 
 def at_once(host: Host, workloads: Sequence[Workload], teams_of: int = 1) -> int:
-    """How many teams of so many processes take turns: half of the usable memory holds them, whatever they measure."""
-    return max(1, min(MOST_AT_ONCE, room(host, workloads) // teams_of))
+    """Return the number of teams of this size in one block: half of the usable memory holds them, whatever they
+    measure."""
+    return max(1, min(MOST_AT_ONCE, processes_that_fit(host, workloads) // teams_of))
 
 
-def room(host: Host, workloads: Sequence[Workload]) -> int:
-    """How many processes half of the usable memory holds; 2 where that is not known."""
+def processes_that_fit(host: Host, workloads: Sequence[Workload]) -> int:
+    """Return the number of processes that half of the usable memory holds; 2 where that is not known."""
     if host.usable_memory_bytes is None:
         return 2
     each = PROCESS_BYTES + max((w.bytes for w in workloads), default=0)
     return int(host.usable_memory_bytes / 2 / each)
 
 
-class Turns(Protocol):
-    """Runs one block of players."""
+class BlockRunner(Protocol):
+    """Runs one block of candidates."""
 
-    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:
-        """Fill the players' results. Gives what else the machine did meanwhile."""
+    def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:
+        """Measure all workloads into the candidates' results, and return what else the machine did meanwhile."""
 
 
 class Campaign:
@@ -61,12 +62,12 @@ class Campaign:
         progress: Progress | None = None,
         most: int = MOST_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
-        turns: Turns | None = None,
+        runner: BlockRunner | None = None,
         check_all: bool = False,
     ) -> None:
         """``most`` Plans are alive at once; ``child_timeout_s`` bounds each answer of theirs.
 
-        ``turns`` plays the blocks in place of workers. ``check_all``: the first of a Plan's processes checks its
+        ``runner`` measures the blocks in place of agents. ``check_all``: the first of a Plan's processes checks its
         results in the screening too, for Plans that may change them.
         """
         self.python = python
@@ -77,7 +78,7 @@ class Campaign:
         self.seed, self._random = seed, random.Random(seed)
         self.clock, self._started = clock, clock()
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
-        self._turns = turns or InterleavedBlock(
+        self._runner = runner or InterleavedBlock(
             python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1)
         )
         self._check_all = check_all
@@ -86,7 +87,7 @@ class Campaign:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds of the budget that are left."""
+        """Return the seconds that are left of the budget."""
         return self.budget.total_s - (self.clock() - self._started)
 
     def run(
@@ -103,13 +104,13 @@ class Campaign:
         compared with it. ``only`` names the workloads of a Plan that does not do all of them, by its id.
         """
         fresh: list[Measurement] = []
-        for heat in heats(plans, self.most):
-            self.progress(f"{phase}: {', '.join(plan.title for plan in heat)}", self._used())
-            fresh += self._run_heat(self._random.sample(heat, len(heat)), workloads, phase, device, only or {})
+        for batch in batches(plans, self.most):
+            self.progress(f"{phase}: {', '.join(plan.title for plan in batch)}", self._used())
+            fresh += self._run_batch(self._random.sample(batch, len(batch)), workloads, phase, device, only or {})
         self.measurements += fresh
         return fresh
 
-    def _run_heat(
+    def _run_batch(
         self,
         plans: Sequence[Plan],
         workloads: Sequence[Workload],
@@ -117,9 +118,10 @@ class Campaign:
         device: str,
         only: Mapping[str, Collection[str]],
     ) -> list[Measurement]:
-        """What failed once under a Plan is not tried again: it would fail, or hang, once more."""
-        players = {
-            plan.id: Player(
+        """Measure one batch of plans, and leave out each workload that failed before under a plan: it would fail or
+        hang again."""
+        candidates = {
+            plan.id: Candidate(
                 plan.launch,
                 [
                     w
@@ -136,8 +138,8 @@ class Campaign:
         fresh: list[Measurement] = []
         block = next(self._blocks)
         # Where memory holds only one process at a time they follow each other, and the noise between them is greater.
-        for batch in [players] if self.most > 1 else [{plan: player} for plan, player in players.items()]:
-            disturbance = self._turns.run([*batch.values()], device=device, seed=self._random.randrange(2**31))
+        for batch in [candidates] if self.most > 1 else [{plan: candidate} for plan, candidate in candidates.items()]:
+            disturbance = self._runner.run([*batch.values()], device=device, seed=self._random.randrange(2**31))
             fresh += self._read(batch, disturbance, block, phase, device)
         self._checked |= {(m.plan, m.workload, device) for m in fresh if m.max_error is not None}
         self._failed |= {(m.plan, m.workload, device) for m in fresh if not m.outcome.ok}
@@ -147,10 +149,10 @@ class Campaign:
         return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0
 
     def _read(
-        self, players: Mapping[str, Player], disturbance: Disturbance, block: int, phase: Phase, device: str
+        self, candidates: Mapping[str, Candidate], disturbance: Disturbance, block: int, phase: Phase, device: str
     ) -> Iterator[Measurement]:
-        for plan, player in players.items():
-            for workload, result in player.results.items():
+        for plan, candidate in candidates.items():
+            for workload, result in candidate.results.items():
                 yield Measurement(
                     id=f"m{next(self._ids):04d}",
                     plan=plan,
@@ -188,7 +190,7 @@ class CampaignLaboratory:
         return self.campaign.clock()
 
 
-def heats(plans: Sequence[T], most: int) -> list[list[T]]:
+def batches(plans: Sequence[T], most: int) -> list[list[T]]:
     """Return groups of at most ``most``, but of two at least, each with the first Plan in it."""
     first, *others = plans
     size = max(1, most - 1)

@@ -40,7 +40,7 @@ def ceilings(measurements: Sequence[Measurement], workloads: Iterable[Workload])
 
 
 def ceiling_of(m: Measurement, workload: Workload) -> Ceiling:
-    """What one process reached at its median."""
+    """Return the rate that one process reached at its median, as a ceiling."""
     memory = workload.family == "memory"
     return Ceiling(
         device=m.device,

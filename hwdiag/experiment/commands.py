@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from statistics import median
 
-from hwdiag.experiment.interleaved import Player, Result, out_of_memory
+from hwdiag.experiment.interleaved import Candidate, ProcessResult, out_of_memory
 from hwdiag.experiment.model import Workload
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.disturbance import Watch
@@ -23,31 +23,31 @@ class Commands:
         """``processes`` numbers the processes over several blocks."""
         self._processes = processes or itertools.count(1)
 
-    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
-        """Fill the players' results. Gives what else the machine did meanwhile."""
+    def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        """Run all commands, store their results in the candidates, and return what else the machine did meanwhile."""
         watch, cpu_s = Watch(), 0.0
-        for player in random.Random(seed).sample([*players], len(players)):
-            for workload in player.todo.values():
-                ran = run_team(player.launch.members, workload)
+        for candidate in random.Random(seed).sample([*candidates], len(candidates)):
+            for workload in candidate.todo.values():
+                ran = run_team(candidate.launch.members, workload)
                 cpu_s += sum(r.cpu_s or 0 for r in ran)
-                player.results[workload.name] = together(ran, workload, next(self._processes))
-        out_of_memory(watch, players)
+                candidate.results[workload.name] = team_result(ran, workload, next(self._processes))
+        out_of_memory(watch, candidates)
         return watch.stop(cpu_s)
 
 
 def run_team(members: Sequence[Launch], workload: Workload) -> list[Ran]:
-    """The command once under each of these Launches, all at the same time."""
+    """Run the command once under each of these Launches, all at the same time, and return the runs."""
     assert workload.command is not None
     with ExitStack() as stack:
         team = [stack.enter_context(Running(workload.command, launch)) for launch in members]
         return [running.ran() for running in team]
 
 
-def together(ran: Sequence[Ran], workload: Workload, process: int) -> Result:
-    """One result: of several commands at the same time, 1 over their total throughput."""
+def team_result(ran: Sequence[Ran], workload: Workload, process: int) -> ProcessResult:
+    """Return one result for a team of commands: of several at the same time, 1 over their total throughput."""
     command = workload.command
     assert command is not None
-    result = Result(process, applied=ran[0].applied)
+    result = ProcessResult(process, applied=ran[0].applied)
     result.outcome = next((r.outcome for r in ran if not r.outcome.ok), result.outcome)
     costs = [command.cost(r.value) for r in ran if r.value is not None]
     if result.outcome.ok and len(costs) == 1:

@@ -1,4 +1,4 @@
-"""What the trials so far say: the effect of each lever, or of each plan, from all blocks together.
+"""Effects of levers and plans, estimated from the trials of all blocks together.
 
 The logarithm of a time is taken to be the level of its block, less the effect of each of the plan's levers, as in a
 factorial experiment (Fisher 1935, "The Design of Experiments", chapter VI): each trial counts for every lever in it.

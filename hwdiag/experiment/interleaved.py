@@ -32,7 +32,7 @@ from hwdiag.process.verify import not_applied
 
 @dataclass(frozen=True)
 class Turn:
-    """How long each turn takes, and how many there are."""
+    """The windows in which one process measures: their lengths and number."""
 
     warmup_s: float
     window_s: float
@@ -42,8 +42,8 @@ class Turn:
 
 
 @dataclass
-class Result:
-    """What one process measured of one workload."""
+class ProcessResult:
+    """Samples and outcome of one workload in one process."""
 
     process: int
     applied: Applied | None = None
@@ -60,14 +60,14 @@ class Result:
     first_s: float | None = None
 
 
-class Player:
+class Candidate:
     """A Launch in one block, with the processes that measure for it, most often one, and new ones where one died."""
 
     def __init__(self, launch: Launch, todo: Sequence[Workload], *, check: bool) -> None:
         self.launch = launch
         self.members = launch.members
         self.todo = {w.name: w for w in todo}
-        self.results: dict[str, Result] = {}
+        self.results: dict[str, ProcessResult] = {}
         self.check = check
         self._children: list[Agent] = []
         self._process = 0
@@ -75,7 +75,7 @@ class Player:
 
     @property
     def is_without_process(self) -> bool:
-        """Whether it needs one: something is left to do, and nobody does it."""
+        """Return whether a workload is left to measure and no process is alive to do it."""
         return bool(self.todo.keys() - self.results.keys()) and not self._is_alive
 
     def start(self, children: list[Agent], process: int) -> None:
@@ -83,16 +83,18 @@ class Player:
         self._children, self._process = children, process
 
     def wait(self, timeout_s: float) -> None:
-        """Until torch is imported. A process that does not come so far, or has another Launch, fails in all it had."""
+        """Wait until torch is imported. Where a process fails, or its Launch took no effect, all that it had to do
+        fails."""
         outcomes = [self._welcome(*pair, timeout_s) for pair in zip(self._children, self.members, strict=True)]
         failed = next((outcome for outcome in outcomes if not outcome.ok), None)
         if failed is not None:
             self._kill()
             left = self.todo.keys() - self.results.keys()
-            self.results |= {name: Result(self._process, self._applied, failed) for name in left}
+            self.results |= {name: ProcessResult(self._process, self._applied, failed) for name in left}
 
     def _welcome(self, child: Agent, launch: Launch, timeout_s: float) -> Outcome:
-        """Whether this process has torch, and its Launch took effect."""
+        """Wait until the process has imported torch, and return how that ended: "not-applied" where its Launch took no
+        effect."""
         heard = child.hear(("applied", "failed"), timeout_s)
         if heard is None:
             return child.outcome()
@@ -106,7 +108,7 @@ class Player:
 
     def prepare(self, name: str, turn: Turn, timeout_s: float) -> None:
         """Build, check and warm up one workload."""
-        self.results[name] = Result(self._process, self._applied)
+        self.results[name] = ProcessResult(self._process, self._applied)
         workload = self.todo[name].model_dump(include={"name", "kind", "dtype", "size", "path", "what"})
         command = {"do": "measure.prepare", "workload": workload, "check": self.check, "warmup_s": turn.warmup_s}
         ready = self._ask(name, command, timeout_s)
@@ -121,7 +123,7 @@ class Player:
                 result.outcome = Outcome(kind="not-applied", detail=detail)
 
     def sample(self, name: str, turn: Turn, timeout_s: float) -> None:
-        """One window."""
+        """Measure one window of a workload."""
         command = {"do": "measure.sample", "seconds": turn.window_s, "min_samples": turn.min_samples}
         windows = self._ask(name, {**command, "go_on": len(self.members) > 1}, timeout_s)
         if not windows:
@@ -136,14 +138,14 @@ class Player:
             result.latencies += [s for window in windows for s in window["seconds"]]
 
     def finish(self, timeout_s: float) -> float | None:
-        """End the processes; gives the seconds of CPU time that they used, None if one did not live to tell."""
+        """End the processes and return their CPU seconds, or None if one did not live to tell."""
         for child in self._children:
             child.finish(timeout_s)
         used = [child.cpu_s for child in self._children if child.event("end")]
         return sum(filter(None, used)) if used and len(used) == len(self._children) else None
 
-    def is_playing(self, name: str) -> bool:
-        """Whether its processes live and this workload has not failed so far."""
+    def is_measuring(self, name: str) -> bool:
+        """Return whether the processes live and this workload has not failed so far."""
         return self._is_alive and name in self.todo and (name not in self.results or self.results[name].outcome.ok)
 
     @property
@@ -156,7 +158,8 @@ class Player:
         self._children = []
 
     def _ask(self, name: str, command: Event, timeout_s: float) -> list[Event]:
-        """An answer of each process, all of them at work together; none if one fails, and then the result says why."""
+        """Send a command to all processes at once and return their answers; none where one fails, and its result says
+        why."""
         for child in self._children:
             child.resume()
         for child in self._children:
@@ -177,17 +180,17 @@ class Player:
         return [answer for answer in answers if answer is not None]
 
     def _rest(self, answers: list[Event | None], timeout_s: float) -> list[Event | None]:
-        """Let all stop who go on working; what fails in that is the answer."""
+        """Stop the processes that work on until all have answered; what fails in that becomes the answer."""
         for child in self._children:
             child.tell({"do": "measure.rest"})
         ends = [child.hear(("rested", "failed"), timeout_s) for child in self._children]
         return [a if end and end["event"] == "rested" else end for a, end in zip(answers, ends, strict=True)]
 
 
-def out_of_memory(watch: Watch, players: Sequence[Player]) -> None:
-    """Say so of what was killed while the kernel killed for want of memory."""
+def out_of_memory(watch: Watch, candidates: Sequence[Candidate]) -> None:
+    """Mark results as out of memory where the kernel killed their process for want of it."""
     ooms = watch.ooms()
-    for result in (r for p in players for r in p.results.values() if ooms and "SIGKILL" in r.outcome.detail):
+    for result in (r for p in candidates for r in p.results.values() if ooms and "SIGKILL" in r.outcome.detail):
         result.outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for want of memory")
 
 
@@ -208,36 +211,36 @@ class InterleavedBlock:
         self.timeout_s = timeout_s
         self._processes = processes or itertools.count(1)
 
-    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:
-        """Fill the players' results. Gives what else the machine did meanwhile."""
+    def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:
+        """Measure all workloads into the candidates' results, and return what else the machine did meanwhile."""
         order = random.Random(seed)
         task = {"device": device, "seed": seed}
-        names = list(dict.fromkeys(name for p in players for name in p.todo))
+        names = list(dict.fromkeys(name for p in candidates for name in p.todo))
         watch = Watch()
         cpu_s: list[float | None] = []
         with ExitStack() as children:
             for name in order.sample(names, len(names)):
-                self._start([p for p in players if p.is_without_process], task, children)
-                self._play(name, players, order)
-            cpu_s = [p.finish(self.timeout_s) for p in players if p.todo]
-        out_of_memory(watch, players)
+                self._start([p for p in candidates if p.is_without_process], task, children)
+                self._measure(name, candidates, order)
+            cpu_s = [p.finish(self.timeout_s) for p in candidates if p.todo]
+        out_of_memory(watch, candidates)
         return watch.stop(None if None in cpu_s else sum(filter(None, cpu_s)))
 
-    def _start(self, players: Sequence[Player], task: Mapping[str, Any], children: ExitStack) -> None:
+    def _start(self, candidates: Sequence[Candidate], task: Mapping[str, Any], children: ExitStack) -> None:
         """Give each of them a process; they import torch side by side."""
-        for player in players:
-            team = [children.enter_context(Agent(self.python, launch)) for launch in player.members]
-            for agent, launch in zip(team, player.members, strict=True):
+        for candidate in candidates:
+            team = [children.enter_context(Agent(self.python, launch)) for launch in candidate.members]
+            for agent, launch in zip(team, candidate.members, strict=True):
                 agent.tell({"do": "measure.start", "interop_threads": launch.interop_threads, **task})
-            player.start(team, next(self._processes))
-        for player in players:
-            player.wait(self.timeout_s)
+            candidate.start(team, next(self._processes))
+        for candidate in candidates:
+            candidate.wait(self.timeout_s)
 
-    def _play(self, name: str, players: Sequence[Player], order: random.Random) -> None:
-        for player in order.sample([*players], len(players)):
-            if player.is_playing(name):
-                player.prepare(name, self.turn, self.timeout_s)
+    def _measure(self, name: str, candidates: Sequence[Candidate], order: random.Random) -> None:
+        for candidate in order.sample([*candidates], len(candidates)):
+            if candidate.is_measuring(name):
+                candidate.prepare(name, self.turn, self.timeout_s)
         for _ in range(self.turn.windows):
-            for player in order.sample([*players], len(players)):
-                if player.is_playing(name):
-                    player.sample(name, self.turn, self.timeout_s)
+            for candidate in order.sample([*candidates], len(candidates)):
+                if candidate.is_measuring(name):
+                    candidate.sample(name, self.turn, self.timeout_s)

@@ -142,7 +142,7 @@ class Rerun:
 
 @dataclass(frozen=True)
 class Judged:
-    """What became of one workload from one run to another."""
+    """The verdict on one workload from one run to another."""
 
     speedup: Interval
     """Speed now over then: below 1 it has become slower."""

@@ -41,7 +41,7 @@ class Laboratory(Protocol):
 
 @dataclass(frozen=True)
 class Scope:
-    """What a question of "faster" is about: one workload, or several together."""
+    """One workload, or several together, on which "faster" is decided."""
 
     name: str
     workloads: tuple[str, ...]

@@ -66,17 +66,17 @@ class Plan(Value):
 
     @property
     def title(self) -> str:
-        """As people read it: ``2 threads + glibc keeps its heap``."""
+        """Return the title that people read: ``2 threads + glibc keeps its heap``."""
         return " + ".join(lever.title for lever in self.levers) or BASELINE
 
     @property
     def is_default(self) -> bool:
-        """Whether it changes nothing."""
+        """Return whether the plan changes nothing."""
         return not self.levers
 
     @cached_property
     def launch(self) -> Launch:
-        """How the process is started."""
+        """Return the Launch that starts a process with all levers."""
         whole = Launch()
         for lever in self.levers:
             whole = whole.plus(lever.launch)
@@ -84,12 +84,12 @@ class Plan(Value):
 
     @property
     def loader(self) -> dict[str, Any]:
-        """What is set of a DataLoader."""
+        """Return the DataLoader's arguments that the levers set."""
         return {name: value for lever in self.levers for name, value in lever.loader.items()}
 
     @property
     def risk(self) -> str:
-        """The risks of its levers, in sentences."""
+        """Return the risks of the levers, in sentences."""
         return " ".join(lever.risk for lever in self.levers if lever.risk)
 
     @property

@@ -1,4 +1,4 @@
-"""What measuring gives: Software, Workload, Measurement and Comparison. Times in seconds, sizes in bytes."""
+"""Data of measurements: Software, Workload, Measurement and Comparison. Times in seconds, sizes in bytes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Workload(Value):
         return self.flops / self.bytes
 
     def value(self, seconds: float) -> float:
-        """The time of one iteration in this workload's unit."""
+        """Return the time of one iteration converted to this workload's unit."""
         if self.command is not None:
             return self.command.cost(seconds)  # which is its own inverse
         if self.family in ("model", "own"):
@@ -110,14 +110,14 @@ class Measurement(Value):
 
     @property
     def median_s(self) -> float:
-        """The process's median iteration time in seconds. Raises ``ValueError`` without samples."""
+        """Return the process's median iteration time in seconds. Raises ``ValueError`` without samples."""
         if not self.seconds:
             raise ValueError(f"{self.id} has no samples: {self.outcome.detail}")
         return median(self.seconds)
 
 
 class Noise(Value):
-    """How far two processes differ that are alike, as the ratio of their times in one block."""
+    """The noise between two processes that are alike, as the ratio of their times in one block."""
 
     pairs: int
     spread: float
@@ -130,7 +130,7 @@ class Noise(Value):
     """Of single processes one after the other, -1 to 1."""
 
 
-class Option(Value):
+class TriedPlan(Value):
     """One Plan in one step of the screening."""
 
     plan: str
@@ -141,17 +141,17 @@ class Option(Value):
     """Surely worse than another, and so not measured further."""
 
 
-class Step(Value):
+class SearchStep(Value):
     """One factor in the screening: placement, heap, ... with the Plans that were tried for it."""
 
     factor: str
-    options: tuple[Option, ...]
+    options: tuple[TriedPlan, ...]
     adopted: str | None
     """Id of the Plan that the next step starts from, None where nothing was better than what there was."""
 
 
 class Estimate(Value):
-    """How long one Workload takes under one Plan: seconds over processes."""
+    """The time of one Workload under one Plan: seconds over processes."""
 
     workload: str
     plan: str

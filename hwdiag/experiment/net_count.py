@@ -79,7 +79,7 @@ class Operation(Value):
 
     @property
     def bytes(self) -> float:
-        """All bytes that one reads and writes."""
+        """Return the bytes that one operation reads and writes."""
         return self.weight_bytes + self.read_bytes + self.written_bytes
 
 
@@ -92,7 +92,7 @@ class Uncounted(Value):
 
 
 class Count(Value):
-    """What a net does in one run, operation by operation."""
+    """The work of one run of a net, operation by operation."""
 
     spec: NetSpec
     parameters: int
@@ -121,18 +121,18 @@ class Count(Value):
 
     @property
     def unfused_bytes(self) -> float:
-        """What all operations together read and write if none is fused with its neighbour."""
+        """Return the bytes that all operations together read and write if none is fused with its neighbour."""
         return sum(o.bytes * o.times for o in self.operations)
 
     @property
     def least_bytes(self) -> float:
-        """What no fusion can spare: weights and cache once, and what products read and write of activations."""
+        """Return the bytes that no fusion can spare: weights and cache once, and the results that products write."""
         rows = (o for o in self.operations if o.kind in ("gemm", "conv"))
         return self.touched_bytes + self.kv_bytes + sum(o.written_bytes * o.times for o in rows)
 
     @property
     def working_set(self) -> float:
-        """Bytes that one run comes back to: what it keeps, and what its largest operation reads and writes."""
+        """Return the bytes that one run comes back to: weights, cache, and the operands of its largest operation."""
         largest = max((o.read_bytes + o.written_bytes for o in self.operations), default=0.0)
         return self.touched_bytes + self.kv_bytes + largest
 

@@ -20,7 +20,7 @@ Measure = Callable[[Sequence[Claim], Phase], list[Block]]
 
 @dataclass
 class OneShot:
-    """What was measured so far, and what is claimed of it."""
+    """Candidates measured so far, each by itself, and the claims that follow."""
 
     measure: Measure
     clock: Callable[[], float]
@@ -49,10 +49,10 @@ class OneShot:
         ratios = candidate.speedups(self.screened)
         return geometric_mean(ratios) if ratios else 1.0
 
-    def hopeful(self, candidates: Iterable[Claim], hope: float) -> list[Claim]:
-        """Return those that looked better than ``hope``, the largest gain first."""
+    def promising(self, candidates: Iterable[Claim], least_gain: float) -> list[Claim]:
+        """Return those that looked better than ``least_gain``, the largest gain first."""
         gains = {claim: self.gain(claim) for claim in candidates}
-        return sorted((claim for claim, gain in gains.items() if gain > hope), key=lambda claim: -gains[claim])
+        return sorted((claim for claim, gain in gains.items() if gain > least_gain), key=lambda claim: -gains[claim])
 
     def confirm(self, claims: Sequence[Claim], *, family: int, share: float = 1.0) -> None:
         """Measure these afresh, by the pairs that the whole ``family`` of claims needs and a little more."""

@@ -18,7 +18,7 @@ from hwdiag.core.interval import Interval
 from hwdiag.experiment.effects import Columns, Effects, Trial, estimate
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan
-from hwdiag.experiment.model import Option, Step
+from hwdiag.experiment.model import SearchStep, TriedPlan
 
 DROP_SIGMA = 2.5
 """Standard errors by which a plan must lie behind the best to leave a race."""
@@ -47,7 +47,7 @@ FINAL_BLOCKS = 2
 
 @dataclass
 class Screening:
-    """What was tried so far, and the best of it."""
+    """The plans tried so far, and the best of them."""
 
     laboratory: Laboratory
     scope: Scope
@@ -69,7 +69,7 @@ class Screening:
     """All that steps tell of: of levers that were tried together, each on top of the others that help."""
     usual: dict[str, float] = field(default_factory=dict)
     """Size of the effects that are reckoned with, by lever."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[SearchStep] = field(default_factory=list)
     pace: float = 0.0
     """Seconds that one plan took in the last block."""
 
@@ -126,14 +126,14 @@ class Screening:
             deck.drop(self._surely_behind(start, deck))
         return self._taken(start, factors)
 
-    def playoff(self, rivals: Sequence[Plan]) -> None:
+    def playoff(self, alternatives: Sequence[Plan]) -> None:
         """Race whole plans, the simplest first. Of those that noise does not tell from the fastest the last is taken:
         more trials speak for it than these few blocks."""
-        rivals = [plan for plan in dict.fromkeys(rivals) if not self.refused(plan)]
+        alternatives = [plan for plan in dict.fromkeys(alternatives) if not self.refused(plan)]
         seen = len(self.blocks)
-        for _ in range(FINAL_BLOCKS if len(rivals) > 1 else 0):
-            self._measure(rivals)
-        alive = [p for p in rivals if any(p.id in b.seconds for b in self.blocks[seen:])]
+        for _ in range(FINAL_BLOCKS if len(alternatives) > 1 else 0):
+            self._measure(alternatives)
+        alive = [p for p in alternatives if any(p.id in b.seconds for b in self.blocks[seen:])]
         if not alive:
             return
         fresh = self._effects(self.blocks[seen:], lambda plan: (plan,), lambda plan: WIDE_EFFECT)
@@ -142,7 +142,7 @@ class Screening:
             lead, error = fresh.gain([leader.id], over=[plan.id])
             if lead <= SIGMAS * error:
                 self.best = plan
-        self._note(ALL, rivals, [self.best.id], DEFAULT)
+        self._note(ALL, alternatives, [self.best.id], DEFAULT)
 
     def by_plan(self) -> Effects:
         """Return the effect of each plan over today's way."""
@@ -253,7 +253,7 @@ class Screening:
                 whole = whole.plus(best)
                 before = before if held else before.plus(best)
             self.steps.append(
-                Step(
+                SearchStep(
                     factor=factor.name,
                     options=tuple(self._option(plan, effects, plan.lever_ids) for plan in wholes),
                     adopted=whole.id if best is not None and whole.lever_of(factor.name) is not held else None,
@@ -268,14 +268,16 @@ class Screening:
         options = tuple(
             self._option(plan, effects, self._plan_column(plan.id), dropped=plan.id not in alive) for plan in shown
         )
-        self.steps.append(Step(factor=name, options=options, adopted=None if self.best == start else self.best.id))
+        self.steps.append(
+            SearchStep(factor=name, options=options, adopted=None if self.best == start else self.best.id)
+        )
 
-    def _option(self, plan: Plan, effects: Effects, columns: Sequence[str], *, dropped: bool = False) -> Option:
+    def _option(self, plan: Plan, effects: Effects, columns: Sequence[str], *, dropped: bool = False) -> TriedPlan:
         mean, error = effects.gain(columns)
         low, middle, high = (math.exp(mean + sigmas * error) for sigmas in (-SIGMAS, 0, SIGMAS))
         speedup = Interval(median=middle, low=low, high=high, processes=self.trials(plan.id))
         self.told[plan.id] = plan
-        return Option(plan=plan.id, speedup=speedup, dropped=dropped)
+        return TriedPlan(plan=plan.id, speedup=speedup, dropped=dropped)
 
 
 class Deck:

@@ -17,7 +17,7 @@ from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan
 from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import Screening
 
-HOPE_SIGMA = 1.0
+PROMISING_SIGMA = 1.0
 """Standard errors by which a plan must have looked better on one workload to be measured again for it alone."""
 RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
@@ -29,7 +29,7 @@ RACE_SHARE = 0.55
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a search may take, and how much it measures in that time."""
+    """The time that a search may take, and how much it measures in that time."""
 
     total_s: float
     rounds: int
@@ -43,11 +43,11 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What is searched: the factor that is raced first, those that are tried together, and those that come last."""
+class SearchSpace:
+    """The factors of a search: one is raced first, some are tried together, and some come last."""
 
     first: Factor | None
-    together: Sequence[Factor] = ()
+    factorial: Sequence[Factor] = ()
     last: Sequence[Factor] = ()
     """Raced one after the other in the time that is left: a trial of theirs takes long."""
     offers: Sequence[Plan] = ()
@@ -55,8 +55,8 @@ class Questions:
 
 
 @dataclass
-class Found:
-    """What a search found, with all that it rests on."""
+class SearchResult:
+    """The outcome of a search, with all that it rests on."""
 
     screening: Screening
     min_effect: float
@@ -78,7 +78,7 @@ class Found:
         return tuple((self.screening.plans | self.screening.told | finalists).values())
 
     def decision(self) -> Decision:
-        """Return what is to be done on the whole."""
+        """Return the plan to use on the whole, and why."""
         best = self.screening.best
         if not self.claims or self.claims[0].plan != best.id:
             return Decision(DEFAULT, *kept(self))
@@ -92,7 +92,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done on the whole."""
+    """The plan to use on the whole, and why."""
 
     plan: Plan
     """The fastest found; today's way where nothing was, or it failed when it was measured again."""
@@ -106,7 +106,7 @@ class Decision:
 
 def search(
     laboratory: Laboratory,
-    questions: Questions,
+    space: SearchSpace,
     scopes: Sequence[Scope],
     effort: Effort,
     min_effect: float,
@@ -116,12 +116,12 @@ def search(
     refused: Callable[[Plan], str] = lambda plan: "",
     share: float = 1.0,
     seed: int = 1,
-) -> Found:
+) -> SearchResult:
     """Find the plan that is fastest on the first scope, and others that may be faster on a single one.
 
     Args:
         laboratory: measures plans beside today's way.
-        questions: the factors and their levers.
+        space: the factors and their levers.
         scopes: all workloads together, then each by itself.
         effort: how long it may take. With no time left nothing is measured.
         min_effect: least gain worth a change, 0.03 for 3 %.
@@ -139,13 +139,13 @@ def search(
 
     def until() -> float:
         """Return when the screening must end for the confirmation to have its pairs."""
-        plans = 2 + len(questions.offers)
+        plans = 2 + len(space.offers)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, enough_pairs(len(scopes), share))
         return max(deadline, end - SPARE * pairs * plans * screening.pace)
 
-    screen(screening, questions, began, until)
-    found = Found(screening, min_effect, share=share)
-    found.finalists, found.claims = finalists(screening, scopes, questions.offers, effort.finalists, min_effect)
+    screen(screening, space, began, until)
+    found = SearchResult(screening, min_effect, share=share)
+    found.finalists, found.claims = finalists(screening, scopes, space.offers, effort.finalists, min_effect)
     if found.finalists:
         least = enough_pairs(len(found.claims), share)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
@@ -173,29 +173,29 @@ def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, le
     return wanted_pairs(max(screening.noise, least_noise), half_width, least, effort.most_pairs)
 
 
-def screen(screening: Screening, questions: Questions, began: float, until: Callable[[], float]) -> None:
+def screen(screening: Screening, space: SearchSpace, began: float, until: Callable[[], float]) -> None:
     """Race the first factor, try the others together with what lies near its best lever, and race what they add up to.
 
     ``until`` tells when the screening must end, by what is known of the noise then.
     """
     left: list[Plan] = []
-    if questions.first is not None:
-        share = RACE_SHARE if questions.together or questions.last else 1.0
-        left = screening.race(questions.first, began + share * (screening.deadline - began))
+    if space.first is not None:
+        share = RACE_SHARE if space.factorial or space.last else 1.0
+        left = screening.race(space.first, began + share * (screening.deadline - began))
     screening.deadline = until()
-    near = [again(questions.first, screening.best, left)] if questions.first is not None else []
-    together = [factor for factor in (*near, *questions.together) if factor.levers]
-    if together:
-        rivals = screening.factorial(together)
-        screening.playoff([*next_best(screening, rivals, near), *rivals])
-    for factor in questions.last:
+    near = [again(space.first, screening.best, left)] if space.first is not None else []
+    factorial = [factor for factor in (*near, *space.factorial) if factor.levers]
+    if factorial:
+        alternatives = screening.factorial(factorial)
+        screening.playoff([*next_best(screening, alternatives, near), *alternatives])
+    for factor in space.last:
         screening.race(factor)
 
 
-def next_best(screening: Screening, rivals: Sequence[Plan], first: Sequence[Factor]) -> list[Plan]:
-    """Return the last of the rivals with the next best lever of the first factor: what is best of it may be another
+def next_best(screening: Screening, alternatives: Sequence[Plan], first: Sequence[Factor]) -> list[Plan]:
+    """Return the last of these plans with the next best lever of the first factor: what is best of it may be another
     one once all else is set, which effects that multiply do not show."""
-    whole, effects = rivals[-1], screening.by_lever()
+    whole, effects = alternatives[-1], screening.by_lever()
     others = [x for factor in first for x in factor.levers if x.id not in whole.lever_ids]
     best = max(others, key=lambda lever: effects.gain([lever.id])[0], default=None)
     return [whole.plus(best)] if best is not None and len(whole.levers) > 1 else []
@@ -242,10 +242,10 @@ def leader_on(screening: Screening, scope: Scope, min_effect: float) -> str | No
     if leader is None or leader == screening.best.id:
         return None
     gain, error = effects.gain([leader], over=[screening.best.id])
-    return leader if gain > min_effect + HOPE_SIGMA * error else None
+    return leader if gain > min_effect + PROMISING_SIGMA * error else None
 
 
-def kept(found: Found) -> tuple[Verdict, str]:
+def kept(found: SearchResult) -> tuple[Verdict, str]:
     """Return why today's way stays where nothing was confirmed."""
     screening = found.screening
     tried = [plan for plan in screening.plans.values() if not plan.is_default]

@@ -54,7 +54,7 @@ def median_interval(values: Sequence[float], *, samples: int = 0) -> Interval:
 
 @cache
 def _middles(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each resample of ``n`` values the ranks of the two in the middle. The same data give the same interval."""
+    """Return the ranks of the two middle values of each resample of ``n`` values, the same in each call."""
     ranks = np.sort(np.random.default_rng(0).integers(0, n, size=(RESAMPLES, n)), axis=1)
     return ranks[:, (n - 1) // 2], ranks[:, n // 2]
 
@@ -158,7 +158,7 @@ def pairs_needed(noise: float, half_width: float) -> int:
 
 
 def warm_after(samples: Sequence[float]) -> int:
-    """How many samples at the start are warm-up still, by the rule MSER: the cut that leaves the surest mean.
+    """Return the number of leading samples that are warm-up, by the rule MSER: the cut that leaves the surest mean.
 
     White 1997, "An effective truncation heuristic for bias reduction in simulation output". At most half are cut.
     """
@@ -168,7 +168,7 @@ def warm_after(samples: Sequence[float]) -> int:
 
 
 def warming(samples: Sequence[float], min_effect: float = 0.03) -> int:
-    """How many samples of one process, in their order, are warm-up that costs ``min_effect`` or more; mostly none.
+    """Return the number of leading samples of one process that are warm-up costing ``min_effect`` or more; mostly 0.
 
     ``warm_after`` cuts noise somewhere too. So the first quarter must be slower than the second half by that much, and
     by more than chance gives in one process of a thousand (Mann & Whitney 1947).

@@ -24,7 +24,7 @@ RESNET18_FLOPS = 2 * 1_814_073_344
 
 
 def catalogue(host: Host) -> tuple[Workload, ...]:
-    """All workloads, sized for ``host``."""
+    """Return all workloads, sized for ``host``."""
     engines = (engine("linear-onednn", "onednn", "oneDNN's linear layer"), engine("matmul-numpy", "numpy", "NumPy"))
     return (
         matmul("float32", 4),
@@ -55,13 +55,13 @@ def matmul(dtype: str, width: int, n: int = MATMUL_N) -> Workload:
 
 
 def engine(name: str, kind: str, by: str) -> Workload:
-    """The fp32 product by another library than torch.mm takes."""
+    """Return the fp32 product by another library than ``torch.mm`` takes."""
     title = f"Matrix product by {by}, fp32, {MATMUL_N} x {MATMUL_N}"
     return matmul("float32", 4).model_copy(update={"name": name, "kind": kind, "title": title})
 
 
 def conv2d() -> Workload:
-    """The first layer of a ResNet on a batch of 32 images."""
+    """Return the first layer of a ResNet on a batch of 32 images."""
     out = CONV["batch"] * CONV["filters"] * (CONV["side"] // CONV["stride"]) ** 2
     weights = CONV["filters"] * CONV["channels"] * CONV["kernel"] ** 2
     images = CONV["batch"] * CONV["channels"] * CONV["side"] ** 2

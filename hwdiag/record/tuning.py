@@ -11,7 +11,7 @@ from hwdiag.core.finding import Recommendation
 from hwdiag.core.value import TopicStudy
 from hwdiag.experiment.ceilings import Ceiling
 from hwdiag.experiment.lever import Plan, plan_by_id
-from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, Step, Workload
+from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, SearchStep, Workload
 from hwdiag.record.model import Record
 
 
@@ -26,7 +26,7 @@ class Tuning(TopicStudy):
     measurements: tuple[Measurement, ...] = ()
     estimates: tuple[Estimate, ...] = ()
     noise: Noise | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
     """The search, factor by factor."""
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()

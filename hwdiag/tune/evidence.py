@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwdiag.core.value import Value
 from hwdiag.experiment.lever import Plan
-from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, Step, Workload
+from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, SearchStep, Workload
 from hwdiag.host.model import Host
 from hwdiag.parameters.diagnosis import Profile
 from hwdiag.process.model import Software
@@ -22,7 +22,7 @@ class Evidence(Value):
     measurements: tuple[Measurement, ...] = ()
     estimates: tuple[Estimate, ...] = ()
     noise: Noise | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SearchStep, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
 
     @property

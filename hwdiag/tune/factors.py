@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hwdiag.core.choices import Goal
-from hwdiag.experiment.campaign import room
+from hwdiag.experiment.campaign import processes_that_fit
 from hwdiag.experiment.lever import Factor
 from hwdiag.experiment.model import Workload
 from hwdiag.host.model import Host
@@ -40,7 +40,7 @@ def factors(
         vendor_check: the library that answers MKL's question for the vendor, where it is worth a try.
     """
     if goal == "throughput":
-        placed = instances(host, software, most=room(host, workloads), threads=threads)
+        placed = instances(host, software, most=processes_that_fit(host, workloads), threads=threads)
     else:
         placed = placement(host, software, threads=threads)
     found = (

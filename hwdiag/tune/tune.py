@@ -11,9 +11,9 @@ from hwdiag.experiment.campaign import Campaign, CampaignLaboratory
 from hwdiag.experiment.judge import Claim, describe
 from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan
-from hwdiag.experiment.model import Comparison, Measurement, Noise, Step, Workload
+from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.screening import without_risk
-from hwdiag.experiment.search import Effort, Questions, search
+from hwdiag.experiment.search import Effort, SearchSpace, search
 from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
 
 
@@ -23,7 +23,7 @@ class Tuned:
 
     plans: tuple[Plan, ...]
     """Today's default first, then all that were tried."""
-    steps: tuple[Step, ...]
+    steps: tuple[SearchStep, ...]
     comparisons: tuple[Comparison, ...]
     noise: Noise | None
 
@@ -52,7 +52,7 @@ def tune(
     noise = noise_of(campaign.measurements, overall_of)
     found = search(
         CampaignLaboratory(campaign, deciding),
-        questions_of(factors, risky=risky),
+        search_space(factors, risky=risky),
         scopes_of(overall_of),
         effort_of(campaign.budget, campaign.remaining_s),
         min_effect,
@@ -70,11 +70,11 @@ def tune(
     )
 
 
-def questions_of(factors: Sequence[Factor], *, risky: bool) -> Questions:
-    """Return the search's questions: the first factor is raced, the others are tried together."""
+def search_space(factors: Sequence[Factor], *, risky: bool) -> SearchSpace:
+    """Return the search space: the first factor is raced, the others are tried together."""
     able = [factor for factor in factors if factor.levers] if risky else [without_risk(factor) for factor in factors]
     offers = [] if risky else [Plan.of(lever) for factor in factors for lever in factor.levers if lever.risk]
-    return Questions(able[0] if able else None, able[1:], offers=offers)
+    return SearchSpace(able[0] if able else None, able[1:], offers=offers)
 
 
 def effort_of(budget: Budget, total_s: float) -> Effort:

@@ -29,7 +29,7 @@ from hwdiag.devices.kernels import (
 )
 from hwdiag.devices.nets import NETS
 from hwdiag.devices.techniques import TECHNIQUES
-from hwdiag.experiment.interleaved import InterleavedBlock, Player, Result, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, ProcessResult, Turn
 from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import conv2d
@@ -171,21 +171,21 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def results() -> dict[tuple[str, str], Result]:
+def results() -> dict[tuple[str, str], ProcessResult]:
     """Every technique in a process of its own: what it does to a net may end a process, as any measurement may."""
     plans = {"default": DEFAULT, **{t.name: t.plan for t in TECHNIQUES}}
     todo = {
         name: [w.model_copy(update={"size": SMALL[w.what or ""]}) for w in workloads]
         for name, workloads in CASES.items()
     }
-    players = {name: Player(plans[name].launch, workloads, check=True) for name, workloads in todo.items()}
+    candidates = {name: Candidate(plans[name].launch, workloads, check=True) for name, workloads in todo.items()}
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    InterleavedBlock(sys.executable, turn, timeout_s=120).run([*players.values()], device="cpu", seed=1)
-    return {(name, w): r for name, p in players.items() for w, r in p.results.items()}
+    InterleavedBlock(sys.executable, turn, timeout_s=120).run([*candidates.values()], device="cpu", seed=1)
+    return {(name, w): r for name, p in candidates.items() for w, r in p.results.items()}
 
 
 @pytest.mark.parametrize("technique", CASES)
-def test_a_technique_keeps_the_results(results: dict[tuple[str, str], Result], technique: str) -> None:
+def test_a_technique_keeps_the_results(results: dict[tuple[str, str], ProcessResult], technique: str) -> None:
     for workload in CASES[technique]:
         result = results[technique, workload.name]
         assert result.outcome.ok, result.outcome

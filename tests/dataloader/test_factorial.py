@@ -18,7 +18,7 @@ from hwdiag.experiment.laboratory import scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Plan
 from hwdiag.experiment.model import Phase
 from hwdiag.experiment.screening import ALL, AT_ONCE, Deck, Screening
-from hwdiag.experiment.search import Effort, Found
+from hwdiag.experiment.search import Effort, SearchResult
 from tests.conftest import make_host
 from tests.simulation.virtual_loader import random_loader
 
@@ -74,7 +74,7 @@ class Known:
         return math.prod(known.get(getattr(setting, name), 1.0) for name, known in self.gains.items())
 
 
-def searched(known: Known, seconds: float, *, most_pairs: int = 8, seed: int = 1) -> Found:
+def searched(known: Known, seconds: float, *, most_pairs: int = 8, seed: int = 1) -> SearchResult:
     """Search on a host of two cores."""
     factors = loader_factors(make_host(cores_per_node=2))
     laboratory = LoaderLaboratory(known.run, lambda plan: crowded(plan, 2), seed, clock=lambda: known.now)

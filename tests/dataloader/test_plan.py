@@ -20,7 +20,7 @@ from hwdiag.dataloader.rules import plan, screened, verdict
 from hwdiag.dataloader.search import lever, with_workers
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.experiment.lever import DEFAULT, Plan
-from hwdiag.experiment.model import Option, Step
+from hwdiag.experiment.model import SearchStep, TriedPlan
 from hwdiag.experiment.screening import ALL
 from hwdiag.process.model import Disturbance
 from tests.dataloader.test_notebook import EXAMPLE, read
@@ -73,9 +73,9 @@ TWO, AHEAD, PINNED = (
 )
 
 
-def seen(gains: dict[Plan, float]) -> tuple[Option, ...]:
+def seen(gains: dict[Plan, float]) -> tuple[TriedPlan, ...]:
     return tuple(
-        Option(plan=p.id, speedup=Interval(median=m, low=m, high=m, processes=2), dropped=False)
+        TriedPlan(plan=p.id, speedup=Interval(median=m, low=m, high=m, processes=2), dropped=False)
         for p, m in gains.items()
     )
 
@@ -84,9 +84,9 @@ def with_plan(feed: Feed, taken: Plan) -> Feed:
     """A run whose search took this plan, having seen two levers and both of them together."""
     alone, both = Plan.of(TWO), Plan.of(TWO, AHEAD)
     steps = (
-        Step(factor="workers", options=seen({alone: 1.4}), adopted=alone.id),
-        Step(factor="batches ahead", options=seen({both: 1.7}), adopted=both.id),
-        Step(factor=ALL, options=seen({alone: 1.5, both: 1.6}), adopted=taken.id),
+        SearchStep(factor="workers", options=seen({alone: 1.4}), adopted=alone.id),
+        SearchStep(factor="batches ahead", options=seen({both: 1.7}), adopted=both.id),
+        SearchStep(factor=ALL, options=seen({alone: 1.5, both: 1.6}), adopted=taken.id),
     )
     found = with_setting(feed, **setting_of(taken).model_dump())
     assert found.best is not None

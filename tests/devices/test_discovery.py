@@ -12,7 +12,7 @@ from hwdiag.devices.discovery import find, is_gone, usable
 from hwdiag.devices.kernels import dispatches, product
 from hwdiag.devices.model import Device
 from hwdiag.devices.study import Measuring
-from hwdiag.experiment.interleaved import InterleavedBlock, Player, Result, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, ProcessResult, Turn
 from hwdiag.host.model import Gpu, Host
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance, Outcome
@@ -124,10 +124,10 @@ def test_accelerators_are_asked_whoever_made_them(fake_python: Callable[[str], s
 def test_a_gpu_that_goes_away_while_a_kernel_runs_is_a_row(fake_python: Callable[[str], str]) -> None:
     """The child's synchronisation fails after a while, as CUDA's does."""
     workload = next(iter(dispatches()))
-    player = Player(Launch(), [workload], check=False)
+    candidate = Candidate(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=2, min_samples=1)
-    InterleavedBlock(fake_python(FAKE), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
-    outcome = player.results[workload.name].outcome
+    InterleavedBlock(fake_python(FAKE), turn, timeout_s=30).run([candidate], device="cuda:0", seed=1)
+    outcome = candidate.results[workload.name].outcome
     assert outcome.kind == "error"
     assert is_gone(outcome)
 
@@ -140,10 +140,10 @@ def test_a_gpu_without_memory_left_is_a_row(fake_python: Callable[[str], str]) -
         f"class OutOfMemoryError(RuntimeError): pass\nasked = []\ndef zeros(*_, **__):\n    asked.append(1)\n"
         f"    if len(asked) == 1: raise OutOfMemoryError({words!r})",
     )
-    player = Player(Launch(), [*dispatches()], check=False)
+    candidate = Candidate(Launch(), [*dispatches()], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    InterleavedBlock(fake_python(full), turn, timeout_s=30).run([player], device="cuda:0", seed=1)
-    outcomes = [r.outcome for r in player.results.values()]
+    InterleavedBlock(fake_python(full), turn, timeout_s=30).run([candidate], device="cuda:0", seed=1)
+    outcomes = [r.outcome for r in candidate.results.values()]
     assert sorted(o.kind for o in outcomes) == ["ok", "out-of-memory"]
     assert [o.detail for o in outcomes if not o.ok] == [f"OutOfMemoryError: {words}"]
 
@@ -155,10 +155,10 @@ def test_the_memory_of_a_gpu_is_what_its_allocator_counts(fake_python: Callable[
     counts += "    max_memory_reserved = staticmethod(lambda device: {'cuda:1': 4096}[device])\n"
     steady = FAKE.replace("cls.calls > 3", "False").replace("    calls = 0\n", "    calls = 0\n" + counts)
     workload = next(iter(dispatches()))
-    player = Player(Launch(), [workload], check=False)
+    candidate = Candidate(Launch(), [workload], check=False)
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
-    InterleavedBlock(fake_python(steady), turn, timeout_s=30).run([player], device="cuda:1", seed=1)
-    result = player.results[workload.name]
+    InterleavedBlock(fake_python(steady), turn, timeout_s=30).run([candidate], device="cuda:1", seed=1)
+    result = candidate.results[workload.name]
     assert result.outcome.ok, result.outcome
     assert result.peak_device_bytes == 4096
 
@@ -171,12 +171,14 @@ class Lost:
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+    def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
         self.devices.append(device)
         lost = Outcome(kind="error", detail="AcceleratorError: CUDA error: unspecified launch failure")
-        for player in players:
-            for name in player.todo:
-                player.results[name] = Result(1, outcome=Outcome(kind="ok") if device == "cpu" else lost, seconds=[0.1])
+        for candidate in candidates:
+            for name in candidate.todo:
+                candidate.results[name] = ProcessResult(
+                    1, outcome=Outcome(kind="ok") if device == "cpu" else lost, seconds=[0.1]
+                )
         return Disturbance()
 
 

@@ -16,7 +16,7 @@ from hwdiag.devices.recommend import choices, winners
 from hwdiag.devices.techniques import BY_NAME, TECHNIQUES
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
-from hwdiag.experiment.interleaved import Player, Result, Turn
+from hwdiag.experiment.interleaved import Candidate, ProcessResult, Turn
 from hwdiag.experiment.lever import BASELINE, DEFAULT
 from hwdiag.experiment.model import Measurement
 from hwdiag.process.model import Disturbance, Outcome
@@ -89,10 +89,10 @@ def test_techniques_apply_where_they_can_do_something() -> None:
     ]
 
 
-def told(player: Player) -> str:
+def told(candidate: Candidate) -> str:
     """The id of the plan that a process runs under."""
     plans = [DEFAULT, *(t.plan for t in TECHNIQUES)]
-    return next(plan.id for plan in plans if plan.launch == player.launch)
+    return next(plan.id for plan in plans if plan.launch == candidate.launch)
 
 
 class Simulated:
@@ -102,30 +102,30 @@ class Simulated:
         self.asked: list[tuple[frozenset[str], frozenset[str]]] = []
         self._wobble = itertools.cycle([1.0, 1.01, 0.99])
 
-    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
-        self.asked.append((frozenset(map(told, players)), frozenset(name for p in players for name in p.todo)))
-        for player in players:
-            for name in player.todo:
-                seconds = (0.005 if told(player) == BF16.name else 0.0101) * next(self._wobble)
-                player.results[name] = Result(process=1, seconds=[seconds], first_s=1.0)
+    def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        self.asked.append((frozenset(map(told, candidates)), frozenset(name for p in candidates for name in p.todo)))
+        for candidate in candidates:
+            for name in candidate.todo:
+                seconds = (0.005 if told(candidate) == BF16.name else 0.0101) * next(self._wobble)
+                candidate.results[name] = ProcessResult(process=1, seconds=[seconds], first_s=1.0)
         return Disturbance()
 
 
-def campaign(turns: Simulated, seconds: float) -> Campaign:
+def campaign(runner: Simulated, seconds: float) -> Campaign:
     turn = Turn(warmup_s=0, window_s=0, windows=1, min_samples=1)
     budget = Budget(total_s=seconds, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=turn)
     clock = itertools.count().__next__
-    return Campaign("python", budget, seed=1, child_timeout_s=1, clock=clock, turns=turns, check_all=True)
+    return Campaign("python", budget, seed=1, child_timeout_s=1, clock=clock, runner=runner, check_all=True)
 
 
 def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> None:
-    turns = Simulated()
-    run = campaign(turns, 10_000)
+    runner = Simulated()
+    run = campaign(runner, 10_000)
     workloads = tasks(("resnet18",), ("inference",), CPU)
     claims = measure_gains(run, CPU, workloads, rounds=2, slow_rounds=1, slow_on=1)
     assert claim_of(BF16, RESNET, CPU) in claims
     assert len(claims) <= 2 * MOST_HOPES
-    screened, again, compiled = (turns.asked[n][0] for n in (0, 2, -1))
+    screened, again, compiled = (runner.asked[n][0] for n in (0, 2, -1))
     assert screened == {BASELINE, "inference-mode", "channels-last", BF16.name, "guide-threads"}
     assert {BF16.name, BASELINE} <= again < screened
     assert compiled == {BASELINE, "compile"}  # after all that starts at once
@@ -138,9 +138,9 @@ def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> Non
 
 
 def test_without_time_nothing_more_is_started() -> None:
-    turns = Simulated()
-    assert measure_gains(campaign(turns, 0), CPU, [RESNET], rounds=2, slow_rounds=2, slow_on=1) == ()
-    assert turns.asked == []
+    runner = Simulated()
+    assert measure_gains(campaign(runner, 0), CPU, [RESNET], rounds=2, slow_rounds=2, slow_on=1) == ()
+    assert runner.asked == []
 
 
 def test_every_technique_has_its_side_in_the_child() -> None:

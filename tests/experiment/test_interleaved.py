@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hwdiag.experiment import interleaved
-from hwdiag.experiment.interleaved import InterleavedBlock, Player, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import matmul
 from hwdiag.process.agent import Agent
@@ -28,20 +28,20 @@ SMALL, BAD = (
 )
 
 
-def played(*players: Player, python: str = sys.executable, timeout_s: float = 60) -> dict[str, Player]:
-    InterleavedBlock(python, TURN, timeout_s=timeout_s).run(players, device="cpu", seed=3)
-    return {p.launch.env.get(NAME, "default"): p for p in players}
+def played(*candidates: Candidate, python: str = sys.executable, timeout_s: float = 60) -> dict[str, Candidate]:
+    InterleavedBlock(python, TURN, timeout_s=timeout_s).run(candidates, device="cpu", seed=3)
+    return {p.launch.env.get(NAME, "default"): p for p in candidates}
 
 
 def test_each_measures_every_workload_in_one_process_of_its_own() -> None:
     second = SMALL.model_copy(update={"name": "second"})
-    players = played(Player(DEFAULT, [SMALL, second], check=True), Player(OTHER, [SMALL, second], check=False))
-    for player in players.values():
-        assert player.results.keys() == {SMALL.name, "second"}
-        assert all(r.outcome.ok and len(r.seconds) >= 6 for r in player.results.values()), player.results
-        assert len({r.process for r in player.results.values()}) == 1
-    assert players["default"].results["second"].max_error is not None
-    assert players["other"].results["second"].max_error is None
+    candidates = played(Candidate(DEFAULT, [SMALL, second], check=True), Candidate(OTHER, [SMALL, second], check=False))
+    for candidate in candidates.values():
+        assert candidate.results.keys() == {SMALL.name, "second"}
+        assert all(r.outcome.ok and len(r.seconds) >= 6 for r in candidate.results.values()), candidate.results
+        assert len({r.process for r in candidate.results.values()}) == 1
+    assert candidates["default"].results["second"].max_error is not None
+    assert candidates["other"].results["second"].max_error is None
 
 
 def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interleaved.Agent, "__init__", started)
     monkeypatch.setattr(interleaved.Agent, "tell", told)
     third = Launch(env={NAME: "third"})
-    played(*(Player(launch, [SMALL], check=False) for launch in (DEFAULT, OTHER, third)))
+    played(*(Candidate(launch, [SMALL], check=False) for launch in (DEFAULT, OTHER, third)))
     assert len(seen) == 3 * (1 + TURN.windows)
     assert set(seen) == {2}
     assert not any(psutil.pid_exists(c.pid or 0) for c in alive)
@@ -70,9 +70,9 @@ def test_only_one_runs_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_workload_that_fails_leaves_the_rest_to_the_same_process() -> None:
     wrong = SMALL.model_copy(update={"name": "impossible", "size": {"n": -1}})
-    player = played(Player(DEFAULT, [SMALL, wrong], check=False))["default"]
-    assert player.results["impossible"].outcome.kind == "error"
-    assert player.results[SMALL.name].outcome.ok
+    candidate = played(Candidate(DEFAULT, [SMALL, wrong], check=False))["default"]
+    assert candidate.results["impossible"].outcome.kind == "error"
+    assert candidate.results[SMALL.name].outcome.ok
 
 
 def comes_to_rest(child: Agent) -> bool:
@@ -105,52 +105,54 @@ def test_a_process_that_dies_costs_the_workload_that_killed_it(
     fake_python: Callable[[str], str], signal: str, word: str
 ) -> None:
     python = fake_python(dies_of(signal))
-    players = played(Player(DEFAULT, [BAD, SMALL], check=False), Player(OTHER, [SMALL], check=False), python=python)
-    results = players["default"].results
+    candidates = played(
+        Candidate(DEFAULT, [BAD, SMALL], check=False), Candidate(OTHER, [SMALL], check=False), python=python
+    )
+    results = candidates["default"].results
     assert (results["bad"].outcome.kind, word in results["bad"].outcome.detail) == ("signal", True)
     assert "in bad" in results["bad"].outcome.detail
     assert results[SMALL.name].outcome.kind == "error"  # this torch can do nothing, but it lived to say so
-    assert players["other"].results[SMALL.name].outcome.kind == "error"
+    assert candidates["other"].results[SMALL.name].outcome.kind == "error"
 
 
 def test_a_kill_that_the_kernel_counted_is_out_of_memory(
     fake_python: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(interleaved.Watch, "ooms", lambda self: 1)
-    player = played(Player(DEFAULT, [BAD], check=False), python=fake_python(dies_of("SIGKILL")))["default"]
-    assert player.results["bad"].outcome == Outcome(
+    candidate = played(Candidate(DEFAULT, [BAD], check=False), python=fake_python(dies_of("SIGKILL")))["default"]
+    assert candidate.results["bad"].outcome == Outcome(
         kind="out-of-memory", detail="killed by the kernel for want of memory"
     )
 
 
 def test_without_torch_everything_fails_once(python_without_torch: str) -> None:
-    player = played(Player(DEFAULT, [SMALL, BAD], check=False), python=python_without_torch)["default"]
-    assert {r.outcome.kind for r in player.results.values()} == {"import-error"}
-    assert {r.process for r in player.results.values()} == {1}
+    candidate = played(Candidate(DEFAULT, [SMALL, BAD], check=False), python=python_without_torch)["default"]
+    assert {r.outcome.kind for r in candidate.results.values()} == {"import-error"}
+    assert {r.process for r in candidate.results.values()} == {1}
 
 
 def test_a_launch_that_did_not_take_effect_fails_in_all() -> None:
     ghost = Launch(preload=("/no/such.so",), env={NAME: "ghost"})
-    players = played(Player(ghost, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False))
-    assert players["ghost"].results[SMALL.name].outcome == Outcome(
+    candidates = played(Candidate(ghost, [SMALL], check=False), Candidate(DEFAULT, [SMALL], check=False))
+    assert candidates["ghost"].results[SMALL.name].outcome == Outcome(
         kind="not-applied", detail="/no/such.so was not loaded"
     )
-    assert players["default"].results[SMALL.name].outcome.ok
+    assert candidates["default"].results[SMALL.name].outcome.ok
 
 
 def test_one_that_hangs_is_killed_and_the_others_go_on(fake_python: Callable[[str], str]) -> None:
     python = fake_python("import os, time\nif 'HANG' in os.environ: time.sleep(600)\n" + dies_of("SIGSEGV"))
     hangs = Launch(env={"HANG": "1", NAME: "hangs"})
-    players = played(
-        Player(hangs, [SMALL], check=False), Player(DEFAULT, [SMALL], check=False), python=python, timeout_s=3
+    candidates = played(
+        Candidate(hangs, [SMALL], check=False), Candidate(DEFAULT, [SMALL], check=False), python=python, timeout_s=3
     )
-    assert players["hangs"].results[SMALL.name].outcome.kind == "timeout"
-    assert players["default"].results[SMALL.name].outcome.kind == "error"
+    assert candidates["hangs"].results[SMALL.name].outcome.kind == "timeout"
+    assert candidates["default"].results[SMALL.name].outcome.kind == "error"
 
 
-def test_what_others_did_meanwhile_is_told_without_the_players_own_work() -> None:
+def test_what_others_did_meanwhile_is_told_without_the_candidates_own_work() -> None:
     disturbance = InterleavedBlock(sys.executable, TURN, timeout_s=60).run(
-        [Player(DEFAULT, [SMALL], check=False), Player(OTHER, [SMALL], check=False)], device="cpu", seed=1
+        [Candidate(DEFAULT, [SMALL], check=False), Candidate(OTHER, [SMALL], check=False)], device="cpu", seed=1
     )
     assert disturbance.other_cpu is not None
     assert 0 <= disturbance.other_cpu <= (os.cpu_count() or 1)
@@ -162,4 +164,4 @@ def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(interleaved, "Agent", refuse)
     nothing: list[Workload] = []
-    assert played(Player(DEFAULT, nothing, check=False))["default"].results == {}
+    assert played(Candidate(DEFAULT, nothing, check=False))["default"].results == {}

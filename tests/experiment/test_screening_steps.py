@@ -10,7 +10,7 @@ import numpy as np
 from hwdiag.experiment.laboratory import Block, Scope
 from hwdiag.experiment.lever import BASELINE, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.search import Effort, Questions, search
+from hwdiag.experiment.search import Effort, SearchSpace, search
 from hwdiag.record.tuning import Tuning
 
 GAINS = {"placement": 0.2, "heap": 0.1, "dispatch": 0.05, "runtime": -0.05}
@@ -42,7 +42,7 @@ class Bench:
 
 
 def test_every_plan_that_a_step_names_is_among_the_searchs() -> None:
-    questions = Questions(factor("placement"), [factor(name) for name in ("heap", "dispatch", "runtime")])
+    questions = SearchSpace(factor("placement"), [factor(name) for name in ("heap", "dispatch", "runtime")])
     found = search(Bench(), questions, [Scope("overall", ("net",))], Effort(200, 4, 16, 3), 0.03)
     steps = found.screening.steps
     assert {step.factor for step in steps} >= set(GAINS)

@@ -16,7 +16,7 @@ from hwdiag.experiment.judge import Claim, describe, judge, judge_claims, judge_
 from hwdiag.experiment.laboratory import Block, Scope, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan, plan_by_id
 from hwdiag.experiment.model import OVERALL, Phase
-from hwdiag.experiment.search import Decision, Effort, Found, Questions, search
+from hwdiag.experiment.search import Decision, Effort, SearchResult, SearchSpace, search
 from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.process.launch import Launch
 
@@ -68,9 +68,9 @@ class Bench:
         helps = [x for x in plan.lever_ids if self.only.get(x, workload) == workload]
         return 1 / float(np.prod([self.speed.get(x, 1.0) for x in helps]))
 
-    def search(self, first: Factor | None, *together: Factor, total_s: float = 250, **more: object) -> Found:
+    def search(self, first: Factor | None, *together: Factor, total_s: float = 250, **more: object) -> SearchResult:
         effort = Effort(total_s, rounds=4, most_pairs=16, finalists=3)
-        return search(self, Questions(first, together, **more), scopes_of(self.workloads), effort, 0.03)  # type: ignore[arg-type]
+        return search(self, SearchSpace(first, together, **more), scopes_of(self.workloads), effort, 0.03)  # type: ignore[arg-type]
 
     def decide(self, first: Factor | None, *together: Factor, total_s: float = 250) -> Decision:
         return self.search(first, *together, total_s=total_s).decision()
@@ -209,7 +209,7 @@ def test_a_search_whose_combinations_are_all_refused_ends() -> None:
     effort = Effort(250, rounds=4, most_pairs=16, finalists=3)
     refused: Callable[[Plan], str] = lambda plan: "not here" if "huge" in plan.lever_ids else ""  # noqa: E731
     only = Factor("heap", HEAP.levers), Factor("other", HEAP.levers)
-    found = search(bench, Questions(None, only), scopes_of(["net"]), effort, 0.03, refused=refused)
+    found = search(bench, SearchSpace(None, only), scopes_of(["net"]), effort, 0.03, refused=refused)
     assert found.decision().plan == DEFAULT
     assert not [plan for _, plan in bench.seen if "huge" in plan]
 

@@ -13,7 +13,7 @@ from hwdiag.experiment.workloads import gpt2
 from hwdiag.process.launch import Launch
 from tests.simulation.virtual import Flat
 from tests.simulation.virtual_hosts import random_host
-from tests.simulation.virtual_machine import VirtualTurns, noises, recorded_noise, spread_by, virtual_campaign
+from tests.simulation.virtual_machine import VirtualRunner, noises, recorded_noise, spread_by, virtual_campaign
 
 BUSY = recorded_noise("busy")
 
@@ -84,9 +84,9 @@ def test_the_surface_behaves_like_a_machine() -> None:
 def test_what_dies_is_left_out_and_time_goes_by() -> None:
     """Through the campaign that the product has: the block that its laboratory gives holds who lived."""
     levers = random_host(1).factors[0].levers[:3]
-    turns = VirtualTurns(Flat(), BUSY, 1, 8, dies={levers[0].launch.describe(): 0})
-    laboratory = CampaignLaboratory(virtual_campaign(turns, BUDGETS["standard"]), [gpt2()])
+    runner = VirtualRunner(Flat(), BUSY, 1, 8, dies={levers[0].launch.describe(): 0})
+    laboratory = CampaignLaboratory(virtual_campaign(runner, BUDGETS["standard"]), [gpt2()])
     (block,) = laboratory.measure([Plan.of(lever) for lever in levers], "screen")
     assert set(block.seconds) == {DEFAULT.id, *(lever.id for lever in levers[1:])}
-    assert turns.processes == 4
+    assert runner.processes == 4
     assert laboratory.clock() > 4

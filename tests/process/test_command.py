@@ -241,7 +241,7 @@ def variable(name: str) -> Lever:
 
 def campaign_of(total_s: float = 120) -> Campaign:
     budget = BUDGETS["quick"].model_copy(update={"total_s": total_s})
-    return Campaign(sys.executable, budget, seed=1, child_timeout_s=20, turns=Commands())
+    return Campaign(sys.executable, budget, seed=1, child_timeout_s=20, runner=Commands())
 
 
 def test_a_search_finds_what_makes_a_command_faster() -> None:

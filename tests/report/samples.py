@@ -10,7 +10,7 @@ from hwdiag.core.finding import Check, Finding, Recommendation
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.ceilings import Ceiling
 from hwdiag.experiment.lever import CONTROL, DEFAULT, Lever, Plan
-from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, Option, Step, Workload
+from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, SearchStep, TriedPlan, Workload
 from hwdiag.host.model import (
     Cache,
     CoreKind,
@@ -363,17 +363,17 @@ def changed(record: Record, **more: Any) -> Record:
     return record.model_copy(update={**own, "studies": {**record.studies, "tune": study}})
 
 
-def make_steps() -> tuple[Step, ...]:
+def make_steps() -> tuple[SearchStep, ...]:
     """Two factors: one thing taken on, one dropped, and one that was not better."""
 
-    def option(plan: Plan, gain: float, *, dropped: bool = False) -> Option:
+    def option(plan: Plan, gain: float, *, dropped: bool = False) -> TriedPlan:
         speedup = Interval(median=gain, low=gain - 0.02, high=gain + 0.02, processes=3)
-        return Option(plan=plan.id, speedup=speedup, dropped=dropped)
+        return TriedPlan(plan=plan.id, speedup=speedup, dropped=dropped)
 
     raced = (option(NODE0, 1.1), option(THREADS[0], 0.2, dropped=True))
     return (
-        Step(factor="placement", options=raced, adopted=NODE0.id),
-        Step(factor="heap", options=(option(BEST, 1.09),), adopted=None),
+        SearchStep(factor="placement", options=raced, adopted=NODE0.id),
+        SearchStep(factor="heap", options=(option(BEST, 1.09),), adopted=None),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.lever import Lever, Plan
-from hwdiag.experiment.model import Option, Step
+from hwdiag.experiment.model import SearchStep, TriedPlan
 from hwdiag.process.launch import Launch
 from hwdiag.record.model import Record
 from hwdiag.record.tuning import tuning
@@ -157,8 +157,8 @@ def test_options_are_named_without_what_all_begin_with():
         return Lever(id=f"{field}={value}", factor=field, title=title, loader={field: value})
 
     def named(*plans: Plan) -> set[str]:
-        options = [Option(plan=plan.id, speedup=gain, dropped=False) for plan in plans]
-        figure = steps_figure([Step(factor="q", options=tuple(options), adopted=None)], plans)
+        options = [TriedPlan(plan=plan.id, speedup=gain, dropped=False) for plan in plans]
+        figure = steps_figure([SearchStep(factor="q", options=tuple(options), adopted=None)], plans)
         assert figure is not None
         return set(texts(figure))
 

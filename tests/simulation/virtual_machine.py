@@ -16,7 +16,7 @@ import numpy as np
 
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
-from hwdiag.experiment.interleaved import Player, Result
+from hwdiag.experiment.interleaved import Candidate, ProcessResult
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance, Outcome
 
@@ -56,8 +56,8 @@ class Timed(Protocol):
 
 
 @dataclass
-class VirtualTurns:
-    """Fills the results of players by what is known, with noise, and lets a virtual clock run."""
+class VirtualRunner:
+    """Fills the results of candidates by what is known, with noise, and lets a virtual clock run."""
 
     known: Timed
     noise: Noise
@@ -81,22 +81,22 @@ class VirtualTurns:
         """Return the seconds since it was started."""
         return self.now
 
-    def run(self, players: Sequence[Player], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
-        """Fill the players' results, as a block of processes does."""
-        names = dict.fromkeys(name for player in players for name in player.todo)
-        wobble = {name: self._next(len(players)) for name in names}
-        for i, player in enumerate(players):
+    def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:  # noqa: ARG002
+        """Fill the candidates' results, as a block of processes does."""
+        names = dict.fromkeys(name for candidate in candidates for name in candidate.todo)
+        wobble = {name: self._next(len(candidates)) for name in names}
+        for i, candidate in enumerate(candidates):
             self.processes += 1
-            sets = player.launch.describe()
+            sets = candidate.launch.describe()
             died = self.processes >= self.dies.get(sets, self.processes + 1)
-            for name in player.todo:
-                result = Result(process=next(self._numbers))
+            for name in candidate.todo:
+                result = ProcessResult(process=next(self._numbers))
                 if died:
                     result.outcome = Outcome(kind="error", detail="it died")
                 else:
-                    result.seconds = [self._time(player.launch, sets) * float(wobble[name][i])]
-                player.results[name] = result
-        self.now += block_s(len(players), self.cpus)
+                    result.seconds = [self._time(candidate.launch, sets) * float(wobble[name][i])]
+                candidate.results[name] = result
+        self.now += block_s(len(candidates), self.cpus)
         return Disturbance()
 
     def _next(self, k: int) -> np.ndarray:
@@ -110,10 +110,10 @@ class VirtualTurns:
         return self._times[sets]
 
 
-def virtual_campaign(turns: VirtualTurns, budget: Budget, *, check_all: bool = False) -> Campaign:
+def virtual_campaign(runner: VirtualRunner, budget: Budget, *, check_all: bool = False) -> Campaign:
     """Return a campaign on virtual turns."""
     return Campaign(
-        "python", budget, seed=turns.seed, child_timeout_s=1.0, clock=turns.clock, turns=turns, check_all=check_all
+        "python", budget, seed=runner.seed, child_timeout_s=1.0, clock=runner.clock, runner=runner, check_all=check_all
     )
 
 

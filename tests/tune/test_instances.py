@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hwdiag.experiment.budget import BUDGETS
-from hwdiag.experiment.campaign import Campaign, at_once, room
+from hwdiag.experiment.campaign import Campaign, at_once, processes_that_fit
 from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.workloads import matmul
 from hwdiag.host.model import Host, Limits
@@ -102,7 +102,7 @@ def test_uneven_parts_are_cut_alike_and_tiny_ones_left_out() -> None:
 def test_memory_decides_how_many_processes_take_turns() -> None:
     host, small = make_host(), matmul("float32", 4)
     few = host.model_copy(update={"memory": host.memory.model_copy(update={"available_bytes": 4 << 30})})
-    assert room(few, [small]) == 2
+    assert processes_that_fit(few, [small]) == 2
     assert (at_once(few, [small]), at_once(few, [small], 2), at_once(few, [small], 8)) == (2, 1, 1)
     assert at_once(host, [small], 2) == 6
 

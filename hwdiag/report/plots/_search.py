@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hwdiag.experiment.lever import Plan, plan_by_id
-from hwdiag.experiment.model import Option, Step
+from hwdiag.experiment.model import SearchStep, TriedPlan
 from hwdiag.record.model import Record
 from hwdiag.record.tuning import tuning
 from hwdiag.report import svg
@@ -32,7 +32,7 @@ def search_steps(record: Record) -> Figure | None:
     return steps_figure(study.steps, study.plans, evidence)
 
 
-def steps_figure(asked: Sequence[Step], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:
+def steps_figure(asked: Sequence[SearchStep], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:
     """The same of any search's steps."""
     steps = [s for s in asked if s.options]
     rows = [(step, option) for step in steps for option in step.options][:_MOST]
@@ -62,7 +62,7 @@ _CAPTION = (
 )
 
 
-def _short(options: Sequence[Option], plans: Sequence[Plan]) -> list[str]:
+def _short(options: Sequence[TriedPlan], plans: Sequence[Plan]) -> list[str]:
     """Their levers without those that all have, which were taken on before."""
     levers = [plan_by_id(plans, option.plan).levers for option in options]
     alike = set.intersection(*({lever.id for lever in each} for each in levers))
@@ -70,7 +70,7 @@ def _short(options: Sequence[Option], plans: Sequence[Plan]) -> list[str]:
     return [clean(" + ".join(titles)) for titles in told]
 
 
-def _row(axes: Axes, y: int, option: Option, name: str, *, adopted: bool) -> None:
+def _row(axes: Axes, y: int, option: TriedPlan, name: str, *, adopted: bool) -> None:
     color = svg.BLUE if adopted else svg.MUTED
     s = option.speedup
     axes.plot([s.low, s.high], [y, y], color=color, linewidth=1.8, solid_capstyle="butt", zorder=3)
@@ -82,7 +82,7 @@ def _row(axes: Axes, y: int, option: Option, name: str, *, adopted: bool) -> Non
     axes.text(1.03, y, f"{ratio(s.median)}  {word}".rstrip(), transform=left, va="center", fontsize=11)
 
 
-def _frame(axes: Axes, options: list[Option], rows: int) -> None:
+def _frame(axes: Axes, options: list[TriedPlan], rows: int) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     low = min(o.speedup.low for o in options)
@@ -99,7 +99,7 @@ def _frame(axes: Axes, options: list[Option], rows: int) -> None:
     axes.set_xlabel("speed-up over today's default, in the screening", labelpad=8)
 
 
-def _alt(steps: list[Step], plans: Sequence[Plan]) -> str:
+def _alt(steps: list[SearchStep], plans: Sequence[Plan]) -> str:
     parts = [
         f"{clean(s.factor)}: "
         + ", ".join(
