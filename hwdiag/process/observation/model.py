@@ -147,7 +147,9 @@ class Ending(Value):
     """The end of its standard error, at most 64 KiB."""
     stdout: str = ""
     full_disks: tuple[str, ...] = ()
-    """Mount points with less than 1 % or 64 MiB free at the end."""
+    """Mount points of those that it works and writes on which had less than 1 % and less than 64 MiB free."""
+    asked_to_end: int | None = None
+    """The signal by which the person ended it or the look at it: 2 is Ctrl-C."""
 
 
 class InsideReport(Value):
@@ -198,6 +200,8 @@ class Program(Value):
     machine: dict[str, float] = {}
     """Means over the time of what hwdiag monitor samples: ``cpu.use``, ``cpu.steal``, ``pressure.cpu.some`` ..."""
     shared_memory: SharedMemory = SharedMemory()
+    packages: dict[str, str] = {}
+    """Versions of torch, torchvision, numpy ... beside each other in its interpreter, by ``packages.packages``."""
     waits: tuple[Waited, ...] = ()
     """Of each training, what its main thread waited for."""
     inside: tuple[InsideReport, ...] = ()
@@ -207,5 +211,7 @@ class Program(Value):
     """How many times as fast a rerun with denormals flushed to zero was; None where none was made."""
     ending: Ending
     cost: Cost
+    oom_kills: int | None = None
+    """Processes that the kernel killed for want of memory meanwhile, on the whole machine."""
     notes: tuple[str, ...] = ()
     """What went otherwise than one might think, a line each."""

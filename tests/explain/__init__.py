@@ -1,0 +1,1 @@
+"""Tests of explain: what is wrong with a program on this host?"""
