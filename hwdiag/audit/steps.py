@@ -14,9 +14,9 @@ from hwdiag.audit.model import Audit
 from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
 from hwdiag.host.activity import watch
+from hwdiag.host.archive import open_root
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
-from hwdiag.host.root import Root
 from hwdiag.parameters.audit import AuditParams
 from hwdiag.parameters.diagnosis import load_topic
 from hwdiag.process.storage import read_speed
@@ -50,7 +50,7 @@ class AuditRun:
         """Read the host. Raises ``UsageError`` where its snapshot is refused."""
         self.params = params
         self.started_at = now()
-        self.root = Root.open(params.snapshot)
+        self.root = open_root(params.snapshot)
         self.host: Host = read_host(self.root)
 
     @cached_property

@@ -30,10 +30,10 @@ def register(verbs: Any) -> None:
 
 def show_host(args: argparse.Namespace) -> None:
     """hwdiag host"""
+    from hwdiag.host.archive import open_root
     from hwdiag.host.read import read_host
-    from hwdiag.host.root import Root
 
-    host = read_host(Root.open(args.snapshot))
+    host = read_host(open_root(args.snapshot))
     if args.drawing:
         from hwdiag.report.topology import draw_topology
 

@@ -37,8 +37,8 @@ from hwdiag.experiment.model import Workload
 from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.activity import watch
+from hwdiag.host.archive import open_root
 from hwdiag.host.read import read_host
-from hwdiag.host.root import Root
 from hwdiag.parameters.diagnosis import Profile, interpreter, own_file_path
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
@@ -81,7 +81,7 @@ class Run:
         self.python = interpreter(profile)
         self.own = own_workloads(profile)
         self.started_at = now()
-        self.root = Root.open(profile.snapshot)
+        self.root = open_root(profile.snapshot)
         host = read_host(self.root)
         shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
         self.name = store.folder_name(profile.host, shown or host.system.hostname)

@@ -74,12 +74,12 @@ def diagnose(args: argparse.Namespace) -> int:
     """hwdiag diagnose"""
     from hwdiag.core.command_line import given
     from hwdiag.diagnose.papermill_run import run_notebook
-    from hwdiag.host.root import Root
+    from hwdiag.host.archive import open_root
     from hwdiag.parameters.diagnosis import Params, interpreter, load
 
     profile = load(given(args, Params))
     interpreter(profile)  # a wrong parameter stops here, before a kernel starts
-    Root.open(profile.snapshot)
+    open_root(profile.snapshot)
     return say(run_notebook(given(args, Params)), args.json)
 
 

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import tarfile
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from pydantic import ValidationError
@@ -80,7 +81,7 @@ class Archive(Root):
     """A snapshot in memory."""
 
     def __init__(self, manifest: Manifest, files: dict[str, bytes]) -> None:
-        """Use ``Root.archive()``."""
+        """Use ``open_archive``."""
         super().__init__("\0")  # no path leads from here to this machine's disk
         self.source = "snapshot"
         self.manifest = manifest
@@ -168,6 +169,20 @@ class _Bounded(io.RawIOBase):
         if self._left < 0:
             raise _Refused(f"it is larger than {MAX_TOTAL_BYTES >> 20} MiB when uncompressed")
         return data
+
+
+def open_root(path: str | os.PathLike[str] | None = None) -> Root:
+    """Return the live machine without a path, a dump for a folder, a snapshot for a file.
+
+    Raises:
+        UsageError: there is nothing under this path, or it is no snapshot.
+    """
+    if path is None:
+        return Root.live()
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise UsageError(f"there is no snapshot {place}")
+    return Root.directory(place) if place.is_dir() else open_archive(place)
 
 
 def open_archive(path: str | os.PathLike[str]) -> Archive:

@@ -10,7 +10,6 @@ import os
 import stat
 from typing import Literal
 
-from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
 from hwdiag.host.cpulist import parse_cpulist
 from hwdiag.host.model import Gap, Gpu
@@ -90,7 +89,7 @@ class Root:
     """
 
     def __init__(self, folder: str | None) -> None:
-        """Use ``Root.live()``, ``Root.directory()``, ``Root.archive()`` or ``Root.open()``."""
+        """Use ``Root.live()``, ``Root.directory()``, or ``open_root`` and ``open_archive`` of ``host.archive``."""
         self.source: Literal["live", "directory", "snapshot"] = "live" if folder is None else "directory"
         self._folder = "" if folder is None else folder.rstrip("/")
         self._resolved: dict[str, str] = {"": "", "/": ""}
@@ -113,31 +112,6 @@ class Root:
         if not os.path.isdir(folder):
             raise NotADirectoryError(f"no such folder: {os.fspath(path)}")
         return cls(folder)
-
-    @staticmethod
-    def archive(path: str | os.PathLike[str]) -> Root:
-        """A snapshot that ``hwdiag snapshot`` made, here or elsewhere. Nothing of it is unpacked to the disk.
-
-        Raises:
-            UsageError: it is no snapshot, or a hostile one.
-        """
-        from hwdiag.host.archive import open_archive
-
-        return open_archive(path)
-
-    @staticmethod
-    def open(path: str | os.PathLike[str] | None = None) -> Root:
-        """The live machine without a path, a dump for a folder, a snapshot for a file.
-
-        Raises:
-            UsageError: there is nothing under this path, or it is no snapshot.
-        """
-        if path is None:
-            return Root.live()
-        path = os.path.expanduser(path)
-        if not os.path.exists(path):
-            raise UsageError(f"there is no snapshot {os.fspath(path)}")
-        return Root.directory(path) if os.path.isdir(path) else Root.archive(path)
 
     # What could not be read
 

@@ -20,6 +20,7 @@ from hwdiag.core.errors import UsageError
 from hwdiag.core.finding import Check, Finding
 from hwdiag.experiment.model import Measurement
 from hwdiag.host.activity import Activity, watch
+from hwdiag.host.archive import open_root
 from hwdiag.host.gpu import THROTTLE_REASONS
 from hwdiag.host.model import Gpu, Host
 from hwdiag.host.read import read_host
@@ -300,7 +301,7 @@ def test_this_machine_in_half_a_second() -> None:
 
 def test_a_snapshot_holds_what_the_audit_reads(tmp_path: Path) -> None:
     make_snapshot(tmp_path / "s.tar.gz", also=read_everything)
-    root = Root.open(tmp_path / "s.tar.gz")
+    root = open_root(tmp_path / "s.tar.gz")
     again = audit(root, read_host(root))
     live = audit(Root.live(), read_host(Root.live()))
     kernel = {"memory", "network", "cpu", "scheduler"}

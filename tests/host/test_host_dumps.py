@@ -30,6 +30,7 @@ from typing import Any
 import pytest
 
 from hwdiag.host import Root, read_host
+from hwdiag.host.archive import open_archive
 from hwdiag.host.cpulist import parse_cpulist
 from hwdiag.host.model import Host
 
@@ -58,7 +59,7 @@ def opened(unpacked: Callable[[str], Path]) -> Callable[[str], Root]:
 
     def open_(name: str) -> Root:
         own = SNAPSHOTS / f"{name}.tar.gz"
-        return Root.archive(own) if own.exists() else Root.directory(unpacked(name))
+        return open_archive(own) if own.exists() else Root.directory(unpacked(name))
 
     return open_
 

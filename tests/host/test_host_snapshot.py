@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from hwdiag.core.errors import HwdiagError, UsageError
-from hwdiag.host import Root, read_host
 from hwdiag.host import archive as archives
-from hwdiag.host.archive import MANIFEST, write_archive
+from hwdiag.host import read_host
+from hwdiag.host.archive import MANIFEST, open_archive, open_root, write_archive
 from hwdiag.host.model import Host
 from hwdiag.host.snapshot import Recorder, make_snapshot, package
 
@@ -50,7 +50,7 @@ def test_every_dump_reads_the_same_from_a_snapshot(name: str, unpacked: Callable
     target = tmp_path / "s.tar.gz"
     host = packed(unpacked(name), target)
     started = time.perf_counter()
-    again = read_host(Root.archive(target))
+    again = read_host(open_archive(target))
     assert time.perf_counter() - started < 1.5, "the dump's 0.3 s and the unpacking, on a busy machine"
     hidden = ("hostname", "machine_hash", "boot_id", "cmdline")
     assert facts(again, *hidden) == facts(host, *hidden)
@@ -61,7 +61,7 @@ def test_every_dump_reads_the_same_from_a_snapshot(name: str, unpacked: Callable
 
 def test_this_machine_reads_the_same_from_a_snapshot(tmp_path: Path) -> None:
     host = make_snapshot(tmp_path / "s.tar.gz", with_names=True)
-    again = read_host(Root.open(tmp_path / "s.tar.gz"))
+    again = read_host(open_root(tmp_path / "s.tar.gz"))
     assert facts(again) == facts(host)
     assert host.source == "live"
 
@@ -71,7 +71,7 @@ def test_gpus_are_remembered_without_their_serial_numbers(tmp_path: Path) -> Non
     host = read_host(recorder, nvml=FakeNvml([GB10]))
     for with_names in (True, False):
         write_archive(tmp_path / "s.tar.gz", *package(recorder, host, with_names=with_names))
-        (gpu,) = read_host(Root.archive(tmp_path / "s.tar.gz")).gpus
+        (gpu,) = read_host(open_archive(tmp_path / "s.tar.gz")).gpus
         assert gpu.name == "NVIDIA GB10"
         assert (gpu.uuid is not None) == with_names
 
@@ -130,7 +130,7 @@ def test_a_snapshot_names_nobody_unless_asked(chatty: Path, tmp_path: Path) -> N
     told = [s for s in SECRETS if s in everything(tmp_path / "with.tar.gz")]
     assert set(told) == set(SECRETS) - {"SN-4711"}, "which no reader asks for"
     assert [s for s in SECRETS if s in everything(tmp_path / "without.tar.gz")] == []
-    again = read_host(Root.archive(tmp_path / "without.tar.gz"))
+    again = read_host(open_archive(tmp_path / "without.tar.gz"))
     assert again.limits == host.limits, "renamed groups are still found"
     assert again.limits.cpu_quota == 1.5
     assert again.system.container == host.system.container == "docker"
@@ -159,7 +159,7 @@ def test_a_file_that_could_not_be_read_is_still_a_gap(tmp_path: Path) -> None:
     recorder = Denied(str(tmp_path))
     host = read_host(recorder)
     write_archive(tmp_path / "s.tar.gz", *package(recorder, host))
-    assert [(g.what, g.why) for g in read_host(Root.archive(tmp_path / "s.tar.gz")).gaps] == [
+    assert [(g.what, g.why) for g in read_host(open_archive(tmp_path / "s.tar.gz")).gaps] == [
         ("/proc/meminfo", "permission denied")
     ]
 
@@ -204,7 +204,7 @@ def hostile(path: Path, *entries: tarfile.TarInfo, manifest: bytes | None = b'{"
 
 
 def test_what_is_plain_is_opened(tmp_path: Path) -> None:
-    root = Root.archive(hostile(tmp_path / "s", entry("sys/a"), entry("sys/b/c")))
+    root = open_archive(hostile(tmp_path / "s", entry("sys/a"), entry("sys/b/c")))
     assert (root.integer("/sys/a"), root.names("/sys"), root.names("/")) == (1, ("a", "b"), ("sys",))
     assert root.exists("/sys/b")
     assert not root.exists("/etc/passwd")
@@ -231,14 +231,14 @@ def test_what_is_plain_is_opened(tmp_path: Path) -> None:
 )
 def test_what_is_no_plain_file_below_the_top_is_refused(tmp_path: Path, what: tarfile.TarInfo, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        Root.archive(hostile(tmp_path / "s", what))
+        open_archive(hostile(tmp_path / "s", what))
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s"]
 
 
 def test_a_name_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'a' is in it twice"):
-        Root.archive(hostile(tmp_path / "s", entry("a"), entry("a")))
+        open_archive(hostile(tmp_path / "s", entry("a"), entry("a")))
 
 
 def numbered(first: int) -> bytes:
@@ -264,15 +264,15 @@ def test_a_million_entries_are_refused(tmp_path: Path) -> None:
         assert [archive.next().name for _ in range(3)] == ["f0000000", "f0000001", "f0000002"]
     started = time.process_time()
     with pytest.raises(UsageError, match="more than 100000 entries"):
-        Root.archive(path)
+        open_archive(path)
     assert time.process_time() - started < 20
 
 
 def test_more_entries_than_any_host_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_ENTRIES", 10)
-    assert Root.archive(hostile(tmp_path / "ok", *(entry(f"f{i}") for i in range(9)))).integer("/f8") == 1
+    assert open_archive(hostile(tmp_path / "ok", *(entry(f"f{i}") for i in range(9)))).integer("/f8") == 1
     with pytest.raises(UsageError, match="more than 10 entries"):
-        Root.archive(hostile(tmp_path / "s", *(entry(f"f{i}") for i in range(10))))
+        open_archive(hostile(tmp_path / "s", *(entry(f"f{i}") for i in range(10))))
 
 
 def bomb(path: Path, header: bytes, claimed: int) -> Path:
@@ -293,7 +293,7 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(tmp_path: Path, kind: byte
     tracemalloc.start()
     try:
         with pytest.raises(UsageError, match=r"larger than|damaged"):
-            Root.archive(path)
+            open_archive(path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -303,13 +303,13 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(tmp_path: Path, kind: byte
 def test_many_files_that_are_too_much_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 20_000)
     with pytest.raises(UsageError, match="when uncompressed"):
-        Root.archive(hostile(tmp_path / "s", *(entry(f"f{i}") for i in range(100))))
+        open_archive(hostile(tmp_path / "s", *(entry(f"f{i}") for i in range(100))))
 
 
 def test_sparse_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> None:
     header = entry("a", tarfile.GNUTYPE_SPARSE, size=0).tobuf(tarfile.GNU_FORMAT)
     with pytest.raises(UsageError, match=r"refused|damaged"):
-        Root.archive(bomb(tmp_path / "s", header, 1 << 20))
+        open_archive(bomb(tmp_path / "s", header, 1 << 20))
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_sparse_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path)
 )
 def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, manifest: bytes | None, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        Root.archive(hostile(tmp_path / "s", entry("proc/x"), manifest=manifest))
+        open_archive(hostile(tmp_path / "s", entry("proc/x"), manifest=manifest))
     assert len(str(caught.value)) < 500
 
 
@@ -339,12 +339,12 @@ def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, manifest: bytes 
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "s").write_bytes(content)
     with pytest.raises(UsageError, match=r"cannot be read|damaged|refused"):
-        Root.archive(tmp_path / "s")
+        open_archive(tmp_path / "s")
 
 
 def test_open_chooses(tmp_path: Path) -> None:
-    assert Root.open().source == "live"
-    assert Root.open(tmp_path).source == "directory"
-    assert Root.open(hostile(tmp_path / "s")).source == "snapshot"
+    assert open_root().source == "live"
+    assert open_root(tmp_path).source == "directory"
+    assert open_root(hostile(tmp_path / "s")).source == "snapshot"
     with pytest.raises(UsageError, match="there is no snapshot"):
-        Root.open(tmp_path / "nowhere")
+        open_root(tmp_path / "nowhere")
