@@ -1,4 +1,6 @@
-"""What the control groups of this process allow, version 1, version 2 and both at once.
+"""What the control groups of a process allow, version 1, version 2 and both at once.
+
+Functions that take a ``process`` are about this one (``self``) where they are not given another's process id.
 
 Sources: cgroups(7), Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux.
 """
@@ -19,13 +21,13 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """One mounted cgroup hierarchy and where this process is in it."""
+    """One mounted cgroup hierarchy and where a process is in it."""
 
     version: int
     controllers: frozenset[str]
     """Of version 1; version 2 names them in files."""
     folders: tuple[str, ...]
-    """This process's own group and its ancestors up to the mount point, nearest first."""
+    """The process's own group and its ancestors up to the mount point, nearest first."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,12 @@ class CgroupLimits:
     mems: tuple[int, ...] | None = None
 
 
-def read_cgroup(root: Root) -> CgroupLimits:
-    """The tightest limits over this process's groups and all their ancestors.
+def read_cgroup(root: Root, process: str = "self") -> CgroupLimits:
+    """Return the tightest limits over the process's groups and all their ancestors.
 
     ``version`` is 1 where the ``cpu`` controller is mounted as version 1, else 2 where version 2 is mounted.
     """
-    hierarchies = _hierarchies(root)
+    hierarchies = read_hierarchies(root, process)
     quotas: list[float | None] = []
     memories: list[int | None] = []
     cpus = mems = None
@@ -69,7 +71,7 @@ def read_cgroup(root: Root) -> CgroupLimits:
 
 def throttled_file(root: Root) -> str | None:
     """The nearest ``cpu.stat`` that counts how long a CPU quota has stopped this process's group."""
-    files = (f"{folder}/cpu.stat" for hierarchy in _hierarchies(root) for folder in hierarchy.folders)
+    files = (f"{folder}/cpu.stat" for hierarchy in read_hierarchies(root) for folder in hierarchy.folders)
     return next((f for f in files if parse_throttled(root.text(f) or "") is not None), None)
 
 
@@ -85,11 +87,12 @@ def read_throttled_s(root: Root) -> float | None:
     return parse_throttled(root.text(file) or "") if file else None
 
 
-# Where this process is
+# Where the process is
 
 
-def _hierarchies(root: Root) -> tuple[Hierarchy, ...]:
-    paths = _own_paths(root)
+def read_hierarchies(root: Root, process: str = "self") -> tuple[Hierarchy, ...]:
+    """Return each mounted hierarchy, and where in it the process is."""
+    paths = _paths(root, process)
     found = []
     for version, place, top, options in _mounts(root):
         # A named hierarchy (name=systemd) has no controllers, and so no limits.
@@ -97,14 +100,14 @@ def _hierarchies(root: Root) -> tuple[Hierarchy, ...]:
         path = next((p for keys, p in paths if keys & controllers or (version == 2 and not keys)), None)
         if path is None:
             # Dumps often keep the cpuset path only; it is the same for all where there is one hierarchy.
-            path = root.word("/proc/self/cpuset") if version == 2 or "cpuset" in controllers else "/"
+            path = root.word(f"/proc/{process}/cpuset") if version == 2 or "cpuset" in controllers else "/"
         found.append(Hierarchy(version, controllers, _ancestors(place, top, path or "/")))
     return tuple(found)
 
 
-def _own_paths(root: Root) -> list[tuple[frozenset[str], str]]:
-    """Controllers and path of each line of /proc/self/cgroup; version 2 names no controllers."""
-    lines = (root.text("/proc/self/cgroup") or "").splitlines()
+def _paths(root: Root, process: str) -> list[tuple[frozenset[str], str]]:
+    """Controllers and path of each line of /proc/PID/cgroup; version 2 names no controllers."""
+    lines = (root.text(f"/proc/{process}/cgroup") or "").splitlines()
     parts = (line.split(":", 2) for line in lines)
     return [(frozenset(p[1].split(",")) - {""}, p[2]) for p in parts if len(p) == 3]
 

@@ -30,43 +30,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from typing import Any
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 from hwdiag.agent import tree
+from hwdiag.process.tail import PIECE, Tail
 
 START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
 DRAIN_S = 2.0
 """Seconds, at most, for output that is in the pipes still when everything has ended."""
-PIECE = 1 << 16
 
 
 class Stopped(Exception):
     """This process was asked to end."""
-
-
-class Tail:
-    """The end of what comes out of a pipe."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.total, self.kept = most, 0, 0
-        self.pieces: deque[bytearray] = deque()
-
-    def add(self, piece: bytes) -> None:
-        """Keep this piece, and let go of the oldest that are not needed."""
-        if self.pieces and len(self.pieces[-1]) + len(piece) <= PIECE:
-            self.pieces[-1] += piece
-        else:
-            self.pieces.append(bytearray(piece))
-        self.total += len(piece)
-        self.kept += len(piece)
-        while self.kept - len(self.pieces[0]) >= self.most:
-            self.kept -= len(self.pieces.popleft())
-
-    def text(self) -> str:
-        """Return the end of it as text."""
-        return b"".join(self.pieces)[-self.most :].decode(errors="replace")
 
 
 class Death:

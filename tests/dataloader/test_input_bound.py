@@ -272,7 +272,7 @@ def test_what_the_kernel_hides_is_said(tree: Tree, monkeypatch: pytest.MonkeyPat
     def refused(*_: object, **__: object) -> str:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr("hwdiag.process.observation.processes.read_bytes", refused)
     with pytest.raises(Hidden, match="ptrace_scope"):
         processes.wait(20, 20)
 

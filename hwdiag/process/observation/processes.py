@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hwdiag.core.text import plural
+from hwdiag.process.observation.stat import read_bytes, read_text
 
 CALLS: Mapping[str, Mapping[int, str]] = {
     "x86_64": {0: "read", 45: "read", 47: "read", 7: "poll", 271: "poll", 202: "futex", 16: "ioctl"},
@@ -110,26 +111,22 @@ class Processes:
     def file(self, pid: int, number: int) -> str:
         """One of its open files; empty where there is none."""
         try:
-            return str((self.proc / str(pid) / "fd" / str(number)).readlink())
+            return os.readlink(f"{self.proc}/{pid}/fd/{number}")
         except OSError:
             return ""
 
     def wait(self, pid: int, thread: int) -> Wait:
         """What a thread waits for. Raises ``Hidden`` where that is not shown."""
         try:
-            words = (self.proc / str(pid) / "task" / str(thread) / "syscall").read_text().split()
+            words = read_bytes(f"{self.proc}/{pid}/task/{thread}/syscall").split()
         except PermissionError:
             raise Hidden(
                 "the kernel does not show what its threads wait for: look as its owner or as root, or let hwdiag start "
                 "it (kernel.yama.ptrace_scope)"
             ) from None
-        except FileNotFoundError:
-            if (self.proc / str(pid)).is_dir() and not (self.proc / "self" / "syscall").exists():
-                raise Hidden("this kernel does not tell what threads wait for (CONFIG_HAVE_ARCH_TRACEHOOK)") from None
-            return Wait()
-        except OSError:
-            return Wait()
-        if not words or words[0] in ("running", "-1"):
+        if not words and (self.proc / str(pid)).is_dir() and not (self.proc / "self" / "syscall").exists():
+            raise Hidden("this kernel does not tell what threads wait for (CONFIG_HAVE_ARCH_TRACEHOOK)")
+        if not words or words[0] in (b"running", b"-1"):
             return Wait()
         call = self.calls.get(int(words[0]), "other")
         arguments = [int(word, 16) for word in words[1:7]]
@@ -157,16 +154,13 @@ class Processes:
     def names(self, path: str) -> list[str]:
         """Of a folder below /proc; none where there is none."""
         try:
-            return [entry.name for entry in (self.proc / path).iterdir()]
+            return os.listdir(f"{self.proc}/{path}")
         except OSError:
             return []
 
     def text(self, path: str) -> str:
         """A file below /proc; empty where there is none."""
-        try:
-            return (self.proc / path).read_text(errors="replace")
-        except OSError:
-            return ""
+        return read_text(f"{self.proc}/{path}")
 
     def trains(self, pid: int) -> bool:
         """Whether it has torch loaded."""
@@ -187,28 +181,45 @@ class Training:
         return f"PID {self.pid} ({self.words}, {plural(len(self.workers), 'worker')})"
 
 
+@dataclass(frozen=True)
+class Member:
+    """One process of a program, as far as it tells who trains and who loads."""
+
+    parent: int
+    command: tuple[str, ...]
+    name: str
+
+
 def trainings(processes: Processes, top: int) -> list[Training]:
-    """Those that train, of a process and all below it: who has workers that have none themselves, or else torch loaded.
+    """Those that train, of a process and all below it: who has workers without any themselves, or else torch loaded."""
+    parents = processes.parents()
+    members = {
+        pid: Member(parents.get(pid, 0), processes.command(pid), processes.text(f"{pid}/comm"))
+        for pid in sorted(processes.below(top))
+    }
+    loading = workers_of(members)
+    found = [*loading] or [pid for pid in members if processes.trains(pid)][:1]
+    return [Training(pid, name(members[pid].command), loading.get(pid, ())) for pid in found]
+
+
+def workers_of(members: Mapping[int, Member]) -> dict[int, tuple[int, ...]]:
+    """Return, of each process that has workers which have none themselves, those workers.
 
     A worker is forked from its training, and has its command line, or is started by Python's multiprocessing. torch
     names those of a DataLoader.
     """
-    parents = processes.parents()
-    tree = sorted(processes.below(top))
-    commands = {pid: processes.command(pid) for pid in tree}
-    servers = {pid for pid in tree if is_server(commands[pid]) and not is_server(commands.get(parents.get(pid, 0), ()))}
-    workers: dict[int, list[int]] = {pid: [] for pid in tree}
-    for pid in tree:
-        parent = parents.get(pid, 0)
+    commands = {pid: member.command for pid, member in members.items()}
+    parents = {pid: member.parent for pid, member in members.items()}
+    servers = {pid for pid in members if is_server(commands[pid]) and not is_server(commands.get(parents[pid], ()))}
+    workers: dict[int, list[int]] = {pid: [] for pid in members}
+    for pid in members:
+        parent = parents[pid]
         owner = parents.get(parent, 0) if parent in servers else parent
         if owner in workers and pid not in servers and (parent in servers or loads_for(commands[pid], commands[owner])):
             workers[owner].append(pid)
     loading = {w for own in workers.values() for w in own if not workers[w]}
-    named = {w for w in loading if processes.text(f"{w}/comm").startswith(WORKER)}
-    loading = named or loading
-    with_workers = [pid for pid in tree if loading & set(workers[pid])]
-    found = with_workers or [pid for pid in tree if processes.trains(pid)][:1]
-    return [Training(p, name(commands[p]), tuple(w for w in workers[p] if w in loading)) for p in found]
+    loading = {w for w in loading if members[w].name.startswith(WORKER)} or loading
+    return {pid: tuple(w for w in workers[pid] if w in loading) for pid in members if loading & set(workers[pid])}
 
 
 def is_server(command: tuple[str, ...]) -> bool:

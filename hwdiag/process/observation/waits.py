@@ -1,0 +1,74 @@
+"""What the main threads of a program's trainings wait for, looked at together while all else of it is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from hwdiag.process.observation.followed import FollowedProcess
+from hwdiag.process.observation.processes import Member, Processes, Training, name, workers_of
+from hwdiag.process.observation.waiting import LOOK_S, Look
+from hwdiag.process.observation.waiting_model import Waited
+
+MOST_TRAININGS = 8
+"""That are looked at; the others are taken to do as these."""
+IDLE_S = 0.05
+LEAST_CPU_SHARE = 0.05
+"""Of the busiest one's CPU time: a launcher, which has torch loaded too, uses less."""
+
+
+class Waits:
+    """Looks at the main thread of each training, at moments that the caller chooses."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.looks: dict[int, Look] = {}
+        self._ended: set[int] = set()
+
+    def follow(self, followed: Mapping[int, FollowedProcess]) -> None:
+        """Take these processes: who of them trains, and who loads for it."""
+        members = {pid: Member(p.stat.parent, p.command, p.stat.name) for pid, p in followed.items()}
+        workers = workers_of(members)
+        for own in workers.values():
+            for pid in own:
+                followed[pid].is_worker = followed[pid].is_worker or followed[pid].torch
+        trains = [pid for pid, p in followed.items() if pid in workers or (p.torch and not p.is_worker)]
+        for pid in sorted(trains, key=lambda pid: -followed[pid].cpu_s):
+            training = Training(pid, name(members[pid].command), workers.get(pid, ()))
+            look = self.looks.get(pid)
+            if look is None and len(self.looks) - len(self._ended) < MOST_TRAININGS:
+                self.looks[pid] = Look(self.processes, training)
+            elif look is not None:
+                look.follow(training)  # the same ones too: what they used is added up while they live
+        self._ended = {pid for pid in self.looks if pid not in followed}
+
+    @property
+    def alive(self) -> list[int]:
+        """Those that are looked at."""
+        return [pid for pid in self.looks if pid not in self._ended]
+
+    @property
+    def pause_s(self) -> float:
+        """Mean time between two looks; longer where there are many to look at, or none yet."""
+        return LOOK_S * max(1.0, len(self.alive) / 2) if self.alive else IDLE_S
+
+    def look(self) -> None:
+        """Look at each once."""
+        for pid in self.alive:
+            self.looks[pid].look()
+
+    def take(self, gpus: Iterable[float]) -> None:
+        """Note the use of the GPUs now, 0..1 each."""
+        used = [*gpus]
+        if used:
+            for pid in self.alive:
+                self.looks[pid].gpu.append(sum(used) / len(used))
+
+    def found(self, processes: Collection[FollowedProcess]) -> tuple[Waited, ...]:
+        """Return what was seen of those that did something."""
+        cpu_s = {p.pid: p.cpu_s for p in processes}
+        most = max((cpu_s.get(pid, 0.0) for pid in self.looks), default=0.0)
+        return tuple(
+            look.found()
+            for pid, look in self.looks.items()
+            if look.blocks and (look.training.workers or cpu_s.get(pid, 0.0) >= LEAST_CPU_SHARE * most)
+        )
