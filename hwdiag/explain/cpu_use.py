@@ -1,0 +1,124 @@
+"""Which CPUs a program may use, how many it used and wanted, and how long its threads waited for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hwdiag.explain.model import Case
+from hwdiag.process.observation.model import ObservedProcess, ObservedThread
+
+BUSY = 0.2
+"""Share of a process's life in which a thread ran or wanted to, from which on it counts as busy."""
+WORKING = 0.05
+"""CPUs that a process used, from which on what it may use matters."""
+SHORTEST_S = 0.5
+CROWDED = 1.25
+"""CPUs wanted over CPUs that it may have, from which on its own threads are in each other's way."""
+WAITED = 0.15
+"""Share of the time without a CPU, of that in which it could run, that is worth a finding."""
+THROTTLED = 0.02
+"""Seconds for which the quota stopped it, of those observed."""
+
+
+@dataclass(frozen=True)
+class CpuUse:
+    """A program's CPUs while it was observed."""
+
+    seconds: float
+    online: frozenset[int]
+    """Of the host."""
+    own: frozenset[int]
+    """That hwdiag may use, and with it whatever started the command."""
+    allowed: frozenset[int]
+    """That any thread of the program's working processes may use."""
+    quota: float | None
+    """CPUs' worth of time of the tightest quota; None without one."""
+    throttled_s: float
+    used: float
+    """CPUs that it kept busy, in the mean."""
+    waited: float | None
+    """CPUs' worth of time for which its threads could run and had none; None where the kernel does not tell."""
+    others: float
+    """CPUs that other programs kept busy."""
+    working: tuple[ObservedProcess, ...]
+    """Its processes that used CPU time, those of DataLoaders' workers too."""
+
+    @property
+    def capacity(self) -> float:
+        """CPUs' worth of time that it may have."""
+        cpus = float(len(self.allowed) or len(self.own) or 1)
+        return min(cpus, self.quota) if self.quota is not None else cpus
+
+    @property
+    def wait_share(self) -> float | None:
+        """Of the time in which its threads could run, the share in which they had no CPU."""
+        if self.waited is None:
+            return None
+        return self.waited / (self.used + self.waited) if self.used + self.waited > 0.01 else 0.0
+
+    @property
+    def wanted(self) -> float:
+        """CPUs that its threads ran on or waited for."""
+        return self.used + (self.waited or 0.0)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether its own threads want more CPUs than it may have."""
+        return self.wanted >= CROWDED * self.capacity
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether a quota stopped it for a time worth a word."""
+        return self.throttled_s >= THROTTLED * self.seconds
+
+
+def cpu_use(case: Case) -> CpuUse:
+    """Return the CPUs that the program had and wanted."""
+    program = case.program
+    seconds = max(program.seconds, 1e-3)
+    working = working_processes(case)
+    threads = [t for p in program.processes for t in p.threads]
+    waits = [t.wait_s for t in threads if t.wait_s is not None]
+    groups = {p.cgroup.path: p.cgroup for p in program.processes}.values()
+    quotas = [g.cpu_quota for g in groups if g.cpu_quota is not None]
+    online = frozenset(case.host.cpu.online)
+    return CpuUse(
+        seconds=seconds,
+        online=online,
+        own=frozenset(program.own_allowed) or frozenset(case.host.usable_cpus),
+        allowed=union((p.allowed, *(t.allowed for t in busy_threads(p))) for p in working),
+        quota=min(quotas, default=None),
+        throttled_s=max((g.throttled_s or 0.0 for g in groups), default=0.0),
+        used=sum(p.cpu_s for p in program.processes) / seconds,
+        waited=sum(waits) / seconds if waits else None,
+        others=sum(n.cpus for n in program.neighbours),
+        working=working,
+    )
+
+
+def union(lists: Iterable[Iterable[tuple[int, ...]]]) -> frozenset[int]:
+    """Return all CPUs of these lists."""
+    return frozenset(cpu for found in lists for cpus in found for cpu in cpus)
+
+
+def working_processes(case: Case) -> tuple[ObservedProcess, ...]:
+    """Return the processes that used CPU time worth a word; of none, the one that used most."""
+    found = [p for p in case.program.processes if p.allowed]
+    busy = tuple(p for p in found if p.cpu_s >= WORKING * life(p))
+    return busy or tuple(sorted(found, key=lambda p: -p.cpu_s)[:1])
+
+
+def life(process: ObservedProcess) -> float:
+    """Return the seconds for which a process was observed."""
+    return max(process.ended_s - process.began_s, SHORTEST_S)
+
+
+def wanted_by(process: ObservedProcess, thread: ObservedThread) -> float:
+    """Return the share of its process's life in which a thread ran, or wanted to."""
+    return (thread.cpu_s + (thread.wait_s or 0.0)) / life(process)
+
+
+def busy_threads(process: ObservedProcess) -> tuple[ObservedThread, ...]:
+    """Return the threads that ran, or wanted to, for a good part of their process's life."""
+    return tuple(t for t in process.threads if wanted_by(process, t) >= BUSY)

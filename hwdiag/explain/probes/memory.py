@@ -1,0 +1,188 @@
+"""Does its memory grow without end, and what grows? Does it swap?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from hwdiag.core.finding import Check, Finding
+from hwdiag.core.text import listed
+from hwdiag.explain.cpu_use import life
+from hwdiag.explain.ended import failed
+from hwdiag.explain.model import Answer, Case
+from hwdiag.process.observation.model import InsideReport, MemoryPoint, ObservedProcess
+from hwdiag.report.format import clean, disk_size, seconds, size
+
+MIB = 1 << 20
+PARTS = 8
+"""Parts of the time that is looked at."""
+GROWING = 6
+"""Of these, so many have to grow."""
+LEAST_BYTES = 64 * MIB
+LEAST_SHARE = 0.1
+"""What grew, of what there was."""
+STEADY = 0.4
+"""Growth of the second half over that of the first: less of it levels off."""
+LEAST_S = 2.0
+SWAPPED = 16 * MIB
+SWAP_IN = 1e6
+"""Bytes a second."""
+FAULTS = 100.0
+"""Major faults a second."""
+KINDS = (
+    ("anonymous_bytes", "anonymous memory: tensors, arrays and objects on the heap"),
+    ("shared_bytes", "shared memory (/dev/shm): tensors that workers handed over and that are kept"),
+    ("file_bytes", "mapped files: the kernel takes them back when it needs memory"),
+)
+
+
+def look(case: Case) -> Iterator[Answer]:
+    """Yield what grows and by how much a second, and whether it swaps."""
+    seen = [p for p in case.program.processes if len(p.memory) > PARTS]
+    grown = [(p, g) for p in seen if (g := growth(p.memory, p.began_s)) is not None]
+    for process, (rate, kind) in sorted(grown, key=lambda pair: -pair[1][0])[:3]:
+        yield growing(case, process, rate, kind)
+    if not grown:
+        yield steady(case, seen)
+    yield from swapping(case)
+
+
+def growth(points: Sequence[MemoryPoint], began_s: float) -> tuple[float, str] | None:
+    """Return by how many bytes a second the resident memory grows steadily to the end, and what of it grows.
+
+    The first third is left out: libraries are loaded then, and caches fill. The rest is cut into eight parts of which
+    six have to grow, the second half nearly as much as the first. None where it does not grow so.
+    """
+    last = points[-1].seconds
+    first = began_s + (last - began_s) / 3
+    later = [p for p in points if p.seconds >= first]
+    took = later[-1].seconds - later[0].seconds if len(later) > PARTS // 2 else 0.0
+    if took < LEAST_S:
+        return None
+    at = np.array([p.seconds for p in later])
+    ends = np.linspace(at[0], at[-1], PARTS + 1)
+    resident = np.interp(ends, at, np.array([p.resident_bytes for p in later], dtype=float))
+    total = float(resident[-1] - resident[0])
+    parts = [b - a for a, b in pairwise(resident)]
+    halves = resident[PARTS // 2] - resident[0], resident[-1] - resident[PARTS // 2]
+    enough = total >= max(LEAST_BYTES, LEAST_SHARE * resident[0])
+    if not enough or sum(p > 0 for p in parts) < GROWING or halves[1] < STEADY * halves[0]:
+        return None
+    kinds = {name: getattr(later[-1], name) - getattr(later[0], name) for name, _ in KINDS}
+    most = max(kinds, key=lambda name: kinds[name])
+    if most == "file_bytes":
+        return None
+    return total / took, most
+
+
+def growing(case: Case, process: ObservedProcess, rate: float, kind: str) -> Finding:
+    """Return the finding of one process that grows."""
+    points, inside = process.memory, report_of(case, process)
+    at_end, what = points[-1].resident_bytes, dict(KINDS)[kind]
+    minute = rate * 60
+    left = case.host.memory.available_bytes
+    limit = process.cgroup.memory_limit_bytes
+    room = min((b for b in (left, limit - at_end if limit else None) if b is not None), default=None)
+    until = f" At this rate the room that is left ({size(room)}) lasts {seconds(room / rate)}." if room else ""
+    grew, graph = counted(inside)
+    told = f" From inside: {grew}." if grew else ""
+    return Finding(
+        id=f"memory-grows:{process.pid}",
+        severity="problem" if failed(case.program.ending) else "warning",
+        title=f"The memory of PID {process.pid} ({clean(process.name)}) grows steadily, by {disk_size(rate)} a second, "
+        f"to {size(at_end)} resident",
+        detail=f"What grows is {what}.{told} That is {disk_size(minute)} a minute, to the end of the look.{until} "
+        f"{remedy(process, kind, graph)}",
+        evidence=("program.processes",),
+    )
+
+
+def remedy(process: ObservedProcess, kind: str, graph: bool | None) -> str:
+    """Return where to look, by what grows."""
+    if kind == "shared_bytes":
+        return "Keep copies of batches ('batch.clone()') or what you need of them, not the batches themselves."
+    detach = (
+        "A tensor that is kept keeps the whole graph of the computation that it came from: add up numbers, not tensors "
+        "('total += loss.item()', 'losses.append(loss.detach())'), and evaluate under 'torch.no_grad()'."
+    )
+    if graph:
+        return detach
+    other = (
+        "Look for lists, dicts and caches that are added to in each step (functools.cache, hooks, logs); "
+        "'tracemalloc' names the lines that allocate. Inputs of ever new shapes fill caches, too."
+    )
+    if not process.torch:
+        return other
+    return other if graph is False else f"{detach} {other}"
+
+
+def report_of(case: Case, process: ObservedProcess) -> InsideReport | None:
+    """Return what the process said of itself; None where it said nothing."""
+    return next((i for i in case.program.inside if i.pid == process.pid), None)
+
+
+def counted(inside: InsideReport | None) -> tuple[str, bool | None]:
+    """Return what was counted from inside, and whether the graph of autograd is what grows; None where unknown."""
+    pairs = {name: pair for name, pair in (inside.growth if inside else {}).items() if is_pair(pair)}
+    grew = {name: (a, b) for name, (a, b) in pairs.items() if b > 1.2 * a + 20}
+    words = listed(f"{clean(name.replace('_', ' '))} went from {a:,.0f} to {b:,.0f}" for name, (a, b) in grew.items())
+    graph = [name for name in pairs if "graph" in name or "autograd" in name]
+    return words if grew else "", any(name in grew for name in graph) if graph else None
+
+
+def is_pair(value: Any) -> bool:
+    """Return whether a value is two numbers: at an earlier and at a later moment."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
+
+
+def steady(case: Case, seen: Sequence[ObservedProcess]) -> Check:
+    """Return that nothing grew, or that this could not be told."""
+    long = [p for p in seen if life(p) >= 1.5 * LEAST_S]
+    if not long:
+        why = "it was too short to tell growth from starting" if case.program.processes else "no process was seen"
+        return Check(id="memory-grows", state="unchecked", title="Whether its memory grows", detail=why)
+    most = max(long, key=lambda p: max(m.resident_bytes for m in p.memory))
+    peak = max(m.resident_bytes for m in most.memory)
+    return Check(
+        id="memory-grows",
+        state="fine",
+        title="Its memory does not grow steadily",
+        detail=f"at most {size(peak)} resident in PID {most.pid}; the last two thirds of its time were looked at",
+    )
+
+
+def swapping(case: Case) -> Iterator[Answer]:
+    """Is its memory swapped out, or read from disk again and again?"""
+    swapped = sum(max((m.swapped_bytes for m in p.memory), default=0) for p in case.program.processes)
+    back = case.program.machine.get("swap.in", 0.0)
+    if swapped >= SWAPPED:
+        yield Finding(
+            id="swapped",
+            severity="warning" if back >= SWAP_IN else "note",
+            title=f"{size(swapped)} of its memory were swapped out; {disk_size(back)} a second were read back",
+            detail="It, or what runs beside it, wants more memory than there is. A smaller batch, fewer workers or "
+            "programs at the same time; 'sysctl vm.swappiness=10' keeps programs in memory before file caches.",
+            evidence=("program.processes", "program.machine"),
+        )
+        return
+    faults = [(p.major_faults / life(p), p) for p in case.program.processes if life(p) >= LEAST_S and at_limit(p)]
+    worst = max(faults, key=lambda pair: pair[0], default=None)
+    if worst is not None and worst[0] >= FAULTS:
+        yield Finding(
+            id="major-faults",
+            severity="warning",
+            title=f"PID {worst[1].pid} reads pages from disk {worst[0]:.0f} times a second: its control group is at "
+            f"its limit of {size(worst[1].cgroup.memory_limit_bytes)}",
+            detail="The kernel drops pages of mapped files and libraries to stay within the limit, and has to read "
+            "them again. Raise the limit ('docker run --memory', MemoryMax=), or take less memory.",
+            evidence=("program.processes",),
+        )
+
+
+def at_limit(process: ObservedProcess) -> bool:
+    """Return whether the control group of a process was at its memory limit."""
+    group = process.cgroup
+    return bool(group.memory_limit_bytes) and (group.memory_peak_bytes or 0) >= 0.95 * (group.memory_limit_bytes or 0)
