@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 
+from hwdiag.audit.kind import Kind
 from hwdiag.audit.knobs import BY_ID, KNOBS
 from hwdiag.audit.knobs.model import Case, Knob
 from hwdiag.audit.model import Audit, Row, State
@@ -16,7 +17,7 @@ from hwdiag.experiment.model import Measurement
 from hwdiag.host.activity import Activity
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
-from hwdiag.host.settings import Setting, Source, read_settings
+from hwdiag.host.settings import Setting
 from hwdiag.process.storage import ReadSpeed
 from hwdiag.process.symptoms import Seen, answers, file_system, symptoms, tuners
 
@@ -26,11 +27,11 @@ Reading = dict[str, tuple[Setting, ...]]
 
 def read_everything(root: Root, host: Host) -> tuple[Reading, dict[str, str]]:
     """All settings by entry, and the value of everything that was read by its place."""
-    cache: dict[Source, tuple[Setting, ...]] = {}
+    cache: dict[Kind, tuple[Setting, ...]] = {}
 
-    def read(source: Source) -> tuple[Setting, ...]:
+    def read(source: Kind) -> tuple[Setting, ...]:
         if source not in cache:
-            cache[source] = read_settings(root, source, host)
+            cache[source] = tuple(source.read(root, host))
         return cache[source]
 
     found = {knob.id: read(knob.source) for knob in KNOBS}

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
+from hwdiag.audit.kind import OURS, PersistentFile, part
+from hwdiag.audit.kinds import kinds
 from hwdiag.audit.knobs import BY_ID
-from hwdiag.audit.knobs.model import Persistence
 from hwdiag.audit.model import Row
-from hwdiag.audit.scripts import GPU, PERSIST, SYSTEM, WRITE_ONLY, Place, Step, steps
-from hwdiag.core.value import Value
+from hwdiag.audit.scripts import GPU, PERSIST, SYSTEM, Step, steps
 from hwdiag.host.model import Host
 from hwdiag.host.script import render
 
 LIBRARY = "/usr/local/lib/hwdiag"
-OURS = "# Written by make_persistent.sh of hwdiag, which also removes it: 'make_persistent.sh uninstall'."
 
 UNIT = """[Unit]
 Description={description}
@@ -56,35 +55,6 @@ WantedBy=timers.target"""
 is to ask again; asking for what is set already changes nothing."""
 
 
-Line = Callable[[str, str], str]
-"""A place's name and its wanted value as a line of a file."""
-
-
-class Disk(Value):
-    """What a udev rule sets of one disk: ``queue/scheduler=none``, in this order."""
-
-    name: str
-    sectors: int
-    model: str
-    rules: tuple[str, ...]
-
-
-class PersistentFile(Value):
-    """One file that install writes."""
-
-    path: str
-    mode: str = "644"
-    text: str = ""
-    script: str | None = None
-    """One that is copied from beside make_persistent.sh."""
-    checksum: str = ""
-    disks: tuple[Disk, ...] = ()
-
-    @property
-    def function(self) -> str:
-        return "file_" + "".join(c if c.isalnum() else "_" for c in self.path.strip("/")).replace("__", "_")
-
-
 def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, str], *, made_at: str) -> dict[str, str]:
     """``make_persistent.sh`` by its name, where something that is chosen would be gone after a reboot."""
     found = steps(rows, host, persistent=True)
@@ -92,9 +62,9 @@ def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, st
     files, units = persistent_files(found, scripts, forgetful=forgetful)
     if not files:
         return {}
-    has_disks = any(f.disks for f in files)
+    parts = [part(name) for name in dict.fromkeys(f.part for f in files if f.part)]
     text = render(
-        "hwdiag.audit", f"{PERSIST}.sh.j2", host, made_at, name=PERSIST, files=files, units=units, has_disks=has_disks
+        "hwdiag.audit", f"{PERSIST}.sh.j2", host, made_at, name=PERSIST, files=files, units=units, parts=parts
     )
     return {f"{PERSIST}.sh": text}
 
@@ -106,15 +76,12 @@ def persistent_files(
 
     ``forgetful``: the GPU may forget its clocks while the host runs, as a GB10 may.
     """
-    files = [
-        lines("/etc/sysctl.d/99-zz-hwdiag.conf", of(found, "sysctl"), sysctl),
-        lines("/etc/tmpfiles.d/hwdiag.conf", of(found, "tmpfiles"), tmpfile),
-        lines("/etc/modprobe.d/hwdiag-zfs.conf", of(found, "modprobe"), module_option),
-        lines("/etc/security/limits.d/99-hwdiag.conf", of(found, "limits"), limit),
-    ]
-    disks = rules(of(found, "udev"))
-    if disks:
-        files.append(PersistentFile(path="/etc/udev/rules.d/99-hwdiag.rules", disks=disks))
+    files = []
+    for kind in kinds():
+        for means in kind.means:
+            kept = [(BY_ID[s.knob].source, p) for s in of(found, means) for p in s.places]
+            if kept:
+                files.append(kind.keep(means, kept))
     units = []
     for script, order, words in ((SYSTEM, "", "CPU settings"), (GPU, GPU_ORDER, "GPU settings")):
         mine = [s.knob for s in of(found, "unit") if (BY_ID[s.knob].script == "gpu") == (script == GPU)]
@@ -135,59 +102,15 @@ def persistent_files(
         )
         files.append(PersistentFile(path=f"/etc/systemd/system/{unit}", text=f"{OURS}\n{body}"))
         units.append(unit)
-        untold = [knob for knob in mine if knob in WRITE_ONLY]
+        untold = [knob for knob in mine if not BY_ID[knob].source.is_told]
         if forgetful and untold:
             again = AGAIN.format(library=LIBRARY, script=script, only=",".join(untold))
             for name, text in (("hwdiag-gpu-again.service", again), ("hwdiag-gpu-again.timer", TIMER)):
                 files.append(PersistentFile(path=f"/etc/systemd/system/{name}", text=f"{OURS}\n{text}"))
             units.append("hwdiag-gpu-again.timer")
-    return tuple(f for f in files if f is not None), tuple(units)
+    return tuple(files), tuple(units)
 
 
-def of(found: tuple[Step, ...], means: Persistence) -> tuple[Step, ...]:
+def of(found: tuple[Step, ...], means: str) -> tuple[Step, ...]:
     """The steps that are kept by this means."""
     return tuple(s for s in found if BY_ID[s.knob].persists == means)
-
-
-def lines(path: str, found: tuple[Step, ...], line: Line) -> PersistentFile | None:
-    """A file of one line for each place."""
-    told = [line(p.name, p.wanted) for s in found for p in s.places]
-    return PersistentFile(path=path, text="\n".join([OURS, *told])) if told else None
-
-
-def sysctl(name: str, wanted: str) -> str:
-    """sysctl.d(5). The file sorts after 99-sysctl.conf, which is /etc/sysctl.conf on many distributions."""
-    return f"{name.removeprefix('/proc/sys/').replace('/', '.')} = {wanted}"
-
-
-def tmpfile(name: str, wanted: str) -> str:
-    """tmpfiles.d(5): written at boot only."""
-    return f"w! {name} - - - - {wanted.replace('%', '%%')}"
-
-
-def module_option(name: str, wanted: str) -> str:
-    """modprobe.d(5). Root on ZFS reads it from the initial ramdisk: that must be made again by hand."""
-    return f"options zfs {name.rpartition('/')[2]}={wanted}"
-
-
-def limit(name: str, wanted: str) -> str:
-    """limits.conf(5): logins only. A service takes LimitNOFILE= and LimitMEMLOCK= of its unit."""
-    item = {"Max open files": "nofile", "Max locked memory": "memlock"}[name]
-    kind = "-" if item == "memlock" else "soft"
-    return f"* {kind} {item} {wanted}\nroot {kind} {item} {wanted}"
-
-
-def rules(found: tuple[Step, ...]) -> tuple[Disk, ...]:
-    """What is set of each disk, in the order of the steps: a scheduler before the queue's length that it resets."""
-    by_disk: dict[str, list[Place]] = {}
-    for place in (p for step in found for p in step.places if p.disk):
-        by_disk.setdefault(place.disk or "", []).append(place)
-    return tuple(
-        Disk(
-            name=name,
-            sectors=places[0].sectors,
-            model=places[0].model,
-            rules=tuple(f"{p.name.removeprefix(f'/sys/block/{name}/')}={p.wanted}" for p in places),
-        )
-        for name, places in by_disk.items()
-    )

@@ -12,6 +12,7 @@ from hwdiag.host.kinds import capacities, family, max_mhz, read_kinds
 from hwdiag.host.model import CoreKind, Cpu, Isa, LogicalCpu, NumaNode
 from hwdiag.host.numa import nodes_of_cpus
 from hwdiag.host.root import Root
+from hwdiag.host.settings import BOOST, GOVERNOR, NO_TURBO, POLICY_BOOST, read_file, read_files
 from hwdiag.host.system import kernel_options
 from hwdiag.host.topology import CPU, Topology, core_parts
 
@@ -38,9 +39,9 @@ def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNod
         caches=read_caches(root, online),
         flags=flags,
         isa=_isa(root, info, topology, arch, vendor, name, len(kinds) > 1),
-        governor=_settings(root, online, "scaling_governor"),
-        driver=_settings(root, online[:1], "scaling_driver"),  # the kernel has one for all
-        boost=_boost(root, online),
+        governor=_governor(root),
+        driver=_driver(root, online),
+        boost=_boost(root),
     )
 
 
@@ -105,22 +106,24 @@ def _logical(
     )
 
 
-def _settings(root: Root, online: tuple[int, ...], name: str) -> str | None:
-    """A cpufreq setting; the values joined by commas where CPUs differ."""
-    words = (root.word(f"{CPU}/cpu{c}/cpufreq/{name}") for c in online)
-    return ",".join(sorted({w for w in words if w})) or None
+def _governor(root: Root) -> str | None:
+    """Return the cpufreq governor; the values joined by commas where CPUs differ."""
+    return ",".join(sorted({s.now for s in read_files(root, *GOVERNOR) if s.now})) or None
 
 
-def _boost(root: Root, online: tuple[int, ...]) -> bool | None:
+def _driver(root: Root, online: tuple[int, ...]) -> str | None:
+    """Return the cpufreq driver: the kernel has one for all."""
+    return root.word(f"{CPU}/cpu{online[0]}/cpufreq/scaling_driver") if online else None
+
+
+def _boost(root: Root) -> bool | None:
     """Whether frequencies above the base one are allowed: the switch of intel_pstate, of cpufreq, or of each policy.
 
     Source: Documentation/admin-guide/pm/intel_pstate.rst and cpufreq.rst of Linux.
     """
-    if (off := root.integer(f"{CPU}/intel_pstate/no_turbo")) is not None:
-        return off == 0
-    if (on := root.integer(f"{CPU}/cpufreq/boost")) is not None:
-        return on == 1
-    if not online or not root.exists(f"{CPU}/cpu{online[0]}/cpufreq/boost"):
-        return None
-    each = [v for c in online if (v := root.integer(f"{CPU}/cpu{c}/cpufreq/boost")) is not None]
-    return any(v == 1 for v in each) if each else None
+    if (off := read_file(root, NO_TURBO)) in ("0", "1"):
+        return off == "0"
+    if (on := read_file(root, BOOST)) in ("0", "1"):
+        return on == "1"
+    each = [s.now for s in read_files(root, *POLICY_BOOST) if s.now in ("0", "1")]
+    return "1" in each if each else None

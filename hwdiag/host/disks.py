@@ -7,6 +7,7 @@ from typing import Literal
 
 from hwdiag.host.model import Disk
 from hwdiag.host.root import Root
+from hwdiag.host.settings import READ_AHEAD, SCHEDULER, read_file, read_number
 
 DiskKind = Literal["nvme", "sata", "scsi", "virtio", "mmc", "xen", "other"]
 
@@ -46,8 +47,8 @@ def _read_one(root: Root, name: str, place: str) -> Disk | None:
         size_bytes=sectors * 512 if sectors is not None and sectors > 0 else None,  # always 512, whatever the disk's
         model=root.word(f"{place}/device/model"),
         rotational=bool(rotational) if rotational is not None else None,
-        scheduler=_scheduler(root.word(f"{place}/queue/scheduler")),
-        read_ahead_kb=root.integer(f"{place}/queue/read_ahead_kb"),
+        scheduler=read_file(root, f"{place}/{SCHEDULER}"),
+        read_ahead_kb=read_number(root, f"{place}/{READ_AHEAD}"),
     )
 
 
@@ -62,9 +63,3 @@ def _kind(root: Root, name: str, place: str) -> DiskKind:
     if re.search(r"/ata\d", way) or root.word(f"{place}/device/vendor") == "ATA":
         return "sata"
     return "other" if "/usb" in way else "scsi"
-
-
-def _scheduler(word: str | None) -> str | None:
-    """``mq-deadline`` of ``[mq-deadline] none``; a device with no choice says just ``none``."""
-    match = re.search(r"\[([\w-]+)\]", word or "")
-    return match[1] if match else word

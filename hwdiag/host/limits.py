@@ -8,6 +8,7 @@ from hwdiag.host.cgroup import read_cgroup
 from hwdiag.host.cpulist import parse_cpulist
 from hwdiag.host.model import Limits
 from hwdiag.host.root import Root
+from hwdiag.host.settings import LOCKED_MEMORY, OPEN_FILES, resource_limit
 
 
 def read_limits(root: Root, online: tuple[int, ...], nodes: tuple[int, ...] = ()) -> Limits:
@@ -35,8 +36,8 @@ def read_limits(root: Root, online: tuple[int, ...], nodes: tuple[int, ...] = ()
         memory_limit_bytes=cgroup.memory_bytes,
         mems=mems,
         cgroup_version=cgroup.version,
-        nofile=_resource(root, "Max open files"),
-        memlock_bytes=_resource(root, "Max locked memory"),
+        nofile=resource_limit(root, OPEN_FILES),
+        memlock_bytes=resource_limit(root, LOCKED_MEMORY),
     )
 
 
@@ -58,13 +59,3 @@ def _status_list(root: Root, key: str) -> tuple[int, ...] | None:
     except ValueError as error:
         root.note("/proc/self/status", str(error))
         return None
-
-
-def _resource(root: Root, name: str) -> tuple[int | None, int | None] | None:
-    """Soft and hard limit of /proc/self/limits (proc(5)), None inside for unlimited."""
-    text = root.text("/proc/self/limits") or ""
-    match = re.search(rf"^{name}\s+(\d+|unlimited)\s+(\d+|unlimited)\b", text, re.MULTILINE)
-    if match is None:
-        return None
-    soft, hard = (None if word == "unlimited" else int(word) for word in match.groups())
-    return soft, hard

@@ -6,9 +6,9 @@ import re
 
 from hwdiag.host.model import Memory, NumaNode
 from hwdiag.host.root import Root
+from hwdiag.host.settings import HUGE_PAGES, read_file
 
 _LINE = re.compile(r"^(\w+):\s+(\d{1,15}) kB$", re.MULTILINE)
-_CHOSEN = re.compile(r"\[(\w+)\]")
 
 
 def read_memory(root: Root, nodes: tuple[NumaNode, ...] = ()) -> Memory:
@@ -27,14 +27,14 @@ def read_memory(root: Root, nodes: tuple[NumaNode, ...] = ()) -> Memory:
         swap_total_bytes=sizes.get("SwapTotal"),
         swap_free_bytes=sizes.get("SwapFree"),
         page_bytes=root.page_bytes,
-        transparent_hugepages=chosen(root, "/sys/kernel/mm/transparent_hugepage/enabled"),
+        transparent_hugepages=_huge_pages(root),
     )
 
 
-def chosen(root: Root, path: str) -> str | None:
-    """The word in brackets of a kernel setting such as ``always [madvise] never``."""
-    text = root.text(path)
-    match = _CHOSEN.search(text) if text is not None else None
-    if text and match is None:
-        root.note(path, f"nothing chosen in {text.strip()[:40]!r}")
-    return match[1] if match else None
+def _huge_pages(root: Root) -> str | None:
+    """Return for which programs there are transparent huge pages."""
+    now = read_file(root, HUGE_PAGES)
+    if now is None or " " not in now:
+        return now
+    root.note(HUGE_PAGES, f"nothing chosen in {now[:40]!r}")
+    return None

@@ -1,22 +1,36 @@
-"""Settings as they are now: the one place that knows how a setting of each kind is read, through a Root.
+"""Tunables of the host as they are now, through a Root: the one place that reads them, for facts and for the audit.
 
-What is read is said by the caller (``audit.knobs``), so that a new setting needs nothing here. Values have one form
-for reading, comparing and writing: the chosen word of ``always [madvise] never``, single blanks between numbers.
+Values have one form for reading, comparing and writing: the chosen word of ``always [madvise] never``, single blanks
+between numbers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Any
 
 from hwdiag.core.value import Value
-from hwdiag.host.model import Gpu, Host
 from hwdiag.host.root import Root
 
 MAX_TEXT = 4096
 """A kernel attribute is one page at most."""
+
+# Files that both facts and entries of the audit are about
+
+CPU = "/sys/devices/system/cpu"
+POLICY = f"{CPU}/cpufreq/policy*"
+CPU_POLICY = f"{CPU}/cpu*/cpufreq"
+"""Where Linux before 4.3 has what is in ``POLICY``."""
+GOVERNOR = (f"{POLICY}/scaling_governor", f"{CPU_POLICY}/scaling_governor")
+NO_TURBO = f"{CPU}/intel_pstate/no_turbo"
+BOOST = f"{CPU}/cpufreq/boost"
+POLICY_BOOST = (f"{POLICY}/boost", f"{CPU_POLICY}/boost")
+HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
+SCHEDULER, READ_AHEAD = "queue/scheduler", "queue/read_ahead_kb"
+"""In a disk's folder."""
+LIMITS = "/proc/self/limits"
+OPEN_FILES, LOCKED_MEMORY = "Max open files", "Max locked memory"
 
 
 class Setting(Value):
@@ -31,95 +45,42 @@ class Setting(Value):
     """Why it is not known, in a clause."""
 
 
-# Where settings are
-
-
-class Files(Value):
-    """Kernel files. ``*`` stands for any one name in a path; what it matched is the target."""
-
-    path: str
-    of_disks: bool = False
-    """Take only disks that hold data as targets, no loop devices and the like."""
-
-
-class GpuFact(Value):
-    """One attribute of each GPU, as NVML tells it."""
-
-    fact: str
-    """Attribute of ``host.model.Gpu``."""
-    field: str
-    """What ``nvidia-smi --query-gpu`` calls it."""
-
-
-class AccessTimes(Value):
-    """``noatime``, ``relatime`` or ``strictatime`` of each mounted file system on a disk (mount(8))."""
-
-
-class UnitState(Value):
-    """Whether a systemd unit is enabled: ``enabled`` or ``disabled``; unknown where it is not installed."""
-
-    unit: str
-
-
-class ResourceLimit(Value):
-    """Soft limit of a resource for processes like this one (getrlimit(2)), in the units of limits.conf(5)."""
-
-    name: str
-    """As /proc/self/limits calls it."""
-    unit: int = 1
-    """How many of the kernel's units make one of limits.conf's: 1024 where that counts in kB."""
-
-
-class PoolProperty(Value):
-    """A property of each ZFS pool (zpoolprops(7))."""
-
-    property: str
-
-
-class Mention(Value):
-    """The first file among these that says something: what a boot would set."""
-
-    folders: tuple[str, ...]
-    """Folders of ``*.conf`` and ``*.rules`` files, or files themselves."""
-    pattern: str
-    """Regular expression of the line's beginning."""
-
-
-class Unread(Value):
-    """Nothing tells its value."""
-
-    why: str
-
-
-Source = Files | GpuFact | AccessTimes | UnitState | ResourceLimit | PoolProperty | Mention | Unread
-
-
-def read_settings(root: Root, source: Source, host: Host) -> tuple[Setting, ...]:
-    """All places of this kind that are there, in the order of their names. Never raises for what it finds."""
-    return tuple(_READERS[type(source)](root, source, host))
-
-
 def normal(text: str) -> str:
     """``madvise`` of ``always [madvise] never``; otherwise the text with single blanks, without ends."""
     chosen = re.search(r"\[([^\[\]\s]+)\]", text)
     return chosen[1] if chosen else " ".join(text.split())
 
 
-# How they are read
+def read_files(root: Root, *patterns: str) -> tuple[Setting, ...]:
+    """Return the settings in the files of the first pattern that matches any. ``*`` is any one name in a path."""
+    for pattern in patterns:
+        found = [_read(root, path, "/".join(matched)) for path, matched in _expand(root, pattern)]
+        if found:
+            return tuple(found)
+    return ()
 
 
-def _files(root: Root, source: Files, host: Host) -> Iterator[Setting]:
-    disks = {d.name for d in host.disks}
-    for path, matched in _expand(root, source.path):
-        target = "/".join(matched)
-        if source.of_disks and target not in disks:
-            continue
-        text = root.text(path, MAX_TEXT)
-        why = "" if text is not None else next((g.why for g in root.gaps if g.what == path), "not readable")
-        yield Setting(where=path, target=target, now=None if text is None else normal(text), why=why)
+def read_file(root: Root, path: str) -> str | None:
+    """Return what one file is set to; None where it is missing, empty or cannot be read."""
+    return _read(root, path, "").now or None
 
 
-def _expand(root: Root, pattern: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def read_number(root: Root, path: str) -> int | None:
+    """Return the number that one file is set to."""
+    now = read_file(root, path)
+    if now is None or now.isdecimal():
+        return None if now is None else int(now)
+    root.note(path, f"not a number: {now[:40]!r}")
+    return None
+
+
+def _read(root: Root, path: str, target: str) -> Setting:
+    text = root.text(path, MAX_TEXT)
+    why = "" if text is not None else next((g.why for g in root.gaps if g.what == path), "not readable")
+    return Setting(where=path, target=target, now=None if text is None else normal(text), why=why)
+
+
+def _expand(root: Root, pattern: str) -> Iterable[tuple[str, tuple[str, ...]]]:
     """The paths that match and exist, with what each wildcard stood for."""
     found: list[tuple[str, tuple[str, ...]]] = [("", ())]
     parts = pattern.strip("/").split("/")
@@ -141,34 +102,21 @@ def _numbered(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda n: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", n)])
 
 
-def _gpu_facts(_: Root, source: GpuFact, host: Host) -> Iterator[Setting]:
-    for gpu in host.gpus:
-        value = getattr(gpu, source.fact)
-        where = f"gpu {gpu_id(gpu)} {source.field}"
-        why = "" if value is not None else "this GPU or its driver does not tell it"
-        yield Setting(where=where, target=f"GPU {gpu.index}", now=_gpu_word(value), why=why)
+def resource_limit(root: Root, name: str) -> tuple[int | None, int | None] | None:
+    """Return soft and hard limit of a resource for processes like this one (proc(5)), None inside for unlimited."""
+    text = root.text(LIMITS) or ""
+    match = re.search(rf"^{re.escape(name)}\s+(\d+|unlimited)\s+(\d+|unlimited)\b", text, re.MULTILINE)
+    if match is None:
+        return None
+    soft, hard = (None if word == "unlimited" else int(word) for word in match.groups())
+    return soft, hard
 
 
-def gpu_id(gpu: Gpu) -> str:
-    """What names a GPU best: a UUID stays with the board, an index does not."""
-    return gpu.uuid or gpu.bus_id or str(gpu.index)
-
-
-def _gpu_word(value: object) -> str | None:
-    """As nvidia-smi prints it."""
-    if isinstance(value, bool):
-        return "Enabled" if value else "Disabled"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return None if value is None else str(value)
-
-
-_ON_DISK = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs"})
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def mounts(root: Root) -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
-    """Mount point, type, source and options of every mount (proc(5), mountinfo), escapes undone."""
+    """Return mount point, type, source and options of every mount (proc(5), mountinfo), escapes undone."""
     found = []
     for line in (root.text("/proc/self/mountinfo") or "").splitlines():
         left, dash, right = line.partition(" - ")
@@ -179,66 +127,6 @@ def mounts(root: Root) -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
     return tuple(found)
 
 
-def _access_times(root: Root, _: AccessTimes, __: Host) -> Iterator[Setting]:
-    for place, kind, _device, options in mounts(root):
-        if kind in _ON_DISK and "ro" not in options:
-            mode = next((o for o in ("noatime", "relatime") if o in options), "strictatime")
-            yield Setting(where=f"mount {place}", target=place, now=mode)
-
-
-_WANTS = tuple(f"/etc/systemd/system/{t}.target.wants" for t in ("multi-user", "timers", "graphical", "default"))
-_UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-
-
-def _unit(root: Root, source: UnitState, _: Host) -> Iterator[Setting]:
-    if any(root.exists(f"{folder}/{source.unit}") for folder in _UNITS):
-        enabled = any(root.exists(f"{folder}/{source.unit}") for folder in _WANTS)
-        yield Setting(where=f"unit {source.unit}", now="enabled" if enabled else "disabled")
-
-
 def is_active(root: Root, unit: str) -> bool:
     """Whether systemd runs this unit now (it keeps a link for each that it started)."""
     return root.exists(f"/run/systemd/units/invocation:{unit}")
-
-
-def _limit(root: Root, source: ResourceLimit, _: Host) -> Iterator[Setting]:
-    text = root.text("/proc/self/limits") or ""
-    match = re.search(rf"^{re.escape(source.name)}\s+(\d+|unlimited)\s+(\d+|unlimited)\b", text, re.MULTILINE)
-    if match:
-        now = match[1] if match[1] == "unlimited" else str(int(match[1]) // source.unit)
-        yield Setting(where=f"limit {source.name}", now=now)
-
-
-def _pools(root: Root, source: PoolProperty, _: Host) -> Iterator[Setting]:
-    for name in root.names("/proc/spl/kstat/zfs"):
-        if not root.exists(f"/proc/spl/kstat/zfs/{name}/state"):
-            continue  # a file of ZFS as a whole, not a pool
-        text = root.output("zpool", "get", "-H", "-o", "value", source.property, name)
-        now = normal(text) if text else None
-        yield Setting(where=f"pool {name} {source.property}", target=name, now=now, why="" if now else "zpool failed")
-
-
-def _mention(root: Root, source: Mention, _: Host) -> Iterator[Setting]:
-    wanted = re.compile(source.pattern)
-    for folder in source.folders:
-        names = [f"{folder}/{n}" for n in root.names(folder) if n.endswith((".conf", ".rules"))] or [folder]
-        for path in names:
-            line = next((x for x in (root.text(path) or "").splitlines() if wanted.match(x.strip())), None)
-            if line is not None:
-                yield Setting(where=path, now=normal(line)[:200])
-
-
-def _unread(_: Root, __: Unread, ___: Host) -> Iterator[Setting]:
-    yield from ()
-
-
-_READERS: dict[type[Value], Callable[[Root, Any, Host], Iterator[Setting]]] = {
-    Files: _files,
-    GpuFact: _gpu_facts,
-    AccessTimes: _access_times,
-    UnitState: _unit,
-    ResourceLimit: _limit,
-    PoolProperty: _pools,
-    Mention: _mention,
-    Unread: _unread,
-}

@@ -20,6 +20,8 @@ from hwdiag.audit.knobs import BY_ID
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "settings-proof.md"
 TESTED = (
+    "audit/kind.py",
+    "audit/kinds/*",
     "audit/knobs/*.py",
     "audit/scripts.py",
     "audit/persist.py",

@@ -16,13 +16,13 @@ import pytest
 
 from hwdiag.audit.audit import audit, read_everything
 from hwdiag.audit.emit import settings_files
+from hwdiag.audit.kinds.file import Files
 from hwdiag.audit.knobs import KNOBS
 from hwdiag.audit.model import Audit
 from hwdiag.audit.scripts import render_settings
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.host.settings import Files
 from tests.audit.fake_host import FakeHost, memory_folder, require_namespaces, settings_tree
 from tests.audit.test_settings_scripts import changes, everything_of
 from tests.host.conftest import unpacked

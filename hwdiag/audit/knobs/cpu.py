@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.file import Files
+from hwdiag.audit.kinds.idle_state import IdleStates
 from hwdiag.audit.knobs.model import Case, Knob
 from hwdiag.audit.knobs.rules import equals, fixed, symptom
-from hwdiag.host.settings import Files
+from hwdiag.host.settings import BOOST, CPU, CPU_POLICY, GOVERNOR, NO_TURBO, POLICY
 
-POLICY = "/sys/devices/system/cpu/cpufreq/policy*"
-IDLE = "/sys/devices/system/cpu/cpu*/cpuidle/state*"
+IDLE = f"{CPU}/cpu*/cpuidle/state*"
 PM = "https://docs.kernel.org/admin-guide/pm"
+
+
+def of_policies(name: str) -> Files:
+    """Return a file of each group of CPUs that share a clock."""
+    return Files(path=f"{POLICY}/{name}", older=f"{CPU_POLICY}/{name}")
 
 
 def offered_governor(case: Case) -> str | None:
@@ -31,7 +37,7 @@ KNOBS = (
         id="cpu.governor",
         group="cpu",
         what="Who chooses the CPU's clock.",
-        source=Files(path=f"{POLICY}/scaling_governor"),
+        source=Files(path=GOVERNOR[0], older=GOVERNOR[1]),
         known="'performance' asks for the highest clock all the time. It helps where the CPU was seen to run below its "
         "clock while it computed; otherwise modern drivers are there within milliseconds.",
         evidence="documented",
@@ -41,7 +47,7 @@ KNOBS = (
         takes="[a-z]{3,20}",
         takes_words="a governor of scaling_available_governors",
         speaks=symptom("cpu-below-clock"),
-        beside=(Files(path=f"{POLICY}/scaling_available_governors"),),
+        beside=(of_policies("scaling_available_governors"),),
         disturbs=("energy_performance_preference",),
         persists="unit",
     ),
@@ -49,7 +55,7 @@ KNOBS = (
         id="cpu.energy_preference",
         group="cpu",
         what="What the CPU weighs speed against, where it chooses its clock itself.",
-        source=Files(path=f"{POLICY}/energy_performance_preference"),
+        source=of_policies("energy_performance_preference"),
         known="With intel_pstate and amd-pstate in active mode this counts, and the governor only sets its extremes.",
         evidence="documented",
         link=f"{PM}/intel_pstate.html",
@@ -65,7 +71,7 @@ KNOBS = (
         id="cpu.boost",
         group="cpu",
         what="Whether the CPU may run above its base clock.",
-        source=Files(path="/sys/devices/system/cpu/cpufreq/boost"),
+        source=Files(path=BOOST),
         known="Off, it caps every core at the base clock.",
         evidence="documented",
         link=f"{PM}/cpufreq.html",
@@ -81,7 +87,7 @@ KNOBS = (
         id="cpu.no_turbo",
         group="cpu",
         what="The same for intel_pstate, the other way round.",
-        source=Files(path="/sys/devices/system/cpu/intel_pstate/no_turbo"),
+        source=Files(path=NO_TURBO),
         known="1 caps every core at the base clock.",
         evidence="documented",
         link=f"{PM}/intel_pstate.html",
@@ -97,7 +103,7 @@ KNOBS = (
         id="cpu.idle_latency",
         group="cpu",
         what="The longest time, in microseconds, that a core may take to wake up: deeper idle states are disabled.",
-        source=Files(path=f"{IDLE}/disable"),
+        source=IdleStates(path=f"{IDLE}/disable"),
         known="For services that answer within microseconds and measured their wake-up. States are chosen by the "
         "latency that the kernel gives, as their numbers mean something else on every platform.",
         evidence="documented",

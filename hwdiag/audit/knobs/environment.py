@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from hwdiag.audit.kinds.unread import Unread
 from hwdiag.audit.knobs.model import Knob
-from hwdiag.host.settings import Unread
 from hwdiag.process.environment import VARIABLES, Variable
 
 _SCOPE = {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.gpu import GpuFact
+from hwdiag.audit.kinds.unit import UnitState
+from hwdiag.audit.kinds.unread import Unread
 from hwdiag.audit.knobs.model import Case, Knob
 from hwdiag.audit.knobs.rules import equals, fixed, given
 from hwdiag.host.model import Gpu
-from hwdiag.host.settings import GpuFact, UnitState, Unread
 
 SMI = "nvidia-smi manual"
 
@@ -91,7 +93,7 @@ KNOBS = (
         id="gpu.clock_lock",
         group="gpu",
         what="The lowest and highest SM clock, in MHz, that is asked for.",
-        source=GpuFact(fact="sm_max_mhz", field="clocks.max.sm"),
+        source=GpuFact(fact="sm_max_mhz", field="clocks.max.sm", write_only="lock"),
         known="A request within power and temperature limits, for benchmarks that repeat: lock at or below the clock "
         "that holds under load. Locking the maximum makes throttling more likely, not less, and removes no power cap.",
         evidence="documented",
@@ -107,7 +109,7 @@ KNOBS = (
         id="gpu.boost_slider",
         group="gpu",
         what="Shift power from the memory's clock to the cores' (vboost).",
-        source=GpuFact(fact="sm_max_mhz", field="clocks.max.sm"),
+        source=GpuFact(fact="sm_max_mhz", field="clocks.max.sm", write_only="vboost"),
         known="For some data-centre GPUs NVIDIA's own benchmarks set it, for others reports find no gain; nothing is "
         "known for a GB10. If it slows the memory, text generation gets slower. Choose it to measure, where "
         "'nvidia-smi boost-slider -l' shows a range.",

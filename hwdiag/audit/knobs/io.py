@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.disk import DiskFiles
+from hwdiag.audit.kinds.mount import AccessTimes
+from hwdiag.audit.kinds.unit import UnitState
 from hwdiag.audit.knobs.model import Case, Knob
 from hwdiag.audit.knobs.rules import at_least, fixed, given, symptom_of_target
 from hwdiag.host.model import Disk
-from hwdiag.host.settings import AccessTimes, Files, UnitState
+from hwdiag.host.settings import READ_AHEAD, SCHEDULER
 
 QUEUE = "/sys/block/*/queue"
 BLOCK = "https://docs.kernel.org/admin-guide/abi-stable.html#abi-sys-block-disk-queue-"
@@ -46,7 +49,7 @@ KNOBS = (
         id="io.scheduler",
         group="io",
         what="Who orders the requests to a disk.",
-        source=Files(path=f"{QUEUE}/scheduler", of_disks=True),
+        source=DiskFiles(path=f"/sys/block/*/{SCHEDULER}"),
         known="The kernel's own choice is right: none for NVMe, mq-deadline for SATA and USB. Worth setting only where "
         "something changed it, or to none for disks that ZFS has to itself.",
         evidence="documented",
@@ -62,7 +65,7 @@ KNOBS = (
         id="io.nr_requests",
         group="io",
         what="How many requests may wait in the kernel's queue of a disk.",
-        source=Files(path=f"{QUEUE}/nr_requests", of_disks=True),
+        source=DiskFiles(path=f"{QUEUE}/nr_requests"),
         known="It is no queue of the disk. With the scheduler 'none' the kernel refuses more than the disk's own queue "
         "holds, and below 4 it sets 4. A longer queue adds latency and no speed to a disk that takes one command at a "
         "time.",
@@ -80,7 +83,7 @@ KNOBS = (
         id="io.queue_depth",
         group="io",
         what="How many commands a disk takes at a time.",
-        source=Files(path="/sys/block/*/device/queue_depth", of_disks=True),
+        source=DiskFiles(path="/sys/block/*/device/queue_depth"),
         known="A matter of the disk and its enclosure, not of tuning.",
         evidence="documented",
         link="https://docs.kernel.org/usb/mass-storage.html",
@@ -91,7 +94,7 @@ KNOBS = (
         id="io.read_ahead",
         group="io",
         what="How many kB are read ahead of a program that reads in order.",
-        source=Files(path=f"{QUEUE}/read_ahead_kb", of_disks=True),
+        source=DiskFiles(path=f"/sys/block/*/{READ_AHEAD}"),
         known="More helps one program that reads a large file in order, where that was measured to be slower than the "
         "disk. It hurts random reads and mapped files. It does nothing for ZFS.",
         evidence="documented",
@@ -131,7 +134,7 @@ KNOBS = (
         wanted=can_discard,
         takes="enabled|disabled",
         takes_words="enabled or disabled",
-        beside=(Files(path=f"{QUEUE}/discard_max_bytes", of_disks=True),),
+        beside=(DiskFiles(path=f"{QUEUE}/discard_max_bytes"),),
         persists="enable",
     ),
 )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.limit import ResourceLimit
 from hwdiag.audit.knobs.model import Knob
 from hwdiag.audit.knobs.rules import fixed
-from hwdiag.host.settings import ResourceLimit
+from hwdiag.host.settings import LOCKED_MEMORY, OPEN_FILES
 
 KNOBS = (
     Knob(
         id="limits.nofile",
         group="limits",
         what="How many files a process may have open.",
-        source=ResourceLimit(name="Max open files"),
+        source=ResourceLimit(resource=OPEN_FILES, item="nofile"),
         known="For 'Too many open files' from many DataLoader workers; so is "
         "torch.multiprocessing.set_sharing_strategy('file_system'). A service takes LimitNOFILE= of its unit.",
         evidence="documented",
@@ -26,7 +27,7 @@ KNOBS = (
         id="limits.memlock",
         group="limits",
         what="How much memory, in kB, a process may keep from being swapped.",
-        source=ResourceLimit(name="Max locked memory", unit=1024),
+        source=ResourceLimit(resource=LOCKED_MEMORY, item="memlock", unit=1024, both=True),
         known="For RDMA, io_uring and mlock. Pinned memory of CUDA does not count against it.",
         evidence="documented",
         link="getrlimit(2)",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.file import Files
+from hwdiag.audit.kinds.mention import Mention
+from hwdiag.audit.kinds.unread import Unread
 from hwdiag.audit.knobs.model import Case, Knob
 from hwdiag.audit.knobs.rules import GIB, equals, fixed, more_than, on_numa, present, swaps_to_memory, unified_memory
-from hwdiag.host.settings import Files, Mention, Unread
+from hwdiag.host.settings import HUGE_PAGES
 
 VM = "/proc/sys/vm"
 SYSCTL = "https://docs.kernel.org/admin-guide/sysctl/vm.html"
@@ -126,7 +129,7 @@ KNOBS = (
         id="vm.thp",
         group="memory",
         what="Which programs get transparent huge pages: all, those that ask, or none.",
-        source=Files(path="/sys/kernel/mm/transparent_hugepage/enabled"),
+        source=Files(path=HUGE_PAGES),
         known="'madvise' is what PyTorch (THP_MEM_ALLOC_ENABLE=1), glibc and jemalloc need to ask for them. GPU memory "
         "is not affected. 'always' costs memory and stalls.",
         evidence="documented",

@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from hwdiag.audit.kind import Kind
 from hwdiag.core.choices import Role
 from hwdiag.core.value import Value
 from hwdiag.host.model import Host
-from hwdiag.host.settings import Setting, Source
+from hwdiag.host.settings import Setting
 
 Group = Literal["gpu", "cpu", "memory", "io", "zfs", "network", "scheduler", "limits", "environment"]
 
 
-Persistence = Literal["sysctl", "udev", "tmpfiles", "modprobe", "limits", "unit", "enable", "device"]
-"""How a value is kept over a reboot: a file that the system reads early (the first five), re-applied by a systemd unit,
-by enabling the unit that it is about, or not at all since the device or file system keeps it."""
+GENERAL_MEANS = ("unit", "enable", "device")
+"""How a value is kept over a reboot, beside the means of its kind, which are files that the system reads early: set
+again by a systemd unit, by enabling the unit that it is about, or not at all since the device or file system keeps it.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Knob(Value):
     group: Group
     what: str
     """One sentence."""
-    source: Source
+    source: Kind
     """How it is read. It exists where this finds something."""
     known: str
     """What is known of its effect, and when it helps."""
@@ -80,7 +82,7 @@ class Knob(Value):
     """What is wrong with the present value: a finding."""
     severity: Literal["warning", "note"] = "warning"
     """Of that finding."""
-    beside: tuple[Source, ...] = ()
+    beside: tuple[Kind, ...] = ()
     """What else its rules look at."""
     after: tuple[str, ...] = ()
     """Entries that must be set before, since they change this one too."""
@@ -88,9 +90,17 @@ class Knob(Value):
     """Files, from the same folder on, that the kernel changes along with it; they are saved and restored with it."""
     below: str | None = None
     """An entry whose value its own must stay below, where both are chosen."""
-    persists: Persistence | None = None
+    persists: str | None = None
+    """Its means: one of its kind's, or a general one."""
     by_name: bool = False
     """Chosen only by its own name, not with its whole group: it is for another purpose than speed, or breaks things."""
+
+    @model_validator(mode="after")
+    def has_its_means(self) -> Knob:
+        """Refuse a means that neither its kind has nor all have."""
+        if self.persists not in (None, *self.source.means, *GENERAL_MEANS):
+            raise ValueError(f"{self.id}: settings of the kind {self.source.name} are not kept by {self.persists}")
+        return self
 
     @property
     def script(self) -> Literal["gpu", "system"]:

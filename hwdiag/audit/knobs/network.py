@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.file import Files
 from hwdiag.audit.knobs.model import Case, Knob, Rule
 from hwdiag.audit.knobs.rules import at_least, differs_from, fixed, more_than, symptom
-from hwdiag.host.settings import Files
 
 CORE, IPV4 = "/proc/sys/net/core", "/proc/sys/net/ipv4"
 IP = "https://docs.kernel.org/networking/ip-sysctl.html"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.file import Files
+from hwdiag.audit.kinds.mention import Mention
 from hwdiag.audit.knobs.model import Knob
 from hwdiag.audit.knobs.rules import equals, present
-from hwdiag.host.settings import Files, Mention
 
 BOOT_FILES = ("/etc/sysctl.d", "/etc/sysctl.conf")
 

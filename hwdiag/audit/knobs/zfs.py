@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hwdiag.audit.kinds.file import Files
+from hwdiag.audit.kinds.mention import Mention
+from hwdiag.audit.kinds.pool import PoolProperty
 from hwdiag.audit.knobs.model import Case, Knob
 from hwdiag.audit.knobs.rules import GIB, equals, fixed, present, unified_memory
-from hwdiag.host.settings import Files, Mention, PoolProperty
 
 PARAMETERS = "/sys/module/zfs/parameters"
 MANUAL = "https://openzfs.github.io/openzfs-docs/man/master/4/zfs.4.html"

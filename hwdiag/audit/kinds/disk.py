@@ -1,0 +1,71 @@
+"""Kernel files of disks: the disk must still be the one that was meant, since names change from boot to boot."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+
+from hwdiag.audit.kind import Kind, PersistentFile, Place
+from hwdiag.audit.kinds.file import Files, beside, is_plain_path
+from hwdiag.host.model import Host
+from hwdiag.host.root import Root
+from hwdiag.host.settings import Setting
+
+VERIFIED = '"$DISK"'
+"""The kind that the script's ``disk`` has found: ``file``, or ``other`` for a disk that is another one now."""
+
+
+class DiskPlace(Place):
+    """A file of a disk, with what tells the disk from another that may have its name after the next boot."""
+
+    disk: str
+    sectors: int
+    model: str
+
+
+class DiskFiles(Files):
+    """Kernel files of disks that hold data, below ``/sys/block/*``; not of loop devices and the like."""
+
+    name = "disk"
+    means = {"udev": "/etc/udev/rules.d/99-hwdiag.rules"}
+
+    def read(self, root: Root, host: Host) -> Iterator[Setting]:
+        disks = {d.name for d in host.disks}
+        yield from (s for s in super().read(root, host) if s.target in disks)
+
+    def places(self, where: str, wanted: str, host: Host, disturbs: Sequence[str] = ()) -> Iterator[Place]:
+        match = re.match("/sys/block/([^/]+)/", where)
+        disk = next((d for d in host.disks if match and d.name == match[1]), None)
+        if disk is None or not is_plain_path(where):
+            return
+        sectors, model = (disk.size_bytes or 0) // 512, disk.model or ""
+        yield DiskPlace(
+            kind=VERIFIED,
+            name=where,
+            wanted=wanted,
+            sides=tuple(side.model_copy(update={"kind": VERIFIED}) for side in beside(where, disturbs)),
+            before=f"disk {shlex.quote(disk.name)} {sectors} {shlex.quote(model)}",
+            disk=disk.name,
+            sectors=sectors,
+            model=model,
+        )
+
+    def glob(self, where: Sequence[str]) -> str | None:
+        return None  # by name, since not every disk was looked at
+
+    @classmethod
+    def keep(cls, means: str, kept: Sequence[tuple[Kind, Place]]) -> PersistentFile:
+        """In the order of the steps: a scheduler before the queue's length that it resets."""
+        by_disk: dict[str, list[DiskPlace]] = {}
+        for _, place in kept:
+            assert isinstance(place, DiskPlace)
+            by_disk.setdefault(place.disk, []).append(place)
+        lines = [
+            "  echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'"
+        ]
+        for disk, places in by_disk.items():
+            values = (f"{p.name.removeprefix(f'/sys/block/{disk}/')}={p.wanted}" for p in places)
+            words = [shlex.quote(disk), str(places[0].sectors), shlex.quote(places[0].model), *map(shlex.quote, values)]
+            lines.append(f"  rule {' '.join(words)} || return 1")
+        return PersistentFile(path=cls.means[means], body="\n".join(lines), part="disk_rule")
