@@ -122,3 +122,17 @@ def wanted_by(process: ObservedProcess, thread: ObservedThread) -> float:
 def busy_threads(process: ObservedProcess) -> tuple[ObservedThread, ...]:
     """Return the threads that ran, or wanted to, for a good part of their process's life."""
     return tuple(t for t in process.threads if wanted_by(process, t) >= BUSY)
+
+
+def crowd_on_a_mask(use: CpuUse) -> tuple[frozenset[int], list[tuple[ObservedProcess, ObservedThread]]] | None:
+    """Return the fewest CPUs on which busy threads sit by their masks, more than those can run, and these threads.
+
+    None where every busy thread may run on all CPUs of the program, or has one for itself.
+    """
+    busy = [(p, t) for p in use.working for t in busy_threads(p) if t.allowed]
+    for mask in sorted({frozenset(t.allowed) for _, t in busy}, key=lambda m: (len(m), sorted(m))):
+        on_it = [(p, t) for p, t in busy if frozenset(t.allowed) <= mask]
+        wanted = sum(wanted_by(p, t) for p, t in on_it)
+        if not mask >= use.allowed and len(on_it) > len(mask) and wanted >= 1.1 * len(mask):
+            return mask, on_it
+    return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hwdiag.core.finding import Check, Finding, Severity
 from hwdiag.core.text import listed, plural
-from hwdiag.explain.cpu_use import WAITED, CpuUse, busy_threads, cpu_use, wanted_by
+from hwdiag.explain.cpu_use import WAITED, CpuUse, busy_threads, cpu_use, crowd_on_a_mask
 from hwdiag.explain.model import Answer, Case
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.process.observation.model import ObservedProcess
@@ -54,7 +54,7 @@ def allowed(case: Case, use: CpuUse) -> Iterator[Answer]:
         return
     process = use.working[0]
     who, remedy = narrowed_by(case, use, process)
-    half = count <= all_ / 2 and use.used > 0.5 * count
+    half = count <= all_ / 2 and use.wanted > 0.5 * count
     level: Severity = "warning" if half else "note"
     names = f"CPU {format_cpulist(use.allowed)}" if count == 1 else f"CPUs {format_cpulist(use.allowed)}"
     yield Finding(
@@ -110,21 +110,19 @@ def quota(use: CpuUse) -> Iterator[Answer]:
     if use.quota is None:
         return
     cpus = f"{use.quota:g} {'CPU' if use.quota == 1 else 'CPUs'}"
-    took = use.seconds
-    if use.quota >= len(use.allowed) or not use.is_throttled:
-        yield Check(
-            id="cpu-quota",
-            state="fine",
-            title=f"Its quota of {cpus} did not stop it",
-            detail=f"stopped for {seconds(use.throttled_s)} in {seconds(took)}",
-        )
-        return
     threads = max(len(busy_threads(p)) for p in use.working)
+    stopped = f"{seconds(use.throttled_s)} of CPU time in {seconds(use.seconds)}"
+    if use.quota >= len(use.allowed) or not (use.is_throttled or threads > use.quota):
+        title = f"Its quota of {cpus} did not stop it"
+        yield Check(id="cpu-quota", state="fine", title=title, detail=f"stopped for {stopped}")
+        return
     whole = max(1, int(use.quota))
     yield Finding(
         id="cpu-quota",
-        severity="warning",
-        title=f"Its CPU quota of {cpus} stopped it for {seconds(use.throttled_s)} of CPU time in {seconds(took)}",
+        severity="warning" if use.is_throttled else "note",
+        title=f"Its CPU quota of {cpus} stopped it for {stopped}"
+        if use.is_throttled
+        else f"It runs {plural(threads, 'busy thread')} under a CPU quota of {cpus}",
         detail=f"It ran up to {plural(threads, 'busy thread')} in one process; torch starts one for each of the "
         f"{plural(len(use.allowed), 'CPU')} that it sees, and the control group (cpu.max, cfs_quota) stops all of them "
         f"when their time is used up. Start as many as the quota has CPUs: 'export OMP_NUM_THREADS={whole}', or "
@@ -136,29 +134,25 @@ def quota(use: CpuUse) -> Iterator[Answer]:
 
 def sharing(use: CpuUse) -> Iterator[Answer]:
     """Do busy threads sit on one CPU by their masks, while others are allowed elsewhere?"""
-    busy = [(p, t) for p in use.working for t in busy_threads(p) if t.allowed]
-    for mask in sorted({frozenset(t.allowed) for _, t in busy}, key=lambda m: (len(m), sorted(m))):
-        on_it = [(p, t) for p, t in busy if frozenset(t.allowed) <= mask]
-        wanted = sum(wanted_by(p, t) for p, t in on_it)
-        if mask >= use.allowed or len(on_it) <= len(mask) or wanted < 1.1 * len(mask):
-            continue
-        spare = use.allowed - mask
-        owners = {p.pid: p for p, _ in on_it}
-        names = sorted({name for p in owners.values() for name in BINDING if name in p.environment})
-        cause = f": {listed(names)} binds the main thread, and what it starts inherits that" if names else ""
-        remedy = f"Remove it: 'unset {' '.join(names)}'. Or, for" if names else "For"
-        where = f"CPU{'s' if len(mask) > 1 else ''} {format_cpulist(mask)}"
-        yield Finding(
-            id="threads-share-a-cpu",
-            severity="warning",
-            title=f"{plural(len(on_it), 'busy thread')} share {where}, and may not use CPU "
-            f"{format_cpulist(spare)}{cause}",
-            detail=f"They are in {plural(len(owners), 'process', 'processes')} (PID "
-            f"{listed(map(str, [*owners][:6]))}). {remedy} workers of a DataLoader, widen the mask in each: "
-            f"worker_init_fn=lambda i: os.sched_setaffinity(0, range({max(use.online) + 1})).",
-            evidence=("program.processes",),
-        )
+    crowd = crowd_on_a_mask(use)
+    if crowd is None:
         return
+    mask, on_it = crowd
+    spare = use.allowed - mask
+    owners = {p.pid: p for p, _ in on_it}
+    names = sorted({name for p in owners.values() for name in BINDING if name in p.environment})
+    cause = f": {listed(names)} binds the main thread, and what it starts inherits that" if names else ""
+    remedy = f"Remove it: 'unset {' '.join(names)}'. Or, for" if names else "For"
+    where = f"CPU{'s' if len(mask) > 1 else ''} {format_cpulist(mask)}"
+    yield Finding(
+        id="threads-share-a-cpu",
+        severity="warning",
+        title=f"{plural(len(on_it), 'busy thread')} share {where}, and may not use CPU {format_cpulist(spare)}{cause}",
+        detail=f"They are in {plural(len(owners), 'process', 'processes')} (PID "
+        f"{listed(map(str, [*owners][:6]))}). {remedy} workers of a DataLoader, widen the mask in each: "
+        f"worker_init_fn=lambda i: os.sched_setaffinity(0, range({max(use.online) + 1})).",
+        evidence=("program.processes",),
+    )
 
 
 def steal(case: Case) -> Iterator[Answer]:

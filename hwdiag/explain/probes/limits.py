@@ -180,6 +180,7 @@ def shared_memory(case: Case, heard: Heard) -> Iterator[Finding]:
     others = full and own < (shm.peak_bytes or 0) / 2
     held = f" Most of it is held by others: 'ls -l {shm.path}', 'lsof +D {shm.path}' show who." if others else ""
     peak = f"; at most {size(shm.peak_bytes)} were seen in use" if shm.peak_bytes else ""
+    peak += ", so that one batch wanted more than the rest" if peak and not full else ""
     yield finding(
         case,
         "shared-memory",

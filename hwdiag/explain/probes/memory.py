@@ -86,7 +86,9 @@ def growing(case: Case, process: ObservedProcess, rate: float, kind: str) -> Fin
     left = case.host.memory.available_bytes
     limit = process.cgroup.memory_limit_bytes
     room = min((b for b in (left, limit - at_end if limit else None) if b is not None), default=None)
-    until = f" At this rate the room that is left ({size(room)}) lasts {seconds(room / rate)}." if room else ""
+    until = (
+        f" At this rate the room that is left ({size(room)}) lasts {seconds(room / rate)}." if room and room > 0 else ""
+    )
     grew, graph = counted(inside)
     told = f" From inside: {grew}." if grew else ""
     return Finding(

@@ -17,7 +17,7 @@ TAKEN = 0.1
 """Share of the CPUs that it may use, taken by others, from which on they are in its way."""
 FULL = 80.0
 """Percent of all CPUs that are busy, from which on there is no room beside the others."""
-NAMED = 3
+NAMED, NAMED_CPUS = 3, 0.1
 NAME = re.compile(r"[\w.+-]{1,15}")
 """A process's name that pgrep can be given as it is."""
 
@@ -37,7 +37,7 @@ def look(case: Case) -> Iterator[Answer]:
             detail="0.02 CPUs and more were asked",
         )
         return
-    others = listed(map(words, neighbours[:NAMED]))
+    others = listed(words(n) for n in neighbours[:NAMED] if n.cpus >= NAMED_CPUS or n is neighbours[0])
     crowded = busy is None or busy >= FULL or len(use.allowed) < len(use.online)
     waits = share >= WAITED if share is not None else crowded and busy is not None
     if not (use.others >= TAKEN * use.capacity and crowded and waits):
@@ -54,8 +54,8 @@ def look(case: Case) -> Iterator[Answer]:
         id="neighbours",
         severity="warning" if use.others >= 0.25 * use.capacity else "note",
         title=f"Other programs use {use.others:.1f} of the {plural(len(use.online), 'CPU')}: {others}{waited}",
-        detail=f"{remedy(neighbours[0])} Or give each cores of its own: 'taskset -c', AllowedCPUs= of a systemd unit, "
-        "cpusets of containers. Or run it when the host is idle. What was measured here beside them is no measure of "
+        detail=f"{remedy(case, neighbours[0])} Or give each cores of its own: 'taskset -c', AllowedCPUs= of a "
+        "systemd unit, cpusets of containers. Or run it when the host is idle. What was measured here beside them is no measure of "
         "this host.",
         evidence=("program.neighbours",),
     )
@@ -68,12 +68,16 @@ def words(neighbour: Neighbour) -> str:
     return f"{shorten(clean(neighbour.name), 40)} ({count}{neighbour.cpus:.1f} CPUs{user})"
 
 
-def remedy(neighbour: Neighbour) -> str:
-    """Return how to make the busiest of them take less."""
-    if not neighbour.processes or not NAME.fullmatch(neighbour.name):
-        return "Stop the others or wait for their end, or lower their priority: 'renice -n 19 -p PID'."
-    pids = f"$(pgrep -x {shlex.quote(neighbour.name)})"
+def remedy(case: Case, neighbour: Neighbour) -> str:
+    """Return how to make the busiest of them take less; its name is given to pgrep only where it is none of its own."""
+    busiest = f" The busiest is '{shorten(clean(neighbour.command), 100)}'." if neighbour.command else ""
+    own = {process.name for process in case.program.processes}
+    if not neighbour.processes or not NAME.fullmatch(neighbour.name) or neighbour.name in own:
+        return (
+            "Stop the other programs, wait for their end, or lower their priority: 'renice -n 19 -p PID' ('ps aux "
+            f"--sort -%cpu | head' shows them).{busiest}"
+        )
     return (
-        f"Stop {neighbour.name} or wait for its end; or lower its priority: 'renice -n 19 -p {pids}', CPUWeight=20 of "
-        "its systemd unit."
+        f"Stop {neighbour.name} or wait for its end; or lower its priority: 'renice -n 19 -p $(pgrep -x "
+        f"{shlex.quote(neighbour.name)})', CPUWeight=20 of its systemd unit.{busiest}"
     )

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hwdiag.core.finding import Finding
 from hwdiag.core.text import listed, plural
-from hwdiag.explain.cpu_use import CROWDED, WAITED, CpuUse, busy_threads, cpu_use, life, wanted_by
+from hwdiag.explain.cpu_use import CROWDED, WAITED, CpuUse, busy_threads, cpu_use, crowd_on_a_mask, life, wanted_by
 from hwdiag.explain.model import Answer, Case
 from hwdiag.process.observation.model import ObservedProcess, ObservedThread
 from hwdiag.report.format import percent
 
-IDLE = 0.6
-"""Share of its CPUs below which some were left idle."""
+BELOW = 0.75
+"""Share of its CPUs that its threads want, below which more threads could."""
 COMPUTES = 0.5
-"""CPUs that each of its threads uses, from which on it computes most of the time."""
+"""CPUs that each of its threads wants, from which on it computes most of the time."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
 """Variables that bound how many threads torch starts."""
 
@@ -30,7 +30,8 @@ def look(case: Case) -> Iterator[Answer]:
 def too_many(use: CpuUse) -> Iterator[Answer]:
     """Do its own threads want more CPUs than it may have?"""
     share = use.wait_share
-    if share is None or share < WAITED or use.is_throttled:
+    by_quota = use.quota is not None and use.quota < len(use.allowed)
+    if share is None or share < WAITED or by_quota or crowd_on_a_mask(use) is not None:  # the probe ``cpus`` tells
         return
     main = [p for p in use.working if not p.worker]
     threads = {p.pid: busy_threads(p) for p in use.working}
@@ -74,11 +75,12 @@ def spread(several: Sequence[ObservedProcess], threads: Mapping[int, Sequence[Ob
 
 def too_few(case: Case, use: CpuUse) -> Iterator[Answer]:
     """Does torch compute with fewer threads than it may, and leave CPUs idle?"""
-    if use.capacity < 2 or use.used > IDLE * use.capacity or use.others > (1 - IDLE) * len(use.online):
+    if use.capacity < 2 or use.wanted > BELOW * use.capacity:
         return
     for process in case.computing:
         threads, why, remedy = few_threads(case, process, int(use.capacity))
-        if threads is None or threads > use.capacity / 2 or process.cpu_s < COMPUTES * threads * life(process):
+        wanted = sum(wanted_by(process, thread) for thread in busy_threads(process))
+        if threads is None or threads > use.capacity / 2 or wanted < COMPUTES * threads:
             continue
         yield Finding(
             id="too-few-threads",

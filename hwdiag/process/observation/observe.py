@@ -32,6 +32,7 @@ from hwdiag.process.observation.means import Means
 from hwdiag.process.observation.model import Cost, Ending, InsideReport, Program
 from hwdiag.process.observation.neighbours import Neighbours
 from hwdiag.process.observation.observable import observable, remarks
+from hwdiag.process.observation.packages import packages
 from hwdiag.process.observation.processes import Processes
 from hwdiag.process.observation.room import Room
 from hwdiag.process.observation.stat import TICKS, read_stat, read_text, ticks_now
@@ -216,13 +217,16 @@ class Observation:
                 process.command = command
         everybody.sort(key=lambda p: -p.cpu_s)
         used = time.process_time() - self._cpu + supervisor_cpu_s
+        found = tuple(process.found() for process in everybody[:MOST_PROCESSES])
+        mapped = [path for process in found for path in process.libraries]
         return Program(
             command=command,
             pid=pid,
             started_at=started_at,
             seconds=seconds,
             own_allowed=tuple(sorted(os.sched_getaffinity(0))),
-            processes=tuple(process.found() for process in everybody[:MOST_PROCESSES]),
+            processes=found,
+            packages=packages([*mapped, ending.stderr, ending.stdout]),
             neighbours=self.neighbours.found(seconds, cpu_s),
             machine=self.means.found(),
             shared_memory=self.room.shared,
