@@ -55,8 +55,8 @@ def look(case: Case) -> Iterator[Answer]:
         severity="warning" if use.others >= 0.25 * use.capacity else "note",
         title=f"Other programs use {use.others:.1f} of the {plural(len(use.online), 'CPU')}: {others}{waited}",
         detail=f"{remedy(case, neighbours[0])} Or give each cores of its own: 'taskset -c', AllowedCPUs= of a "
-        "systemd unit, cpusets of containers. Or run it when the host is idle. What was measured here beside them is no measure of "
-        "this host.",
+        "systemd unit, cpusets of containers. Or run it when the host is idle. What is measured "
+        "beside them is no measure of this host.",
         evidence=("program.neighbours",),
     )
 
