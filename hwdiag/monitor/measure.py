@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from hwdiag.process.clock import Clock
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
-from hwdiag.process.signals import ENDS, PATIENCE, handling
+from hwdiag.process.signals import Requests, handling
 from hwdiag.report.progress import MARKS
 
 MARK_LENGTH, MOST_MARKS = 120, 1000
@@ -40,8 +39,7 @@ class Watching:
         self.marks: list[Mark] = []
         self.samples = self.late = 0
         self.sampling_cpu_s = 0.0
-        self.requests = 0
-        self.running: Running | None = None
+        self.requests = Requests()
         self.began = self.last = clock.now()
         self._cpu = time.process_time()
         self._told = 0
@@ -74,18 +72,15 @@ class Watching:
         share = cpu_s / self.seconds if self.seconds > 0 else 0.0
         return Cost(cpu_s=cpu_s, sampling_cpu_s=self.sampling_cpu_s, share=share, file_bytes=file_bytes, late=self.late)
 
-    # Signals
-
-    def asked(self, number: int, _: object = None) -> None:
-        """A signal came: hand it on to the command; without one, a request to end ends the watching."""
-        self.requests += number in ENDS
-        if self.running is not None:
-            self.running.signal(number if self.requests < PATIENCE or number not in ENDS else signal.SIGKILL)
+    @property
+    def running(self) -> Running | None:
+        """The command."""
+        return self.requests.running
 
     @property
     def over(self) -> bool:
         """Whether there is nothing to wait for any more."""
-        return self.running is None and (self.requests > 0 or bool(self.recorder.full))
+        return self.running is None and (self.requests.count > 0 or bool(self.recorder.full))
 
     def until(self, seconds: float | None, pipe: int | None, see: See) -> None:
         """Sample until the command has ended, the time is up, or somebody asks for the end."""
@@ -172,16 +167,16 @@ def monitor(
         sampler.root.forget_gaps()
         sampler.read(float("nan"))  # what counters count from
         watching = Watching(sampler, recorder, hz, clock)
-        stack.enter_context(handling(watching.asked))
+        stack.enter_context(handling(watching.requests.asked))
         if argv:
             pipe, where = stack.enter_context(mark_pipe())
             launch = Launch(env={MARKS: str(where)})
             command = Command(argv=tuple(argv), timeout_s=seconds or 0)
-            watching.running = stack.enter_context(Running(command, launch, stdio))
+            watching.requests.started(stack.enter_context(Running(command, launch, stdio)))
         watching.until(seconds, pipe, see)
         if watching.running is not None:
             ran = watching.running.ran()
-            watching.running = None
+            watching.requests.running = None
     size = recorder.close()
     if ran is not None and ran.ended:
         watching.mark(COMMAND_STARTS, ran.began)

@@ -68,16 +68,15 @@ class Running(Supervised):
     def ran(self) -> Ran:
         """Wait for its end, at the latest that of its time-out, and return what came of it."""
         limit = self.command.timeout_s
-        end = self.wait(limit + GRACE_S if limit else None)
-        if end is None:
-            return Ran(Outcome(kind="timeout", detail="the command cannot be killed: the kernel holds it"))
-        if end.why == "lost":
-            return Ran(Outcome(kind="error", detail="what watches over the command was killed"))
-        return read(end, self.command, self.launch)
+        return read(self.wait(limit + GRACE_S if limit else None), self.command, self.launch)
 
 
-def read(end: End, command: Command, launch: Launch) -> Ran:
-    """Return what the supervisor's words mean."""
+def read(end: End | None, command: Command, launch: Launch) -> Ran:
+    """Return what the supervisor's words mean; None is that it never came to an end."""
+    if end is None:
+        return Ran(Outcome(kind="timeout", detail="the command cannot be killed: the kernel holds it"))
+    if end.why == "lost":
+        return Ran(Outcome(kind="error", detail="what watches over the command was killed"))
     start = [parse_any(line) or {} for line in end.start.splitlines()]
     seen = next((s for s in start if "applied" in s), None)
     applied = None if seen is None else Applied.model_validate(seen["applied"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -32,15 +34,38 @@ def handling(handler: Callable[[int, object], None]) -> Iterator[None]:
             signal.signal(number, was)
 
 
+class Requests:
+    """Signals that come while a command runs: they go on to it, and the third request to end kills it."""
+
+    def __init__(self, running: Running | None = None) -> None:
+        self.running = running
+        self.count = 0
+        """Requests to end."""
+        self.first: int | None = None
+        self.first_at = math.inf
+        """The first request to end: its signal, and when it came on the monotonic clock."""
+
+    def asked(self, number: int, _: object = None) -> None:
+        """A signal came: the handler."""
+        if number in ENDS:
+            self.count += 1
+            if self.first is None:
+                self.first, self.first_at = number, time.monotonic()
+        self._hand_on(number)
+
+    def started(self, running: Running) -> None:
+        """The command is there now; it gets what came before."""
+        self.running = running
+        if self.first is not None:
+            self._hand_on(self.first)
+
+    def _hand_on(self, number: int) -> None:
+        if self.running is not None:
+            self.running.signal(number if self.count < PATIENCE or number not in ENDS else signal.SIGKILL)
+
+
 @contextmanager
 def forwarding(running: Running) -> Iterator[None]:
     """Signals go to this command meanwhile; the third request to end kills it."""
-    requests = 0
-
-    def hand_on(number: int, _: object) -> None:
-        nonlocal requests
-        requests += number in ENDS
-        running.signal(number if requests < PATIENCE or number not in ENDS else signal.SIGKILL)
-
-    with handling(hand_on):
+    with handling(Requests(running).asked):
         yield

@@ -143,7 +143,7 @@ class FollowedProcess:
         self.executable, self.command = executable, self._words()
         self.allowed = self.first_allowed = self._affinity(self.pid) or ()
         self.variables = self._environment()
-        self.limits = parse_limits(read_text(f"{self.proc}/limits"))
+        self.limits = self._limits()
         self.cwd = self._link("cwd")
 
     def _words(self) -> tuple[str, ...]:
@@ -158,6 +158,9 @@ class FollowedProcess:
             return ""
         except OSError:
             return ""
+
+    def _limits(self) -> ResourceLimits:
+        return parse_limits(read_text(f"{self.proc}/limits"))
 
     def _environment(self) -> dict[str, str]:
         try:
@@ -258,6 +261,7 @@ class FollowedProcess:
         if files:
             self.libraries = notable(files, self.variables.get("LD_PRELOAD", ""))
             self.torch = has_torch(files)
+        self.limits = self._limits()  # a program may change its own
 
     # All together
 

@@ -49,6 +49,10 @@ class ProcessGroups:
         if (peaks[1] or 0) > (self._peaks[1] or 0):
             self._pids_most = max(self._pids_most, peaks[1] or 0)
 
+    def is_there(self) -> bool:
+        """Return whether the group that counts its OOM kills is there, or whether it is gone."""
+        return all(self.root.exists(hierarchy.folders[0]) for hierarchy in self._memory)
+
     def found(self) -> CgroupOfProcess:
         """Return what was seen."""
         return CgroupOfProcess(

@@ -39,7 +39,7 @@ from hwdiag.process.observation.stat import TICKS, read_stat, read_text, ticks_n
 from hwdiag.process.observation.table import ProcessTable
 from hwdiag.process.observation.tee import Tee, drain
 from hwdiag.process.observation.waits import Waits
-from hwdiag.process.signals import ENDS, PATIENCE, handling
+from hwdiag.process.signals import PATIENCE, Requests, handling
 from hwdiag.process.supervised import GRACE_S, End, Stdio
 from hwdiag.process.supervisor import START
 
@@ -50,9 +50,9 @@ PACES = ((0.5, 0.05), (2.0, 0.1), (10.0, 0.5), (float("inf"), 1.0))
 """Until which second of the observation, so many seconds lie between two dear looks."""
 SHARE = 0.01
 """Of the time, at most, that dear looks may take."""
-NEIGHBOURS_S = 1.0
-"""Between two looks at all other processes."""
-PATIENCE_S = 2.0
+WHOLE_S = 1.0
+"""Between two looks at the machine and all other processes."""
+PATIENCE_S = 1.5
 """After a Ctrl-C the command has so long to end by itself."""
 
 
@@ -94,7 +94,7 @@ class Observation:
         self.looks = 0
         self._oom_before = oom_kills(self.root)
         self._cpu = time.process_time()
-        self._neighbours_due = 0.0
+        self._whole_due = 0.0
 
     @property
     def seconds(self) -> float:
@@ -116,17 +116,25 @@ class Observation:
         """Look at everything."""
         self.looks += 1
         at = self.seconds
-        whole = at >= self._neighbours_due
+        whole = at >= self._whole_due
         self.table.look(whole)
         if whole:
-            self._neighbours_due = at + NEIGHBOURS_S
-            self.neighbours.look(self.table.stats, self.table.members, self.ours)
+            self._whole_due = at + WHOLE_S
         self._look_at_processes(at)
         for groups in self.groups.values():
             groups.look()
         self.waits.follow(self.followed)
+        if whole:
+            self._look_at_machine()
+
+    def _look_at_machine(self) -> None:
+        self.neighbours.look(self.table.stats, self.table.members, self.ours)
         self.means.take()
         self.waits.take(self.means.gpus())
+        top = max(self.followed.values(), key=lambda p: p.cpu_s, default=None)
+        if top is not None:
+            self.room.glance(top.pid)
+            self.room.look(top.pid, tuple(filter(None, (top.cwd, top.variables.get("TMPDIR", "/tmp")))))
 
     def _look_at_processes(self, at: float) -> None:
         alive = {}
@@ -149,10 +157,6 @@ class Observation:
         for pid, process in alive.items():
             process.look(self.table.stats[pid], at)
             self._look_at_groups(process)
-        top = max(alive.values(), key=lambda p: p.cpu_s, default=None)
-        if top is not None:
-            self.room.glance(top.pid)
-            self.room.look(top.pid, tuple(filter(None, (top.cwd, top.variables.get("TMPDIR", "/tmp")))))
 
     def _look_at_groups(self, process: FollowedProcess) -> None:
         text = read_text(f"/proc/{process.pid}/cgroup", 1 << 16)
@@ -240,40 +244,15 @@ class Observation:
         )
 
     def oom_killed(self) -> bool:
-        """Whether the kernel killed something for want of memory meanwhile."""
+        """Whether the kernel killed something of the program's control groups for want of memory meanwhile.
+
+        Where no group counts that, or one is gone, whether it killed anything on the machine.
+        """
+        told = []
         for groups in self.groups.values():
             groups.look()
-        return oom_kills(self.root) > self._oom_before or any(g.found().oom_kills for g in self.groups.values())
-
-
-class _Requests:
-    """Signals that hwdiag gets meanwhile; they go on to the command."""
-
-    def __init__(self) -> None:
-        self.running: Running | None = None
-        self.tee: Tee | None = None
-        self.first: int | None = None
-        self.first_at = float("inf")
-        self.count = 0
-
-    def asked(self, number: int, _: object = None) -> None:
-        if number in ENDS:
-            self.count += 1
-            if self.first is None:
-                self.first, self.first_at = number, time.monotonic()
-        if self.running is not None:
-            self.running.signal(number if self.count < PATIENCE or number not in ENDS else signal.SIGKILL)
-
-    def started(self, running: Running) -> None:
-        """There is a command now; hand on what came before."""
-        self.running = running
-        if self.first is not None:
-            running.signal(self.first)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether a Ctrl-C has been there for long enough, without an end."""
-        return self.first == signal.SIGINT and time.monotonic() - self.first_at > PATIENCE_S
+            told.append(groups.found().oom_kills if groups.is_there() else None)
+        return any(told) or (None in told and oom_kills(self.root) > self._oom_before)
 
 
 def observe_command(
@@ -303,7 +282,7 @@ def observe_command(
         raise UsageError("there is no command to look at")
     started_at, ours = now(), dict(witness.variables if witness else {})
     command, launch = Command(argv=tuple(argv), timeout_s=seconds or 0), Launch(env=ours)
-    requests, notes, before = _Requests(), list[str](), dict(os.environ)
+    requests, notes, before = Requests(), list[str](), dict(os.environ)
     own_group = ProcessGroups(Root.live())
     with ExitStack() as stack:
         stack.enter_context(handling(requests.asked))
@@ -317,12 +296,13 @@ def observe_command(
         )
         observation.groups[read_text("/proc/self/cgroup", 1 << 16)] = own_group
         started()
-        observation.run(running.fileno(), lambda: requests.is_over, None)
+        observation.run(running.fileno(), lambda: _is_over(requests), None)
         supervisor_cpu_s = _cpu_s(supervisor)
-        if requests.is_over:
-            notes.append(f"It had not ended {PATIENCE_S:.0f} s after Ctrl-C, and was killed.")
-            running.signal(signal.SIGKILL)
-        end = running.wait(GRACE_S) or running.stop()
+        if _is_over(requests) and running.wait(0) is None:
+            notes.append(f"It had not ended {time.monotonic() - requests.first_at:.1f} s after Ctrl-C, and was killed.")
+            end = running.stop()
+        else:
+            end = running.wait(GRACE_S) or running.stop()
         drain(tee, lambda: requests.count > 0)
         stdout, stderr = tee.texts()
         end = end.model_copy(update={"stdout": stdout, "stderr": stderr})
@@ -340,12 +320,18 @@ def observe_command(
         )
 
 
+def _is_over(requests: Requests) -> bool:
+    """Whether the person has asked for the end for long enough, or often enough."""
+    waited = time.monotonic() - requests.first_at
+    return requests.count >= PATIENCE or (requests.first == signal.SIGINT and waited > PATIENCE_S)
+
+
 def _cpu_s(pid: int) -> float:
     stat = read_stat(f"/proc/{pid}/stat")
     return stat.ticks / TICKS if stat else 0.0
 
 
-def _ending(end: End, command: Command, launch: Launch, observation: Observation, requests: _Requests) -> Ending:
+def _ending(end: End, command: Command, launch: Launch, observation: Observation, requests: Requests) -> Ending:
     ran = read(end, command, launch)
     outcome = ran.outcome
     if end.why == "ended" and end.returncode == -signal.SIGKILL and requests.first is None and observation.oom_killed():
@@ -371,7 +357,7 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
         UsageError: there is nothing to look at: no such process, a zombie, a thread, the kernel's own, hwdiag itself.
     """
     stat = observable(pid)
-    requests, started_at = _Requests(), now()
+    requests, started_at = Requests(), now()
     command = tuple(word for word in read_text(f"/proc/{pid}/cmdline", 1 << 16).split("\0") if word)
     notes = remarks(pid)
     with ExitStack() as stack:
@@ -386,7 +372,7 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
             pass
 
         def is_over() -> bool:
-            return requests.first is not None or pid not in observation.table.members
+            return requests.first is not None or pid not in observation.followed
 
         observation.look()
         observation.run(end, is_over, seconds)
