@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from hwdiag.core.text import now
 from hwdiag.host.model import Host
 from hwdiag.host.sampling import Sampler
-from hwdiag.monitor.model import COMMAND_ENDS, COMMAND_STARTS, Cost, Mark, Monitored
+from hwdiag.host.sampling.series import SampleSeries
+from hwdiag.monitor.model import COMMAND_ENDS, COMMAND_STARTS, Cost, Monitored
 from hwdiag.monitor.recording import Recorder, summaries
 from hwdiag.process.clock import Clock
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
+from hwdiag.process.observation.marks import MARKS, Marks, mark_pipe
 from hwdiag.process.signals import Requests, handling
-from hwdiag.report.progress import MARKS
-
-MARK_LENGTH, MOST_MARKS = 120, 1000
-"""Characters of a mark, and how many of them are kept."""
-
 
 See = Callable[[float, Sequence[float]], None]
 """Called with each sample: seconds since the start, and the values."""
@@ -34,43 +28,31 @@ class Watching:
     """One recording while it is made."""
 
     def __init__(self, sampler: Sampler, recorder: Recorder, hz: float, clock: Clock) -> None:
-        self.sampler, self.recorder, self.clock = sampler, recorder, clock
+        self.recorder, self.clock = recorder, clock
         self.period = 1 / hz
-        self.marks: list[Mark] = []
-        self.samples = self.late = 0
-        self.sampling_cpu_s = 0.0
+        self.series = SampleSeries(sampler, clock.now)
+        self.marks = Marks()
+        self.late = 0
         self.requests = Requests()
-        self.began = self.last = clock.now()
         self._cpu = time.process_time()
         self._told = 0
 
-    @property
-    def seconds(self) -> float:
-        return self.last - self.began
-
-    def mark(self, text: str, at: float | None = None) -> None:
-        """Note that this happened, now or at a moment of the clock."""
-        if len(self.marks) < MOST_MARKS:
-            moment = self.clock.now() if at is None else at
-            self.marks.append(Mark(seconds=round(max(0.0, moment - self.began), 3), text=text[:MARK_LENGTH]))
+    def since_began(self, moment: float | None = None) -> float:
+        """Return the seconds from the beginning until now, or until a moment of the clock."""
+        return (self.clock.now() if moment is None else moment) - self.series.began
 
     def sample(self) -> Sequence[float]:
-        """Read everything once."""
-        before = time.thread_time()
-        moment = self.clock.now()
-        values = self.sampler.read(moment - self.last)
-        self.last = moment
-        self.sampling_cpu_s += time.thread_time() - before
-        told = "; ".join(m.text for m in self.marks[self._told :])
-        self._told = len(self.marks)
-        self.recorder.add(self.seconds, values, told or None)
-        self.samples += 1
+        """Read everything once, and write it down."""
+        values = self.series.take()
+        told = "; ".join(m.text for m in self.marks.found[self._told :])
+        self._told = len(self.marks.found)
+        self.recorder.add(self.series.seconds, values, told or None)
         return values
 
     def cost(self, file_bytes: int) -> Cost:
-        cpu_s = time.process_time() - self._cpu
-        share = cpu_s / self.seconds if self.seconds > 0 else 0.0
-        return Cost(cpu_s=cpu_s, sampling_cpu_s=self.sampling_cpu_s, share=share, file_bytes=file_bytes, late=self.late)
+        cpu_s, seconds = time.process_time() - self._cpu, self.series.seconds
+        share = cpu_s / seconds if seconds > 0 else 0.0
+        return Cost(cpu_s=cpu_s, sampling_cpu_s=self.series.cpu_s, share=share, file_bytes=file_bytes, late=self.late)
 
     @property
     def running(self) -> Running | None:
@@ -84,48 +66,23 @@ class Watching:
 
     def until(self, seconds: float | None, pipe: int | None, see: See) -> None:
         """Sample until the command has ended, the time is up, or somebody asks for the end."""
-        end = float("inf") if seconds is None or self.running is not None else self.began + seconds
-        due, ended = self.began + self.period, False
+        end = float("inf") if seconds is None or self.running is not None else self.series.began + seconds
+        due, ended = self.series.began + self.period, False
         while not (ended or self.over or self.clock.now() >= end):
             files = [file for file in (pipe, self.running.fileno() if self.running else None) if file is not None]
             ready = self.clock.wait(min(due, end) - self.clock.now(), files)
-            if pipe in ready:
-                for line in read_lines(pipe):
-                    self.mark(line)
+            if pipe is not None and pipe in ready:
+                self.marks.read(pipe, self.since_began())
             ended = self.running is not None and self.running.fileno() in ready
             if self.clock.now() < min(due, end) and not (ended or self.over):
                 continue
-            if self.clock.now() - self.last < self.period / 4:  # too short to say anything of
+            if self.clock.now() - self.series.last < self.period / 4:  # too short to say anything of
                 continue
             values = self.sample()
-            see(self.seconds, values)
+            see(self.series.seconds, values)
             late = self.clock.now() - due
             self.late += late > self.period / 2
             due += self.period * (1 + max(0, int(late / self.period)))
-
-
-def read_lines(pipe: int | None) -> Iterator[str]:
-    """What was written into the pipe of marks, without what could disturb a terminal or a page."""
-    data = b""
-    with contextlib.suppress(BlockingIOError):
-        data = os.read(pipe if pipe is not None else -1, 1 << 16)
-    for line in data.decode(errors="replace").splitlines():
-        text = "".join(c if c.isprintable() else " " for c in line).strip()
-        if text:
-            yield text
-
-
-@contextmanager
-def mark_pipe() -> Iterator[tuple[int, Path]]:
-    """A pipe with a name; what writes into it never waits for a reader."""
-    with tempfile.TemporaryDirectory(prefix="hwdiag-") as folder:
-        path = Path(folder, "marks")
-        os.mkfifo(path, 0o600)
-        pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            yield pipe, path
-        finally:
-            os.close(pipe)
 
 
 def monitor(
@@ -165,7 +122,6 @@ def monitor(
     with ExitStack() as stack:
         pipe: int | None = None
         sampler.root.forget_gaps()
-        sampler.read(float("nan"))  # what counters count from
         watching = Watching(sampler, recorder, hz, clock)
         stack.enter_context(handling(watching.requests.asked))
         if argv:
@@ -179,14 +135,14 @@ def monitor(
             watching.requests.running = None
     size = recorder.close()
     if ran is not None and ran.ended:
-        watching.mark(COMMAND_STARTS, ran.began)
-        watching.mark(COMMAND_ENDS, ran.ended)
+        watching.marks.add(COMMAND_STARTS, watching.since_began(ran.began))
+        watching.marks.add(COMMAND_ENDS, watching.since_began(ran.ended))
     done = Monitored(
         name=name,
         started_at=started_at,
-        seconds=watching.seconds,
+        seconds=watching.series.seconds,
         hz=hz,
-        samples=watching.samples,
+        samples=watching.series.count,
         cpu_model=host.cpu.model,
         cpus=len(host.cpu.online),
         memory_bytes=host.memory.total_bytes,
@@ -194,7 +150,7 @@ def monitor(
         columns=sampler.columns,
         absent=tuple(sampler.absent),
         lost=sampler.root.gaps,
-        marks=tuple(sorted(watching.marks, key=lambda m: m.seconds)),
+        marks=watching.marks.sorted(),
         command=tuple(argv),
         outcome="" if ran is None or ran.outcome.ok else ran.outcome.detail,
         status=None if ran is None else ran.status,

@@ -1,19 +1,13 @@
-"""What watching the machine gives, beside the recording itself: marks, summaries, and what the watching cost."""
+"""What watching the machine gives, beside the recording itself: summaries, and what the watching cost."""
 
 from __future__ import annotations
 
 from hwdiag.core.value import Value
 from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.sampling.source import Column
+from hwdiag.process.observation.marks import Mark
 
 COMMAND_STARTS, COMMAND_ENDS = "the command starts", "the command ends"
-
-
-class Mark(Value):
-    """Something that happened, on the recording's time axis."""
-
-    seconds: float
-    text: str
 
 
 class Summary(Value):

@@ -9,10 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from hwdiag.process.observation.marks import MARKS
 from hwdiag.report.widgets import is_interactive
-
-MARKS = "HWDIAG_MARKS"
-"""The variable that names a pipe to the command: each line that is written into it becomes a mark."""
 
 Progress = Callable[[str, float], None]
 

@@ -13,10 +13,11 @@ import pytest
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.sampling.source import Column
 from hwdiag.monitor.measure import monitor
-from hwdiag.monitor.model import Mark, Monitored, Summary
+from hwdiag.monitor.model import Monitored, Summary
 from hwdiag.monitor.recording import MARK
 from hwdiag.monitor.show import Live, absent_table, cost, percentiles, verdict
 from hwdiag.monitor.timeline import MOST_POINTS, average, timeline
+from hwdiag.process.observation.marks import Mark
 from hwdiag.report.format import said
 from tests.conftest import make_host
 from tests.host.conftest import unpacked

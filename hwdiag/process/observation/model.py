@@ -7,6 +7,7 @@ from typing import Any
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
 from hwdiag.process.model import Outcome
+from hwdiag.process.observation.marks import Mark
 from hwdiag.process.observation.waiting_model import Waited
 from hwdiag.process.trace import Traced
 
@@ -174,7 +175,7 @@ class InsideReport(Value):
     """Its rank where it belongs to a process group."""
 
 
-class Cost(Value):
+class ObservationCost(Value):
     """What observing took."""
 
     cpu_s: float
@@ -199,6 +200,8 @@ class Program(Value):
     """Of others, those that kept at least 0.02 CPUs busy; the busiest first."""
     machine: dict[str, float] = {}
     """Means over the time of what hwdiag monitor samples: ``cpu.use``, ``cpu.steal``, ``pressure.cpu.some`` ..."""
+    marks: tuple[Mark, ...] = ()
+    """What it said of itself meanwhile, by lines into ``$HWDIAG_MARKS``."""
     shared_memory: SharedMemory = SharedMemory()
     packages: dict[str, str] = {}
     """Versions of torch, torchvision, numpy ... beside each other in its interpreter, by ``packages.packages``."""
@@ -210,7 +213,7 @@ class Program(Value):
     flushed_ratio: float | None = None
     """How many times as fast a rerun with denormals flushed to zero was; None where none was made."""
     ending: Ending
-    cost: Cost
+    cost: ObservationCost
     oom_kills: int | None = None
     """Processes that the kernel killed for want of memory meanwhile, on the whole machine."""
     notes: tuple[str, ...] = ()

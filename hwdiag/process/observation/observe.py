@@ -8,8 +8,10 @@ follows what they take, so that observing stays cheap in a large tree as well.
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import re
 import select
 import signal
 import time
@@ -21,6 +23,7 @@ from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
+from hwdiag.host.sampling.series import SampleSeries
 from hwdiag.process.command import Running, read
 from hwdiag.process.disturbance import oom_kills
 from hwdiag.process.launch import Launch
@@ -28,8 +31,8 @@ from hwdiag.process.model import Command, Outcome
 from hwdiag.process.observation.followed import FollowedProcess
 from hwdiag.process.observation.groups import ProcessGroups
 from hwdiag.process.observation.kept_environment import without_ours
-from hwdiag.process.observation.means import Means
-from hwdiag.process.observation.model import Cost, Ending, InsideReport, Program
+from hwdiag.process.observation.marks import MARKS, Marks, mark_pipe
+from hwdiag.process.observation.model import Ending, InsideReport, ObservationCost, Program
 from hwdiag.process.observation.neighbours import Neighbours
 from hwdiag.process.observation.observable import observable, remarks
 from hwdiag.process.observation.packages import packages
@@ -52,6 +55,7 @@ SHARE = 0.01
 """Of the time, at most, that dear looks may take."""
 WHOLE_S = 1.0
 """Between two looks at the machine and all other processes."""
+GPU_USE = re.compile(r"gpu\d+\.use")
 PATIENCE_S = 1.5
 """After a Ctrl-C the command has so long to end by itself."""
 
@@ -90,7 +94,8 @@ class Observation:
         self.waits = Waits(Processes())
         self.neighbours = Neighbours(self.began_ticks)
         self.room = Room()
-        self.sampler, self.means = sampler, Means(sampler)
+        self.series = None if sampler is None else SampleSeries(sampler)
+        self.marks = Marks()
         self.looks = 0
         self._oom_before = oom_kills(self.root)
         self._cpu = time.process_time()
@@ -129,12 +134,17 @@ class Observation:
 
     def _look_at_machine(self) -> None:
         self.neighbours.look(self.table.stats, self.table.members, self.ours)
-        self.means.take()
-        self.waits.take(self.means.gpus())
+        self._sample()
         top = max(self.followed.values(), key=lambda p: p.cpu_s, default=None)
         if top is not None:
             self.room.glance(top.pid)
             self.room.look(top.pid, tuple(filter(None, (top.cwd, top.variables.get("TMPDIR", "/tmp")))))
+
+    def _sample(self) -> None:
+        if self.series is not None:
+            values = self.series.take()
+            named = zip((column.name for column in self.series.sampler.columns), values, strict=True)
+            self.waits.take([v / 100 for name, v in named if GPU_USE.fullmatch(name) and not math.isnan(v)])
 
     def _look_at_processes(self, at: float) -> None:
         alive = {}
@@ -170,12 +180,15 @@ class Observation:
 
     # The run
 
-    def run(self, end: int | None, is_over: Callable[[], bool], seconds: float | None) -> None:
-        """Look until the file ``end`` can be read, ``is_over`` says so, or the time is up."""
+    def run(
+        self, end: int | None, is_over: Callable[[], bool], seconds: float | None = None, marks: int | None = None
+    ) -> None:
+        """Look until the file ``end`` can be read, ``is_over`` says so, or the time is up; ``marks`` come by a pipe."""
         order = random.Random(1)
         poller = select.poll()
-        if end is not None:
-            poller.register(end, select.POLLIN)
+        for file in (end, marks):
+            if file is not None:
+                poller.register(file, select.POLLIN)
         until = float("inf") if seconds is None else self.began + seconds
         look_at = glance_at = time.monotonic()
         while not is_over() and (moment := time.monotonic()) < until:
@@ -189,7 +202,12 @@ class Observation:
                 self.glance()
             if time.monotonic() >= glance_at:
                 glance_at = time.monotonic() + order.expovariate(1 / self.waits.pause_s)
-            if poller.poll(max(0.0, 1000 * (min(look_at, glance_at, until) - time.monotonic()))):
+            ready = [
+                file for file, _ in poller.poll(max(0.0, 1000 * (min(look_at, glance_at, until) - time.monotonic())))
+            ]
+            if marks is not None and marks in ready:
+                self.marks.read(marks, self.seconds)
+            if end in ready:
                 break
 
     # All together
@@ -210,7 +228,7 @@ class Observation:
         seconds = self.seconds
         self.table.look(whole=True)
         self.neighbours.look(self.table.stats, self.table.members, self.ours)
-        self.means.take()
+        self._sample()
         for groups in self.groups.values():
             groups.look()
         everybody = [*self.ended, *self.followed.values()]
@@ -232,13 +250,14 @@ class Observation:
             processes=found,
             packages=packages([*mapped, ending.stderr, ending.stdout]),
             neighbours=self.neighbours.found(seconds, cpu_s),
-            machine=self.means.found(),
+            machine=self.series.means() if self.series else {},
+            marks=self.marks.sorted(),
             shared_memory=self.room.shared,
             waits=self.waits.found(everybody),
             inside=inside[0],
             inside_note=inside[1],
             ending=ending,
-            cost=Cost(cpu_s=used, share=used / seconds if seconds > 0 else 0.0, looks=self.looks),
+            cost=ObservationCost(cpu_s=used, share=used / seconds if seconds > 0 else 0.0, looks=self.looks),
             notes=tuple(notes),
             oom_kills=max(0, oom_kills(self.root) - self._oom_before),
         )
@@ -281,11 +300,13 @@ def observe_command(
     if not argv:
         raise UsageError("there is no command to look at")
     started_at, ours = now(), dict(witness.variables if witness else {})
-    command, launch = Command(argv=tuple(argv), timeout_s=seconds or 0), Launch(env=ours)
     requests, notes, before = Requests(), list[str](), dict(os.environ)
     own_group = ProcessGroups(Root.live())
     with ExitStack() as stack:
         stack.enter_context(handling(requests.asked))
+        pipe, where = stack.enter_context(mark_pipe())
+        ours[MARKS] = str(where)
+        command, launch = Command(argv=tuple(argv), timeout_s=seconds or 0), Launch(env=ours)
         tee = stack.enter_context(Tee(stdio))
         running = stack.enter_context(Running(command, launch, tee.stdio))
         requests.started(running)
@@ -296,7 +317,7 @@ def observe_command(
         )
         observation.groups[read_text("/proc/self/cgroup", 1 << 16)] = own_group
         started()
-        observation.run(running.fileno(), lambda: _is_over(requests), None)
+        observation.run(running.fileno(), lambda: _is_over(requests), marks=pipe)
         supervisor_cpu_s = _cpu_s(supervisor)
         if _is_over(requests) and running.wait(0) is None:
             notes.append(f"It had not ended {time.monotonic() - requests.first_at:.1f} s after Ctrl-C, and was killed.")
