@@ -65,6 +65,19 @@ class Requests:
 
 
 @contextmanager
+def on_resize(act: Callable[[], None]) -> Iterator[None]:
+    """Call this when the terminal gets another size (SIGWINCH); only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGWINCH, lambda *_: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+@contextmanager
 def forwarding(running: Running) -> Iterator[None]:
     """Signals go to this command meanwhile; the third request to end kills it."""
     with handling(Requests(running).asked):
