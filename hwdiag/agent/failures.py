@@ -10,6 +10,11 @@ class WrongResult(Exception):
     """A workload's result is further from its reference than the arithmetic allows."""
 
 
+def is_out_of_memory(error):
+    """Return whether an exception says that there was no memory left."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
 def failure(error):
     """Return the kind and the detail of an exception."""
     message = str(error)
@@ -17,6 +22,6 @@ def failure(error):
         return "wrong-result", message
     if isinstance(error, EOFError):
         return "error", one_line(error) + " (nobody is there to type: standard input is /dev/null)"
-    if isinstance(error, MemoryError) or any(words in message for words in OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "out-of-memory", one_line(error)
     return "error", one_line(error)

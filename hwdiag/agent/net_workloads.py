@@ -1,16 +1,16 @@
 """Builders of whole nets: one forward pass, or one training step, under the techniques that this process uses."""
 
-import contextlib
 import os
 import resource
 
 from . import nets, techniques, timing, workloads
+from .applying import called, doubled, each, under
 from .workloads import relative_error
 
-INFERENCE_TOLERANCE = 0.1
-"""Of outputs, relative to the largest: bf16 through some fifty layers, or int8; a wrong kernel is off by far more."""
-GRADIENT_TOLERANCE = 2.0
-"""Of all gradients together (root of the sum of squares). Batch norm sees other batches where these are cut."""
+GRADIENT_TOLERANCE = 0.1
+"""Of all gradients together (root of the sum of squares), in float32."""
+PARTS_TOLERANCE = 2.0
+"""Of the same where a batch is cut: batch norm sees other batches."""
 
 
 def made(torch, device, name, size):
@@ -52,7 +52,7 @@ def inference(torch, device, dtype, what, fed=0, **size):
         reference.eval()
         with torch.inference_mode():
             wanted = called(reference, wide)
-        return relative_error(torch, step().detach(), wanted), INFERENCE_TOLERANCE
+        return relative_error(torch, step().detach(), wanted), workloads.NET_TOLERANCE
 
     return step, check
 
@@ -68,6 +68,7 @@ def training(torch, device, dtype, what, **size):
     net, given, around = under(torch, device, used, net, given)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0)
     parts = cut(given, max(t.parts for t in [techniques.Technique, *used]))
+    tolerance = GRADIENT_TOLERANCE if len(parts) == 1 else PARTS_TOLERANCE
 
     def gradients():
         for part in parts:
@@ -89,7 +90,7 @@ def training(torch, device, dtype, what, **size):
         called(reference, wide).square().mean().backward()
         wanted = {n: p.grad for n, p in reference.named_parameters() if p.grad is not None}
         off = sum((got[n].double() - g).square().sum() for n, g in wanted.items())
-        return (off / sum(g.square().sum() for g in wanted.values())).sqrt().item(), GRADIENT_TOLERANCE
+        return (off / sum(g.square().sum() for g in wanted.values())).sqrt().item(), tolerance
 
     return step, check
 
@@ -131,36 +132,6 @@ def random_like(torch, value, device):
     return torch.randint(1000, value.shape, device=device)
 
 
-def called(net, given):
-    """The net's first result."""
-    found = net(**given) if isinstance(given, dict) else net(*given)
-    return found if hasattr(found, "square") else found[0]
-
-
-def each(given, change):
-    """The same inputs, each tensor changed."""
-    if isinstance(given, dict):
-        return {k: change(v) if hasattr(v, "square") else v for k, v in given.items()}
-    return tuple(change(v) for v in given)
-
-
-def under(torch, device, used, net, given):
-    """Net, inputs and what the forward pass runs inside of, with the techniques."""
-    for technique in used:
-        given = each(given, lambda tensor, by=technique: by.given(torch, tensor))
-        net = technique.net(torch, net, given)
-    if len(used) == 1:
-        return net, given, lambda: used[0].around(torch, device)
-
-    def around():
-        stack = contextlib.ExitStack()
-        for technique in used:
-            stack.enter_context(technique.around(torch, device))
-        return stack
-
-    return net, given, around
-
-
 def trained(net):
     """Training mode without dropout, whose random numbers no reference has."""
     net.train()
@@ -168,11 +139,6 @@ def trained(net):
         for name, value in vars(module).items():
             if isinstance(value, float) and ("drop" in name or (name == "p" and "Dropout" in type(module).__name__)):
                 setattr(module, name, 0.0)
-
-
-def doubled(net, given):
-    """The same in float64."""
-    return net.double(), each(given, lambda t: t.double() if t.is_floating_point() else t)
 
 
 def cut(given, parts):

@@ -1,6 +1,7 @@
-"""What each technique changes in the process that uses it; ``hwdiag.devices.techniques`` says of each why."""
+"""What each technique changes in the process that uses it; ``hwdiag.experiment.techniques`` says of each why."""
 
 import contextlib
+import importlib
 import os
 import shutil
 
@@ -9,9 +10,21 @@ class Missing(Exception):
     """A technique cannot be used here, in one line that says why."""
 
 
+def found(torch, path):
+    """Return what lies at this path below torch. Raises Missing where this torch has none."""
+    thing = torch
+    for name in path.split("."):
+        thing = getattr(thing, name, None)
+        if thing is None:
+            raise Missing("not in this torch (%s): torch.%s" % (torch.__version__, path))
+    return thing
+
+
 class Technique:
     """What one of them changes; in this class nothing."""
 
+    order = 0
+    """Those of a lower number change a net first: layout and type, then integers, then what wraps the whole."""
     records_gradients = False
     """In inference."""
     parts = 1
@@ -38,27 +51,55 @@ class Autograd(Technique):
     records_gradients = True
 
 
+class InferenceMode(Technique):
+    def around(self, torch, device):
+        return torch.inference_mode()
+
+
 class ChannelsLast(Technique):
+    """A net without convolutions stays as it is."""
+
+    order = 10
+
     def net(self, torch, net, given):
-        if not any(p.dim() == 4 for p in net.parameters()):
-            raise Missing("the net has no convolutions")
         return net.to(memory_format=torch.channels_last)
 
     def given(self, torch, tensor):
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
+class Half(Technique):
+    """The whole net in a type of 16 bits: weights, inputs and what lies between."""
+
+    order = 20
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+    def net(self, torch, net, given):
+        return net.to(getattr(torch, self.dtype))
+
+    def given(self, torch, tensor):
+        return tensor.to(getattr(torch, self.dtype)) if tensor.is_floating_point() else tensor
+
+
 class Compile(Technique):
-    def __init__(self, mode=None):
-        self.mode = mode
+    order = 90
+
+    def __init__(self, mode=None, freezing=False):
+        self.mode, self.freezing = mode, freezing
 
     def process(self, torch, device):
         compilers = (os.environ.get("CXX"), "g++", "clang++", "c++")
         if device.type == "cpu" and not any(shutil.which(name) for name in compilers if name):
             raise Missing("torch.compile needs a C++ compiler on the CPU, and there is no g++ or clang++ on the path")
+        if self.freezing:
+            importlib.import_module("torch._inductor.config")  # not with torch itself
+            found(torch, "_inductor.config.freezing")
+            torch._inductor.config.freezing = True
 
     def net(self, torch, net, given):
-        return torch.compile(net, mode=self.mode)
+        return found(torch, "compile")(net, mode=self.mode)
 
 
 class Autocast(Technique):
@@ -71,6 +112,8 @@ class Autocast(Technique):
 
 class Int8(Technique):
     """Weights and activations of linear layers; convolutions stay as they are."""
+
+    order = 30
 
     def net(self, torch, net, given):
         try:
@@ -85,10 +128,21 @@ class Int8(Technique):
         return net
 
 
+class DynamicInt8(Technique):
+    """The same by torch's own kernels, which work on the CPU."""
+
+    order = 30
+
+    def net(self, torch, net, given):
+        quantize = found(torch, "ao.quantization.quantize_dynamic")
+        if not any(isinstance(m, torch.nn.Linear) for m in net.modules()):
+            raise Missing("the net has no linear layers")
+        return quantize(net, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+
+
 class MathAttention(Technique):
     def around(self, torch, device):
-        attention = torch.nn.attention
-        return attention.sdpa_kernel(attention.SDPBackend.MATH)
+        return found(torch, "nn.attention.sdpa_kernel")(torch.nn.attention.SDPBackend.MATH)
 
 
 class CudnnBenchmark(Technique):
@@ -101,8 +155,29 @@ class Tf32(Technique):
         torch.set_float32_matmul_precision("high")
 
 
+class MatmulBf16(Technique):
+    """Products and convolutions of float32 operands may be computed in bf16."""
+
+    def process(self, torch, device):
+        torch.set_float32_matmul_precision("medium")
+        for name in ("matmul", "conv", "rnn"):  # before torch 2.9 oneDNN reads the setting above alone
+            part = getattr(torch.backends.mkldnn, name, None)
+            if hasattr(part, "fp32_precision"):
+                part.fp32_precision = "bf16"
+
+
+class FlushDenormals(Technique):
+    """Numbers too small to be normal count as 0; they are slow on most CPUs."""
+
+    def process(self, torch, device):
+        if not torch.set_flush_denormal(True):
+            raise Missing("this torch cannot flush denormal numbers on this CPU")
+
+
 class Graphs(Technique):
     """All kernels of the net are recorded once, and started together."""
+
+    order = 95
 
     def net(self, torch, net, given):
         tensors = given if isinstance(given, tuple) else tuple(given.values())
@@ -112,6 +187,8 @@ class Graphs(Technique):
 
 
 class Checkpointing(Technique):
+    order = 40
+
     def net(self, torch, net, given):
         blocks = repeated_blocks(net)
         if not blocks:
@@ -150,12 +227,20 @@ class Pinned(Technique):
 
 TECHNIQUES = {
     "autograd": Autograd,
+    "inference-mode": InferenceMode,
     "channels-last": ChannelsLast,
+    "bf16": lambda: Half("bfloat16"),
+    "fp16": lambda: Half("float16"),
     "compile": Compile,
     "compile-reduce-overhead": lambda: Compile("reduce-overhead"),
+    "compile-max-autotune": lambda: Compile("max-autotune"),
+    "compile-freezing": lambda: Compile(freezing=True),
     "autocast-bf16": lambda: Autocast("bfloat16"),
     "autocast-fp16": lambda: Autocast("float16"),
     "int8": Int8,
+    "int8-dynamic": DynamicInt8,
+    "matmul-bf16": MatmulBf16,
+    "flush-denormals": FlushDenormals,
     "math-attention": MathAttention,
     "cudnn-benchmark": CudnnBenchmark,
     "tf32": Tf32,
@@ -166,7 +251,10 @@ TECHNIQUES = {
 }
 
 
+USED = []  # type: ignore[var-annotated]
+"""Names of those that this process uses."""
+
+
 def chosen():
-    """Those that this process uses."""
-    names = os.environ.get("HWDIAG_TECHNIQUES", "").split()
-    return [TECHNIQUES[name]() for name in names]
+    """Those that this process uses, in the order in which they change a net."""
+    return sorted((TECHNIQUES[name]() for name in USED), key=lambda technique: technique.order)

@@ -8,8 +8,15 @@ import math
 import os
 import sys
 
+from . import techniques
+from .applying import called, doubled, under
 from .channel import one_line
 from .failures import WrongResult
+
+SEED = 0
+"""Of weights and inputs, so that a reference has the same."""
+NET_TOLERANCE = 1e-3
+"""Of a net's results in float32: rounding errors of some fifty layers add up; a wrong kernel is off by far more."""
 
 
 def relative_error(torch, got, reference):
@@ -108,22 +115,28 @@ def build_triad(torch, device, dtype, elements):
     return lambda: torch.add(b, c, alpha=3.0, out=a), lambda: (float((a - 3.5).abs().max()), 0.0)
 
 
-def build_net(torch, net, x):
-    """A net in evaluation mode, checked once against itself in float64."""
-    net.eval()
+def build_net(torch, device, make):
+    """A net in evaluation mode under the techniques, checked once against itself in float64. ``make`` makes it."""
+    used = techniques.chosen()
+    for technique in used:
+        technique.process(torch, device)
+
+    def made():
+        torch.manual_seed(SEED)
+        net, x = make()
+        return net.eval(), (x,)
+
+    net, given, around = under(torch, device, used, *made())
 
     def step():
-        with torch.inference_mode():
-            return net(x)
+        with torch.inference_mode(), around():
+            return net(*given)
 
     def check():
-        got = step()
-        wide = x.double() if x.is_floating_point() else x
-        parameters = {k: v.double() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+        reference, wide = doubled(*made())
         with torch.inference_mode():
-            reference = torch.func.functional_call(net, parameters, (wide,))
-        # Rounding errors of some fifty layers add up; a wrong kernel is off by far more.
-        return relative_error(torch, got, reference), 1e-3
+            wanted = called(reference, wide)
+        return relative_error(torch, step(), wanted), NET_TOLERANCE
 
     return step, check
 
@@ -204,7 +217,7 @@ NETS = {"resnet18": resnet18, "gpt2": gpt2}
 
 def builder_of(net):
     """Return the builder of a forward pass of a net in plain torch."""
-    return lambda torch, device, dtype, **size: build_net(torch, *net(torch, device, dtype, **size))
+    return lambda torch, device, dtype, **size: build_net(torch, device, lambda: net(torch, device, dtype, **size))
 
 
 def build_file(torch, device, dtype, path):

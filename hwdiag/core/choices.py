@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 DType = Literal["float32", "bfloat16", "int8"]
 
@@ -11,6 +11,11 @@ Role = Literal["desktop", "headless", "shared"]
 ENGINES = {"matmul-fp32": "torch.mm", "linear-onednn": "oneDNN", "matmul-numpy": "NumPy's BLAS"}
 """The same product of the same size by each library that could do it, by workload."""
 NAMES = (*ENGINES, "matmul-bf16", "conv2d", "copy", "triad", "resnet18", "gpt2")
+
+Accuracy = Literal["same", "reduced", "quantised"]
+"""What a lever does to results: rounding of the same precision, arithmetic of fewer bits (bf16, fp16, TF32), integers.
+The weakest last: who takes one takes those before it too."""
+ACCURACIES: tuple[Accuracy, ...] = get_args(Accuracy)
 
 BudgetName = Literal["quick", "standard", "thorough"]
 Goal = Literal["latency", "throughput"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hwdiag.devices.model import BatchPoint, BatchSearch, Device, Mode
+from hwdiag.devices.model import BatchPoint, BatchSearch, Device
 from hwdiag.devices.nets import NETS
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.statistics import median_interval
+from hwdiag.experiment.techniques import Mode
 from hwdiag.process.launch import Launch
 
 SHARE = 0.8

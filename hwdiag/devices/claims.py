@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from hwdiag.devices.model import Gain, Mode, Study
+from hwdiag.devices.model import Gain, Study
 from hwdiag.devices.nets import NETS
+from hwdiag.experiment.techniques import Mode
 
 Standing = Literal["holds here", "doesn't", "needs a GPU", "undecided", "not measured"]
 

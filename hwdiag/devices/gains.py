@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from hwdiag.devices.model import HOPE, Device, Gain
-from hwdiag.devices.techniques import TECHNIQUES, Technique
+from hwdiag.devices.techniques import applies
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.confirmation import least_pairs
 from hwdiag.experiment.judge import Claim, describe, judge_claims
@@ -14,6 +14,7 @@ from hwdiag.experiment.laboratory import Block, Scope, blocks_of
 from hwdiag.experiment.lever import BASELINE, DEFAULT
 from hwdiag.experiment.model import Comparison, Measurement, Phase, Workload
 from hwdiag.experiment.one_shot import OneShot
+from hwdiag.experiment.techniques import TECHNIQUES, Technique
 from hwdiag.process.model import Outcome
 
 MOST_HOPES = 2
@@ -33,7 +34,7 @@ def claims_of(
     techniques: Iterable[Technique], workloads: Sequence[Workload], device: Device
 ) -> dict[Claim, tuple[Technique, Workload]]:
     """Return what can be claimed of techniques on these workloads, with what each is about."""
-    return {claim_of(t, w, device): (t, w) for t in techniques for w in workloads if t.applies(w, device)}
+    return {claim_of(t, w, device): (t, w) for t in techniques for w in workloads if applies(t, w, device)}
 
 
 def measure_gains(

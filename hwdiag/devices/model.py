@@ -10,12 +10,11 @@ from hwdiag.experiment.ceilings import Ceiling
 from hwdiag.experiment.lever import BASELINE, Plan
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Workload
 from hwdiag.experiment.statistics import median_interval
+from hwdiag.experiment.techniques import Mode
 from hwdiag.process.model import Outcome
 from hwdiag.process.trace import Cause
 
 CPU = "cpu"
-
-Mode = Literal["inference", "training"]
 
 MOST_SAMPLES = 200
 """Of one process, kept in a study."""

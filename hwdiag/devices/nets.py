@@ -6,8 +6,9 @@ from typing import Any
 
 from hwdiag.agent.nets import TITLES
 from hwdiag.core.value import Value
-from hwdiag.devices.model import Device, Mode
+from hwdiag.devices.model import Device
 from hwdiag.experiment.model import Workload
+from hwdiag.experiment.techniques import Mode
 from hwdiag.experiment.workloads import GPT2, RESNET18_FLOPS, gpt2
 
 

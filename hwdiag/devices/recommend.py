@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from hwdiag.core.value import Value
-from hwdiag.devices.model import Gain, Mode, Study
-from hwdiag.devices.techniques import BY_NAME, Technique
+from hwdiag.devices.model import Gain, Study
 from hwdiag.experiment.statistics import geometric_mean
+from hwdiag.experiment.techniques import BY_NAME, Mode, Technique
 
 TOLERATED = 0.05
 """Error up to which a technique is written down: beyond it, it is named with its error, and a person decides."""

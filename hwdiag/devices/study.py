@@ -16,10 +16,10 @@ from hwdiag.devices.dataloader_fed import feed
 from hwdiag.devices.discovery import find, is_gone
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
-from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Mode, Step, Study, thinned
+from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Step, Study, thinned
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
-from hwdiag.devices.techniques import TECHNIQUES
+from hwdiag.devices.techniques import applies
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign, Progress, at_once
 from hwdiag.experiment.ceilings import ceilings
@@ -29,6 +29,7 @@ from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.net_count import Count, count_nets
+from hwdiag.experiment.techniques import TECHNIQUES, Mode
 from hwdiag.host.model import Host
 
 MODES: tuple[Mode, ...] = ("inference", "training")
@@ -153,9 +154,7 @@ class Measuring:
         planned: list[Claim] = []
         workloads: dict[str, Workload] = {}
         with compiled_code() as env:
-            known = [
-                t.model_copy(update={"env": {**env, **t.plan.launch.env}}) if t.slow_start else t for t in TECHNIQUES
-            ]
+            known = [t.model_copy(update={"env": {**env, **t.env}}) if t.slow_start else t for t in TECHNIQUES]
             for device in self.study.devices:
                 todo = self._tasks(device)
                 workloads |= {w.name: w for w in todo}
@@ -178,7 +177,7 @@ class Measuring:
         ran = {(m.plan, m.workload) for m in measurements}
         for t in TECHNIQUES:
             on = todo[: self.effort.slow_on if self.effort.slow_rounds else 0] if t.slow_start else todo
-            left = [w.name for w in on if t.applies(w, device) and (t.name, w.name) not in ran]
+            left = [w.name for w in on if applies(t, w, device) and (t.name, w.name) not in ran]
             if left:
                 self._absent(f"{t.title} on {', '.join(left)}", "the time was up; --minutes gives more", "techniques")
 

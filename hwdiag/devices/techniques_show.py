@@ -11,7 +11,7 @@ from hwdiag.devices.claims import Kept, Promise
 from hwdiag.devices.model import BatchPoint, BatchSearch, Gain, Study
 from hwdiag.devices.recommend import Choice
 from hwdiag.devices.show import NOT_MEASURED, absent, table_of
-from hwdiag.devices.techniques import BY_NAME
+from hwdiag.experiment.techniques import BY_NAME
 from hwdiag.report.format import UNKNOWN, plural, seconds, significant, size, speedup
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table

@@ -132,6 +132,8 @@ class Campaign:
                 # Only what may be recommended, and what it is compared with, is worth the time of a reference.
                 check=(self._check_all or phase != "screen")
                 and any((plan.id, w.name, device) not in self._checked for w in workloads),
+                techniques=plan.techniques,
+                accuracy=plan.accuracy,
             )
             for plan in plans
         }

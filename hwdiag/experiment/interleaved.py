@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from hwdiag.core.choices import Accuracy
 from hwdiag.experiment.model import Workload
 from hwdiag.process.agent import Agent
 from hwdiag.process.disturbance import Watch
@@ -63,8 +64,16 @@ class ProcessResult:
 class Candidate:
     """A Launch in one block, with the processes that measure for it, most often one, and new ones where one died."""
 
-    def __init__(self, launch: Launch, todo: Sequence[Workload], *, check: bool) -> None:
-        self.launch = launch
+    def __init__(
+        self,
+        launch: Launch,
+        todo: Sequence[Workload],
+        *,
+        check: bool,
+        techniques: Sequence[str] = (),
+        accuracy: Accuracy = "same",
+    ) -> None:
+        self.launch, self.techniques, self.accuracy = launch, tuple(techniques), accuracy
         self.members = launch.members
         self.todo = {w.name: w for w in todo}
         self.results: dict[str, ProcessResult] = {}
@@ -231,7 +240,8 @@ class InterleavedBlock:
         for candidate in candidates:
             team = [children.enter_context(Agent(self.python, launch)) for launch in candidate.members]
             for agent, launch in zip(team, candidate.members, strict=True):
-                agent.tell({"do": "measure.start", "interop_threads": launch.interop_threads, **task})
+                within = {"used": candidate.techniques, "accuracy": candidate.accuracy}
+                agent.tell({"do": "measure.start", "interop_threads": launch.interop_threads, **within, **task})
             candidate.start(team, next(self._processes))
         for candidate in candidates:
             candidate.wait(self.timeout_s)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from pydantic import Field, model_validator
 
+from hwdiag.core.choices import ACCURACIES, Accuracy
 from hwdiag.core.value import Value
 from hwdiag.process.launch import Launch
 
@@ -29,6 +30,10 @@ class Lever(Value):
     """What it sets of the process."""
     loader: dict[str, Any] = {}
     """What it sets of a DataLoader, by field of ``LoaderSetting``."""
+    techniques: tuple[str, ...] = ()
+    """What it changes within the process, by names of ``agent/techniques.py``."""
+    accuracy: Accuracy = "same"
+    """What it does to results."""
     risk: str = ""
     """What speaks against it, in a sentence. Only who chose to take it is recommended a lever with a risk."""
 
@@ -87,6 +92,16 @@ class Plan(Value):
         """Return the DataLoader's arguments that the levers set."""
         return {name: value for lever in self.levers for name, value in lever.loader.items()}
 
+    @cached_property
+    def techniques(self) -> tuple[str, ...]:
+        """What it changes within the process; the agent knows in which order."""
+        return tuple(dict.fromkeys(name for lever in self.levers for name in lever.techniques))
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """What it does to results: the weakest that one of its levers does."""
+        return max((lever.accuracy for lever in self.levers), key=ACCURACIES.index, default="same")
+
     @property
     def risk(self) -> str:
         """Return the risks of the levers, in sentences."""
@@ -122,6 +137,16 @@ class Factor:
     """Further levers, once the best Plan of the first is known."""
     effect: float = 0.1
     """Standard deviation of its levers' effects, on the logarithm of the speed, that is reckoned with."""
+    slow_s: float = 0.0
+    """Seconds that the first call of a process takes under one of its levers, roughly, where that is much."""
+    interacts: Mapping[str, float] = field(default_factory=dict)
+    """By the names of other factors: standard deviation of what its levers give beside theirs, over what both give by
+    themselves. With factors that are not named, effects are taken to multiply."""
+
+
+def within(accuracy: Accuracy, limit: Accuracy) -> bool:
+    """Return whether results of this accuracy do for who asks for that one."""
+    return ACCURACIES.index(accuracy) <= ACCURACIES.index(limit)
 
 
 def plan_by_id(plans: Sequence[Plan], wanted: str) -> Plan:

@@ -9,15 +9,17 @@ Nothing here knows how a plan is measured: the same screening runs on a machine 
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from hwdiag.core.choices import Accuracy
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.effects import Columns, Effects, Trial, estimate
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
-from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan
+from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan, within
 from hwdiag.experiment.model import SearchStep, TriedPlan
 
 DROP_SIGMA = 2.5
@@ -41,6 +43,8 @@ SIGMAS = 1.96
 ALL = "all levers together"
 MOST_REFUSED = 50
 """Factorial blocks of which no plan may be tried, after which no more are drawn."""
+MOST_COMBINATIONS = 2000
+"""Of levers that interact, beyond which each factor's is chosen by itself."""
 FINAL_BLOCKS = 2
 """Of the race between what was there and all levers together."""
 
@@ -61,17 +65,31 @@ class Screening:
     refused: Callable[[Plan], str] = lambda plan: ""
     """Why a plan is not to be tried; empty where it is."""
     seed: int = 1
-    best: Plan = DEFAULT
+    accuracy: Accuracy = "same"
+    """The weakest that the best plan may do to results."""
+    bests: dict[Accuracy, Plan] = field(default_factory=dict)
+    """The best plan so far whose results are at least of this accuracy; today's way where there is none."""
     blocks: list[Block] = field(default_factory=list)
     plans: dict[str, Plan] = field(default_factory=lambda: {BASELINE: DEFAULT})
     """All that were started, whether they could be measured or not."""
     told: dict[str, Plan] = field(default_factory=dict)
     """All that steps tell of: of levers that were tried together, each on top of the others that help."""
     usual: dict[str, float] = field(default_factory=dict)
-    """Size of the effects that are reckoned with, by lever."""
+    """Size of the effects that are reckoned with, by lever, and by two levers that interact."""
+    interacting: dict[frozenset[str], float] = field(default_factory=dict)
+    """The same by the names of two factors whose levers interact."""
     steps: list[SearchStep] = field(default_factory=list)
     pace: float = 0.0
     """Seconds that one plan took in the last block."""
+
+    @property
+    def best(self) -> Plan:
+        """Return the best plan of the accuracy that was asked for."""
+        return self.best_within(self.accuracy)
+
+    def best_within(self, limit: Accuracy) -> Plan:
+        """Return the best plan so far whose results are at least of this accuracy."""
+        return self.bests.get(limit, DEFAULT)
 
     @property
     def measured(self) -> set[str]:
@@ -83,12 +101,12 @@ class Screening:
         """Return the spread of the ratio of two processes that are alike."""
         return math.sqrt(2) * self.by_lever().noise
 
-    def race(self, factor: Factor, until: float = math.inf) -> list[Plan]:
-        """Race the factor's levers, and those near the best of them, on top of the best plan so far.
+    def race(self, factor: Factor, until: float = math.inf, limit: Accuracy = "same") -> list[Plan]:
+        """Race the factor's levers, and those near the best of them, on top of the best plan of this accuracy so far.
 
         Return those that were left, the fastest first.
         """
-        start = self.best
+        start = self.best_within(limit)
         asked = [start.plus(lever) for lever in self._known(factor, factor.levers)]
         alive = self._run_race(asked, until)
         for _ in range(REFINEMENTS if alive else 0):
@@ -100,18 +118,21 @@ class Screening:
             alive = self._run_race([*alive[:1], *fresh], until) or alive
         winner = self._fastest([*alive, start])
         effects = self.by_plan()
-        if effects.gain([winner.id], over=[start.id])[0] > LEAST_STEP:
-            self.best = winner
-        self._note(factor.name, asked, [plan.id for plan in alive], start)
+        if effects.gain(self._plan_column(winner.id), over=self._plan_column(start.id))[0] > LEAST_STEP:
+            self.bests[limit] = winner
+        self._note(factor.name, asked, [plan.id for plan in alive], start, limit)
         return alive
 
-    def factorial(self, factors: Sequence[Factor]) -> list[Plan]:
+    def factorial(
+        self, factors: Sequence[Factor], limits: Sequence[Accuracy] = ("same",)
+    ) -> dict[Accuracy, list[Plan]]:
         """Try the levers of all these factors together until the deadline.
 
-        Return the plan before, and the one of all levers that help; between them, where the factor that was raced first
-        has another answer now, the same with its old answer, as all else depends on it the most.
+        Return for each of these accuracies the plan before, and the one of all levers that help; between them, where
+        the factor that was raced first has another answer now, the same with its old answer, as all else depends on it
+        the most.
         """
-        start = self.best
+        start = self.best_within("same")
         for factor in factors:
             self._known(factor, factor.levers)
         deck, clock, pace, refused = Deck(factors, self.seed), self.laboratory.clock, 0.0, 0
@@ -124,25 +145,31 @@ class Screening:
             self._measure(plans)
             pace = self.pace
             deck.drop(self._surely_behind(start, deck))
-        return self._taken(start, factors)
+        found: dict[Accuracy, list[Plan]] = {}
+        for limit in limits:
+            found[limit] = self._taken(start, factors, limit, [*found])
+        return found
 
-    def playoff(self, alternatives: Sequence[Plan]) -> None:
-        """Race whole plans, the simplest first. Of those that noise does not tell from the fastest the last is taken:
-        more trials speak for it than these few blocks."""
-        alternatives = [plan for plan in dict.fromkeys(alternatives) if not self.refused(plan)]
+    def playoff(self, alternatives: Mapping[Accuracy, Sequence[Plan]]) -> None:
+        """Race whole plans, the simplest first, for each accuracy. Of those that noise does not tell from the fastest
+        the last is taken: more trials speak for it than these few blocks."""
+        alternatives = {
+            limit: [p for p in dict.fromkeys(of) if not self.refused(p)] for limit, of in alternatives.items()
+        }
+        whole = list(dict.fromkeys(itertools.chain(*alternatives.values())))
         seen = len(self.blocks)
-        for _ in range(FINAL_BLOCKS if len(alternatives) > 1 else 0):
-            self._measure(alternatives)
-        alive = [p for p in alternatives if any(p.id in b.seconds for b in self.blocks[seen:])]
-        if not alive:
-            return
+        for _ in range(FINAL_BLOCKS if len(whole) > 1 else 0):
+            self._measure(whole)
         fresh = self._effects(self.blocks[seen:], lambda plan: (plan,), lambda plan: WIDE_EFFECT)
-        leader = max(alive, key=lambda p: fresh.gain([p.id])[0])
-        for plan in alive:
-            lead, error = fresh.gain([leader.id], over=[plan.id])
-            if lead <= SIGMAS * error:
-                self.best = plan
-        self._note(ALL, alternatives, [self.best.id], DEFAULT)
+        for limit, of in alternatives.items():
+            alive = [p for p in of if any(p.id in b.seconds for b in self.blocks[seen:])]
+            leader = max(alive, key=lambda p: fresh.gain([p.id])[0], default=None)
+            for plan in alive if leader is not None else ():
+                lead, error = fresh.gain([leader.id], over=[plan.id]) if leader is not None else (0.0, 0.0)
+                if lead <= SIGMAS * error:
+                    self.bests[limit] = plan
+        if any(p.id in b.seconds for p in whole for b in self.blocks[seen:]):
+            self._note(ALL, whole, [p.id for p in self.bests.values()], DEFAULT, self.accuracy)
 
     def by_plan(self) -> Effects:
         """Return the effect of each plan over today's way."""
@@ -164,13 +191,24 @@ class Screening:
     def _known(self, factor: Factor, levers: Sequence[Lever]) -> Sequence[Lever]:
         """Keep the effects that are reckoned with; return the levers."""
         self.usual |= {lever.id: factor.effect for lever in levers}
+        self.interacting |= {frozenset((factor.name, other)): size for other, size in factor.interacts.items()}
         return levers
 
     def _plan_column(self, plan: str) -> tuple[str, ...]:
         return () if plan == BASELINE else (plan,)
 
     def _lever_columns(self, plan: str) -> tuple[str, ...]:
-        return self.plans[plan].lever_ids
+        return self._columns(self.plans[plan].levers)
+
+    def _columns(self, levers: Sequence[Lever]) -> tuple[str, ...]:
+        """Return the effects that these levers have together: each by itself, and by two that interact."""
+        names = [lever.id for lever in levers]
+        for one, other in itertools.combinations(levers, 2) if self.interacting else ():
+            size = self.interacting.get(frozenset((one.factor, other.factor)))
+            if size is not None:
+                names.append(" with ".join(sorted((one.id, other.id))))
+                self.usual[names[-1]] = size
+        return tuple(names)
 
     def _measure(self, plans: Sequence[Plan]) -> list[Block]:
         """Measure these once."""
@@ -224,53 +262,99 @@ class Screening:
         return max(plans, key=lambda p: effects.gain(self._plan_column(p.id))[0])
 
     def _surely_behind(self, start: Plan, deck: Deck) -> set[str]:
-        """Return the levers to whose factor another answer is surely better, what is set already among them."""
+        """Return the levers to whose factor another answer is surely better, what is set already among them.
+
+        Where levers interact, it must be so beside each answer to the other factor. What is faster by weaker results
+        does not put out what keeps better ones.
+        """
         effects, found = self.by_lever(), set()
         for factor, levers in deck.factors.items():
-            held = start.lever_of(factor)
-            answers = [(held.id,) if held else (), *((lever.id,) for lever in levers)]
+            answers = [start.lever_of(factor), *levers]
+            beside = [*self._beside(start, factor, deck)]
             for lever in levers:
-                others = [answer for answer in answers if answer != (lever.id,)]
-                is_tried = self._trials_with(lever) >= LEAST_TRIALS
-                if is_tried and any(behind(effects, [lever.id], other) for other in others):
+                others = [x for x in answers if x is not lever and (x is None or within(x.accuracy, lever.accuracy))]
+                if self._trials_with(lever) >= LEAST_TRIALS and all(
+                    any(
+                        behind(effects, self._columns([lever, *rest]), self._columns([*([x] if x else []), *rest]))
+                        for x in others
+                    )
+                    for rest in beside
+                ):
                     found.add(lever.id)
         return found
+
+    def _beside(self, start: Plan, factor: str, deck: Deck) -> Iterator[list[Lever]]:
+        """Yield the combinations of answers to the factors that this one interacts with."""
+        names = sorted({name for pair in self.interacting if factor in pair for name in pair - {factor}})
+        answers = [list(dict.fromkeys((start.lever_of(name), *deck.factors.get(name, ())))) for name in names]
+        for combination in itertools.islice(itertools.product(*answers), MOST_COMBINATIONS):
+            yield [lever for lever in combination if lever is not None]
 
     def _trials_with(self, lever: Lever) -> int:
         return sum(self.trials(plan.id) for plan in self.plans.values() if lever.id in plan.lever_ids)
 
-    def _taken(self, start: Plan, factors: Sequence[Factor]) -> list[Plan]:
-        """Take on the best lever of each factor where it helps, and note what each was estimated to give."""
-        before = whole = start
+    def _taken(self, start: Plan, factors: Sequence[Factor], limit: Accuracy, told: Sequence[Accuracy]) -> list[Plan]:
+        """Take on the best levers whose results are at least of this accuracy, those of factors that interact together.
+
+        Note what each was estimated to give, but for what was told for other accuracies.
+        """
         effects, tried = self.by_lever(), {x for plan in self.measured for x in self.plans[plan].lever_ids}
+        able = {
+            factor.name: [x for x in factor.levers if x.id in tried and within(x.accuracy, limit)] for factor in factors
+        }
+        whole = start
+        for group in self._groups(able):
+            whole = self._best_combination(whole, [able[name] for name in group], effects)
+        so_far = start
         for factor in factors:
-            held = whole.lever_of(factor.name)
-            able = [x for x in factor.levers if x.id in tried and not self.refused(whole.plus(x))]
-            gain = {x.id: effects.gain([x.id], over=[held.id] if held else [])[0] for x in able}
-            best = max(able, key=lambda x: gain[x.id], default=None)
-            wholes = [whole.plus(x) for x in able]
-            if best is not None and gain[best.id] > LEAST_STEP:
-                whole = whole.plus(best)
-                before = before if held else before.plus(best)
-            self.steps.append(
-                SearchStep(
-                    factor=factor.name,
-                    options=tuple(self._option(plan, effects, plan.lever_ids) for plan in wholes),
-                    adopted=whole.id if best is not None and whole.lever_of(factor.name) is not held else None,
-                )
-            )
+            fresh = [x for x in able[factor.name] if not any(within(x.accuracy, other) for other in told)]
+            wholes = [plan for x in fresh if not self.refused(plan := so_far.plus(x))]
+            lever = whole.lever_of(factor.name)
+            so_far = so_far if lever is None else so_far.plus(lever)
+            if fresh or not told:
+                taken = lever is not start.lever_of(factor.name) and lever in fresh
+                options = tuple(self._option(plan, effects, self._columns(plan.levers)) for plan in wholes)
+                self.steps.append(SearchStep(factor=factor.name, options=options, adopted=so_far.id if taken else None))
+                self.told[so_far.id] = so_far
+        before = start
+        for lever in whole.levers:
+            before = before if before.lever_of(lever.factor) else before.plus(lever)
         return [plan for plan in dict.fromkeys((start, before, whole)) if not self.refused(plan)]
 
-    def _note(self, name: str, asked: Sequence[Plan], alive: Sequence[str], start: Plan) -> None:
+    def _groups(self, able: Mapping[str, Sequence[Lever]]) -> list[list[str]]:
+        """Return the factors' names in groups whose levers interact, directly or by way of others."""
+        groups: list[list[str]] = []
+        for name in able:
+            mine = [g for g in groups if any(frozenset((name, other)) in self.interacting for other in g)]
+            groups = [g for g in groups if g not in mine] + [[*itertools.chain(*mine), name]]
+        small = [g for g in groups if math.prod(1 + len(able[name]) for name in g) <= MOST_COMBINATIONS]
+        return [*small, *([name] for g in groups if g not in small for name in g)]
+
+    def _best_combination(self, start: Plan, answers: Sequence[Sequence[Lever]], effects: Effects) -> Plan:
+        """Return the plan with the levers by which it gains most, without those that add little."""
+
+        def gain(plan: Plan) -> float:
+            changed = len({*plan.levers} - {*start.levers})
+            return effects.gain(self._columns(plan.levers))[0] - LEAST_STEP * changed
+
+        plans = [start]
+        for levers in itertools.product(*([None, *of] for of in answers)):
+            plan = start
+            for lever in levers:
+                plan = plan if lever is None else plan.plus(lever)
+            if not plan.is_default and not self.refused(plan):
+                plans.append(plan)
+        return max(plans, key=gain)
+
+    def _note(self, name: str, asked: Sequence[Plan], alive: Sequence[str], start: Plan, limit: Accuracy) -> None:
         """Note one race."""
         effects, measured = self.by_plan(), self.measured
         shown = [plan for plan in asked if plan.id in measured and plan.id != BASELINE]
         options = tuple(
             self._option(plan, effects, self._plan_column(plan.id), dropped=plan.id not in alive) for plan in shown
         )
-        self.steps.append(
-            SearchStep(factor=name, options=options, adopted=None if self.best == start else self.best.id)
-        )
+        best = self.best_within(limit)
+        self.steps.append(SearchStep(factor=name, options=options, adopted=None if best == start else best.id))
 
     def _option(self, plan: Plan, effects: Effects, columns: Sequence[str], *, dropped: bool = False) -> TriedPlan:
         mean, error = effects.gain(columns)
@@ -312,4 +396,4 @@ def behind(effects: Effects, names: Sequence[str], leader: Sequence[str]) -> boo
 
 def without_risk(factor: Factor) -> Factor:
     """Return the factor without the levers that carry a risk."""
-    return Factor(factor.name, tuple(x for x in factor.levers if not x.risk), factor.refine)
+    return replace(factor, levers=tuple(x for x in factor.levers if not x.risk))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from hwdiag.core.choices import ACCURACIES, Accuracy
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
 from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
-from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan
+from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import Screening
 
@@ -23,6 +24,8 @@ RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
 SPARE = 1.2
 """Time that is kept for the confirmation, over what the trials so far would take."""
+WARM = 0.3
+"""First call of a process that finds the code that another one compiled, of that one's first call, roughly."""
 RACE_SHARE = 0.55
 """Share of the time to screen, for the factor that decides most."""
 
@@ -52,6 +55,12 @@ class SearchSpace:
     """Raced one after the other in the time that is left: a trial of theirs takes long."""
     offers: Sequence[Plan] = ()
     """Plans that are confirmed beside the best, whatever the screening says of them."""
+
+    def limits(self, asked: Accuracy) -> list[Accuracy]:
+        """Return the accuracies for which a best plan is looked for: what was asked for, and all that differ."""
+        factors = [*([self.first] if self.first else []), *self.factorial, *self.last]
+        there = {"same", asked, *(lever.accuracy for factor in factors for lever in factor.levers)}
+        return [accuracy for accuracy in ACCURACIES if accuracy in there]
 
 
 @dataclass
@@ -116,8 +125,11 @@ def search(
     refused: Callable[[Plan], str] = lambda plan: "",
     share: float = 1.0,
     seed: int = 1,
+    accuracy: Accuracy = "same",
 ) -> SearchResult:
     """Find the plan that is fastest on the first scope, and others that may be faster on a single one.
+
+    Where levers do something to results, it finds the best plan of each accuracy, the one that was asked for first.
 
     Args:
         laboratory: measures plans beside today's way.
@@ -130,22 +142,27 @@ def search(
         refused: why a plan is not to be tried; empty where it is.
         share: of the run's error budget, where it decides more than this.
         seed: of the order of combinations.
+        accuracy: the weakest that the best plan may do to results.
     """
+    limits = space.limits(accuracy)
     began = laboratory.clock()
     deadline, end = began + (1 - CONFIRM_SHARE) * effort.total_s, began + effort.total_s
     screening = Screening(
-        laboratory, scopes[0], effort.rounds, deadline, is_paired=is_paired, refused=refused, seed=seed
-    )
+        laboratory, scopes[0], effort.rounds, deadline, is_paired=is_paired, refused=refused, seed=seed,
+        accuracy=accuracy,
+    )  # fmt: skip
 
-    def until() -> float:
-        """Return when the screening must end for the confirmation to have its pairs."""
-        plans = 2 + len(space.offers)
+    def until(slow_s: float = 0.0) -> float:
+        """Return when the screening must end for the confirmation to have its pairs, of processes whose first call
+        takes so many seconds."""
+        plans = 1 + len(limits) + len(space.offers)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, enough_pairs(len(scopes), share))
-        return max(deadline, end - SPARE * pairs * plans * screening.pace)
+        confirming = SPARE * pairs * (plans * screening.pace + slow_s)
+        return end - confirming if slow_s else max(deadline, end - confirming)
 
-    screen(screening, space, began, until)
+    screen(screening, space, limits, began, until)
     found = SearchResult(screening, min_effect, share=share)
-    found.finalists, found.claims = finalists(screening, scopes, space.offers, effort.finalists, min_effect)
+    found.finalists, found.claims = finalists(screening, scopes, space.offers, effort.finalists, min_effect, limits)
     if found.finalists:
         least = enough_pairs(len(found.claims), share)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
@@ -173,28 +190,46 @@ def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, le
     return wanted_pairs(max(screening.noise, least_noise), half_width, least, effort.most_pairs)
 
 
-def screen(screening: Screening, space: SearchSpace, began: float, until: Callable[[], float]) -> None:
+def screen(
+    screening: Screening,
+    space: SearchSpace,
+    limits: Sequence[Accuracy],
+    began: float,
+    until: Callable[[float], float],
+) -> None:
     """Race the first factor, try the others together with what lies near its best lever, and race what they add up to.
 
-    ``until`` tells when the screening must end, by what is known of the noise then.
+    ``until`` tells when the screening must end, by what is known of the noise then, and by the seconds that the first
+    call of a process of the confirmation takes.
     """
     left: list[Plan] = []
     if space.first is not None:
         share = RACE_SHARE if space.factorial or space.last else 1.0
         left = screening.race(space.first, began + share * (screening.deadline - began))
-    screening.deadline = until()
+    screening.bests = dict.fromkeys(limits, screening.best_within("same"))
+    screening.deadline = until(0.0)
     near = [again(space.first, screening.best, left)] if space.first is not None else []
-    factorial = [factor for factor in (*near, *space.factorial) if factor.levers]
-    if factorial:
-        alternatives = screening.factorial(factorial)
-        screening.playoff([*next_best(screening, alternatives, near), *alternatives])
+    together = [factor for factor in (*near, *space.factorial) if factor.levers]
+    if together:
+        alternatives = screening.factorial(together, limits)
+        screening.playoff({limit: [*next_best(screening, of, near), *of] for limit, of in alternatives.items()})
     for factor in space.last:
-        screening.race(factor)
+        if not factor.slow_s:
+            screening.race(factor)
+            continue
+        # What is slow to start is tried where the confirmation could start it as often as it must.
+        for limit in limits:
+            able = [lever for lever in factor.levers if within(lever.accuracy, limit)]
+            screening.deadline = until(WARM * factor.slow_s)
+            if able and screening.laboratory.clock() + factor.slow_s * len(able) < screening.deadline:
+                screening.race(replace(factor, levers=tuple(able)), limit=limit)
 
 
 def next_best(screening: Screening, alternatives: Sequence[Plan], first: Sequence[Factor]) -> list[Plan]:
     """Return the last of these plans with the next best lever of the first factor: what is best of it may be another
     one once all else is set, which effects that multiply do not show."""
+    if not alternatives:
+        return []
     whole, effects = alternatives[-1], screening.by_lever()
     others = [x for factor in first for x in factor.levers if x.id not in whole.lever_ids]
     best = max(others, key=lambda lever: effects.gain([lever.id])[0], default=None)
@@ -208,25 +243,31 @@ def again(factor: Factor, best: Plan, left: Sequence[Plan]) -> Factor:
     runners = [lever for plan in left[:RUNNERS] if (lever := plan.lever_of(factor.name)) is not None]
     levers = {lever.id: lever for lever in (*runners, *factor.refine(best)[:NEAR])}
     left_over = tuple(lever for lever in levers.values() if held is None or lever.id != held.id)
-    return Factor(factor.name, left_over, effect=factor.effect)
+    return Factor(factor.name, left_over, effect=factor.effect, interacts=factor.interacts)
 
 
 def finalists(
-    screening: Screening, scopes: Sequence[Scope], offers: Sequence[Plan], most: int, min_effect: float
+    screening: Screening,
+    scopes: Sequence[Scope],
+    offers: Sequence[Plan],
+    most: int,
+    min_effect: float,
+    limits: Sequence[Accuracy],
 ) -> tuple[tuple[Plan, ...], tuple[Claim, ...]]:
     """Return the plans to measure afresh and what is claimed of them, the most important first.
 
-    These are the best of the screening on every scope, the offers on all workloads together, and plans that looked
-    better still on one workload alone on that one.
+    These are the best of the screening on every scope, of the accuracy that was asked for and then of each other, the
+    offers on all workloads together, and plans that looked better still on one workload alone on that one. Beyond
+    ``most`` plans the best of each other accuracy comes too.
     """
-    best, claims = screening.best, []
-    if not best.is_default:
-        claims += [Claim(best.id, scope) for scope in scopes]
+    bests = [screening.best, *(screening.best_within(limit) for limit in limits)]
+    claims = [Claim(best.id, scope) for best in dict.fromkeys(bests) if not best.is_default for scope in scopes]
+    most += len({best for best in bests if not best.is_default} - {screening.best})
     claims += [Claim(offer.id, scopes[0]) for offer in offers]
     for scope in scopes[1:]:
         leader = leader_on(screening, scope, min_effect)
         claims += [] if leader is None else [Claim(leader, scope)]
-    plans = {**screening.plans, **{offer.id: offer for offer in offers}}
+    plans = {**screening.plans, **{best.id: best for best in bests}, **{offer.id: offer for offer in offers}}
     chosen = list(dict.fromkeys(claim.plan for claim in claims))[:most]
     return tuple(plans[plan] for plan in chosen), tuple(c for c in dict.fromkeys(claims) if c.plan in chosen)
 
@@ -237,7 +278,11 @@ def leader_on(screening: Screening, scope: Scope, min_effect: float) -> str | No
     own.plans = screening.plans
     effects = own.by_plan()
     trials = {plan: sum(plan in block.seconds for block in screening.blocks) for plan in screening.plans}
-    able = [plan for plan, count in trials.items() if count > 1 and plan != BASELINE]
+    able = [
+        plan
+        for plan, count in trials.items()
+        if count > 1 and plan != BASELINE and within(screening.plans[plan].accuracy, screening.accuracy)
+    ]
     leader = max(able, key=lambda plan: effects.gain([plan])[0], default=None)
     if leader is None or leader == screening.best.id:
         return None

@@ -28,10 +28,10 @@ from hwdiag.devices.kernels import (
     reduction,
 )
 from hwdiag.devices.nets import NETS
-from hwdiag.devices.techniques import TECHNIQUES
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, ProcessResult, Turn
 from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Workload
+from hwdiag.experiment.techniques import TECHNIQUES
 from hwdiag.experiment.workloads import conv2d
 from tests.devices.samples import CPU
 
@@ -42,7 +42,7 @@ META = {"batch": 1, "tokens": 8, "width": 64, "layers": 3, "heads": 4, "vocabula
 @pytest.fixture
 def builders(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """All builders of the agent, in this process."""
-    monkeypatch.delenv("HWDIAG_TECHNIQUES", raising=False)
+    monkeypatch.setattr(techniques, "USED", [])
     monkeypatch.delenv("HWDIAG_MEMORY_LIMIT", raising=False)
     return {**workloads.BUILDERS, **agent_kernels.BUILDERS, **net_workloads.BUILDERS}
 
@@ -163,6 +163,8 @@ CASES = {
     "inference-mode": (UNET,),
     "channels-last": (UNET,),
     "autocast-bf16": (UNET, UNET_STEP),
+    "bf16": (UNET, UNET_STEP),
+    "bf16-channels-last": (UNET,),
     "fused-attention": (UNET,),
     "checkpointing": (STEP,),
     "accumulation": (UNET_STEP,),
@@ -178,7 +180,12 @@ def results() -> dict[tuple[str, str], ProcessResult]:
         name: [w.model_copy(update={"size": SMALL[w.what or ""]}) for w in workloads]
         for name, workloads in CASES.items()
     }
-    candidates = {name: Candidate(plans[name].launch, workloads, check=True) for name, workloads in todo.items()}
+    candidates = {
+        name: Candidate(
+            plans[name].launch, todo[name], check=True, techniques=plans[name].techniques, accuracy=plans[name].accuracy
+        )
+        for name in todo
+    }
     turn = Turn(warmup_s=0, window_s=0.01, windows=1, min_samples=1)
     InterleavedBlock(sys.executable, turn, timeout_s=120).run([*candidates.values()], device="cpu", seed=1)
     return {(name, w): r for name, p in candidates.items() for w, r in p.results.items()}
@@ -193,7 +200,7 @@ def test_a_technique_keeps_the_results(results: dict[tuple[str, str], ProcessRes
         assert result.first_s is not None
         assert result.peak_rss_bytes is not None
         assert result.max_error is not None
-        if technique == "autocast-bf16":
+        if "bf16" in technique:
             assert 1e-4 < result.max_error < 0.1
         else:
             assert result.max_error < 1e-3
@@ -211,25 +218,25 @@ def test_every_step_of_training_meets_the_same_weights(builders: dict[str, Any])
 def test_int8_changes_linear_layers_and_says_where_it_cannot(
     builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HWDIAG_TECHNIQUES", "int8")
+    monkeypatch.setattr(techniques, "USED", ["int8"])
     net = NETS["gpt2"].workload("inference").model_copy(update={"size": META})
     if importlib.util.find_spec("torchao"):
-        assert 1e-4 < error_of(builders, net) < 0.1
+        _, check = built(builders, net)
+        assert 1e-4 < check()[0] < 0.1
     monkeypatch.setitem(sys.modules, "torchao.quantization", None)
     with pytest.raises(Exception, match="int8 needs torchao in that interpreter"):
         built(builders, net)
 
 
-def test_channels_last_wants_convolutions(builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWDIAG_TECHNIQUES", "channels-last")
-    with pytest.raises(Exception, match="the net has no convolutions"):
-        built(builders, NETS["gpt2"].workload("inference").model_copy(update={"size": META}))
+def test_a_net_without_convolutions_stays_as_it_is(builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(techniques, "USED", ["channels-last"])
+    assert error_of(builders, NETS["gpt2"].workload("inference").model_copy(update={"size": META})) < 1e-5
 
 
 def test_compiling_without_a_compiler_is_one_clear_line(
     builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HWDIAG_TECHNIQUES", "compile")
+    monkeypatch.setattr(techniques, "USED", ["compile"])
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Exception, match=r"torch\.compile needs a C\+\+ compiler on the CPU"):

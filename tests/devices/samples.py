@@ -9,12 +9,12 @@ from hwdiag.devices.gains import claim_of
 from hwdiag.devices.kernels import precision
 from hwdiag.devices.model import Device, Study
 from hwdiag.devices.nets import NETS
-from hwdiag.devices.techniques import BY_NAME
 from hwdiag.experiment.ceilings import ceilings
 from hwdiag.experiment.estimates import estimates
 from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.lever import BASELINE, DEFAULT
 from hwdiag.experiment.model import Measurement, Phase, Workload
+from hwdiag.experiment.techniques import BY_NAME
 from hwdiag.experiment.workloads import matmul
 from hwdiag.process.model import Outcome
 

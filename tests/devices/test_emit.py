@@ -10,7 +10,7 @@ from hwdiag.devices.emit import PATH, render_torch_settings, torch_settings
 from hwdiag.devices.gains import gains
 from hwdiag.devices.model import Study
 from hwdiag.devices.recommend import Choice, choices
-from hwdiag.devices.techniques import BY_NAME
+from hwdiag.experiment.techniques import BY_NAME
 from tests.devices.samples import CPU, RESNET, pairs, planned, study
 
 USE = """

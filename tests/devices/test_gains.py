@@ -13,12 +13,13 @@ from hwdiag.devices.gains import MOST_HOPES, claim_of, gains, measure_gains
 from hwdiag.devices.model import Device, Gain
 from hwdiag.devices.nets import NETS, tasks
 from hwdiag.devices.recommend import choices, winners
-from hwdiag.devices.techniques import BY_NAME, TECHNIQUES
+from hwdiag.devices.techniques import applies
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Candidate, ProcessResult, Turn
 from hwdiag.experiment.lever import BASELINE, DEFAULT
 from hwdiag.experiment.model import Measurement
+from hwdiag.experiment.techniques import BY_NAME, TECHNIQUES
 from hwdiag.process.model import Disturbance, Outcome
 from tests.devices.samples import CPU, GPU, RESNET, measured, pairs, planned, study
 
@@ -72,7 +73,7 @@ def test_memory_counts_processes_that_measured_nothing_else() -> None:
 
 def test_techniques_apply_where_they_can_do_something() -> None:
     def names(device: Device, net: str, mode: Any) -> set[str]:
-        return {t.name for t in TECHNIQUES if t.applies(NETS[net].workload(mode), device)}
+        return {t.name for t in TECHNIQUES if applies(t, NETS[net].workload(mode), device)}
 
     assert "channels-last" not in names(CPU, "gpt2", "inference")
     assert {"int8", "fused-attention"} <= names(CPU, "gpt2", "inference")
@@ -81,7 +82,7 @@ def test_techniques_apply_where_they_can_do_something() -> None:
     assert {"checkpointing", "accumulation"} <= names(CPU, "resnet18", "training")
     assert not names(CPU, "resnet18", "training") & {"inference-mode", "int8"}
     fed = NETS["resnet18"].workload("inference", fed=True)
-    assert [t.name for t in TECHNIQUES if t.applies(fed, GPU)] == ["pinned"]
+    assert [t.name for t in TECHNIQUES if applies(t, fed, GPU)] == ["pinned"]
     assert [w.name for w in tasks(("resnet18",), ("inference",), CPU)] == ["resnet18-inference"]
     assert [w.name for w in tasks(("resnet18",), ("inference",), GPU)] == [
         "resnet18-inference",
@@ -92,7 +93,7 @@ def test_techniques_apply_where_they_can_do_something() -> None:
 def told(candidate: Candidate) -> str:
     """The id of the plan that a process runs under."""
     plans = [DEFAULT, *(t.plan for t in TECHNIQUES)]
-    return next(plan.id for plan in plans if plan.launch == candidate.launch)
+    return next(plan.id for plan in plans if (plan.launch, plan.techniques) == (candidate.launch, candidate.techniques))
 
 
 class Simulated:
@@ -125,8 +126,10 @@ def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> Non
     claims = measure_gains(run, CPU, workloads, rounds=2, slow_rounds=1, slow_on=1)
     assert claim_of(BF16, RESNET, CPU) in claims
     assert len(claims) <= 2 * MOST_HOPES
-    screened, again, compiled = (runner.asked[n][0] for n in (0, 2, -1))
-    assert screened == {BASELINE, "inference-mode", "channels-last", BF16.name, "guide-threads"}
+    first, second, again, compiled = (runner.asked[n][0] for n in (0, 1, 4, -1))  # a round takes two blocks
+    screened = first | second
+    whole = {"bf16", "bf16-channels-last"}
+    assert screened == {BASELINE, "inference-mode", "channels-last", BF16.name, "guide-threads", *whole}
     assert {BF16.name, BASELINE} <= again < screened
     assert compiled == {BASELINE, "compile"}  # after all that starts at once
     of = {g.technique: g for g in gains(run.measurements, workloads, [CPU], claims, 0.03)}
@@ -146,10 +149,9 @@ def test_without_time_nothing_more_is_started() -> None:
 def test_every_technique_has_its_side_in_the_child() -> None:
     from hwdiag.agent.techniques import TECHNIQUES as CHILDS
 
-    asked = {t.plan.launch.env.get("HWDIAG_TECHNIQUES") for t in TECHNIQUES}
-    assert asked - {None} <= CHILDS.keys()
-    assert CHILDS.keys() <= asked
-    assert [t.name for t in TECHNIQUES if t.plan.launch.is_default] == []
+    asked = {name for t in TECHNIQUES for name in t.plan.techniques}
+    assert asked <= CHILDS.keys()
+    assert [t.name for t in TECHNIQUES if t.plan.launch.is_default and not t.plan.techniques] == []
 
 
 # --- what follows from them ------------------------------------------------------------------------------------------
