@@ -17,7 +17,7 @@ from hwdiag.compat.advice import with_cure
 from hwdiag.compat.model import Survey
 from hwdiag.compat.show import verdict as compat_verdict
 from hwdiag.core.files import File
-from hwdiag.core.finding import Said, of_topic, worst_first
+from hwdiag.core.finding import Check, Finding, Said, of_topic, worst_first
 from hwdiag.dataloader.model import Feed
 from hwdiag.dataloader.rules import verdict as dataloader_verdict
 from hwdiag.devices.model import Study
@@ -26,6 +26,9 @@ from hwdiag.devices.techniques_show import settings
 from hwdiag.diagnose.report import figures
 from hwdiag.estimate.model import EstimateStudy
 from hwdiag.estimate.show import check
+from hwdiag.monitor.rules import answers
+from hwdiag.monitor.show import verdict as monitor_verdict
+from hwdiag.monitor.study import SAMPLES, Recording
 from hwdiag.parameters.diagnosis import Profile
 from hwdiag.process.launch import Launch
 from hwdiag.record import store
@@ -49,7 +52,7 @@ VERDICTS: dict[Topic, tuple[Any, Callable[[Any], str]]] = {
 }
 
 
-def said_again(record: Record) -> dict[str, object]:
+def said_again(record: Record, folder: Path) -> dict[str, object]:
     """Return what today's rules say of this record, as fields of it."""
     if "tune" in record.studies:
         study = tuning(record)
@@ -66,11 +69,28 @@ def said_again(record: Record) -> dict[str, object]:
             "recommendations": beside(record.recommendations, recommendations),
             "verdict": verdict(evidence, recommendations),
         }
+    watched = record.study("monitor", Recording)
+    if watched is not None:
+        return watched_again(record, watched, folder / SAMPLES)
     for topic, (kind, said) in VERDICTS.items():
         study = record.study(topic, kind)
         if study is not None:
             return {"verdict": said(study)}
     return {}
+
+
+def watched_again(record: Record, watched: Recording, samples: Path) -> dict[str, object]:
+    """Return what today's rules say of a recording of the machine."""
+    found = answers(watched.monitored, samples, record.host)
+    findings = tuple(a for a in found if isinstance(a, Finding))
+    checks = tuple(a for a in found if isinstance(a, Check))
+    study = watched.model_copy(update={"findings": findings, "checks": checks})
+    return {
+        "studies": {**record.studies, "monitor": study.model_dump(mode="json")},
+        "findings": of_topic("monitor", findings),
+        "checks": of_topic("monitor", checks),
+        "verdict": monitor_verdict(study.monitored, study.answers),
+    }
 
 
 def beside(said: tuple[Said, ...], again: tuple[Said, ...]) -> tuple[Said, ...]:
@@ -99,7 +119,7 @@ def main() -> None:
         if path.parent.name == EARLIER:
             continue
         record = store.load(path)
-        again = record.model_copy(update=said_again(record))
+        again = record.model_copy(update=said_again(record, path.parent))
         if again != record:
             store.save(again, path.parent)
             print(f"{path.relative_to(EXAMPLE)}: {again.verdict}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ WAITED = 1.0
 WAITED_MUCH = 10.0
 WAITED_IO = 20.0
 """The same for disks, where some waiting is usual."""
+WAITED_CPU = 20.0
+"""The same for CPUs: a program that ends its turn early waits now and then on an idle machine, too."""
+CROWDED = 1.5
+"""Threads that run or want to, over CPUs, from which on they are in each other's way."""
+ASKED = (-signal.SIGINT, 128 + signal.SIGINT)
+"""Exit statuses of a command that a person ended by Ctrl-C."""
 MISSED = 0.01
 """Share of pages from another node than wanted from which on it is worth a word."""
 
@@ -32,6 +39,8 @@ def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
     """What is to be said of this recording."""
     seen = Seen(host=host, activity=activity_of(done, path, host), others={})
     asked = (
+        *ended(done),
+        *crowding(done),
         *(gpu_clocks(seen) if seen.activity.gpus else ()),
         *(swapping(seen) if done.summary("swap.in") else ()),
         *throttling(done, path),
@@ -121,19 +130,66 @@ def idle_gpus(done: Monitored) -> Iterator[Answer]:
             yield Check(id=f"gpu-idle:GPU {gpu.index}", state="fine", title=f"GPU {gpu.index} was at work", detail=told)
 
 
+def ended(done: Monitored) -> Iterator[Answer]:
+    """Did the command end well?"""
+    if done.command and done.outcome and done.status not in ASKED:
+        by_itself = done.status is not None
+        yield Finding(
+            id="command-failed",
+            severity="problem" if by_itself else "note",
+            title=f"The command {'failed' if by_itself else 'did not end by itself'}: {done.outcome}",
+            detail="Why, a recording of the machine does not tell: what it wrote last may. 'hwdiag explain -- COMMAND' "
+            "runs it again and names the limit, the signal or the message.",
+        )
+    elif done.command and done.status == 0:
+        yield Check(id="command-failed", state="fine", title="The command's end", detail="exit status 0")
+
+
+def crowding(done: Monitored) -> Iterator[Answer]:
+    """Did more threads want to run than there are CPUs?"""
+    waited, running = done.summary("pressure.cpu.some"), done.summary("cpu.running")
+    if waited is None and running is None:
+        return
+    share = None if waited is None else f"{waited.mean:.0f} % of the time"
+    threads = None if running is None else f"{running.mean:.1f} threads wanted to run on {plural(done.cpus, 'CPU')}"
+    told = "; ".join(words for words in (share, threads) if words)
+    who = "'hwdiag explain -- COMMAND' tells whose they are." if done.command else "'top -H' shows whose they are."
+    crowded = running is None or running.mean >= CROWDED * max(1, done.cpus)
+    waits = waited is None or waited.mean >= WAITED_CPU
+    if crowded and waits:
+        yield Finding(
+            id="waited:pressure.cpu.some",
+            severity="note" if waited is not None and waited.mean < 2 * WAITED_CPU else "warning",
+            title=f"Programs waited for a CPU: {told}",
+            detail="More threads than CPUs are in each other's way: those of several programs, or too many of one. "
+            f"{who}",
+        )
+    else:
+        yield Check(id="waited:pressure.cpu.some", state="fine", title="Waiting for CPUs", detail=told)
+
+
 def waiting(done: Monitored) -> Iterator[Answer]:
     """Did programs wait for memory, disks, a quota or a hypervisor?"""
     questions = (
-        ("pressure.memory.some", WAITED, "Programs waited for memory", "More memory than there is was wanted: a "
-         "smaller batch, fewer worker processes or fewer programs at the same time help."),
-        ("pressure.io.some", WAITED_IO, "Programs waited for disks", "Data that comes from a faster disk, or that is "
-         "read ahead by more worker processes, is waited for less."),
-        ("cgroup.stopped", WAITED, "Its CPU quota stopped it", "Over all its CPUs. Fewer threads than the quota has "
-         "CPUs are not stopped."),
-        ("cpu.steal", WAITED, "The hypervisor gave the CPUs to others", "Times measured here differ for that; only "
-         "who runs the host can change it."),
+        (
+            "pressure.memory.some", "Waiting for memory", WAITED, "Programs waited for memory",
+            "More memory than there is was wanted: a smaller batch, fewer worker processes or fewer programs at the "
+            "same time help.",
+        ),
+        (
+            "pressure.io.some", "Waiting for disks", WAITED_IO, "Programs waited for disks",
+            "Data that comes from a faster disk, or that is read ahead by more worker processes, is waited for less.",
+        ),
+        (
+            "cgroup.stopped", "CPU quota", WAITED, "Its CPU quota stopped it",
+            "Over all its CPUs. Fewer threads than the quota has CPUs are not stopped.",
+        ),
+        (
+            "cpu.steal", "Time that the hypervisor took", WAITED, "The hypervisor gave the CPUs to others",
+            "Times measured here differ for that; only who runs the host can change it.",
+        ),
     )  # fmt: skip
-    for column, least, title, detail in questions:
+    for column, question, least, title, detail in questions:
         summary = done.summary(column)
         if summary is None:
             continue
@@ -142,7 +198,7 @@ def waiting(done: Monitored) -> Iterator[Answer]:
             severity = "warning" if summary.mean >= max(WAITED_MUCH, 2 * least) else "note"
             yield Finding(id=f"waited:{column}", severity=severity, title=f"{title}: {share}", detail=detail)
         else:
-            yield Check(id=f"waited:{column}", state="fine", title=summary.title, detail=share)
+            yield Check(id=f"waited:{column}", state="fine", title=question, detail=share)
 
 
 def nodes(done: Monitored) -> Iterator[Answer]:

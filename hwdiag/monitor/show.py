@@ -7,11 +7,11 @@ import re
 import time
 from base64 import b64encode
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from hwdiag.core.finding import Finding
+from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import listed
 from hwdiag.host.sampling.source import Column
 from hwdiag.monitor.model import Monitored, Summary
@@ -33,21 +33,26 @@ GPU_ROWS = ("use", "power", "clock", "temperature", "memory")
 """Rows of the live picture for each GPU, the first ones first."""
 
 
-def verdict(done: Monitored, answers: Iterable[Answer]) -> str:
-    """What was seen, in a sentence or two."""
+def verdict(done: Monitored, answers: Sequence[Answer]) -> str:
+    """Return what was seen, in a sentence or two: the findings, or what was looked at without one."""
     use = done.summary("cpu.use")
     parts = [] if use is None else [f"CPUs {use.mean:.0f} % busy"]
     for gpu in done.gpus:
         if (busy := done.summary(f"gpu{gpu.index}.use")) is not None:
             parts.append(f"GPU {gpu.index} {busy.mean:.0f} %")
     what = f"{done.seconds:.0f} s" if not done.command else f"{clean(shorten(' '.join(done.command), 60))}"
-    found = [a for a in answers if isinstance(a, Finding)]
-    wrong = (
-        f"{plural(len(found), 'finding')}: {listed(f.title for f in found)}." if found else "Nothing wrong was seen."
-    )
-    ended = f" It ended with: {done.outcome}." if done.outcome else ""
     cut = f" The recording is cut: {done.cut}." if done.cut else ""
-    return f"{what}: {listed(parts) or 'nothing was told'}.{ended}{cut} {wrong}"
+    return f"{what}: {listed(parts) or 'nothing was told'}.{cut} {conclusion(answers)}"
+
+
+def conclusion(answers: Sequence[Answer]) -> str:
+    """Return the titles of the findings; without one, what was looked at."""
+    found = [a for a in answers if isinstance(a, Finding)]
+    if found:
+        return f"{plural(len(found), 'finding')}: {listed(clean(f.title) for f in found)}."
+    fine = [a.title for a in answers if isinstance(a, Check) and a.state == "fine"]
+    looked = [title if title[1:2].isupper() else title[:1].lower() + title[1:] for title in fine]
+    return f"No finding; looked at: {listed(looked)}." if looked else "Nothing that could be judged was told."
 
 
 def percentiles(done: Monitored) -> Table:
@@ -126,8 +131,9 @@ def over_time(done: Monitored, path: Path) -> Section:
 def findings(answers: Sequence[Answer]) -> Section:
     """What is wrong?"""
     found = sum(isinstance(a, Finding) for a in answers)
-    said_ = f"{plural(found, 'finding')}; " if found else "Nothing wrong was seen; "
-    return Section(f"{said_}{plural(len(answers) - found, 'question')} without one.", (answers_table(answers),))
+    others = plural(len(answers) - found, "question")
+    told = f"{plural(found, 'finding')}; {others} without one." if found else f"{others} without a finding."
+    return Section(told, (answers_table(answers),))
 
 
 def costs(done: Monitored) -> Section:

@@ -120,7 +120,7 @@ class Monitor:
 
     def run(self) -> Section:
         """What does the machine do?"""
-        return show.summary(self.recording.monitored, self.recording.findings)
+        return show.summary(self.recording.monitored, self.recording.answers)
 
     def over_time(self) -> Section:
         """When?"""
@@ -128,7 +128,7 @@ class Monitor:
 
     def findings(self) -> Section:
         """What is wrong?"""
-        return show.findings((*self.recording.findings, *self.recording.checks))
+        return show.findings(self.recording.answers)
 
     def costs(self) -> Section:
         """What did the watching cost, and what is missing?"""
@@ -139,7 +139,7 @@ class Monitor:
         """What was found, as a record."""
         done = self.recording
         assert self.host is not None
-        verdict = show.verdict(done.monitored, done.findings)
+        verdict = show.verdict(done.monitored, done.answers)
         said: list[Finding | Check] = [*done.findings, *done.checks]
         params = self.params.model_dump(mode="json")
         return record_of("monitor", done, host=self.host, verdict=verdict, params=params, said=said, name=self.name)
@@ -167,7 +167,7 @@ class Replayed(Monitor):
 
     def save(self) -> str:
         done = self.recording
-        return told(self.record, self.folder, show.verdict(done.monitored, done.findings))
+        return told(self.record, self.folder, show.verdict(done.monitored, done.answers))
 
 
 def start(choice: Chosen[MonitorParams]) -> Monitor:

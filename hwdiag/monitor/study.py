@@ -16,3 +16,8 @@ class Recording(TopicStudy):
     monitored: Monitored
     findings: tuple[Finding, ...]
     checks: tuple[Check, ...]
+
+    @property
+    def answers(self) -> tuple[Finding | Check, ...]:
+        """All that is said of it."""
+        return (*self.findings, *self.checks)

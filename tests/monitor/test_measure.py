@@ -246,7 +246,7 @@ def test_input_output_and_status_are_the_commands(tmp_path: Path, nap: Callable[
     assert process.returncode == 3
     assert out == "got hello\n", "nothing of hwdiag's is in what the command prints"
     assert "said\n" in err
-    assert "It ended with: exit status 3." in err
+    assert "1 finding: The command failed: exit status 3" in err or "findings: The command failed: exit status 3" in err
     assert {p.name for p in tmp_path.iterdir()} == {"monitor.parquet", "record.json", "monitor.svg"}
     assert json.loads((tmp_path / "record.json").read_text())["studies"]["monitor"]["monitored"]["status"] == 3
 

@@ -25,7 +25,7 @@ def test_the_committed_outputs_are_the_examples() -> None:
     outputs = [o for c in cells if c.cell_type == "code" for o in c.outputs]
     recording = store.load(EXAMPLE).study("monitor", Recording)
     assert recording is not None
-    assert show.verdict(recording.monitored, recording.findings) in "".join(o.get("text", "") for o in outputs)
+    assert show.verdict(recording.monitored, recording.answers) in "".join(o.get("text", "") for o in outputs)
     assert {m.text for m in recording.monitored.marks} >= {"data", "1 thread", "2 threads", "save"}
     assert recording.monitored.status == 0
     assert (EXAMPLE / SAMPLES).stat().st_size < 200_000
@@ -46,7 +46,7 @@ def test_a_recording_is_walked_through_and_saved(monkeypatch: pytest.MonkeyPatch
     (tmp_path / "params").mkdir()
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     watched = Monitor(load({"hz": 10, "seconds": 0.6}))
-    assert "Nothing wrong was seen" in repr(watched.run()) or "finding" in repr(watched.run())
+    assert "No finding; looked at:" in repr(watched.run()) or "finding" in repr(watched.run())
     assert "of one core" in repr(watched.costs())
     said = watched.save()
     (path,) = (tmp_path / "outputs").rglob(store.FILE)

@@ -100,3 +100,24 @@ def test_numa_misses(tmp_path: Path) -> None:
 def test_what_was_not_recorded_is_not_spoken_of(tmp_path: Path) -> None:
     assert recorded(tmp_path, {"memory.used": [1.0, 2]}) == []
     assert recorded(tmp_path, {"gpu0.power": [1.0, 2]}, gpus=(GPU,), command=("train",)) == []
+
+
+def test_a_crowd_of_threads_is_told_and_no_crowd_is_fine(tmp_path: Path) -> None:
+    crowd = findings(tmp_path, {"pressure.cpu.some": [99.0] * 5, "cpu.running": [15.0] * 5}, command=("x",))
+    found = crowd["waited:pressure.cpu.some"]
+    assert found.title == "Programs waited for a CPU: 99 % of the time; 15.0 threads wanted to run on 4 CPUs"
+    assert found.severity == "warning"
+    assert "hwdiag explain -- COMMAND" in found.detail
+    assert "waited:pressure.cpu.some" in findings(tmp_path, {"pressure.cpu.some": [99.0] * 5})
+    assert not findings(tmp_path, {"pressure.cpu.some": [60.0] * 5, "cpu.running": [4.0] * 5})
+    assert not findings(tmp_path, {"pressure.cpu.some": [3.0] * 5, "cpu.running": [15.0] * 5})
+    assert "waited:pressure.cpu.some" in findings(tmp_path, {"cpu.running": [15.0] * 5}), "a kernel without pressure"
+
+
+@pytest.mark.parametrize(
+    ("status", "severity"), [(3, "problem"), (-9, "problem"), (None, "note"), (-2, None), (130, None)]
+)
+def test_a_command_that_failed_is_a_finding(tmp_path: Path, status: int | None, severity: str | None) -> None:
+    columns = {"cpu.use": [50.0] * 3}
+    found = findings(tmp_path, columns, command=("x",), outcome="it died", status=status)
+    assert [f.severity for f in found.values()] == ([severity] if severity else [])

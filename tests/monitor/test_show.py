@@ -10,11 +10,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from hwdiag.core.finding import Check
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.sampling.source import Column
 from hwdiag.monitor.measure import monitor
 from hwdiag.monitor.model import Monitored, Summary
 from hwdiag.monitor.recording import MARK
+from hwdiag.monitor.rules import ended
 from hwdiag.monitor.show import Live, absent_table, cost, percentiles, verdict
 from hwdiag.monitor.timeline import MOST_POINTS, average, timeline
 from hwdiag.process.observation.marks import Mark
@@ -108,8 +110,18 @@ def test_the_words_about_cost_and_gaps(large: tuple[Monitored, Path]) -> None:
     assert table is not None
     assert "CPU quota" in table.to_text()
     broken = done.model_copy(update={"command": ("x", "\x1b[31m"), "outcome": "exit status 3", "cut": "full"})
-    assert "\x1b" not in verdict(broken, ())
-    assert "It ended with: exit status 3. The recording is cut: full." in verdict(broken, ())
+    said_ = verdict(broken, [*ended(broken.model_copy(update={"status": 3}))])
+    assert "\x1b" not in said_
+    assert "The recording is cut: full. 1 finding: The command failed: exit status 3." in said_
+
+
+def test_a_verdict_without_a_finding_names_what_was_looked_at(large: tuple[Monitored, Path]) -> None:
+    done, _ = large
+    fine = Check(id="a", state="fine", title="Waiting for memory")
+    assert verdict(done, [fine, fine.model_copy(update={"title": "CPU quota"})]).endswith(
+        "No finding; looked at: waiting for memory and CPU quota."
+    )
+    assert verdict(done, ()).endswith("Nothing that could be judged was told.")
 
 
 @pytest.mark.parametrize(
