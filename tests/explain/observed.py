@@ -10,9 +10,9 @@ from hwdiag.host.model import Host
 from hwdiag.process.model import Outcome
 from hwdiag.process.observation.model import (
     CgroupOfProcess,
-    Cost,
     Ending,
     MemoryPoint,
+    ObservationCost,
     ObservedProcess,
     ObservedThread,
     Program,
@@ -74,7 +74,7 @@ def program(*processes: ObservedProcess, **more: Any) -> Program:
     """Return a program of 10 s on a host of four CPUs."""
     usual: dict[str, Any] = {
         "command": ("python", "train.py"), "started_at": "2026-11-30T20:00:00Z", "seconds": SECONDS,
-        "own_allowed": (0, 1, 2, 3), "ending": ending(), "cost": Cost(cpu_s=0.1, share=0.01, looks=100),
+        "own_allowed": (0, 1, 2, 3), "ending": ending(), "cost": ObservationCost(cpu_s=0.1, share=0.01, looks=100),
         "machine": {"cpu.use": 30.0, "cpu.steal": 0.0}, "oom_kills": 0,
     }  # fmt: skip
     return Program(**{**usual, **more}, processes=processes)
