@@ -79,7 +79,8 @@ class FollowedProcess:
         self.threads: dict[int, FollowedThread] = {}
         self.most_threads = 0
         self.memory: list[MemoryPoint] = []
-        self._every, self._skipped = 1, 0
+        self._points, self._every = 0, 1
+        self._last_point: MemoryPoint | None = None
         self.most_files: int | None = None
         self.hidden: dict[str, None] = {}
         self.began: float | None = None
@@ -193,15 +194,14 @@ class FollowedProcess:
             )
 
     def _add(self, point: MemoryPoint) -> None:
-        """Keep a point; of many, every second, every fourth and so on, and always the last."""
-        if self.memory and self._skipped:
-            self.memory[-1] = point
-        else:
+        """Keep a point; of many, every second, every fourth and so on. The last one is kept beside."""
+        if self._points % self._every == 0:
             self.memory.append(point)
-        self._skipped = (self._skipped + 1) % self._every
+        self._points += 1
+        self._last_point = point
         if len(self.memory) >= MOST_POINTS:
-            self.memory = [*self.memory[:-1:2], self.memory[-1]]
-            self._every, self._skipped = 2 * self._every, 0
+            self.memory = self.memory[::2]
+            self._every *= 2
 
     def _look_at_threads(self) -> None:
         if self._seen_threads == (self.stat.ticks, self.stat.threads):
@@ -267,6 +267,7 @@ class FollowedProcess:
 
     def found(self) -> ObservedProcess:
         """Return what was seen of it."""
+        last = () if self._last_point is None or self._last_point is self.memory[-1] else (self._last_point,)
         threads = sorted(((t.found(tid)) for tid, t in self.threads.items()), key=lambda t: -t.cpu_s)
         return ObservedProcess(
             pid=self.pid,
@@ -283,7 +284,7 @@ class FollowedProcess:
             most_threads=self.most_threads,
             cpu_s=self.cpu_s,
             major_faults=max(0, self.stat.major_faults - self._faults_before),
-            memory=tuple(self.memory),
+            memory=(*self.memory, *last),
             environment=self.variables,
             libraries=self.libraries,
             torch=self.torch,

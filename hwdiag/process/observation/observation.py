@@ -28,6 +28,7 @@ from hwdiag.process.observation.model import Ending, ObservationCost, Program
 from hwdiag.process.observation.neighbours import Neighbours
 from hwdiag.process.observation.packages import packages
 from hwdiag.process.observation.processes import Processes
+from hwdiag.process.observation.roles import mark_workers
 from hwdiag.process.observation.room import Room
 from hwdiag.process.observation.stat import read_stat, read_text, ticks_now
 from hwdiag.process.observation.table import ProcessTable
@@ -40,7 +41,8 @@ MOST_REMEMBERED = 1024
 PACES = ((0.5, 0.05), (2.0, 0.1), (10.0, 0.5), (float("inf"), 1.0))
 """Until which second of the observation, so many seconds lie between two dear looks."""
 SHARE = 0.01
-"""Of the time, at most, that dear looks may take."""
+"""Of the time, at most, that dear looks may take, unless that would leave more than ``SLOWEST_S`` between two."""
+SLOWEST_S = 5.0
 WHOLE_S = 1.0
 """Between two looks at the machine and all other processes."""
 GPU_USE = re.compile(r"gpu\d+\.use")
@@ -64,7 +66,8 @@ class Observation:
         self.ours, self.clean = ours, clean
         self.table = ProcessTable(tops)
         self.followed: dict[int, FollowedProcess] = {}
-        self.ended: list[FollowedProcess] = []
+        self.known: dict[tuple[int, int], FollowedProcess] = {}
+        """All that were followed, by their ids and when they were started; ``followed`` are those of the last look."""
         self.root = Root.live()
         self.groups: dict[str, ProcessGroups] = {}
         self.waits = Waits(Processes())
@@ -123,26 +126,34 @@ class Observation:
             self.waits.take([v / 100 for name, v in named if GPU_USE.fullmatch(name) and not math.isnan(v)])
 
     def _look_at_processes(self, at: float) -> None:
-        alive = {}
-        for pid in self.table.members:
-            if pid in self.ours:
-                continue
+        self.followed = {}
+        for pid in self._busiest():
             stat = self.table.stats[pid]
-            process = self.followed.get(pid)
+            process = self.known.get((pid, stat.started))
             if stat.has_ended:
                 if process is not None:
                     process.end(stat)
-            elif process is not None and process.stat.started == stat.started:
-                alive[pid] = process
-            elif len(alive) < MOST_PROCESSES:
-                alive[pid] = FollowedProcess(pid, stat, began=self.began_ticks, clean=self.clean)
-        self.ended += [process for pid, process in self.followed.items() if alive.get(pid) is not process]
-        if len(self.ended) > MOST_REMEMBERED:
-            self.ended = sorted(self.ended, key=lambda p: -p.cpu_s)[: MOST_REMEMBERED // 2]
-        self.followed = alive
-        for pid, process in alive.items():
-            process.look(self.table.stats[pid], at)
+                continue
+            if process is None:
+                process = FollowedProcess(pid, stat, began=self.began_ticks, clean=self.clean)
+                self.known[pid, stat.started] = process
+            self.followed[pid] = process
+            process.look(stat, at)
             self._look_at_groups(process)
+        if len(self.known) > MOST_REMEMBERED:
+            alive = {(pid, process.stat.started) for pid, process in self.followed.items()}
+            ended = sorted((key for key in self.known if key not in alive), key=lambda key: self.known[key].cpu_s)
+            for key in ended[: MOST_REMEMBERED // 2]:
+                del self.known[key]
+
+    def _busiest(self) -> list[int]:
+        """Return the program's processes; where they are too many, those that used most CPU time."""
+        members = [pid for pid in self.table.members if pid not in self.ours]
+        if len(members) <= MOST_PROCESSES:
+            return members
+        return sorted(members, key=lambda pid: (-self.table.stats[pid].ticks, pid not in self.followed))[
+            :MOST_PROCESSES
+        ]
 
     def _look_at_groups(self, process: FollowedProcess) -> None:
         text = read_text(f"/proc/{process.pid}/cgroup", 1 << 16)
@@ -173,7 +184,7 @@ class Observation:
                 self.look()
                 took = time.thread_time() - before
                 pace = next(pace for until_s, pace in PACES if self.seconds < until_s)
-                look_at = moment + max(pace, took / SHARE)
+                look_at = moment + max(pace, min(took / SHARE, SLOWEST_S))
             elif moment >= glance_at:
                 self.glance()
             if time.monotonic() >= glance_at:
@@ -214,12 +225,13 @@ class Observation:
 
         ``cpu_s``: what all of the program used to the end of each of its processes, where that is known.
         """
-        everybody = [*self.ended, *self.followed.values()]
+        everybody = [*self.known.values()]
         for process in everybody:
             if process.cgroup_text in self.groups:
                 process.group = self.groups[process.cgroup_text].found()
             if START in process.command:  # it was not seen after it had become the command
                 process.command = command
+        mark_workers(everybody)
         everybody.sort(key=lambda p: -p.cpu_s)
         found = tuple(process.found() for process in everybody[:MOST_PROCESSES])
         mapped = [path for process in found for path in process.libraries]

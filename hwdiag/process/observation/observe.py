@@ -167,7 +167,8 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
             pass
 
         def is_over() -> bool:
-            return requests.first is not None or pid not in observation.followed
+            table = observation.table
+            return requests.first is not None or pid not in table.members or table.stats[pid].has_ended
 
         observation.look()
         observation.run(end, is_over, seconds)

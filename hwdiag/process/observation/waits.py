@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from hwdiag.process.observation.followed import FollowedProcess
-from hwdiag.process.observation.processes import Member, Processes, Training, name, workers_of
+from hwdiag.process.observation.processes import Processes, Training, name
+from hwdiag.process.observation.roles import launchers, loaders
 from hwdiag.process.observation.waiting import LOOK_S, Look
 from hwdiag.process.observation.waiting_model import Waited
 
@@ -26,14 +27,13 @@ class Waits:
 
     def follow(self, followed: Mapping[int, FollowedProcess]) -> None:
         """Take these processes: who of them trains, and who loads for it."""
-        members = {pid: Member(p.stat.parent, p.command, p.stat.name) for pid, p in followed.items()}
-        workers = workers_of(members)
+        workers = loaders(followed)
         for own in workers.values():
             for pid in own:
                 followed[pid].is_worker = followed[pid].is_worker or followed[pid].torch
         trains = [pid for pid, p in followed.items() if pid in workers or (p.torch and not p.is_worker)]
         for pid in sorted(trains, key=lambda pid: -followed[pid].cpu_s):
-            training = Training(pid, name(members[pid].command), workers.get(pid, ()))
+            training = Training(pid, name(followed[pid].command), workers.get(pid, ()))
             look = self.looks.get(pid)
             if look is None and len(self.looks) - len(self._ended) < MOST_TRAININGS:
                 self.looks[pid] = Look(self.processes, training)
@@ -66,9 +66,12 @@ class Waits:
     def found(self, processes: Collection[FollowedProcess]) -> tuple[Waited, ...]:
         """Return what was seen of those that did something."""
         cpu_s = {p.pid: p.cpu_s for p in processes}
+        idle = launchers(processes)
         most = max((cpu_s.get(pid, 0.0) for pid in self.looks), default=0.0)
         return tuple(
             look.found()
             for pid, look in self.looks.items()
-            if look.blocks and (look.training.workers or cpu_s.get(pid, 0.0) >= LEAST_CPU_SHARE * most)
+            if look.blocks
+            and pid not in idle
+            and (look.training.workers or cpu_s.get(pid, 0.0) >= LEAST_CPU_SHARE * most)
         )

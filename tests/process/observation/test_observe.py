@@ -409,3 +409,56 @@ def test_a_process_in_another_pid_namespace_is_seen_and_named_so() -> None:
             outer.kill()
     assert program.processes[0].name == "sleep"
     assert any("PID namespace" in note and "it is PID 1" in note for note in program.notes)
+
+
+# Many of them
+
+
+def test_of_many_processes_the_busiest_are_told_and_the_work_is_bounded() -> None:
+    program = observe_command(
+        ["sh", "-c", "for i in $(seq 300); do sleep 7 & done; while :; do :; done & sleep 7; kill $!"]
+    )
+    assert len(program.processes) == 256
+    assert program.processes[0].cpu_s > 0.1
+    assert program.cost.share < 0.25  # early looks at 400 new processes cannot be free
+
+
+def test_of_many_threads_those_that_used_most_time_are_told() -> None:
+    program = observe_command(
+        python("""
+            import threading, time
+            def work(): time.sleep(2)
+            def busy():
+                end = time.monotonic() + 1.5
+                while time.monotonic() < end: pass
+            threads = [threading.Thread(target=work) for _ in range(300)] + [threading.Thread(target=busy)]
+            [t.start() for t in threads]
+            [t.join() for t in threads]
+        """)
+    )
+    (process,) = program.processes
+    assert process.most_threads == 302
+    assert len(process.threads) == 128
+    assert max(t.cpu_s for t in process.threads) > 0.1
+
+
+# File systems
+
+
+@needs_root
+def test_a_small_shared_memory_of_its_own_mounts_is_told() -> None:
+    inner = "mount -t tmpfs -o size=8m tmpfs /dev/shm && head -c 5000000 /dev/zero > /dev/shm/kept; sleep 1.2"
+    program = observe_command(["unshare", "-m", "sh", "-c", inner])
+    assert program.shared_memory.size_bytes == 8 << 20
+    assert (program.shared_memory.peak_bytes or 0) >= 5_000_000
+
+
+@needs_root
+def test_a_full_disk_that_it_writes_on_is_told(tmp_path: Path) -> None:
+    inner = f"mount -t tmpfs -o size=1m tmpfs {tmp_path} && cd {tmp_path} && exec 5> kept; cat /dev/zero >&5; sleep 1.5"
+    program = observe_command(["unshare", "-m", "sh", "-c", inner])
+    assert program.ending.full_disks == (str(tmp_path),)
+
+
+def test_a_disk_with_room_is_not_told() -> None:
+    assert observe_command(["sleep", "1.2"]).ending.full_disks == ()

@@ -81,8 +81,29 @@ def test_ranks_under_torchrun_are_the_trainings_and_their_launcher_is_none(tmp_p
     assert program.ending.outcome.ok, program.ending.stderr
     trains = [p for p in program.processes if p.environment.get("LOCAL_RANK") in ("0", "1")]
     assert len(trains) == 2
-    assert {w.pid for w in program.waits} >= {p.pid for p in trains}
+    assert {w.pid for w in program.waits} == {p.pid for p in trains}
     assert all(p.environment["OMP_NUM_THREADS"] == "1" for p in trains), "torchrun sets it"
+
+
+def test_ranks_that_are_spawned_are_no_workers_of_a_loader(tmp_path: Path) -> None:
+    spawns = """
+        import time, torch
+        import torch.multiprocessing as mp
+
+        def rank(number):
+            start = time.monotonic()
+            while time.monotonic() - start < 5:
+                torch.mm(torch.randn(300, 300), torch.randn(300, 300))
+
+        if __name__ == "__main__":
+            mp.spawn(rank, nprocs=2)
+    """
+    program = observe_command([sys.executable, script(tmp_path, spawns)])
+    assert program.ending.outcome.ok, program.ending.stderr
+    ranks = [p for p in program.processes if "--multiprocessing-fork" in p.command]
+    assert len(ranks) == 2
+    assert not any(p.worker for p in program.processes)
+    assert {w.pid for w in program.waits} == {p.pid for p in ranks}
 
 
 def test_threads_that_are_started_after_a_fork_are_seen(tmp_path: Path) -> None:
