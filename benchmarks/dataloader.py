@@ -23,7 +23,7 @@ from hwdiag.core.choices import BudgetName
 from hwdiag.dataloader.child import Feeder
 from hwdiag.dataloader.dataset import Dataset
 from hwdiag.dataloader.model import Footprint
-from hwdiag.dataloader.run import Run
+from hwdiag.dataloader.run import DataloaderRun
 from hwdiag.dataloader.search import DEFAULT, questions, usable_cpus
 from hwdiag.dataloader.setting import Setting
 from hwdiag.dataloader.steps import Feeding, load
@@ -38,7 +38,7 @@ BLOCKS = 24
 """Trials of one setting spread by a tenth, and more."""
 
 
-def new_run(budget: BudgetName) -> Run:
+def new_run(budget: BudgetName) -> DataloaderRun:
     """As ``hwdiag dataloader`` begins it, on the set of pictures that it makes."""
     return Feeding(load({"budget": budget})).run
 
@@ -82,7 +82,7 @@ def search(state: dict[str, Any], record: Path | None) -> None:
         record.write_text(feed.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 
 
-def prepared(state: dict[str, Any], feeder: Feeder, budget: BudgetName) -> Run:
+def prepared(state: dict[str, Any], feeder: Feeder, budget: BudgetName) -> DataloaderRun:
     """A run that knows what the search knew."""
     run = new_run(budget)
     run.look(feeder)

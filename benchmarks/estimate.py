@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hwdiag.agent.nets import NAMES
-from hwdiag.compare.steps import Comparison, load
+from hwdiag.compare.steps import RecordComparison, load
 from hwdiag.estimate.check import check
 from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
 from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET
@@ -91,7 +91,7 @@ def comparing() -> Iterator[Row]:
             ("the same, once indexed", "< 5 s"),
         ):
             started, used = time.perf_counter(), time.process_time()
-            found = Comparison(params, keep=Path(folder) / "index.parquet")
+            found = RecordComparison(params, keep=Path(folder) / "index.parquet")
             for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
                 repr(section)
             took, used = time.perf_counter() - started, time.process_time() - used

@@ -25,7 +25,7 @@ from hwdiag.record.model import Record
 from hwdiag.report.host_table import host_section
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 
@@ -38,7 +38,7 @@ def load(given: Mapping[str, Any]) -> AuditParams:
     return params
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[AuditParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[AuditParams]:
     """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
     return chosen_params(namespace, "audit", AuditParams, load)
 
@@ -119,6 +119,6 @@ class ReplayedAudit(AuditRun):
         return told(self.record, self._folder)
 
 
-def start(choice: Chosen[AuditParams]) -> AuditRun:
+def start(choice: ChosenParameters[AuditParams]) -> AuditRun:
     """Begin an audit; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     return ReplayedAudit() if replayed() is not None else AuditRun(choice.params)

@@ -1,1 +1,1 @@
-"""How do hosts and dates compare?"""
+"""Comparison of hosts and dates."""

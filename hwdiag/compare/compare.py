@@ -12,7 +12,7 @@ from hwdiag.core.value import Value
 from hwdiag.experiment.judge import Rerun, judge_changes
 from hwdiag.experiment.model import Verdict
 from hwdiag.host.identity import same_memory
-from hwdiag.record.row import Row, Speed
+from hwdiag.record.row import RecordRow, Speed
 
 MIN_EFFECT = 0.03
 """Least change of speed worth a word."""
@@ -36,14 +36,14 @@ class Difference(Value):
 
 
 def group_of(what: str) -> Group:
-    """Whether it is the machine's, a setting, or software."""
+    """Return whether a fact is the machine's, a setting, or software."""
     if what.startswith("software."):
         return "software"
     return "setting" if what.rpartition(".")[2] in SETTINGS else "fact"
 
 
-def differences(records: Sequence[Row]) -> tuple[Difference, ...]:
-    """The facts that differ between these records, settings first."""
+def differences(records: Sequence[RecordRow]) -> tuple[Difference, ...]:
+    """Return the facts that differ between these records, settings first."""
     names = dict.fromkeys(name for r in records for name in r.facts)
     found = []
     for name in names:
@@ -54,7 +54,7 @@ def differences(records: Sequence[Row]) -> tuple[Difference, ...]:
     return tuple(sorted(found, key=lambda d: order.index(d.group)))
 
 
-class Line(Value):
+class WorkloadSpeeds(Value):
     """One workload over several records."""
 
     workload: str
@@ -66,8 +66,8 @@ class Line(Value):
     """Why the records are not compared here."""
 
 
-def lines(records: Sequence[Row]) -> tuple[Line, ...]:
-    """Each workload's speeds; of different versions of a workload nothing is compared."""
+def lines(records: Sequence[RecordRow]) -> tuple[WorkloadSpeeds, ...]:
+    """Return each workload's speeds. Different versions of a workload are not compared."""
     by_record = [{(s.workload, s.device): s for s in r.speeds} for r in records]
     found = []
     for key in dict.fromkeys(key for speeds in by_record for key in speeds):
@@ -75,7 +75,7 @@ def lines(records: Sequence[Row]) -> tuple[Line, ...]:
         versions = Counter(s.version for s in speeds if s is not None)
         refusal = "" if len(versions) == 1 else "not compared, its versions differ: " + "; ".join(sorted(versions))
         unit = next(s.unit for s in speeds if s is not None)
-        found.append(Line(workload=key[0], device=key[1], unit=unit, speeds=speeds, refusal=refusal))
+        found.append(WorkloadSpeeds(workload=key[0], device=key[1], unit=unit, speeds=speeds, refusal=refusal))
     return tuple(found)
 
 
@@ -98,7 +98,7 @@ class Earlier:
 
     now: Speed
     then: Speed
-    record: Row
+    record: RecordRow
     """That was so fast."""
     chosen_of: int
     """How many earlier records could have been it."""
@@ -120,7 +120,7 @@ class History(Value):
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of its workloads'."""
+        """Return the worst verdict of the workloads."""
         verdicts = {c.verdict for c in self.changes}
         order: tuple[Verdict, ...] = ("worse", "undecided", "better", "same")
         return next((v for v in order if v in verdicts), "undecided")
@@ -141,12 +141,12 @@ def rate(speed: Speed) -> Interval:
     return Interval(median=middle, low=low, high=high, processes=speed.processes)
 
 
-def by_host(records: Iterable[Row]) -> list[list[Row]]:
+def by_host(records: Iterable[RecordRow]) -> list[list[RecordRow]]:
     """Return the records of each machine, in the order of their time.
 
     Records of one identity whose memory differs by more than kernels reserve are of several machines.
     """
-    alike: dict[str, list[Row]] = defaultdict(list)
+    alike: dict[str, list[RecordRow]] = defaultdict(list)
     for r in records:
         alike[r.host_key].append(r)
     hosts = []
@@ -162,8 +162,9 @@ def by_host(records: Iterable[Row]) -> list[list[Row]]:
     return hosts
 
 
-def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[History, ...]:
-    """Each host on which something was measured again: its last record with speeds against when each was best before.
+def histories(records: Iterable[RecordRow], min_effect: float = MIN_EFFECT) -> tuple[History, ...]:
+    """Return each host that was measured again: its last record with speeds against the fastest earlier one of each
+    workload.
 
     Only speeds of the same version of a workload are held against each other.
     """
@@ -194,9 +195,9 @@ def histories(records: Iterable[Row], min_effect: float = MIN_EFFECT) -> tuple[H
     return tuple(sorted(found, key=lambda h: order.index(h.verdict)))
 
 
-def fastest_before(earlier: Sequence[Row], last: Row) -> list[Earlier]:
+def fastest_before(earlier: Sequence[RecordRow], last: RecordRow) -> list[Earlier]:
     """Return each speed of the last record with the fastest of the same version of its workload before."""
-    before: dict[tuple[str, str, str], list[tuple[Speed, Row]]] = defaultdict(list)
+    before: dict[tuple[str, str, str], list[tuple[Speed, RecordRow]]] = defaultdict(list)
     for r in earlier:
         for s in r.speeds:
             before[s.workload, s.device, s.version].append((s, r))
@@ -209,7 +210,7 @@ def fastest_before(earlier: Sequence[Row], last: Row) -> list[Earlier]:
     return found
 
 
-def newest(records: Iterable[Row]) -> list[Row]:
+def newest(records: Iterable[RecordRow]) -> list[RecordRow]:
     """Return the last record of each host, of those with speeds where it has some, by name."""
     last = ([r for r in several if r.speeds] or several for several in by_host(records))
     return sorted((several[-1] for several in last), key=lambda r: r.name)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hwdiag.catalogue.parts import Part, catalogue
-from hwdiag.compare.compare import Difference, Group, History, Line, by_host
+from hwdiag.compare.compare import Difference, Group, History, WorkloadSpeeds, by_host
 from hwdiag.core.text import listed
-from hwdiag.record.row import Refused, Row, Speed
+from hwdiag.record.row import RecordRow, RefusedRecord, Speed
 from hwdiag.report.format import UNKNOWN, plural, significant, speedup, utc
 from hwdiag.report.section import Section
 from hwdiag.report.table import Cell, Table, join_few
@@ -26,13 +26,13 @@ NOUNS: tuple[tuple[Group, tuple[str, str]], ...] = (
 WORDS = {"worse": "slower", "better": "faster", "same": "the same", "undecided": "undecided"}
 
 
-def overview(records: Sequence[Row], refused: Sequence[Refused]) -> Section:
-    """What is there to compare?"""
+def overview(records: Sequence[RecordRow], refused: Sequence[RefusedRecord]) -> Section:
+    """Return the section on the records that there are to compare."""
     hosts = by_host(records)
     lost = f"; {plural(len(refused), 'file')} refused" if refused else ""
     verdict = f"{plural(len(records), 'record')} of {plural(len(hosts), 'host')}{lost}."
     rows = [
-        (r.name, r.cpu, str(r.cores or UNKNOWN), utc(r.started_at), ", ".join(r.topics), by_words(r))
+        (r.name, r.cpu, str(r.cores or UNKNOWN), utc(r.started_at), ", ".join(r.topics), by_text(r))
         for r in records[:MANY]
     ]
     caption = "Records" + (f", the first {MANY} of {len(records)}" if len(records) > MANY else "")
@@ -40,27 +40,27 @@ def overview(records: Sequence[Row], refused: Sequence[Refused]) -> Section:
     return Section(verdict, (table, refused_table(refused) if refused else None))
 
 
-def by_words(record: Row) -> str:
+def by_text(record: RecordRow) -> str:
     """Return which hwdiag made it."""
     version = record.versions.get("hwdiag")
     return f"hwdiag {version}" if version else UNKNOWN
 
 
-def refused_table(refused: Sequence[Refused]) -> Table:
-    """What is not compared, and why."""
+def refused_table(refused: Sequence[RefusedRecord]) -> Table:
+    """Return a table of the files that are not compared, and why."""
     rows = [(r.location, r.why) for r in refused[:MANY]]
     more = f", the first {MANY} of {len(refused)}" if len(refused) > MANY else ""
     return Table(f"Refused{more}", ("File", "Why"), rows)
 
 
-def labels(records: Sequence[Row]) -> tuple[str, ...]:
-    """A heading for each record: its name, with the time where names repeat."""
+def labels(records: Sequence[RecordRow]) -> tuple[str, ...]:
+    """Return a heading for each record: its name, with the time where names repeat."""
     names = Counter(r.name for r in records)
     return tuple(r.name if names[r.name] == 1 else f"{r.name} {utc(r.started_at)}" for r in records)
 
 
-def differing(records: Sequence[Row], found: Sequence[Difference]) -> Section:
-    """What differs in facts and settings?"""
+def differing(records: Sequence[RecordRow], found: Sequence[Difference]) -> Section:
+    """Return the section on facts and settings that differ."""
     if len(records) < 2:
         return Section("There is only one record, so nothing differs.", ())
     groups = Counter(d.group for d in found)
@@ -73,8 +73,8 @@ def differing(records: Sequence[Row], found: Sequence[Difference]) -> Section:
     return Section(verdict, (Table(caption, ("What", "Kind", *labels(records)[:SHOWN]), rows),))
 
 
-def matched(record: Row, parts: Sequence[Part]) -> Part | None:
-    """The part that this CPU's name says, for its power and price: a chosen one, or else the catalogue's."""
+def matched(record: RecordRow, parts: Sequence[Part]) -> Part | None:
+    """Return the part that this CPU's name means, for its power and price: a chosen one, or else the catalogue's."""
     name = plain(record.cpu)
     return next((p for p in (*parts, *catalogue().values()) if p.kind == "cpu" and plain(p.name) in name), None)
 
@@ -83,8 +83,8 @@ def plain(name: str) -> str:
     return " ".join(re.sub(r"\((r|tm)\)|\bcpu\b|@.*", " ", name.lower()).split())
 
 
-def speeds(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part]) -> Section:
-    """How fast are they?"""
+def speeds(records: Sequence[RecordRow], found: Sequence[WorkloadSpeeds], parts: Sequence[Part]) -> Section:
+    """Return the section on the speed of each workload on each record."""
     if not found:
         return Section("Nothing was measured.", ())
     refusals = [line for line in found if line.refusal]
@@ -107,7 +107,7 @@ def speeds(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part])
 
 
 def against(speed: Speed | None, first: Speed | None) -> str:
-    """A speed, and how many times the first record's it is."""
+    """Return a speed, and its ratio to the first record's."""
     if speed is None:
         return UNKNOWN
     value = speed.value(speed.seconds)
@@ -117,13 +117,14 @@ def against(speed: Speed | None, first: Speed | None) -> str:
 
 
 def ceiling(part: Part, speed: Speed) -> str:
-    """What this part cannot exceed, in words."""
+    """Return as text the speed that this part cannot exceed."""
     most = limit(part, speed)
     return f"at most {significant(most)}" if most else "-"
 
 
 def limit(part: Part, speed: Speed) -> float | None:
-    """What this part cannot exceed, from its data sheet, in the workload's unit; a net has no such figure."""
+    """Return the speed that this part cannot exceed by its data sheet, in the workload's unit; a net has no such
+    figure."""
     if speed.device != "cpu":
         return None
     if speed.family == "memory":
@@ -133,8 +134,8 @@ def limit(part: Part, speed: Speed) -> float | None:
     return peak / 1e9 if peak else None
 
 
-def fastest(records: Sequence[Row], found: Sequence[Line]) -> str:
-    """Which record is fastest at what, in one sentence."""
+def fastest(records: Sequence[RecordRow], found: Sequence[WorkloadSpeeds]) -> str:
+    """Return one sentence on which record is fastest in how many workloads."""
     if len(records) < 2:
         return "There is only one record to show."
     names = labels(records)
@@ -147,8 +148,8 @@ def fastest(records: Sequence[Row], found: Sequence[Line]) -> str:
     return f"Fastest: {said}." if wins else "No workload was measured in more than one of them."
 
 
-def per_unit(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part]) -> Table | None:
-    """Speeds for each core, watt and unit of money; of parts what they cannot exceed."""
+def per_unit(records: Sequence[RecordRow], found: Sequence[WorkloadSpeeds], parts: Sequence[Part]) -> Table | None:
+    """Return the speeds for each core, watt and unit of money; of parts the speeds that they cannot exceed."""
     rows: list[tuple[Cell, ...]] = []
     for i, (record, label) in enumerate(zip(records[:SHOWN], labels(records), strict=False)):
         part = matched(record, parts)
@@ -172,7 +173,7 @@ def per_unit(records: Sequence[Row], found: Sequence[Line], parts: Sequence[Part
 
 
 def normalised(value: float, cores: int | None, part: Part | None, sockets: int) -> tuple[str, str, str]:
-    """A speed for each core, watt and thousand of the price, of so many sockets."""
+    """Return a speed for each core, watt and thousand of the price, of so many sockets."""
     watts = (part.power_w or part.tdp_w) if part else None
     price = part.price_usd if part else None
     return (
@@ -183,7 +184,7 @@ def normalised(value: float, cores: int | None, part: Part | None, sockets: int)
 
 
 def histories(found: Sequence[History]) -> Section:
-    """Has a host become slower?"""
+    """Return the section on hosts that became slower or faster."""
     if not found:
         return Section("No host has more than one record, so nothing is said about change.", ())
     counts = Counter(h.verdict for h in found)

@@ -1,4 +1,4 @@
-"""What the compare notebook and ``hwdiag compare`` call: locations in, records side by side out."""
+"""Steps of the compare notebook and of ``hwdiag compare``: locations in, records side by side out."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hwdiag.core.home import home
 from hwdiag.parameters.compare import CompareParams
 from hwdiag.parameters.diagnosis import load_topic
 from hwdiag.record import index
-from hwdiag.record.row import Row
+from hwdiag.record.row import RecordRow
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 
 
 def index_of(locations: Sequence[str]) -> Path:
-    """Where the table of these locations is kept."""
+    """Return the path of the kept table of these locations."""
     told = "\n".join(name if "://" in name else str(Path(name).resolve()) for name in locations)
     return home() / "outputs" / ".index" / f"{sha256(told.encode()).hexdigest()[:16]}.parquet"
 
@@ -32,7 +32,7 @@ load = partial(load_topic, CompareParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[CompareParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[CompareParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -44,11 +44,11 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[CompareParams]:
     if replayed() is not None:
         both = (replay_path(), replay_folder() / "earlier")  # those that lie beside are of other topics and machines
         records = tuple(os.path.relpath(path, home()) for path in both if path.exists())
-        return Chosen(CompareParams(records=records, parts=("epyc-9654", "xeon-8490h")))
-    return Chosen(load(given_parameters(namespace)))
+        return ChosenParameters(CompareParams(records=records, parts=("epyc-9654", "xeon-8490h")))
+    return ChosenParameters(load(given_parameters(namespace)))
 
 
-class Comparison:
+class RecordComparison:
     """Records side by side, to be walked through: ``overview``, ``differences``, ``speeds``, ``histories``."""
 
     def __init__(self, params: CompareParams, *, keep: Path | None = None) -> None:
@@ -73,36 +73,36 @@ class Comparison:
         self.records = sorted(chosen, key=lambda r: (r.name, r.started_at))
 
     @cached_property
-    def newest(self) -> list[Row]:
-        """The last record of each host; all records where there is one host alone."""
+    def newest(self) -> list[RecordRow]:
+        """Return the last record of each host, or all records where there is one host alone."""
         last = compare.newest(self.records)
         return last if len(last) > 1 else self.records[-show.SHOWN :]
 
     @cached_property
     def history(self) -> tuple[compare.History, ...]:
-        """Each host over time."""
+        """Return each host over time."""
         return compare.histories(self.records, self.params.min_effect / 100)
 
     def overview(self) -> Section:
-        """What is there to compare?"""
+        """Return the section on the records that there are to compare."""
         return show.overview(self.records, index.refused(self.table))
 
     def differences(self) -> Section:
-        """What differs in facts and settings?"""
+        """Return the section on facts and settings that differ."""
         some = self.newest[: show.SHOWN]
         return show.differing(some, compare.differences(some))
 
     def speeds(self) -> Section:
-        """How fast are they?"""
+        """Return the section on the speed of each workload on each record."""
         some = self.newest[: show.SHOWN]
         return show.speeds(some, compare.lines(some), self.parts)
 
     def histories(self) -> Section:
-        """Has a host become slower?"""
+        """Return the section on hosts that became slower or faster."""
         return show.histories(self.history)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for machines."""
+        """Return the whole comparison as data for programs."""
         some = self.newest[: show.SHOWN]
         return {
             "records": [r.model_dump(exclude={"facts"}) for r in some],
@@ -114,11 +114,11 @@ class Comparison:
 
 
 def place(name: str) -> Path:
-    """A local location; a relative one is looked for from here, then from the workbook's folder."""
+    """Return a local location. A relative one is looked for from here, then from the workbook's folder."""
     path = Path(name).expanduser()
     return path if path.exists() or path.is_absolute() else home() / path
 
 
-def start(choice: Chosen[CompareParams]) -> Comparison:
+def start(choice: ChosenParameters[CompareParams]) -> RecordComparison:
     """Read the records."""
-    return Comparison(choice.params)
+    return RecordComparison(choice.params)

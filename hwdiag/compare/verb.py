@@ -27,13 +27,13 @@ def compare_options(compare: argparse.ArgumentParser) -> None:
 
 
 def compare_records(args: argparse.Namespace) -> int:
-    """hwdiag compare; exit status 1 if a host has become slower"""
-    from hwdiag.compare.steps import Comparison, load
+    """Run hwdiag compare and return its exit status: 1 if a host has become slower."""
+    from hwdiag.compare.steps import RecordComparison, load
     from hwdiag.core.command_line import given
     from hwdiag.parameters.compare import CompareParams
     from hwdiag.report.table import Table
 
-    found = Comparison(load(given(args, CompareParams)))
+    found = RecordComparison(load(given(args, CompareParams)))
     if args.json:
         print(json.dumps(found.as_dict(), indent=1))
     else:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hwdiag.compat.children import End, Task, run_tasks
+from hwdiag.compat.children import ProbeEnd, Task, run_tasks
 from hwdiag.compat.explain import NO_REPORT, STUCK, culprit_of, signal_name, unseen
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
 from hwdiag.compat.packages import list_packages
@@ -60,7 +60,7 @@ def survey(
     environment = dict(os.environ if env is None else env)
     progress("installed packages", 0.0)
     interpreter = list_packages(python, env=environment, timeout_s=timeout_s)
-    check = Check(interpreter, environment, timeout_s, progress)
+    check = PackageCheck(interpreter, environment, timeout_s, progress)
     wanted = chosen(interpreter, packages) if interpreter.outcome.ok else []
     results = check.run(wanted)
     cure = check.cure(wanted, results)
@@ -94,7 +94,7 @@ def chosen(interpreter: Interpreter, names: Sequence[str]) -> list[Package]:
     return found
 
 
-class Check:
+class PackageCheck:
     """One run over packages: what is left to do, and what came out."""
 
     def __init__(self, interpreter: Interpreter, env: Mapping[str, str], timeout_s: float, progress: Progress) -> None:
@@ -113,7 +113,7 @@ class Check:
         """All stages of all packages."""
         self.results = {p.name: [] for p in packages}
 
-        def finished(task: Task, end: End) -> Sequence[Task]:
+        def finished(task: Task, end: ProbeEnd) -> Sequence[Task]:
             package = next(p for p in packages if p.name == task.name)
             rows, rest = self.rows_of(package, task, end)
             self.results[package.name] += rows
@@ -154,7 +154,7 @@ class Check:
             self.env if env is None else env,
         )
 
-    def rows_of(self, package: Package, task: Task, end: End) -> tuple[list[Compatibility], list[Task]]:
+    def rows_of(self, package: Package, task: Task, end: ProbeEnd) -> tuple[list[Compatibility], list[Task]]:
         """A row for each stage that the child went through, and a child for those that its death left out."""
         imported = any(r.stage == "import" for r in self.results.get(package.name, ()))
         wanted = [s for s in self.stages(package) if s in ("import",) or self.wants(task, s)]
@@ -198,12 +198,12 @@ class Check:
             skipped=tuple(event.get("skipped") or ()),
         )
 
-    def death(self, end: End, package: Package) -> tuple[Outcome, Culprit | None] | None:
+    def death(self, end: ProbeEnd, package: Package) -> tuple[Outcome, Culprit | None] | None:
         """How the child died; None if it came to its end."""
         if end.returncode is None:
             return Outcome(kind="not-started", detail=end.ended_for or ""), None
         if end.stuck is not None:
-            return Outcome(kind="signal", detail=signal_words(end.stuck)), unseen(end.stuck, STUCK, package.name)
+            return Outcome(kind="signal", detail=signal_text(end.stuck)), unseen(end.stuck, STUCK, package.name)
         if end.ended_for is not None:
             return Outcome(kind="timeout", detail=f"{end.ended_for}: killed"), None
         report = next(iter(end.all("crash")), None)
@@ -213,7 +213,7 @@ class Check:
             sent = f"{name} was not raised by an instruction that the probe watches for{last_line(end.stderr)}"
             why = note or (NO_REPORT if name in ("SIGILL", "SIGSEGV", "SIGBUS", "SIGFPE") else sent)
             culprit = culprit_of(report, self.interpreter, package.name) if report else unseen(name, why, package.name)
-            return Outcome(kind="signal", detail=signal_words(name)), culprit
+            return Outcome(kind="signal", detail=signal_text(name)), culprit
         if not end.all("end"):
             return Outcome(
                 kind="error", detail=f"it ended the process, exit status {end.returncode}{last_line(end.stderr)}"
@@ -260,7 +260,9 @@ class Check:
         caps = {k: v for _, way in helped for k, v in way.env.items() if k not in unset}
         names = {r.package for r, _ in helped}
         self.progress("whether that holds for all of it", 0.98)
-        again = Check(self.interpreter, {**self.without(unset), **caps}, self.timeout_s, lambda text, share: None)
+        again = PackageCheck(
+            self.interpreter, {**self.without(unset), **caps}, self.timeout_s, lambda text, share: None
+        )
         now_well = {(r.package, r.stage) for r in again.rows([p for p in packages if p.name in names]) if r.outcome.ok}
         cured = {(r.package, r.stage) for r, _ in helped}
         ran = {(r.package, r.stage) for r in results if r.outcome.ok and r.package in names}
@@ -276,13 +278,13 @@ class Check:
         results: Sequence[Compatibility],
         packages: Mapping[str, Package],
         runs: Sequence[tuple[int, Any, dict[str, str]]],
-    ) -> list[tuple[int, Any, End]]:
+    ) -> list[tuple[int, Any, ProbeEnd]]:
         """Run stages again in other environments: ``(index, what, environment)`` gives ``(index, what, end)``."""
-        said: list[tuple[int, Any, End]] = []
+        said: list[tuple[int, Any, ProbeEnd]] = []
         tasks = [self.task_of(packages[results[i].package], [results[i].stage], env) for i, _, env in runs]
         what = {id(task): (i, key) for task, (i, key, _) in zip(tasks, runs, strict=True)}
 
-        def finished(task: Task, end: End) -> Sequence[Task]:
+        def finished(task: Task, end: ProbeEnd) -> Sequence[Task]:
             i, key = what[id(task)]
             said.append((i, key, end))
             return ()
@@ -291,18 +293,18 @@ class Check:
         return said
 
 
-def stage_of(end: End) -> str:
+def stage_of(end: ProbeEnd) -> str:
     """The stage that a child was in when it died."""
     begun = [e["stage"] for e in end.all("begin")]
     return begun[-1] if begun else "import"
 
 
-def signal_words(name: str) -> str:
+def signal_text(name: str) -> str:
     meaning = SIGNAL_MEANING.get(name)
     return f"killed by {name} ({meaning})" if meaning else f"killed by {name}"
 
 
-def ended_well(end: End) -> bool:
+def ended_well(end: ProbeEnd) -> bool:
     """Whether a child went through all its stages."""
     return end.returncode == 0 and end.ended_for is None and bool(end.all("end")) and not end.all("failed")
 
@@ -313,7 +315,7 @@ def way_out(result: Compatibility) -> Remedy | None:
     return next((r for r in remedies if r.works and r.kind in ("unset", "cap")), None)
 
 
-def is_past(result: Compatibility, end: End) -> bool:
+def is_past(result: Compatibility, end: ProbeEnd) -> bool:
     """Whether a child got past the crash, though it died elsewhere or raised an exception."""
     culprit = result.culprit
     if culprit is None or culprit.object is None or end.returncode is None or end.ended_for or end.stuck:

@@ -35,7 +35,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class End:
+class ProbeEnd:
     """How a probe ended."""
 
     events: tuple[dict[str, Any], ...] = ()
@@ -63,7 +63,7 @@ class Probe:
         self.started = self.looked = time.monotonic()
         self.in_handler: tuple[str, float] | None = None
 
-    def end(self, *, ended_for: str | None = None, stuck: str | None = None) -> End:
+    def end(self, *, ended_for: str | None = None, stuck: str | None = None) -> ProbeEnd:
         """Leave nothing of it behind; return how it ended."""
         with self.agent as agent:
             agent.kill()
@@ -75,9 +75,9 @@ class Probe:
             ended_for = f"printed more than {MAX_PRINTED >> 20} MiB"
         elif agent.hung_up:
             ended_for = "it closed files that are not its own"
-        return End(tuple(agent.events), end.returncode, end.stdout, ended_for, stuck)
+        return ProbeEnd(tuple(agent.events), end.returncode, end.stdout, ended_for, stuck)
 
-    def poll(self, timeout_s: float) -> End | None:
+    def poll(self, timeout_s: float) -> ProbeEnd | None:
         """Return its end, if it has come or had to be made."""
         now = time.monotonic()
         while self.agent.next_event(0):
@@ -117,7 +117,7 @@ def run_tasks(
     *,
     timeout_s: float,
     at_once: int = 2,
-    done: Callable[[Task, End], Sequence[Task]] = lambda task, end: (),
+    done: Callable[[Task, ProbeEnd], Sequence[Task]] = lambda task, end: (),
 ) -> None:
     """Run all tasks and those that ``done`` asks for, ``at_once`` at a time; on Ctrl-C all of them are killed."""
     waiting = [*tasks][::-1]
@@ -139,11 +139,11 @@ def run_tasks(
             probe.end()
 
 
-def run_task(task: Task, *, timeout_s: float) -> End:
+def run_task(task: Task, *, timeout_s: float) -> ProbeEnd:
     """Run one."""
-    ends: list[End] = []
+    ends: list[ProbeEnd] = []
 
-    def finished(_: Task, end: End) -> Sequence[Task]:
+    def finished(_: Task, end: ProbeEnd) -> Sequence[Task]:
         ends.append(end)
         return ()
 

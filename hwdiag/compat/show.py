@@ -11,7 +11,7 @@ from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
 from hwdiag.compat.static import Content
 from hwdiag.core.text import listed
 from hwdiag.process.environment import known_variable
-from hwdiag.report.format import UNKNOWN, outcome_words, plural, seconds
+from hwdiag.report.format import UNKNOWN, outcome_text, plural, seconds
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table, join_few
 
@@ -86,12 +86,12 @@ def culprit_table(result: Compatibility, culprit: Culprit) -> Table:
         ("Bytes", culprit.code or UNKNOWN),
         ("Thread", culprit.thread or UNKNOWN),
         ("Python stack", "; ".join(short(frame) for frame in culprit.stack[:3]) or UNKNOWN),
-        *(("What to do", remedy_words(r.text, r.works, r.source)) for r in advice(culprit, 3)),
+        *(("What to do", remedy_text(r.text, r.works, r.source)) for r in advice(culprit, 3)),
     ]
     return Table(f"{result.package}, {result.stage}", ("Fact", "Value"), [r for r in rows if r[1] != UNKNOWN])
 
 
-def remedy_words(text: str, works: bool | None, source: str) -> str:
+def remedy_text(text: str, works: bool | None, source: str) -> str:
     return f"{text} {'Tried here: it helps.' if works else f'Not tried here (source: {source}).'}"
 
 
@@ -145,7 +145,7 @@ def packages_table(survey: Survey) -> Table:
     for name in dict.fromkeys(r.package for r in survey.results):
         of_it = [r for r in survey.results if r.package == name]
         good, bad = [r.stage for r in of_it if r.outcome.ok], [r for r in of_it if not r.outcome.ok]
-        said = join_few([f"{r.stage} {outcome_words(r.outcome.kind, '')}" for r in bad]) or "ok"
+        said = join_few([f"{r.stage} {outcome_text(r.outcome.kind, '')}" for r in bad]) or "ok"
         total = sum(r.seconds or 0 for r in of_it)
         rows.append((name, of_it[0].version or UNKNOWN, said, join_few(good) or "nothing", f"{total:.2f} s"))
     header = ("Package", "Version", "Outcome", "What ran to its end", "Time")

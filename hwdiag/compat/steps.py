@@ -24,19 +24,19 @@ from hwdiag.record.model import Record
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 load = partial(load_topic, CheckParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[CheckParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[CheckParams]:
     """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
     return chosen_params(namespace, "compat", CheckParams, load)
 
 
-class Check:
+class CompatCheck:
     """One check, to be walked through: ``interpreter``, ``run``, ``crashes``, ``environment``, ``save``."""
 
     def __init__(self, params: CheckParams, progress: Progress = lambda text, share: None) -> None:
@@ -114,7 +114,7 @@ class Check:
         return told(*save(self.record))
 
 
-class Replayed(Check):
+class ReplayedCheck(CompatCheck):
     """A recorded check, shown in place of a run."""
 
     def __init__(self) -> None:
@@ -130,8 +130,8 @@ class Replayed(Check):
         return told(self.record, self._folder, show.verdict(self.checked()))
 
 
-def start(choice: Chosen[CheckParams]) -> Check:
+def start(choice: ChosenParameters[CheckParams]) -> CompatCheck:
     """Begin a check; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed()
-    return Check(choice.params, notebook_progress())
+        return ReplayedCheck()
+    return CompatCheck(choice.params, notebook_progress())

@@ -39,12 +39,12 @@ def options(check: argparse.ArgumentParser) -> None:
 def check_packages(args: argparse.Namespace) -> int:
     """hwdiag compat"""
     from hwdiag.compat import show
-    from hwdiag.compat.steps import Check, load
+    from hwdiag.compat.steps import CompatCheck, load
     from hwdiag.core.command_line import given
     from hwdiag.parameters.compat import CheckParams
     from hwdiag.report.progress import terminal_progress
 
-    check = Check(load(given(args, CheckParams)), terminal_progress(sys.stderr))
+    check = CompatCheck(load(given(args, CheckParams)), terminal_progress(sys.stderr))
     if args.static is not None:
         contents = check.contents(args.static)
         if args.json:

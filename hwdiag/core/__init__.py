@@ -1,1 +1,1 @@
-"""What every package stands on: parameters."""
+"""Values, text, errors and parameters, which every package uses."""

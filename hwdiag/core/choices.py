@@ -1,4 +1,4 @@
-"""What a person chooses among, by name: budgets, goals, workloads."""
+"""Names that a person chooses among: budgets, goals, workloads."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hwdiag.core.errors import UsageError
-from hwdiag.core.kinds import Kind, kind_of, number
+from hwdiag.core.kinds import ParamKind, kind_of, number
 from hwdiag.core.params import option_of
 
 UNSET, TAKES = "; None ", "takes "
@@ -51,7 +51,7 @@ def _how(name: str, field: FieldInfo) -> dict[str, Any]:
     return {**how, "action": "append"} if kind.is_list else how
 
 
-def metavar_of(kind: Kind) -> str:
+def metavar_of(kind: ParamKind) -> str:
     """Return the short word for a value of this kind."""
     if kind.choices:
         return "|".join(kind.choices)

@@ -9,7 +9,7 @@ class HwdiagError(Exception):
     exit_status = 1
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints instead of a traceback."""
+        """Return the lines that IPython prints in place of a traceback."""
         return [f"hwdiag: {self}"]
 
 

@@ -1,4 +1,4 @@
-"""What advising gives: findings and recommendations, each pointing at its evidence."""
+"""Findings, checks and recommendations, each pointing at its evidence."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def of_topic(topic: str, said: Iterable[Said]) -> tuple[Said, ...]:
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Problems, then warnings, then notes; otherwise in the order in which they came."""
+    """Return problems, then warnings, then notes, each in the order in which they came."""
     order = get_args(Severity)
     return tuple(sorted(findings, key=lambda f: order.index(f.severity)))

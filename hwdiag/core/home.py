@@ -1,4 +1,5 @@
-"""Where the workbook's folders are. Never the working directory: papermill, JupyterLab and nbval differ in it."""
+"""Paths of the workbook's folders. The working directory is never asked: papermill, JupyterLab and nbval differ in
+it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from hwdiag.core.errors import UsageError
 
 
 def home() -> Path:
-    """The folder that holds params/, notebooks/ and outputs/: HWDIAG_HOME, or the checkout that hwdiag is run from.
+    """Return the folder that holds params/, notebooks/ and outputs/: HWDIAG_HOME, or the checkout that hwdiag is run
+    from.
 
     Raises:
         UsageError: neither holds a params folder.

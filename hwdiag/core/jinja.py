@@ -23,16 +23,17 @@ def templates(package: str) -> Environment:
 
 
 def one_line(text: object) -> str:
-    """Text that cannot leave a shell comment: control characters, line ends among them, become spaces."""
+    """Return the text without control characters and line ends, so that it cannot leave a shell comment."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def systemd_word(text: object) -> str:
-    """One word of a unit's command line (systemd.service(5), "Command lines"): nothing in it is expanded."""
+    """Return the text as one word of a unit's command line in which nothing is expanded (systemd.service(5), "Command
+    lines")."""
     special = {"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"}
     return f'"{"".join(special.get(c) or (c if c.isprintable() else hex_bytes(c)) for c in str(text))}"'
 
 
 def hex_bytes(character: str) -> str:
-    """``\\x0a`` for a line end."""
+    """Return a character's bytes as hexadecimal escapes: ``\\x0a`` for a line end."""
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 
-class Kind(NamedTuple):
+class ParamKind(NamedTuple):
     """The type of a parameter, or of its entries where it is a list."""
 
     type: Any
@@ -24,13 +24,13 @@ class Kind(NamedTuple):
 LEAST, MOST = {"gt": "above", "ge": "at least"}, {"lt": "below", "le": "at most"}
 
 
-def kind_of(field: FieldInfo) -> Kind:
+def kind_of(field: FieldInfo) -> ParamKind:
     """Return the kind of value that a field takes; whether it may be ``None`` is left out."""
     kind = _kind(field.annotation)
     return kind if kind.is_list else _bounded(kind, field.metadata)
 
 
-def kind_at(model: type[BaseModel], path: tuple[str | int, ...]) -> Kind | None:
+def kind_at(model: type[BaseModel], path: tuple[str | int, ...]) -> ParamKind | None:
     """Return the kind of the field at the end of a path of names, as in pydantic's errors; None where there is none."""
     names = [part for part in path if isinstance(part, str)]
     kind = None
@@ -43,7 +43,7 @@ def kind_at(model: type[BaseModel], path: tuple[str | int, ...]) -> Kind | None:
     return kind
 
 
-def _kind(annotation: Any) -> Kind:
+def _kind(annotation: Any) -> ParamKind:
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _bounded(_kind(args[0]), args[1:])
@@ -52,11 +52,11 @@ def _kind(annotation: Any) -> Kind:
     if origin is tuple:
         return _kind(args[0])._replace(is_list=True)
     if origin is Literal:
-        return Kind(str, choices=args)
-    return Kind(annotation)
+        return ParamKind(str, choices=args)
+    return ParamKind(annotation)
 
 
-def _bounded(kind: Kind, metadata: Any) -> Kind:
+def _bounded(kind: ParamKind, metadata: Any) -> ParamKind:
     bounds = [m for part in metadata for m in (part, *getattr(part, "metadata", ()))]
     return kind._replace(least=_limit(bounds, LEAST) or kind.least, most=_limit(bounds, MOST) or kind.most)
 

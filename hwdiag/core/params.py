@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from hwdiag.core.bounded_yaml import LONGEST_TEXT, TooMuchError, load_yaml
 from hwdiag.core.errors import UsageError
-from hwdiag.core.kinds import Kind, kind_at, kind_of
+from hwdiag.core.kinds import ParamKind, kind_at, kind_of
 from hwdiag.core.value import Value
 from hwdiag.core.wrong_values import shown, what_is_wrong
 
@@ -33,7 +33,7 @@ MOST_ENTRIES = 100_000
 
 @dataclass(frozen=True)
 class Option:
-    """How a parameter is given as text. A list may be given again and again on the command line."""
+    """The text form of a parameter. A list may be given several times on the command line."""
 
     flag: str | None = None
     """In place of ``--`` and the parameter's name."""
@@ -112,7 +112,7 @@ def validated(model: type[M], values: Mapping[str, Any], origin: Mapping[str, st
         raise UsageError(f"{where}{what_is_wrong(first, kind_at(model, first['loc']))}") from None
 
 
-def from_text(value: Any, kind: Kind, option: Option) -> Any:
+def from_text(value: Any, kind: ParamKind, option: Option) -> Any:
     """Return the value that was given, as YAML, JSON or text, as what pydantic then looks at closely.
 
     Raises:
@@ -130,7 +130,7 @@ def from_text(value: Any, kind: Kind, option: Option) -> Any:
     return one(value, kind)
 
 
-def one(value: Any, kind: Kind) -> Any:
+def one(value: Any, kind: ParamKind) -> Any:
     """Return one value or entry. Raises ``ValueError`` for a truth value in place of a number."""
     if kind.type in (int, float) and isinstance(value, bool):
         raise ValueError(f"must be a {'whole ' if kind.type is int else ''}number, got {value}")

@@ -1,4 +1,4 @@
-"""Words that every room writes: counts with their noun, and moments."""
+"""Text that every package writes: counts with their noun, and moments."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from datetime import datetime, timezone
 
 
 def plural(number: float, noun: str, nouns: str | None = None) -> str:
-    """``1 core``, ``2 cores``."""
+    """Return a count with its noun: ``1 core``, ``2 cores``."""
     text = f"{number:g}" if isinstance(number, float) else str(number)
     return f"{text} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def listed(words: Iterable[str]) -> str:
-    """``a, b and c``."""
+    """Return texts as a list in a sentence: ``a, b and c``."""
     *most, last = [*words] or [""]
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def now() -> str:
-    """The present time, UTC, ISO 8601 to the second."""
+    """Return the present time, UTC, ISO 8601 to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def gib(count: float) -> str:
-    """Bytes in GiB, as an error message has them: ``0.06 GiB``, ``12.5 GiB``."""
+    """Return a number of bytes in GiB, as error messages write it: ``0.06 GiB``, ``12.5 GiB``."""
     return f"{count / 2**30:.3g} GiB"
 
 
 def one_group(expression: str) -> str:
-    """The regular expression itself. Raises ``ValueError`` if it is none, or has not one group."""
+    """Return the regular expression. Raises ``ValueError`` if it is none, or has not exactly one group."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

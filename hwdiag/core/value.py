@@ -1,4 +1,4 @@
-"""What every data class of hwdiag is: an immutable, validated value that survives a trip through JSON."""
+"""The base of every data class of hwdiag: an immutable, validated value that survives a trip through JSON."""
 
 from __future__ import annotations
 

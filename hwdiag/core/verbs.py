@@ -1,4 +1,4 @@
-"""What several verbs share."""
+"""Steps that several verbs share."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ def write(path: Path, text: str) -> None:
 
 
 def terminal_width() -> int | None:
-    """Columns to wrap tables to; None where the output goes to a file or a program."""
+    """Return the columns to wrap tables to, or None where the output goes to a file or a program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def status(of_command: int | None, ran: bool, cut: bool) -> int:
-    """hwdiag's exit status: the command's as a shell would tell it, 124 if its time was up as timeout(1) does."""
+    """Return hwdiag's exit status: the command's as a shell would tell it, or 124 if its time was up, as timeout(1)
+    does."""
     if not ran:
         return int(cut)
     if of_command is None:

@@ -1,4 +1,4 @@
-"""What is wrong with a parameter's value, in words: one line that says what is allowed and what was given."""
+"""Error messages for wrong parameters: one line that says what is allowed and what was given."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hwdiag.core.kinds import Kind
+from hwdiag.core.kinds import ParamKind
 
 KINDS = {
     "float_parsing": "a number",
@@ -38,7 +38,7 @@ def shown(value: Any) -> str:
     return _short.repr(value)
 
 
-def what_is_wrong(error: Mapping[str, Any], kind: Kind | None) -> str:
+def what_is_wrong(error: Mapping[str, Any], kind: ParamKind | None) -> str:
     """Return one error of pydantic's in our words: ``minutes must be a number, got 'abc'``.
 
     Args:

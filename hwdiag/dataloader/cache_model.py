@@ -1,4 +1,4 @@
-"""What keeping samples would take and give: Kept, Cache, Caching. Sizes in bytes."""
+"""Data on caches of samples: CacheMeasurement, CacheCandidate, Caching. Sizes in bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hwdiag.experiment.model import Verdict
 CacheKind = Literal["page", "worker", "shared", "lmdb"]
 
 
-class Kept(Value):
+class CacheMeasurement(Value):
     """Samples that were kept for a while: what they hold, and how fast they are made, written and read."""
 
     samples: int
@@ -41,7 +41,7 @@ class Kept(Value):
     """Of the file system of the cache's folder."""
 
 
-class Cache(Value):
+class CacheCandidate(Value):
     """One place where samples, or the files they are made of, could be kept."""
 
     kind: CacheKind
@@ -63,8 +63,8 @@ class Cache(Value):
 class Caching(Value):
     """Which cache pays for this data set and memory."""
 
-    kept: Kept | None = None
-    caches: tuple[Cache, ...] = ()
+    kept: CacheMeasurement | None = None
+    caches: tuple[CacheCandidate, ...] = ()
     chosen: CacheKind | None = None
     folder: str | None = None
     """Where LMDB's file was, and could be."""
@@ -77,6 +77,6 @@ class Caching(Value):
     why: str = ""
     """Why there is nothing to keep."""
 
-    def of(self, kind: CacheKind) -> Cache | None:
+    def of(self, kind: CacheKind) -> CacheCandidate | None:
         """That of this kind."""
         return next((c for c in self.caches if c.kind == kind), None)

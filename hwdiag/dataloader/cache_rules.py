@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.core.text import gib
-from hwdiag.dataloader.cache_model import Cache, Caching
+from hwdiag.dataloader.cache_model import CacheCandidate, Caching
 from hwdiag.dataloader.model import Feed
 from hwdiag.dataloader.plan import RATE, PlanStep
 
@@ -19,7 +19,7 @@ CLASSES = {"worker": "WorkerCache", "shared": "SharedCache", "lmdb": "LmdbCache"
 """In ``sample_cache.py``, which was measured with and is handed out."""
 
 
-def chosen(feed: Feed) -> Cache | None:
+def chosen(feed: Feed) -> CacheCandidate | None:
     """The cache that pays."""
     return feed.caching.of(feed.caching.chosen) if feed.caching and feed.caching.chosen else None
 
@@ -50,7 +50,7 @@ def verdict(caching: Caching | None) -> str:
     return f"No cache of samples pays here: the nearest, {NAMES[nearest.kind]}, gave {nearest.speedup.median:.2f}x."
 
 
-def taken(cache: Cache) -> float:
+def taken(cache: CacheCandidate) -> float:
     """Bytes of what it keeps."""
     return cache.needs_bytes * cache.hit
 

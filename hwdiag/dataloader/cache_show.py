@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwdiag.dataloader.cache_model import Caching, Kept
+from hwdiag.dataloader.cache_model import CacheMeasurement, Caching
 from hwdiag.dataloader.cache_rules import NAMES, verdict
 from hwdiag.dataloader.caches import LMDB_READERS, lru_hit
 from hwdiag.dataloader.model import Feed
@@ -90,9 +90,9 @@ def lmdb_table(found: Caching, feed: Feed) -> Table | None:
     rows = (
         ("File", f"{found.folder}/samples.lmdb, {size(kept.free_bytes)} free"),
         ("Map size", f"{size(found.map_bytes)} for {plural(lmdb.keeps, 'sample')}"),
-        ("Readers", readers_words(found.readers or 0)),
+        ("Readers", readers_text(found.readers or 0)),
         ("Writes, by one process", f"{significant(1 / (kept.write_s or 1))} samples/s"),
-        ("Write queue", queue_words(kept, found.queue, feed)),
+        ("Write queue", queue_text(kept, found.queue, feed)),
         ("Reads, by one process", f"{significant(1 / (kept.warm_s or 1))} samples/s from memory"),
         ("after the kernel was asked to drop it", f"{significant(1 / (kept.cold_s or 1))} samples/s"),
         ("Makes, by one process", f"{significant(1 / kept.make_s)} samples/s without a cache"),
@@ -100,14 +100,14 @@ def lmdb_table(found: Caching, feed: Feed) -> Table | None:
     return Table(f"LMDB {kept.lmdb}", ("What", "Value"), rows)
 
 
-def readers_words(readers: int) -> str:
+def readers_text(readers: int) -> str:
     """Whether LMDB's own number suffices; whoever opens the file first decides for all."""
     if readers <= LMDB_READERS:
         return f"{readers} at the same time: LMDB's own {LMDB_READERS} suffice"
     return f"{readers}: whoever opens the file first must say so"
 
 
-def queue_words(kept: Kept, queue: int | None, feed: Feed) -> str:
+def queue_text(kept: CacheMeasurement, queue: int | None, feed: Feed) -> str:
     """How many samples would wait, if they were written while the training runs."""
     rate = significant(feed.best.samples_s) if feed.best else "unknown"
     if queue is None:

@@ -15,11 +15,11 @@ from typing import Any
 
 from hwdiag.core.errors import HwdiagError
 from hwdiag.dataloader.alternatives import Alternative
-from hwdiag.dataloader.cache_model import Cache, CacheKind, Caching, Kept
+from hwdiag.dataloader.cache_model import CacheCandidate, CacheKind, CacheMeasurement, Caching
 from hwdiag.dataloader.child import Feeder
 from hwdiag.dataloader.dataset import Storage
 from hwdiag.dataloader.memory import SPARE
-from hwdiag.dataloader.model import Chosen
+from hwdiag.dataloader.model import ChosenSetting
 from hwdiag.dataloader.setting import LoaderSetting
 from hwdiag.dataloader.storage import IN_MEMORY, is_remote
 from hwdiag.dataloader.trials import Trials
@@ -74,7 +74,7 @@ def folder(given: str | None, below: Storage) -> Iterator[str]:
         yield path
 
 
-def keep(trials: Trials, feeder: Feeder, folder: str) -> Kept | str:
+def keep(trials: Trials, feeder: Feeder, folder: str) -> CacheMeasurement | str:
     """Make some samples and keep them in this folder, and what that took; or why that cannot be.
 
     The indices of those samples are left in ``trials.few``.
@@ -97,10 +97,12 @@ def keep(trials: Trials, feeder: Feeder, folder: str) -> Kept | str:
         return outcome.detail
     trials.few = said.pop("indices")
     said.pop("memory")
-    return Kept(samples=len(trials.few), **said)
+    return CacheMeasurement(samples=len(trials.few), **said)
 
 
-def plan(trials: Trials, kept: Kept, best: Chosen, store: Storage, below: Storage) -> list[Cache]:
+def plan(
+    trials: Trials, kept: CacheMeasurement, best: ChosenSetting, store: Storage, below: Storage
+) -> list[CacheCandidate]:
     """What each kind has room for, beside the loader that was found; with the reason where it is not to be tried."""
     length = trials.dataset.length if trials.dataset and trials.dataset.length else 0
     workers = best.setting.workers or 1
@@ -122,7 +124,7 @@ def plan(trials: Trials, kept: Kept, best: Chosen, store: Storage, below: Storag
         if kind == "lmdb":
             why = why or no_lmdb(kept, below)
         found.append(
-            Cache.model_validate(
+            CacheCandidate.model_validate(
                 {
                     "kind": kind,
                     "needs_bytes": int(length * size * times),
@@ -136,14 +138,14 @@ def plan(trials: Trials, kept: Kept, best: Chosen, store: Storage, below: Storag
     return found
 
 
-def page_cache(needs: int, free: int, length: int, store: Storage) -> Cache:
+def page_cache(needs: int, free: int, length: int, store: Storage) -> CacheCandidate:
     """What the kernel keeps of the files themselves, in memory that nobody uses."""
     share = max(0.0, free / needs)
     cold = store.reading.cold if store.reading else None
     why = "" if cold else "whether a file came from the disk could not be told here"
     if store.kind in IN_MEMORY:
         why = "the files are in memory anyway"
-    return Cache(
+    return CacheCandidate(
         kind="page",
         needs_bytes=needs,
         room_bytes=max(0, free),
@@ -153,7 +155,7 @@ def page_cache(needs: int, free: int, length: int, store: Storage) -> Cache:
     )
 
 
-def why_not(kept: Kept, hit: float) -> str:
+def why_not(kept: CacheMeasurement, hit: float) -> str:
     """Why no cache of samples is tried; empty where one is."""
     if not kept.is_same:
         return "a sample is another each time it is made: keep what comes before its random part, in the Dataset"
@@ -162,7 +164,7 @@ def why_not(kept: Kept, hit: float) -> str:
     return ""
 
 
-def no_lmdb(kept: Kept, below: Storage) -> str:
+def no_lmdb(kept: CacheMeasurement, below: Storage) -> str:
     """Why LMDB is not tried."""
     if is_remote(below.kind):
         return f"{below.folder} is on {below.kind}: LMDB must not be used on remote file systems (lmdb.h)"
@@ -171,7 +173,9 @@ def no_lmdb(kept: Kept, below: Storage) -> str:
     return kept.lmdb_missing
 
 
-def alternatives(caches: Sequence[Cache], kept: Kept, setting: LoaderSetting, folder: str) -> Iterator[Alternative]:
+def alternatives(
+    caches: Sequence[CacheCandidate], kept: CacheMeasurement, setting: LoaderSetting, folder: str
+) -> Iterator[Alternative]:
     """What is measured of them: with the share of hits that each would have."""
     words = dict(KINDS)
     for cache in caches:
@@ -193,10 +197,10 @@ def alternatives(caches: Sequence[Cache], kept: Kept, setting: LoaderSetting, fo
 
 def found(
     trials: Trials,
-    kept: Kept,
-    caches: Sequence[Cache],
+    kept: CacheMeasurement,
+    caches: Sequence[CacheCandidate],
     compared: Mapping[str, Comparison],
-    best: Chosen,
+    best: ChosenSetting,
     *,
     folder: str,
     workers: int,
@@ -222,7 +226,7 @@ def found(
     )
 
 
-def beyond(cache: Cache, kept: Kept, trials: Trials) -> str:
+def beyond(cache: CacheCandidate, kept: CacheMeasurement, trials: Trials) -> str:
     """What the figure leaves out: LMDB was read from memory, which may not suffice for all of it."""
     memory = (1 - SPARE) * (trials.room.memory_bytes or 0)
     if cache.why or cache.kind != "lmdb" or cache.needs_bytes <= memory or not kept.cold_s:
@@ -233,7 +237,7 @@ def beyond(cache: Cache, kept: Kept, trials: Trials) -> str:
     )
 
 
-def choose(caches: Sequence[Cache], min_effect: float) -> CacheKind | None:
+def choose(caches: Sequence[CacheCandidate], min_effect: float) -> CacheKind | None:
     """The one with the largest gain that was shown; of several that are as good the simplest."""
     able = [c for c in caches if c.kind != "page" and c.verdict == "better" and c.speedup is not None]
     if not able:
@@ -243,7 +247,7 @@ def choose(caches: Sequence[Cache], min_effect: float) -> CacheKind | None:
     return min(near, key=lambda c: SIMPLEST.index(c.kind)).kind
 
 
-def queue(kept: Kept, samples_s: float) -> int | None:
+def queue(kept: CacheMeasurement, samples_s: float) -> int | None:
     """Samples that a loader of this rate makes while the writer is held up the longest; None if it never catches up."""
     if not kept.write_s or not kept.stall_s or kept.write_s * samples_s >= 1:
         return None

@@ -7,7 +7,7 @@ from typing import Literal
 from hwdiag.core.value import Value
 
 
-class Found(Value):
+class FolderContent(Value):
     """What a folder holds."""
 
     paths: tuple[str, ...]

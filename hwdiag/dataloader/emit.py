@@ -12,7 +12,7 @@ from hwdiag.core.jinja import one_line, templates
 from hwdiag.dataloader import cache_rules
 from hwdiag.dataloader.alternatives import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.dataloader.caches import LMDB_READERS
-from hwdiag.dataloader.model import Chosen, Feed
+from hwdiag.dataloader.model import ChosenSetting, Feed
 from hwdiag.dataloader.plan import PlanStep
 from hwdiag.dataloader.rules import verdict
 from hwdiag.process.agent import MAIN
@@ -96,7 +96,7 @@ def cache_arguments(feed: Feed) -> dict[str, Any]:
     return {**own, "most": cache.keeps}
 
 
-def of_loader(chosen: Chosen) -> dict[str, Any]:
+def of_loader(chosen: ChosenSetting) -> dict[str, Any]:
     """One loader: its arguments, what its workers do first, and what it gave."""
     setting = chosen.setting
     return {

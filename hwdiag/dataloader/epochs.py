@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.model import Chosen, Trial
+from hwdiag.dataloader.model import ChosenSetting, LoaderTrial
 from hwdiag.dataloader.search import WORKERS, lever, with_workers
 from hwdiag.dataloader.trials import Trials
 from hwdiag.experiment.lever import Plan
@@ -13,7 +13,7 @@ NEAR_BEST = 0.9
 MOST_EPOCH_BATCHES = 64
 
 
-def restarts(trials: Trials, feeder: Feeder, best: Chosen) -> tuple[Chosen, dict[str, float]]:
+def restarts(trials: Trials, feeder: Feeder, best: ChosenSetting) -> tuple[ChosenSetting, dict[str, float]]:
     """Time the second epoch's first batch with workers kept and started afresh; the best with what is faster."""
     found = {}
     for keep in (False, True):
@@ -21,7 +21,7 @@ def restarts(trials: Trials, feeder: Feeder, best: Chosen) -> tuple[Chosen, dict
         setting = best.setting.model_copy(update={"persistent": keep})
         outcome, said = trials.ask(feeder, "epochs", setting=setting, batches=MOST_EPOCH_BATCHES)
         name = "kept" if keep else "afresh"
-        trials.done.append(Trial(name=f"workers {name}", phase="epochs", block=0, outcome=outcome))
+        trials.done.append(LoaderTrial(name=f"workers {name}", phase="epochs", block=0, outcome=outcome))
         if outcome.ok:
             found[name] = said["restart_s"]
     if len(found) < 2:
@@ -31,7 +31,7 @@ def restarts(trials: Trials, feeder: Feeder, best: Chosen) -> tuple[Chosen, dict
     return best.model_copy(update={"setting": setting, "restart_s": found["kept" if keep else "afresh"]}), found
 
 
-def validation(trials: Trials, feeder: Feeder, best: Chosen) -> Chosen | None:
+def validation(trials: Trials, feeder: Feeder, best: ChosenSetting) -> ChosenSetting | None:
     """The fewest workers, at most half of the training's, that give most of what so many can."""
     most = max(1, (best.setting.workers or 1) // 2)
     counts = sorted({max(1, most // 4), max(1, most // 2), most})

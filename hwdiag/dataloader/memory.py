@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from hwdiag.core.text import gib
-from hwdiag.dataloader.model import Footprint, Prediction, Room
+from hwdiag.dataloader.model import AvailableMemory, Footprint, Prediction
 from hwdiag.dataloader.setting import LoaderSetting
 from hwdiag.host.model import Host
 
@@ -44,7 +44,7 @@ def predict(footprint: Footprint, setting: LoaderSetting, batch_size: int) -> Pr
     )
 
 
-def room_of(host: Host) -> Room:
+def room_of(host: Host) -> AvailableMemory:
     """What may be used now by this process."""
     try:
         found = os.statvfs("/dev/shm")
@@ -52,10 +52,10 @@ def room_of(host: Host) -> Room:
     except OSError:
         shared = None
     files = host.limits.nofile[0] if host.limits.nofile else None
-    return Room(memory_bytes=host.usable_memory_bytes, shared_bytes=shared, files=files)
+    return AvailableMemory(memory_bytes=host.usable_memory_bytes, shared_bytes=shared, files=files)
 
 
-def too_much(prediction: Prediction, room: Room) -> str:
+def too_much(prediction: Prediction, room: AvailableMemory) -> str:
     """Why it would not fit, in a clause; empty where it does."""
     if room.shared_bytes is not None and prediction.shared_bytes > (1 - SPARE) * room.shared_bytes:
         return f"its batches take {gib(prediction.shared_bytes)} of /dev/shm, which has {gib(room.shared_bytes)}"

@@ -42,7 +42,7 @@ class Prediction(Value):
         return self.process_bytes + self.shared_bytes
 
 
-class Room(Value):
+class AvailableMemory(Value):
     """What may be used; None where it is not known."""
 
     memory_bytes: int | None
@@ -50,7 +50,7 @@ class Room(Value):
     files: int | None
 
 
-class Trial(Value):
+class LoaderTrial(Value):
     """One DataLoader in a process of its own."""
 
     name: str
@@ -78,7 +78,7 @@ class Extra(Value):
     """What it changes in the numbers that the training sees."""
 
 
-class Chosen(Value):
+class ChosenSetting(Value):
     """A setting with what it gives."""
 
     plan: Plan = DEFAULT
@@ -107,19 +107,19 @@ class Feed(TopicStudy):
     decoding: Decoding | None = None
     dataset: Dataset | None = None
     footprint: Footprint | None = None
-    room: Room
+    room: AvailableMemory
     refused: dict[str, str] = {}
     """Settings that were not tried, and why."""
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[LoaderTrial, ...] = ()
     plans: tuple[Plan, ...] = ()
     """All that were tried in the search, today's default first."""
     steps: tuple[SearchStep, ...] = ()
     verdict: Verdict = "undecided"
     why: str = ""
     speedup: Interval | None = None
-    default: Chosen | None = None
-    best: Chosen | None = None
-    validation: Chosen | None = None
+    default: ChosenSetting | None = None
+    best: ChosenSetting | None = None
+    validation: ChosenSetting | None = None
     restarts: dict[str, float] = {}
     """Seconds to the first batch of the second epoch, with workers kept and not kept."""
     extras: tuple[Extra, ...] = ()

@@ -16,8 +16,8 @@ from hwdiag.dataloader import alternatives, caches, epochs, memory, memory_footp
 from hwdiag.dataloader.budget import Data, FeedBudget
 from hwdiag.dataloader.cache_model import Caching
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.dataset import Broken, Decoding, Found
-from hwdiag.dataloader.model import Chosen, Feed, Room
+from hwdiag.dataloader.dataset import Broken, Decoding, FolderContent
+from hwdiag.dataloader.model import AvailableMemory, ChosenSetting, Feed
 from hwdiag.dataloader.search import LoaderLaboratory, crowded, find_setting, loader_factors, usable_cpus
 from hwdiag.dataloader.setting import setting_of
 from hwdiag.dataloader.trials import CannotLoad, Progress, Trials
@@ -37,7 +37,7 @@ GRACE = 0.5
 ONE_THREAD = Launch(env=alternatives.LIBRARY_THREADS)
 
 
-class Run:
+class DataloaderRun:
     """Measures one data set; ``feed()`` gives what was found so far."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Run:
         min_effect: float = 0.03,
         timeout_s: float = 30.0,
         seed: int = 1,
-        room: Room | None = None,
+        room: AvailableMemory | None = None,
         progress: Progress = lambda text, share: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -122,7 +122,7 @@ class Run:
         if not outcome.ok:
             self._fail(f"{self.data.folder} cannot be looked at: {outcome.detail}")
             return
-        found = trials.found = Found.model_validate(said)
+        found = trials.found = FolderContent.model_validate(said)
         if self.data.file is None and not found.paths:
             names = f"{found.files} other files" if found.files else "it is empty"
             self._fail(f"there is no JPEG or PNG picture in {self.data.folder}: {names}")
@@ -208,7 +208,7 @@ class Run:
         """Are workers worth keeping, what does the validation need, and what else would help?"""
         if self.problem:
             return
-        best: Chosen = self.known["best"]
+        best: ChosenSetting = self.known["best"]
         if best.setting.workers:
             best, self.known["restarts"] = epochs.restarts(self.trials, feeder, best)
             self.known["best"] = best
@@ -217,7 +217,7 @@ class Run:
             self._alternatives(feeder, best, stack)
         self.known["broken"] = self._broken()
 
-    def _alternatives(self, feeder: Feeder, best: Chosen, stack: ExitStack) -> None:
+    def _alternatives(self, feeder: Feeder, best: ChosenSetting, stack: ExitStack) -> None:
         """Other ways to make a batch, caches among them, in turns with the setting that was found."""
         trials = self.trials
         others = alternatives.of_pictures(self.known.get("decoding"), self.data.size) if self.data.file is None else []

@@ -8,7 +8,7 @@ from hwdiag.core.interval import Interval
 from hwdiag.dataloader.alternatives import ONE_THREAD
 from hwdiag.dataloader.dataset import Decoder, Decoding, Rate
 from hwdiag.dataloader.memory_footprint import OWN_THREADS
-from hwdiag.dataloader.model import Chosen, Feed, Footprint
+from hwdiag.dataloader.model import ChosenSetting, Feed, Footprint
 from hwdiag.dataloader.plan import PlanStep
 from hwdiag.dataloader.rules import RESIZE_HEAVY, verdict
 from hwdiag.dataloader.storage import IN_MEMORY, is_remote
@@ -158,10 +158,10 @@ def memory(feed: Feed) -> Section:
         said += f" A worker grows by {size(held.growth_bytes)} with each batch: the Dataset leaks, or keeps a cache."
     rows = [
         ("Training process with torch and the Dataset, no batch", size(held.main_bytes)),
-        *((f"One worker more, {m or 'started as usual'}", worker_words(held, m)) for m in held.worker_bytes),
+        *((f"One worker more, {m or 'started as usual'}", worker_text(held, m)) for m in held.worker_bytes),
         ("One batch", f"{size(held.batch_bytes)} in {plural(held.tensors, 'tensor')}"),
         ("Length of the Dataset", "unknown: an IterableDataset" if found.length is None else str(found.length)),
-        ("Threads of a worker", f"{held.worker_threads or 'unknown'}: {threads_words(feed)}"),
+        ("Threads of a worker", f"{held.worker_threads or 'unknown'}: {threads_text(feed)}"),
         ("Python, torch", f"{found.python}, {found.torch}"),
         ("GPU", found.cuda or "none seen: pinned memory would change nothing here"),
         *((f"Not tried: {name}", why) for name, why in list(feed.refused.items())[:FEW_BROKEN]),
@@ -170,13 +170,13 @@ def memory(feed: Feed) -> Section:
     return Section(said, (table,))
 
 
-def worker_words(held: Footprint, method: str) -> str:
+def worker_text(held: Footprint, method: str) -> str:
     """What a worker that is started so holds, and how long it takes to its first batch."""
     first_s = held.first_s.get(method)
     return size(held.worker_bytes[method]) + ("" if first_s is None else f", first batch after {seconds(first_s)}")
 
 
-def threads_words(feed: Feed) -> str:
+def threads_text(feed: Feed) -> str:
     """Whether libraries start threads in a worker, and what one thread for each of them would give."""
     tried = next((e for e in feed.extras if e.name == ONE_THREAD), None)
     if tried is not None:
@@ -218,7 +218,7 @@ def chosen(feed: Feed) -> Section:
     return Section(said, (table, extras_table(feed) if feed.extras else None))
 
 
-def row(name: str, chosen: Chosen) -> tuple[str, ...]:
+def row(name: str, chosen: ChosenSetting) -> tuple[str, ...]:
     """One loader."""
     return (
         name,

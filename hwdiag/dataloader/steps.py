@@ -17,7 +17,7 @@ from hwdiag.dataloader.child import Feeder
 from hwdiag.dataloader.emit import feeding_files
 from hwdiag.dataloader.model import Feed
 from hwdiag.dataloader.pictures import cache_home, synthetic_set
-from hwdiag.dataloader.run import Run
+from hwdiag.dataloader.run import DataloaderRun
 from hwdiag.experiment.campaign import Progress
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
@@ -28,7 +28,7 @@ from hwdiag.record.model import Record
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 
@@ -41,7 +41,7 @@ def load(given: Mapping[str, Any]) -> FeedParams:
     return params
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[FeedParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[FeedParams]:
     """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
     return chosen_params(namespace, "dataloader", FeedParams, load)
 
@@ -66,14 +66,14 @@ class Feeding:
         return read_host(Root.live())
 
     @cached_property
-    def run(self) -> Run:
+    def run(self) -> DataloaderRun:
         """Made once, with the set of pictures where none was given."""
         params = self.params
         budget = BUDGETS[params.budget]
         if params.minutes is not None:
             budget = budget.model_copy(update={"total_s": 60 * params.minutes})
         self._skipped = tempfile.NamedTemporaryFile(prefix="hwdiag-skipped-")  # noqa: SIM115  as long as the run
-        return Run(
+        return DataloaderRun(
             self.python,
             self._data(),
             self.host,
@@ -181,7 +181,7 @@ class Feeding:
         return told(*save(self.record, self.files))
 
 
-class Replayed(Feeding):
+class ReplayedDataloader(Feeding):
     """A recorded run, shown in place of one."""
 
     def __init__(self) -> None:
@@ -196,8 +196,8 @@ class Replayed(Feeding):
         return told(self.record, self._folder, advise.verdict(self.feed))
 
 
-def start(choice: Chosen[FeedParams]) -> Feeding:
+def start(choice: ChosenParameters[FeedParams]) -> Feeding:
     """Begin a run; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed()
+        return ReplayedDataloader()
     return Feeding(choice.params, notebook_progress())

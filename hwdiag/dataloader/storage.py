@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.dataset import Found, Reading, Storage
+from hwdiag.dataloader.dataset import FolderContent, Reading, Storage
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import mounts
@@ -52,7 +52,9 @@ def is_remote(kind: str) -> bool:
     return kind in REMOTE or kind.startswith("fuse")
 
 
-def read(feeder: Feeder, storage: Storage, found: Found, *, seconds: float, limit_s: float, seed: int) -> Storage:
+def read(
+    feeder: Feeder, storage: Storage, found: FolderContent, *, seconds: float, limit_s: float, seed: int
+) -> Storage:
     """The same with how fast it is read; with the reason where that could not be measured."""
     step = max(1, len(found.paths) // READ_FILES)
     paths = found.paths[::step]

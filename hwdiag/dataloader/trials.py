@@ -10,8 +10,8 @@ from typing import Any
 from hwdiag.dataloader import memory
 from hwdiag.dataloader.budget import Data, FeedBudget
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.dataset import Dataset, Found
-from hwdiag.dataloader.model import Chosen, Footprint, Room, Trial
+from hwdiag.dataloader.dataset import Dataset, FolderContent
+from hwdiag.dataloader.model import AvailableMemory, ChosenSetting, Footprint, LoaderTrial
 from hwdiag.dataloader.search import NO_WAIT, Try
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.experiment.lever import DEFAULT, Plan
@@ -31,7 +31,7 @@ class Trials:
     def __init__(
         self,
         data: Data,
-        room: Room,
+        room: AvailableMemory,
         budget: FeedBudget,
         *,
         batch_size: int = 32,
@@ -45,8 +45,8 @@ class Trials:
         self.data, self.room, self.budget = data, room, budget
         self.batch_size, self.step_s, self.timeout_s, self.seed = batch_size, step_s, timeout_s, seed
         self.progress, self.clock, self.begun = progress, clock, clock()
-        self.done: list[Trial] = []
-        self.found: Found | None = None
+        self.done: list[LoaderTrial] = []
+        self.found: FolderContent | None = None
         self.dataset: Dataset | None = None
         self.footprint: Footprint | None = None
         self.few: list[int] | None = None
@@ -107,7 +107,7 @@ class Trials:
                 **more,
             )
             held = said.pop("memory", {}).get("held")
-            self.done.append(Trial(name=name, phase=phase, block=block, outcome=outcome, held_bytes=held, **said))
+            self.done.append(LoaderTrial(name=name, phase=phase, block=block, outcome=outcome, held_bytes=held, **said))
             if not outcome.ok:
                 return None
             is_fed = self.step_s is not None and said["waiting"] < NO_WAIT
@@ -126,7 +126,7 @@ class Trials:
         size = setting.batch_size or self.batch_size
         return memory.too_much(memory.predict(self.footprint, setting, size), self.room)
 
-    def chosen(self, plan: Plan = DEFAULT) -> Chosen | None:
+    def chosen(self, plan: Plan = DEFAULT) -> ChosenSetting | None:
         """Return a plan's setting with the medians of its trials; of the confirmation, if it was confirmed."""
         assert self.footprint is not None
         ok = [t for t in self.done if t.name == plan.title and t.outcome.ok]
@@ -135,7 +135,7 @@ class Trials:
             return None
         setting = setting_of(plan)
         size = setting.batch_size or self.batch_size
-        return Chosen(
+        return ChosenSetting(
             plan=plan,
             setting=setting,
             batch_size=size,

@@ -163,7 +163,7 @@ def precision(study: Study) -> Section:
             rows.append((name, device.name, value(w, t), speedup(ratio) if ratio else NOT_MEASURED,
                          NOT_MEASURED if error is None else f"{error:.1e}" if error else "0",
                          failed[w.name].detail if w.name in failed else ""))  # fmt: skip
-        told += [f"on {device.name} {precision_words(against)}"] if against else []
+        told += [f"on {device.name} {precision_text(against)}"] if against else []
     header = ("Precision", "Device", "Rate", "Of fp32", "Largest error", "Note")
     caption = "The same matrix product in each precision; errors against float64, relative to the largest value"
     verdict = "; ".join(told)
@@ -173,7 +173,7 @@ def precision(study: Study) -> Section:
     )
 
 
-def precision_words(against: dict[str, Interval]) -> str:
+def precision_text(against: dict[str, Interval]) -> str:
     """``bf16 is 4.3 times as fast as fp32, fp16 200 times slower``."""
     parts = []
     for name in ("bf16", "fp16", "int8", "tf32", "fp8"):

@@ -22,14 +22,14 @@ from hwdiag.record.model import Record
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 load = partial(load_topic, DevicesParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[DevicesParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[DevicesParams]:
     """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
     return chosen_params(namespace, "devices", DevicesParams, load)
 
@@ -124,7 +124,7 @@ class Devices:
         return told(*save(self.record, [torch_settings(self.done, choices(self.done))]))
 
 
-class Replayed(Devices):
+class ReplayedDevices(Devices):
     """A recorded study, shown in place of a new one."""
 
     def __init__(self) -> None:
@@ -137,8 +137,8 @@ class Replayed(Devices):
         return told(self.record, self._folder, self.settings().verdict)
 
 
-def start(choice: Chosen[DevicesParams]) -> Devices:
+def start(choice: ChosenParameters[DevicesParams]) -> Devices:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed()
+        return ReplayedDevices()
     return Devices(choice.params, notebook_progress())

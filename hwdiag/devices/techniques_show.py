@@ -47,7 +47,7 @@ def techniques(study: Study) -> Section:
             speedup(g.comparison.speedup) if g.comparison else NOT_MEASURED,
             standing(g),
             memory(g),
-            error_words(g),
+            error_text(g),
             first_call(g),
             reason(g),
         )
@@ -87,7 +87,7 @@ def memory(g: Gain) -> str:
     return f"{size(g.peak_bytes)} ({g.peak_bytes / g.default_peak_bytes - 1:+.0%})"
 
 
-def error_words(g: Gain) -> str:
+def error_text(g: Gain) -> str:
     if g.max_error is None:
         return UNKNOWN
     return f"{g.max_error:.1e}" + ("" if g.default_error is None else f" ({g.default_error:.1e})")
@@ -114,7 +114,7 @@ def batches(study: Study) -> Section:
     """How large a batch fits, and which is fastest?"""
     if not study.batches:
         return Section("No batch sizes were tried.", (absent(study, "batches"),))
-    told = [f"{b.net} {b.mode} on {b.device}: {batch_words(b)}" for b in study.batches]
+    told = [f"{b.net} {b.mode} on {b.device}: {batch_text(b)}" for b in study.batches]
     rows = [
         (
             f"{b.net} {b.mode}",
@@ -137,7 +137,7 @@ def batches(study: Study) -> Section:
     )
 
 
-def batch_words(b: BatchSearch) -> str:
+def batch_text(b: BatchSearch) -> str:
     if b.largest is None or b.best is None:
         return f"not even one fits ({b.points[0].outcome.detail})"
     largest = f"at least {b.largest.batch} fit ({b.stopped})" if b.stopped else f"{b.largest.batch} fit"

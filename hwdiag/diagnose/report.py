@@ -17,8 +17,8 @@ from hwdiag.process.software import ELSEWHERE
 from hwdiag.record.model import NOT_PROBED, Record
 from hwdiag.record.tuning import recommended_plan, tuning
 from hwdiag.report.figure import Figure
-from hwdiag.report.format import clean, duration, outcome_words, plural, ratio, size, utc
-from hwdiag.report.host_table import core_words, host_table, hypervisor_words
+from hwdiag.report.format import clean, duration, outcome_text, plural, ratio, size, utc
+from hwdiag.report.host_table import core_text, host_table, hypervisor_text
 from hwdiag.report.table import Ids, Table, is_anchor
 from hwdiag.report.topology import draw_topology
 from hwdiag.tune import tables
@@ -141,12 +141,12 @@ def _evidence(ids: tuple[str, ...], linked: Iterable[str]) -> Any:
 def _facts(record: Record) -> list[tuple[str, str]]:
     """The few facts beside the picture; all of them are further down."""
     host = record.host
-    box = " in ".join(p for p in (host.system.container, hypervisor_words(host)) if p)
+    box = " in ".join(p for p in (host.system.container, hypervisor_text(host)) if p)
     gpus = ", ".join(dict.fromkeys(g.name for g in host.gpus))
     no_gpu = f"none: {host.gpu_note}" if host.gpu_note else "unknown"
     facts = [
         ("Processor", host.cpu.model or "unknown"),
-        ("Cores", core_words(host) if host.cpu.online else "unknown"),
+        ("Cores", core_text(host) if host.cpu.online else "unknown"),
         ("Instruction set", host.cpu.isa.level if host.cpu.isa else "unknown"),
         (
             "Memory",
@@ -166,7 +166,7 @@ def _torch(software: Software) -> str:
     if software == NOT_PROBED:
         return ""
     if not software.outcome.ok:
-        return outcome_words(software.outcome.kind, software.outcome.detail)
+        return outcome_text(software.outcome.kind, software.outcome.detail)
     kernels = f", {software.cpu_capability} kernels" if software.cpu_capability else ""
     return f"{software.torch_version or 'unknown version'}{kernels}"
 

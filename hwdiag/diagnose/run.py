@@ -1,4 +1,4 @@
-"""The whole way, once: facts, measurements, advice, scripts, record, report. Notebook and command line tell it.
+"""One diagnosis of a host: facts, measurements, advice, scripts, record, report, for notebook and command line.
 
 A Run carries a Record that grows with each step; a Replay has the same steps over a Record that is whole already.
 """
@@ -63,7 +63,7 @@ DEVICE_BLOCKS = 3
 """Processes per GPU: enough to see whether they agree."""
 
 
-class Run:
+class Diagnosis:
     """One diagnosis of this host, or a snapshot's facts of another, step by step.
 
     Every step gives the Record as far as it is known.
@@ -332,7 +332,7 @@ class Run:
         return write_file(self.folder, File(path=path, text=text, what=what))
 
 
-class Replay(Run):
+class Replay(Diagnosis):
     """The same steps over a recorded run: nothing is read, measured or written."""
 
     def __init__(self, path: Path) -> None:
@@ -377,9 +377,9 @@ def least_runs(budget: Budget, factors: Sequence[Factor]) -> int:
     return 2 * budget.noise_blocks + options + beside + 2 * MIN_PAIRS
 
 
-def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Run:
+def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Diagnosis:
     """All steps in order."""
-    run = Run(profile, outputs=outputs, progress=progress)
+    run = Diagnosis(profile, outputs=outputs, progress=progress)
     for step in (run.probe_software, run.plan, run.measure, run.advise, run.emit, run.finish):
         step()
     return run

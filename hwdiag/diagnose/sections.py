@@ -74,7 +74,7 @@ def speeds(record: Record) -> Section:
         if share is not None:
             shares[f"{workload.name} on {estimate.device}"] = share
     if not shares:
-        today = [f"{w.name} {tables.value_words(w, e)}" for w, e in default_estimates(study)]
+        today = [f"{w.name} {tables.value_text(w, e)}" for w, e in default_estimates(study)]
         verdict = f"Today: {listed(today)}." if today else NOTHING
         failed = tables.failures_table(record)
         return Section(verdict, (tables.results_table(record) if today else None, failed if failed.rows else None))

@@ -1,4 +1,4 @@
-"""What the diagnose notebook calls: parameters in, a Run to walk through, a summary out."""
+"""Steps of the diagnose notebook: parameters in, a Diagnosis to walk through, a summary out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwdiag.core.errors import NothingMeasuredError
-from hwdiag.diagnose.run import Replay, Run
-from hwdiag.diagnose.summary import Summary
+from hwdiag.diagnose.run import Diagnosis, Replay
+from hwdiag.diagnose.summary import RunSummary
 from hwdiag.parameters.diagnosis import load, profile_names
 from hwdiag.record.tuning import tuning
 from hwdiag.report.progress import notebook_progress
@@ -32,21 +32,21 @@ def parameters(namespace: Mapping[str, Any]) -> ProfileChooser:
     return chosen or ProfileChooser(load(given), profile_names(), load, given)
 
 
-def start(choice: ProfileChooser) -> Run:
+def start(choice: ProfileChooser) -> Diagnosis:
     """Begin a run with the chosen profile; with HWDIAG_REPLAY set, walk through that record instead."""
     if replayed() is not None:
         return Replay(replay_path())
-    return Run(choice.profile, progress=notebook_progress())
+    return Diagnosis(choice.profile, progress=notebook_progress())
 
 
-def finish(run: Run) -> Summary:
+def finish(run: Diagnosis) -> RunSummary:
     """Write the report and the record; gives the summary.
 
     Raises:
         NothingMeasuredError: the facts are recorded, but nothing could be measured. Of a snapshot nothing ever is.
     """
     record = run.finish()
-    summary = Summary(record, run.folder)
+    summary = RunSummary(record, run.folder)
     if record.host.is_here and not any(m.outcome.ok for m in tuning(record).measurements):
         raise NothingMeasuredError(f"{record.verdict} The facts are in {summary.as_dict()['report']}")
     return summary

@@ -14,7 +14,7 @@ MIME = "application/vnd.hwdiag.v1+json"
 """The summary's machine-readable form in a notebook's file."""
 
 
-class Summary:
+class RunSummary:
     """Verdict and paths of one run, for people and for programs."""
 
     def __init__(self, record: Record, folder: Path) -> None:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from hwdiag.core.command_line import given
     from hwdiag.core.errors import UsageError
     from hwdiag.diagnose.run import run_all
-    from hwdiag.diagnose.summary import Summary
+    from hwdiag.diagnose.summary import RunSummary
     from hwdiag.parameters.diagnosis import Params, load
     from hwdiag.report.progress import terminal_progress
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if "command" in args and not (profile.command or profile.workload_file):
         raise UsageError("tune what? Give a command behind --, or --file FILE")
     done = run_all(profile, progress=terminal_progress(sys.stderr))
-    return say(Summary(done.record, done.folder).as_dict(), args.json)
+    return say(RunSummary(done.record, done.folder).as_dict(), args.json)
 
 
 def diagnose(args: argparse.Namespace) -> int:

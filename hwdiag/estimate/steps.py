@@ -31,7 +31,7 @@ from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
 from hwdiag.workbook.cells import replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
@@ -59,7 +59,7 @@ load = partial(load_topic, EstimateParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[EstimateParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[EstimateParams]:
     """Return what the notebook's first cells set, checked; ``namespace`` is its ``globals()``."""
     return chosen_params(namespace, "estimate", EstimateParams, load)
 
@@ -174,7 +174,7 @@ class Replayed(Estimator):
         return told(self.record, self._folder, self.check().verdict)
 
 
-def start(choice: Chosen[EstimateParams]) -> Estimator:
+def start(choice: ChosenParameters[EstimateParams]) -> Estimator:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
         return Replayed()

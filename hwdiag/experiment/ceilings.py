@@ -24,7 +24,7 @@ class Ceiling(Value):
 
 
 def ceilings(measurements: Sequence[Measurement], workloads: Iterable[Workload]) -> tuple[Ceiling, ...]:
-    """For each device: FLOP/s per type over all workloads that compute, bytes/s over copy and triad.
+    """Return the ceilings of each device: FLOP/s per type over all workloads that compute, bytes/s over copy and triad.
 
     The fastest process counts, under whichever Launch: a ceiling is what the machine can, not what it usually does.
     """

@@ -55,14 +55,15 @@ class Workload(Value):
 
     @property
     def unit(self) -> str:
-        """``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, ``ms`` for nets and files, or a command's own."""
+        """Return the unit: ``GB/s`` (10^9 bytes, read plus written), ``GFLOP/s``, ``ms`` for nets and files, or a
+        command's own."""
         if self.command is not None:
             return self.command.unit
         return "GOP/s" if self.dtype == "int8" and self.family == "compute" else UNITS[self.family]
 
     @property
     def intensity(self) -> float:
-        """Arithmetic intensity, in FLOP per byte."""
+        """Return the arithmetic intensity in FLOP per byte."""
         return self.flops / self.bytes
 
     def value(self, seconds: float) -> float:

@@ -48,7 +48,7 @@ class NetSpec(Value):
 
     @property
     def title(self) -> str:
-        """``gpt2 decode, 128 tokens, batch 4``."""
+        """Return the net's title: ``gpt2 decode, 128 tokens, batch 4``."""
         parts = [f"{self.net} decode" if self.phase == "decode" else self.net]
         parts += [f"{self.tokens} tokens"] if self.tokens else []
         parts += [f"{self.side} x {self.side}"] if self.side else []
@@ -116,7 +116,7 @@ class Count(Value):
 
     @property
     def flops(self) -> float:
-        """FLOP of one run: products, convolutions and attention."""
+        """Return the FLOP of one run: products, convolutions and attention."""
         return sum(o.flops * o.times for o in self.operations)
 
     @property
@@ -138,7 +138,7 @@ class Count(Value):
 
     @property
     def calls(self) -> int:
-        """Operators that are started, views left out."""
+        """Return the number of operators that are started, without views."""
         return sum(o.times for o in self.operations)
 
 

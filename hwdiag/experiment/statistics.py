@@ -35,7 +35,8 @@ LOCATION_COST = math.sqrt(math.pi / 3)
 
 
 def median_interval(values: Sequence[float], *, samples: int = 0) -> Interval:
-    """Median of per-process values with its percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
+    """Return the median of per-process values with its percentile bootstrap interval (Efron & Tibshirani 1993, chapter
+    13).
 
     Of one value the interval is that value. Raises ``ValueError`` for none.
     """
@@ -90,7 +91,7 @@ def _signed_rank_tail(n: int) -> int:
 
 
 def faster_p(ratios: Sequence[float]) -> float:
-    """Probability of ratios that speak this much for "faster" (above 1) if there were no difference.
+    """Return the probability that ratios speak this clearly for "faster" (above 1) if there were no difference.
 
     One-sided Wilcoxon signed-rank test on their logarithms (Wilcoxon 1945), exact for few of them without ties. Each
     ratio pairs two processes of one block, so that drift of the machine cancels. 1 if all ratios are 1.
@@ -134,12 +135,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """Geometric mean of positive values."""
+    """Return the geometric mean of positive values."""
     return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def spread(ratios: Sequence[float]) -> float:
-    """Standard deviation of their logarithms by the median absolute deviation, which a few wild values don't move.
+    """Return the standard deviation of the values' logarithms by the median absolute deviation, which a few wild values
+    don't move.
 
     0.02 means that two processes that are alike differ by about 2 % (Rousseeuw & Croux 1993; 0 for fewer than two).
     """
@@ -184,7 +186,8 @@ def warming(samples: Sequence[float], min_effect: float = 0.03) -> int:
 
 
 def drift_p(values: Sequence[float]) -> float:
-    """Probability of so clear a trend over time if there were none: Mann 1945, Kendall's tau against the order."""
+    """Return the probability of so clear a trend over time if there were none: Mann 1945, Kendall's tau against the
+    order."""
     if len(values) < 4 or min(values) == max(values):
         return 1.0
     from scipy import stats
@@ -193,7 +196,8 @@ def drift_p(values: Sequence[float]) -> float:
 
 
 def autocorrelation(values: Sequence[float]) -> float:
-    """Lag-1 autocorrelation, -1 to 1: how much a value tells of the next. 0 for fewer than three, or for equal ones."""
+    """Return the lag-1 autocorrelation, -1 to 1: how much a value tells of the next. It is 0 for fewer than three
+    values, or for equal ones."""
     data = np.asarray(values) - np.mean(values) if len(values) > 2 else np.zeros(1)
     power = float(data @ data)
     return float(data[1:] @ data[:-1]) / power if power else 0.0

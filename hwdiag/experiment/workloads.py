@@ -38,7 +38,7 @@ def catalogue(host: Host) -> tuple[Workload, ...]:
 
 
 def matmul(dtype: str, width: int, n: int = MATMUL_N) -> Workload:
-    """Product of two n x n matrices; ``width`` is the type's size in bytes."""
+    """Return the product of two n x n matrices; ``width`` is the type's size in bytes."""
     short = {"float32": "fp32", "bfloat16": "bf16"}[dtype]
     return Workload.model_validate(
         {
@@ -101,7 +101,7 @@ def memory_workloads(host: Host) -> tuple[Workload, Workload]:
 
 
 def resnet18() -> Workload:
-    """ResNet-18, one image."""
+    """Return ResNet-18 on one image."""
     return Workload(
         name="resnet18",
         title=f"{TITLES['resnet18']} inference, fp32, batch 1, 224 x 224",
@@ -115,7 +115,7 @@ def resnet18() -> Workload:
 
 
 def gpt2() -> Workload:
-    """GPT-2 small, one prompt, all positions' logits."""
+    """Return GPT-2 small on one prompt, with the logits of all positions."""
     t, width, vocabulary = GPT2["tokens"], GPT2["width"], GPT2["vocabulary"]
     # Per layer and token: 12 width^2 weights in the four linear layers; attention multiplies 2 t width per token.
     multiply_adds = GPT2["layers"] * (12 * width**2 * t + 2 * t * t * width) + t * width * vocabulary

@@ -49,16 +49,16 @@ def same_memory(first: int | None, second: int | None) -> bool:
     return abs(first - second) <= MEMORY_TOLERANCE * max(first, second)
 
 
-class _Loose(BaseModel):
+class _LooseFacts(BaseModel):
     model_config = ConfigDict(extra="ignore", from_attributes=True)
 
 
-class _System(_Loose):
+class _System(_LooseFacts):
     product: str | None = None
     machine_hash: str | None = None
 
 
-class _Cpu(_Loose):
+class _Cpu(_LooseFacts):
     model: str | None = None
     family: str | None = None
     sockets: int | None = None
@@ -67,15 +67,15 @@ class _Cpu(_Loose):
     offline: CpuList = ()
 
 
-class _Memory(_Loose):
+class _Memory(_LooseFacts):
     total_bytes: int | None = None
 
 
-class _Node(_Loose):
+class _Node(_LooseFacts):
     cpus: CpuList = ()
 
 
-class _Facts(_Loose):
+class _Facts(_LooseFacts):
     system: _System = _System()
     cpu: _Cpu = _Cpu()
     memory: _Memory = _Memory()

@@ -53,7 +53,7 @@ class Outside(Exception):
     """A link of a dump leaves the dump, or turns in circles."""
 
 
-class Kept:
+class OpenFile:
     """A file that stays open, to be read again and again: a third of the price of opening it each time.
 
     Its reads raise ``OSError`` where the kernel refuses, such as for a CPU that was taken offline.
@@ -160,10 +160,10 @@ class Root:
             self.note(path, "not UTF-8 text")
             return None
 
-    def keep(self, path: str) -> Kept | None:
+    def keep(self, path: str) -> OpenFile | None:
         """The file held open for many reads; None, with a gap, where it cannot be opened. A snapshot gives none."""
         try:
-            return Kept(self._open(path))
+            return OpenFile(self._open(path))
         except OSError as error:
             self._note_error(path, error)
         except Outside as error:

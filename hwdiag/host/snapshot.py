@@ -14,7 +14,7 @@ from hwdiag.host.root import Root
 from hwdiag.host.system import kernel_options
 
 
-class Recorder(Root):
+class RecordingRoot(Root):
     """A machine that remembers every answer that it gave: the live one, or an unpacked dump."""
 
     def __init__(self, folder: str | None = None) -> None:
@@ -83,7 +83,7 @@ def make_snapshot(
     Raises:
         HwdiagError: the file cannot be written.
     """
-    recorder = Recorder()
+    recorder = RecordingRoot()
     host = read_host(recorder)
     also(recorder, host)
     manifest, files = package(recorder, host, with_names=with_names)
@@ -91,7 +91,7 @@ def make_snapshot(
     return host
 
 
-def package(recorder: Recorder, host: Host, *, with_names: bool = False) -> tuple[Manifest, dict[str, bytes]]:
+def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) -> tuple[Manifest, dict[str, bytes]]:
     """What goes into the archive: the manifest, and the files under root-relative names."""
     uname, rename = recorder.uname, _plain if with_names else _aliases(recorder)
     secrets = () if with_names else _secrets(recorder)
@@ -175,7 +175,7 @@ _COMMON = re.compile(
 _MANAGERS = ("kubepods", "libpod", "docker", "lxc", "containerd")
 
 
-def _aliases(recorder: Recorder) -> Callable[[str], str]:
+def _aliases(recorder: RecordingRoot) -> Callable[[str], str]:
     """Renames users', services' and containers' groups in cgroup paths: the same name the same way everywhere."""
     own = [
         line.split(":", 2)[-1]
@@ -194,7 +194,7 @@ def _aliases(recorder: Recorder) -> Callable[[str], str]:
     return rename
 
 
-def _secrets(recorder: Recorder) -> tuple[bytes, ...]:
+def _secrets(recorder: RecordingRoot) -> tuple[bytes, ...]:
     """Host name and its first label, where they are no everyday word."""
     uname = recorder.uname
     names = {uname.nodename, uname.nodename.partition(".")[0]} if uname else set()

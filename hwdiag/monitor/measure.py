@@ -11,7 +11,7 @@ from hwdiag.core.text import now
 from hwdiag.host.model import Host
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.sampling.series import SampleSeries
-from hwdiag.monitor.model import COMMAND_ENDS, COMMAND_STARTS, Cost, Monitored
+from hwdiag.monitor.model import COMMAND_ENDS, COMMAND_STARTS, Monitored, MonitorOverhead
 from hwdiag.monitor.recording import Recorder, summaries
 from hwdiag.process.clock import Clock
 from hwdiag.process.command import Ran, Running
@@ -49,10 +49,12 @@ class Watching:
         self.recorder.add(self.series.seconds, values, told or None)
         return values
 
-    def cost(self, file_bytes: int) -> Cost:
+    def cost(self, file_bytes: int) -> MonitorOverhead:
         cpu_s, seconds = time.process_time() - self._cpu, self.series.seconds
         share = cpu_s / seconds if seconds > 0 else 0.0
-        return Cost(cpu_s=cpu_s, sampling_cpu_s=self.series.cpu_s, share=share, file_bytes=file_bytes, late=self.late)
+        return MonitorOverhead(
+            cpu_s=cpu_s, sampling_cpu_s=self.series.cpu_s, share=share, file_bytes=file_bytes, late=self.late
+        )
 
     @property
     def running(self) -> Running | None:

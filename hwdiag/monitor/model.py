@@ -25,7 +25,7 @@ class Summary(Value):
     most: float
 
 
-class Cost(Value):
+class MonitorOverhead(Value):
     """What the watching itself took."""
 
     cpu_s: float
@@ -66,7 +66,7 @@ class Monitored(Value):
     """Its exit status, or minus the signal that ended it."""
     cut: str = ""
     """Why the recording ends before the time; empty where it does not."""
-    cost: Cost
+    cost: MonitorOverhead
     summaries: tuple[Summary, ...]
 
     def summary(self, name: str) -> Summary | None:

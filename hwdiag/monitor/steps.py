@@ -29,7 +29,7 @@ from hwdiag.record.model import Record
 from hwdiag.record.store import create_folder, folder_name
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import given_parameters, replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import record_of, replayed_study, save, told
 
 FIGURE = "monitor.svg"
@@ -41,7 +41,7 @@ load = partial(load_topic, MonitorParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[MonitorParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[MonitorParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -51,8 +51,8 @@ def parameters(namespace: Mapping[str, Any]) -> Chosen[MonitorParams]:
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(MonitorParams())
-    return Chosen(load(given_parameters(namespace)))
+        return ChosenParameters(MonitorParams())
+    return ChosenParameters(load(given_parameters(namespace)))
 
 
 class Monitor:
@@ -157,7 +157,7 @@ class Monitor:
         return told(*save(record, files, self.folder))
 
 
-class Replayed(Monitor):
+class ReplayedMonitor(Monitor):
     """A recording that was made before, shown in place of a new one."""
 
     def __init__(self) -> None:
@@ -170,6 +170,6 @@ class Replayed(Monitor):
         return told(self.record, self.folder, show.verdict(done.monitored, done.answers))
 
 
-def start(choice: Chosen[MonitorParams]) -> Monitor:
+def start(choice: ChosenParameters[MonitorParams]) -> Monitor:
     """Begin a recording; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
-    return Replayed() if replayed() is not None else Monitor(choice.params)
+    return ReplayedMonitor() if replayed() is not None else Monitor(choice.params)

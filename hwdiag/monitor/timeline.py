@@ -31,7 +31,7 @@ EACH_CPU = re.compile(r"cpu\d+\.use")
 
 
 @dataclass(frozen=True)
-class Line:
+class TimelineLine:
     """One or more columns drawn as one line: their sum."""
 
     label: str
@@ -43,7 +43,7 @@ class Panel:
     """One quantity over time; ``scale`` turns the recording's unit into the one that is written beside it."""
 
     title: str
-    lines: tuple[Line, ...]
+    lines: tuple[TimelineLine, ...]
     scale: float = 1.0
     most: float | None = None
 
@@ -89,17 +89,21 @@ def panels_of(done: Monitored) -> list[Panel]:
     every = {kind: tuple(n for n in names if n.endswith(kind)) for kind in (".read", ".written", ".hits", ".misses")}
     waits = {"processors": "pressure.cpu.some", "memory": "pressure.memory.some", "disks": "pressure.io.some"}
     possible = [
-        Panel("CPU, %", (Line("all CPUs busy", ("cpu.use",)),), most=100),
-        Panel("memory, GiB", (Line("in use", ("memory.used",)), Line("file cache", ("memory.file_cache",))), 2**-30),
-        Panel("waiting for, % of the time", tuple(Line(k, (v,)) for k, v in waits.items()), most=100),
-        Panel("disks, MB/s", (Line("read", every[".read"]), Line("written", every[".written"])), 1e-6),
-        Panel("NUMA, pages/s", (Line("hits", every[".hits"]), Line("misses", every[".misses"]))),
+        Panel("CPU, %", (TimelineLine("all CPUs busy", ("cpu.use",)),), most=100),
+        Panel(
+            "memory, GiB",
+            (TimelineLine("in use", ("memory.used",)), TimelineLine("file cache", ("memory.file_cache",))),
+            2**-30,
+        ),
+        Panel("waiting for, % of the time", tuple(TimelineLine(k, (v,)) for k, v in waits.items()), most=100),
+        Panel("disks, MB/s", (TimelineLine("read", every[".read"]), TimelineLine("written", every[".written"])), 1e-6),
+        Panel("NUMA, pages/s", (TimelineLine("hits", every[".hits"]), TimelineLine("misses", every[".misses"]))),
     ]
     for kind, title, most in (
         ("use", "GPU use, %", 100), ("clock", "GPU clock, MHz", None), ("power", "GPU power, W", None),
         ("temperature", "GPU temperature, °C", None), ("memory", "GPU memory, GiB", None),
     ):  # fmt: skip
-        lines = tuple(Line(f"GPU {i}", (f"gpu{i}.{kind}",)) for i in gpus)
+        lines = tuple(TimelineLine(f"GPU {i}", (f"gpu{i}.{kind}",)) for i in gpus)
         possible.append(Panel(title, lines, 2**-30 if kind == "memory" else 1, most))
     have = set(names)
     known = (

@@ -32,7 +32,7 @@ class MemoryPolicy(Value):
     nodes: CpuList
 
 
-class Place(Value):
+class InstancePlacement(Value):
     """Where one of several instances runs."""
 
     cpus: CpuList
@@ -56,7 +56,7 @@ class Launch(Value):
     """Further environment variables, such as ``MKL_NUM_THREADS`` where MKL is what torch uses."""
     unset: tuple[str, ...] = ()
     """Inherited variables that it takes away."""
-    instances: tuple[Place, ...] = ()
+    instances: tuple[InstancePlacement, ...] = ()
     """Places of several processes that run at the same time, each of them with all else that is set here."""
 
     @property
@@ -99,7 +99,7 @@ class Launch(Value):
         if self.interop_threads is not None:
             parts.append(f"{plural(self.interop_threads, 'inter-op thread')} (torch.set_num_interop_threads)")
         if self.instances:
-            parts.append(f"on CPUs {places_words(self.instances)}")
+            parts.append(f"on CPUs {places_text(self.instances)}")
         if any(p.memory for p in self.instances):
             parts.append("each with the memory of its node")
         if self.cpus is not None:
@@ -134,7 +134,7 @@ class Launch(Value):
         return ()
 
 
-def places_words(places: Sequence[Place]) -> str:
+def places_text(places: Sequence[InstancePlacement]) -> str:
     """The CPUs of each; of many only the first two and the last: ``0-3; 4-7; ... 124-127``."""
     *most, last = (format_cpulist(place.cpus) for place in places)
     return "; ".join([*most, last]) if len(places) <= FEW_PLACES else f"{most[0]}; {most[1]}; ... {last}"

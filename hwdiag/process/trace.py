@@ -40,7 +40,7 @@ CAUSES: dict[Cause, str] = {
 Span = tuple[float, float]
 
 
-class Operation(Value):
+class OperationTime(Value):
     """All calls of one operation."""
 
     name: str
@@ -64,7 +64,7 @@ class GpuTime(Value):
     """Without any, by what the CPU did meanwhile."""
 
 
-class Memory(Value):
+class AllocatedMemory(Value):
     """Memory that PyTorch had allocated on one device."""
 
     device: str
@@ -79,12 +79,12 @@ class Traced(Value):
 
     seconds: float
     events: int
-    operations: tuple[Operation, ...]
+    operations: tuple[OperationTime, ...]
     """Those that took longest, on the CPU and the GPU together."""
     cpu: dict[Cause, float]
     """How the threads that feed the devices spent the time: shares."""
     gpus: tuple[GpuTime, ...]
-    memory: tuple[Memory, ...]
+    memory: tuple[AllocatedMemory, ...]
 
     @property
     def bound(self) -> Literal["CPU", "GPU"]:
@@ -187,7 +187,7 @@ def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], f
     return found
 
 
-def operations(work: Sequence[dict[str, Any]]) -> tuple[Operation, ...]:
+def operations(work: Sequence[dict[str, Any]]) -> tuple[OperationTime, ...]:
     """The operations that took longest. A kernel counts for the operation that launched it."""
     names = {told(e, "External id"): str(e["name"]) for e in work if e["cat"] == "cpu_op"}
     launched = {told(e, "correlation"): told(e, "External id") for e in work if e["cat"] in CALLS}
@@ -204,7 +204,7 @@ def operations(work: Sequence[dict[str, Any]]) -> tuple[Operation, ...]:
             operation = told(event, "External id") or launched.get(told(event, "correlation"))
             gpu[names.get(operation, str(event["name"]))] += event["dur"]
     longest = sorted({*cpu, *gpu}, key=lambda n: cpu[n] + gpu[n], reverse=True)[:MOST_OPERATIONS]
-    return tuple(Operation(name=n, calls=calls[n], cpu_s=cpu[n] / 1e6, gpu_s=gpu[n] / 1e6) for n in longest)
+    return tuple(OperationTime(name=n, calls=calls[n], cpu_s=cpu[n] / 1e6, gpu_s=gpu[n] / 1e6) for n in longest)
 
 
 def told(event: dict[str, Any], name: str) -> Any:
@@ -266,7 +266,7 @@ def gpus(
         )
 
 
-def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[Memory]:
+def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[AllocatedMemory]:
     """How much PyTorch had allocated over time, on each device."""
     points: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for event in events:
@@ -278,7 +278,7 @@ def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[Memory]:
         found.sort()
         step = -(-len(found) // MEMORY_POINTS)
         highest = [max(found[i : i + step], key=lambda p: p[1]) for i in range(0, len(found), step)]
-        yield Memory(
+        yield AllocatedMemory(
             device=device,
             peak_bytes=max(size for _, size in found),
             seconds=tuple(round((at - start) / 1e6, 6) for at, _ in highest),

@@ -1,1 +1,1 @@
-"""What was found? The Record and its store."""
+"""The Record of what was found, and its store."""

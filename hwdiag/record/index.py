@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from hwdiag.record.model import SCHEMA_VERSION
-from hwdiag.record.row import Refused, Row, row_of
-from hwdiag.record.sources import NotAFile, Source, sources
+from hwdiag.record.row import RecordRow, RefusedRecord, row_of
+from hwdiag.record.sources import NotAFile, RecordSource, sources
 from hwdiag.record.store import MAX_BYTES
 
 INDEX_VERSION = 2
@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
 
 
 def build_index(locations: Sequence[str], keep: Path | None = None) -> pa.Table:
-    """A table of all records at these locations; what ``keep`` holds of them unchanged is not read again.
+    """Return a table of all records at these locations. An unchanged file that ``keep`` holds is not read again.
 
     Raises:
         UsageError: there is nothing at a location.
@@ -65,8 +65,8 @@ def build_index(locations: Sequence[str], keep: Path | None = None) -> pa.Table:
     return table
 
 
-def entry(source: Source) -> dict[str, Any]:
-    """One file as a line of the table."""
+def entry(source: RecordSource) -> dict[str, Any]:
+    """Return the line of the table for one file."""
     blank: dict[str, Any] = {"location": source.location, "stamp": source.stamp, "versions": {}, "facts": {}}
     try:
         data = source.read()
@@ -77,13 +77,13 @@ def entry(source: Source) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         return {**blank, "refused": f"larger than {MAX_BYTES // 2**20} MiB: not a record"}
     row = row_of(data, source.location)
-    if isinstance(row, Refused):
+    if isinstance(row, RefusedRecord):
         return {**blank, "refused": row.why}
     return {**blank, "refused": None, **row.model_dump(mode="json")}
 
 
 def kept(path: Path | None) -> tuple[pa.Table, Mapping[tuple[str, str], int]]:
-    """The table that was kept, and where each file is in it; an empty one where there is none of this version."""
+    """Return the kept table and where each file is in it; an empty table where there is none of this version."""
     if path is not None and path.is_file():
         with contextlib.suppress(OSError, pa.ArrowException):
             table = pq.read_table(path)
@@ -103,18 +103,18 @@ def save(table: pa.Table, path: Path) -> None:
         Path(file.name).replace(path)
 
 
-def rows(table: pa.Table) -> Iterator[Row]:
-    """The records of a table."""
+def rows(table: pa.Table) -> Iterator[RecordRow]:
+    """Yield the records of a table."""
     for values in table.to_pylist():
         if values.pop("refused") is None:
             values.pop("stamp")
             for name in ("versions", "facts"):
                 values[name] = dict(values[name] or ())
             with contextlib.suppress(ValidationError):  # an index that somebody else wrote
-                yield Row.model_validate(values)
+                yield RecordRow.model_validate(values)
 
 
-def refused(table: pa.Table) -> list[Refused]:
-    """The files that are not compared."""
+def refused(table: pa.Table) -> list[RefusedRecord]:
+    """Return the files that are not compared."""
     some: Iterable[dict[str, Any]] = table.select(["location", "refused"]).to_pylist()
-    return [Refused(location=v["location"], why=v["refused"]) for v in some if v["refused"] is not None]
+    return [RefusedRecord(location=v["location"], why=v["refused"]) for v in some if v["refused"] is not None]

@@ -65,7 +65,7 @@ AnyStudy = Annotated[SerializeAsAny[TopicStudy], BeforeValidator(_unread)]
 
 
 class Record(Value):
-    """What was found on one host. Field order is the order in the file: ``complete`` is written last."""
+    """The findings on one host. Field order is the order in the file: ``complete`` is written last."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
     name: str

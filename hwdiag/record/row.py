@@ -1,4 +1,4 @@
-"""What a comparison needs of one record, of any schema so far: its host, its facts as lines, its topics and speeds.
+"""The part of a record that comparisons use, of any schema so far: its host, its facts as lines, its topics and speeds.
 
 A record is data: its text is parsed as JSON, checked and cut to length, and nothing in it is run, opened or written to.
 """
@@ -39,7 +39,7 @@ Seconds = Annotated[float, Field(ge=1e-12, lt=1e9)]
 
 
 class Speed(Value):
-    """How long one workload took under today's default on one device: the median of processes, in seconds."""
+    """The time of one workload under today's default on one device: the median of processes, in seconds."""
 
     workload: Text
     version: Text
@@ -54,7 +54,7 @@ class Speed(Value):
     processes: int = Field(ge=0)
 
     def value(self, seconds: float) -> float:
-        """In the workload's unit: GB/s, GFLOP/s or runs a second; more is faster."""
+        """Return the speed in the workload's unit: GB/s, GFLOP/s or runs a second. More is faster."""
         return self.work / seconds / 1e9 if self.family in UNITS else 1 / seconds
 
     @property
@@ -62,8 +62,8 @@ class Speed(Value):
         return UNITS.get(self.family, "runs/s")
 
 
-class Row(Value):
-    """What a comparison needs of one record."""
+class RecordRow(Value):
+    """The part of one record that comparisons use."""
 
     location: str
     name: Text
@@ -82,18 +82,18 @@ class Row(Value):
     speeds: tuple[Speed, ...] = ()
 
 
-class Refused(Value):
+class RefusedRecord(Value):
     """A file that is not compared, and why."""
 
     location: str
     why: str
 
 
-class _Loose(BaseModel):
+class _LooseRecord(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
 
-class _Workload(_Loose):
+class _Workload(_LooseRecord):
     name: Text
     kind: Text
     family: Family
@@ -105,29 +105,29 @@ class _Workload(_Loose):
     version: int | str | None = None
 
 
-class _Interval(_Loose):
+class _Interval(_LooseRecord):
     median: Seconds
     low: Seconds
     high: Seconds
     processes: int = 0
 
 
-class _Estimate(_Loose):
+class _Estimate(_LooseRecord):
     workload: Text
     plan: Text
     device: Text = "cpu"
     seconds: _Interval
 
 
-class _Study(_Loose):
-    """What has speeds: a search, or a study of devices."""
+class _Study(_LooseRecord):
+    """A study with speeds: a search, or a study of devices."""
 
     workloads: tuple[_Workload, ...] = ()
     estimates: tuple[_Estimate, ...] = ()
     measurements: tuple[dict[str, Any], ...] = ()
 
 
-class _Record(_Loose):
+class _Record(_LooseRecord):
     """The least that a record has; later fields have defaults, so that older ones are read."""
 
     name: Text
@@ -140,20 +140,20 @@ class _Record(_Loose):
 
     @cached_property
     def measured(self) -> tuple[_Study, ...]:
-        """The studies that have speeds."""
+        """Return the studies that have speeds."""
         return tuple(_Study.model_validate(self.studies[t]) for t in ("tune", "devices") if t in self.studies)
 
 
-def row_of(data: bytes, location: str) -> Row | Refused:
-    """One record's row, or why it is refused, in one line."""
+def row_of(data: bytes, location: str) -> RecordRow | RefusedRecord:
+    """Return one record's row, or in one line why it is refused."""
     try:
         values = json.loads(data)
         version = values.get("schema_version") if isinstance(values, dict) else None
         record = _Record.model_validate(upgraded(values, PurePath(location).parts[:-1]))
         if not record.complete:
-            return Refused(location=location, why="not written to its end")
+            return RefusedRecord(location=location, why="not written to its end")
         identity = identity_of(record.host)
-        return Row(
+        return RecordRow(
             location=location,
             name=record.name,
             host_key=host_key(identity, record.name, location),
@@ -168,11 +168,11 @@ def row_of(data: bytes, location: str) -> Row | Refused:
             speeds=tuple(speeds_of(record)),
         )
     except ValidationError as error:
-        return Refused(location=location, why=first_error(error))
+        return RefusedRecord(location=location, why=first_error(error))
     except NotARecordError as error:
-        return Refused(location=location, why=str(error))
+        return RefusedRecord(location=location, why=str(error))
     except (ValueError, AttributeError, RecursionError):
-        return Refused(location=location, why="not a record: damaged or not JSON")
+        return RefusedRecord(location=location, why="not a record: damaged or not JSON")
 
 
 def host_key(identity: Identity, name: str, location: str) -> str:
@@ -190,7 +190,7 @@ def whole(value: object) -> int | None:
 
 
 def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
-    """Host and software as lines, at most ``MAX_FACTS``."""
+    """Yield the facts of host and software as lines, at most ``MAX_FACTS``."""
     asked = record.software if record.software.get("python") else {}  # or else it was not asked what it is
     lines = [*flattened(record.host, ""), *flattened(asked, "software")]
     measurements = [m for study in record.measured for m in study.measurements]
@@ -202,7 +202,7 @@ def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
 
 
 def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Every value below this one that is worth comparing, with its dotted place."""
+    """Yield every value below this one that is worth comparing, with its dotted path."""
     if isinstance(value, dict) and depth < 5:
         for key, inner in list(value.items())[:100]:
             if key not in SKIPPED and key not in CHANGING:
@@ -215,7 +215,7 @@ def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, 
 
 
 def speeds_of(record: _Record) -> Iterator[Speed]:
-    """Speeds under today's default; one workload on one device once."""
+    """Yield the speeds under today's default, one for each workload on each device."""
     told: set[tuple[str, str]] = set()
     for study in record.measured:
         by_name = {w.name: w for w in study.workloads}
@@ -240,7 +240,8 @@ def speeds_of(record: _Record) -> Iterator[Speed]:
 
 
 def version_of(workload: _Workload) -> str:
-    """What a workload is, in words. Arrays of copy and triad follow the caches of a host; their rate compares."""
+    """Return what identifies the work of a workload. The arrays of copy and triad follow a host's caches and are left
+    out: their rate compares."""
     size = {k: v for k, v in workload.size.items() if workload.family != "memory"}
     told = ", ".join(f"{k}={v}" for k, v in sorted(size.items()))
     work = "" if workload.family == "memory" else f", {workload.flops:.6g} FLOP"

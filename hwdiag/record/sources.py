@@ -1,4 +1,4 @@
-"""Where records are: folders, files and whatever URL fsspec knows. Found here, read by whoever asks."""
+"""Locations of records: folders, files and the URLs that fsspec knows. They are found here and read by the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = (FILE, *OLD_FILES)
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordSource:
     """One file: where it is, and what tells whether it has changed."""
 
     location: str
@@ -34,8 +34,8 @@ class NotAFile(Exception):
     """A pipe, a device or the like."""
 
 
-def sources(locations: Sequence[str]) -> Iterator[Source]:
-    """All records in folders, files and URLs.
+def sources(locations: Sequence[str]) -> Iterator[RecordSource]:
+    """Yield all records in folders, files and URLs.
 
     Raises:
         UsageError: there is nothing at a location, or it cannot be reached.
@@ -47,8 +47,8 @@ def sources(locations: Sequence[str]) -> Iterator[Source]:
         yield from found
 
 
-def local(path: Path) -> Iterator[Source]:
-    """Records in a folder and all below it; links to folders are not followed."""
+def local(path: Path) -> Iterator[RecordSource]:
+    """Yield the records in a folder and all below it. Links to folders are not followed."""
     if path.is_file():
         yield local_file(str(path), path.stat())
     elif path.is_dir():
@@ -62,18 +62,18 @@ def local(path: Path) -> Iterator[Source]:
         raise UsageError(f"no record at {path}: No such file or directory")
 
 
-def local_file(name: str, seen: os.stat_result) -> Source:
+def local_file(name: str, seen: os.stat_result) -> RecordSource:
     def read() -> bytes:
         if not stat.S_ISREG(seen.st_mode):  # a pipe would never end, nor would many a device
             raise NotAFile
         with open(name, "rb") as file:
             return file.read(MAX_BYTES + 1)
 
-    return Source(name, f"{seen.st_size} {seen.st_mtime_ns}", read)
+    return RecordSource(name, f"{seen.st_size} {seen.st_mtime_ns}", read)
 
 
-def remote(url: str) -> Iterator[Source]:
-    """Records at a URL of any protocol that fsspec knows here."""
+def remote(url: str) -> Iterator[RecordSource]:
+    """Yield the records at a URL of any protocol that fsspec knows here."""
     try:
         system, path = url_to_fs(url)
         infos = [system.info(path)] if system.isfile(path) else list(system.find(path, detail=True).values())
@@ -92,4 +92,4 @@ def remote(url: str) -> Iterator[Source]:
                 data: bytes = system.read_block(name, 0, MAX_BYTES + 1)
                 return data
 
-            yield Source(system.unstrip_protocol(name), stamp, read)
+            yield RecordSource(system.unstrip_protocol(name), stamp, read)

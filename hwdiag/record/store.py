@@ -22,7 +22,7 @@ MAX_BYTES = 32 * 2**20
 
 
 def folder_name(host: str, hostname: str) -> str:
-    """The host's folder under outputs/: the profile's name, or this machine's, made safe, where that is ``auto``."""
+    """Return the host's folder under outputs/: the profile's name, or for ``auto`` this machine's, made safe."""
     if host != "auto":
         return host
     return re.sub(r"[^A-Za-z0-9_-]+", "-", hostname).strip("-_")[:63] or "unnamed"

@@ -1,4 +1,4 @@
-"""Which software a record was made with."""
+"""Versions of the software that made a record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIBRARIES = ("pydantic", "numpy", "scipy", "matplotlib", "psutil", "nvidia-ml-py
 
 
 def versions() -> dict[str, str]:
-    """Versions of hwdiag, of the Python it runs in, and of the libraries that figures depend on."""
+    """Return the versions of hwdiag, of the Python it runs in, and of the libraries that figures depend on."""
     found = {"hwdiag": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):

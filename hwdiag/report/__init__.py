@@ -1,1 +1,1 @@
-"""What a person sees is made of: sections, tables, figures, drawings, and the page."""
+"""The parts of every report: sections, tables, figures, drawings, and the page."""

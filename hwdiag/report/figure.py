@@ -27,7 +27,7 @@ class Figure:
     """Ids of the measurements that it draws."""
 
     def to_html(self) -> str:
-        """A ``<figure>`` with the drawing inside, without scripts, style sheets or links.
+        """Return a ``<figure>`` with the drawing inside, without scripts, style sheets or links.
 
         JupyterLab strips inline ``<svg>`` and ``<style>`` from notebooks that it does not trust;
         an image in a ``data:`` address with inline styles survives there, and its alt text everywhere.
@@ -43,7 +43,7 @@ class Figure:
         return self.to_html()
 
     def __repr__(self) -> str:
-        """The alt text: what a terminal or a notebook without pictures shows."""
+        """Return the alt text, for a terminal or a notebook without pictures."""
         return clean(self.alt)
 
     __str__ = __repr__

@@ -13,14 +13,14 @@ from hwdiag.report.table import Table as Table
 
 
 def host_table(host: Host) -> Table:
-    """Every fact of a host in a row, the unknown ones with their reason."""
+    """Return a table with every fact of a host, the unknown ones with their reason."""
     rows = [*_system(host), *_cpu(host), *_memory(host), *_devices(host), *_limits(host)]
     rows += [("Not readable", f"{gap.what}: {gap.why}") for gap in host.gaps]
     return Table(f"Facts of {host.label}", ("Fact", "Value"), tuple(rows))
 
 
 def host_section(host: Host) -> Section:
-    """What is this machine?"""
+    """Return the section on what this machine is."""
     has, may = len(host.cpu.online), len(host.usable_cpus)
     isa = host.cpu.isa.level if host.cpu.isa else "unknown instruction set"
     use = "all of its CPUs" if has == may else f"{may} of its {plural(has, 'CPU')}"
@@ -28,7 +28,7 @@ def host_section(host: Host) -> Section:
     paid = "" if quota is None else f", for {plural(quota, 'CPU')} worth of time"
     who = "This process" if host.is_here else "The process that read it there"
     verdict = (
-        f"{host.cpu.model or 'A CPU of unknown model'}: {core_words(host)}, {isa}, "
+        f"{host.cpu.model or 'A CPU of unknown model'}: {core_text(host)}, {isa}, "
         f"{size(host.memory.total_bytes)} of memory. {who} may use {use}{paid}."
     )
     return Section(verdict, (host_table(host),))
@@ -42,13 +42,13 @@ def _system(host: Host) -> list[Fact]:
         ("Product", system.product),
         ("System", system.distribution),
         ("Kernel", kernel),
-        ("Hypervisor", hypervisor_words(host)),
+        ("Hypervisor", hypervisor_text(host)),
         ("Container", system.container),
     ))  # fmt: skip
 
 
-def hypervisor_words(host: Host) -> str | None:
-    """Name of the hypervisor; one that only gives itself away by a CPU flag is still one."""
+def hypervisor_text(host: Host) -> str | None:
+    """Return the hypervisor's name, also of one that only a CPU flag gives away, or None."""
     name = host.system.hypervisor
     return "a hypervisor of unknown make" if name == UNKNOWN else name
 
@@ -58,14 +58,14 @@ def _cpu(host: Host) -> list[Fact]:
     isa = cpu.isa
     return known((
         ("Processor", cpu.model or UNKNOWN),
-        ("Cores", core_words(host)),
+        ("Cores", core_text(host)),
         ("Kinds of cores", join_few([f"{k.cores} {k.name} (CPUs {format_cpulist(k.cpus)})" for k in cpu.kinds])
          if len(cpu.kinds) > 1 else None),
         ("Offline CPUs", format_cpulist(cpu.offline)),
         ("Instruction set", isa and isa.level),
         ("It has", isa and ", ".join(isa.features)),
         ("It lacks", isa and ", ".join(isa.missing)),
-        ("Hidden from programs", isa and join_few([hidden_words(h) for h in isa.hidden])),
+        ("Hidden from programs", isa and join_few([hidden_text(h) for h in isa.hidden])),
         ("SVE vectors", isa and isa.sve_bits and f"{isa.sve_bits} bits"),
         ("Compile for it with", isa and isa.build and _build(isa.build)),
         ("Caches", _caches(cpu.caches)),
@@ -76,8 +76,8 @@ def _cpu(host: Host) -> list[Fact]:
     ))  # fmt: skip
 
 
-def hidden_words(hidden: Hidden) -> str:
-    """``AVX2, FMA by the kernel (clearcpuid=avx2 on its command line)``."""
+def hidden_text(hidden: Hidden) -> str:
+    """Return hidden features as text: ``AVX2, FMA by the kernel (clearcpuid=avx2 on its command line)``."""
     return f"{', '.join(hidden.features) or 'some features'} by the {hidden.by} ({hidden.why})"
 
 
@@ -86,8 +86,8 @@ def _build(build: Build) -> str:
     return f"{build.flags} ({build.by}{target})"
 
 
-def core_words(host: Host) -> str:
-    """``24 cores on 2 sockets, 48 CPUs, of which this process may use 44``."""
+def core_text(host: Host) -> str:
+    """Return the cores as text: ``24 cores on 2 sockets, 48 CPUs, of which this process may use 44``."""
     cpu = host.cpu
     cores = plural(cpu.cores, "core") if cpu.cores else "cores unknown"
     sockets = f" on {plural(cpu.sockets, 'socket')}" if cpu.sockets else ""
@@ -97,7 +97,7 @@ def core_words(host: Host) -> str:
 
 
 def _caches(caches: Sequence[Cache]) -> str:
-    """``L1d 32 KiB x 24, L2 256 KiB x 24, L3 30 MiB x 2``."""
+    """Return the caches as text: ``L1d 32 KiB x 24, L2 256 KiB x 24, L3 30 MiB x 2``."""
     tally: dict[str, int] = {}
     for cache in sorted(caches, key=lambda c: (c.level, c.type)):
         suffix = {"data": "d", "instruction": "i", "unified": ""}[cache.type]
@@ -137,7 +137,7 @@ def _gpu(gpu: Gpu) -> str:
         gpu.compute_capability and f"compute capability {gpu.compute_capability}",
         gpu.sm_mhz is not None and f"{_clock(gpu.sm_mhz, gpu.sm_max_mhz)} (SM)",
         gpu.memory_mhz is not None and f"{_clock(gpu.memory_mhz, gpu.memory_max_mhz)} (memory)",
-        pcie_words(gpu),
+        pcie_text(gpu),
         gpu.nvlinks is not None and f"{gpu.nvlinks} NVLinks up",
         gpu.ecc is not None and f"ECC {_on(gpu.ecc)}",
         gpu.mig is not None and f"MIG {_on(gpu.mig)}",
@@ -158,8 +158,9 @@ def _clock(now: float, most: float | None) -> str:
     return f"{now:.0f} of {most:.0f} MHz" if most else f"{now:.0f} MHz"
 
 
-def pcie_words(gpu: Gpu) -> str | None:
-    """``PCIe 1 x16 now, up to 4 x16``; of an integrated GPU, that its link carries nothing.
+def pcie_text(gpu: Gpu) -> str | None:
+    """Return the PCIe link as text: ``PCIe 1 x16 now, up to 4 x16``; of an integrated GPU, that its link carries
+    nothing.
 
     A GB10 reports "generation 1, one lane": its PCIe function is only for its registers. Data goes over the chip's own
     link between CPU and GPU, so nothing can be wrong there.

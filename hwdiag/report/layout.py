@@ -1,7 +1,7 @@
-"""Boxes in boxes: the small layout engine behind the topology drawing.
+"""Layout of the topology drawing: boxes in boxes.
 
-A ``Layout`` is asked "what do you look like in so much width?" and answers with a ``Block``, or None if it needs more.
-Asking top-down and answering bottom-up lets every level choose how many columns make the drawing lowest.
+A ``Layout`` takes an available width and returns a ``Drawable`` of at most that width, or None if it needs more.
+Widths go down and drawings come up, so every level chooses the number of columns that makes the drawing lowest.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ GLYPH = 0.6
 
 
 @dataclass(frozen=True)
-class Block:
-    """Something with a natural size, which can be drawn into that much room or more."""
+class Drawable:
+    """A drawing with a natural size, which can be drawn at that size or larger."""
 
     width: float
     height: float
@@ -29,19 +29,19 @@ class Block:
     """Called with parent, x, y, width, height."""
 
 
-Layout = Callable[[float], Block | None]
+Layout = Callable[[float], Drawable | None]
 
 
 def text_width(text: str, font: float) -> float:
-    """Estimated width of a text in pixels."""
+    """Return the estimated width of a text in pixels."""
     return len(text) * font * GLYPH
 
 
 def columns(parts: Sequence[Layout], gap: float, most: int = 4) -> Layout:
-    """Parts in equal columns; as many as make it lowest, the fewest of those."""
+    """Return parts in equal columns, in the number of columns that makes them lowest, and the fewest of those."""
 
-    def place(available: float) -> Block | None:
-        best: Block | None = None
+    def place(available: float) -> Drawable | None:
+        best: Drawable | None = None
         for count in range(1, min(most, len(parts)) + 1):
             width = (available - gap * (count - 1)) / count
             blocks = [block for block in (part(width) for part in parts) if block is not None]
@@ -55,7 +55,7 @@ def columns(parts: Sequence[Layout], gap: float, most: int = 4) -> Layout:
     return place
 
 
-def _grid(blocks: Sequence[Block], count: int, gap: float) -> Block:
+def _grid(blocks: Sequence[Drawable], count: int, gap: float) -> Drawable:
     rows = [blocks[i : i + count] for i in range(0, len(blocks), count)]
     width = max(b.width for b in blocks)
     heights = [max(b.height for b in row) for row in rows]
@@ -69,13 +69,14 @@ def _grid(blocks: Sequence[Block], count: int, gap: float) -> Block:
                 block.draw(parent, x + i * (each + gap), y, each, height)
             y += height + gap
 
-    return Block(width * count + gap * (count - 1), sum(heights) + gap * (len(rows) - 1), draw)
+    return Drawable(width * count + gap * (count - 1), sum(heights) + gap * (len(rows) - 1), draw)
 
 
 def stack(parts: Sequence[Layout], gap: float, fill: bool = False) -> Layout:
-    """Parts below each other, each as wide as there is room; with ``fill`` the last one takes the height left over."""
+    """Return parts below each other, each as wide as the space; with ``fill`` the last one takes the height left
+    over."""
 
-    def place(available: float) -> Block | None:
+    def place(available: float) -> Drawable | None:
         blocks = [block for block in (part(available) for part in parts) if block is not None]
         if len(blocks) < len(parts):
             return None
@@ -87,15 +88,15 @@ def stack(parts: Sequence[Layout], gap: float, fill: bool = False) -> Layout:
                 y += taken + gap
 
         height = sum(b.height for b in blocks) + gap * max(0, len(blocks) - 1)
-        return Block(max((b.width for b in blocks), default=0), height, draw)
+        return Drawable(max((b.width for b in blocks), default=0), height, draw)
 
     return place
 
 
 def frame(content: Layout, pad: float, **attributes: Any) -> Layout:
-    """A rounded box around something."""
+    """Return a rounded box around something."""
 
-    def place(available: float) -> Block | None:
+    def place(available: float) -> Drawable | None:
         inner = content(available - 2 * pad)
         if inner is None:
             return None
@@ -104,20 +105,20 @@ def frame(content: Layout, pad: float, **attributes: Any) -> Layout:
             svg.add(parent, "rect", x=x, y=y, width=w, height=h, **attributes)
             inner.draw(parent, x + pad, y + pad, w - 2 * pad, h - 2 * pad)
 
-        return Block(inner.width + 2 * pad, inner.height + 2 * pad, draw)
+        return Drawable(inner.width + 2 * pad, inner.height + 2 * pad, draw)
 
     return place
 
 
 def line(left: str, right: str = "", font: float = 12, most: float = 300, **attributes: Any) -> Layout:
-    """One line of text, with a part at the right end; wider than ``most`` it may be cut."""
+    """Return one line of text, with a part at its right end. Beyond the width ``most`` it may be cut."""
     left, right = clean(left), clean(right)
     natural = text_width(left, font) + (text_width(right, font) + 2 * font if right else 0)
 
-    def place(available: float) -> Block | None:
+    def place(available: float) -> Drawable | None:
         if available < min(natural, most):
             return None
-        return Block(min(natural, available), font * 1.45, draw)
+        return Drawable(min(natural, available), font * 1.45, draw)
 
     def draw(parent: Element, x: float, y: float, w: float, _: float) -> None:
         room = w - (text_width(right, font) + font if right else 0)
@@ -135,9 +136,9 @@ def line(left: str, right: str = "", font: float = 12, most: float = 300, **attr
 
 def cells(count: int, width: float, height: float, gap: float, paint: Callable[[Element, int, float, float], None],
           most: int = 16) -> Layout:  # fmt: skip
-    """A grid of equal cells; ``paint`` is called with parent, index, x and y of each."""
+    """Return a grid of equal cells; ``paint`` is called with parent, index, x and y of each."""
 
-    def place(available: float) -> Block | None:
+    def place(available: float) -> Drawable | None:
         fit = min(most, math.floor((available + gap) / (width + gap)))
         if fit < 1:
             return None
@@ -148,13 +149,14 @@ def cells(count: int, width: float, height: float, gap: float, paint: Callable[[
             for i in range(count):
                 paint(parent, i, x + i % across * (width + gap), y + i // across * (height + gap))
 
-        return Block(across * (width + gap) - gap, rows * (height + gap) - gap, draw)
+        return Drawable(across * (width + gap) - gap, rows * (height + gap) - gap, draw)
 
     return place
 
 
 def _across(count: int, fit: int) -> int:
-    """Cells in a row: all if they fit, else a number that fills every row, else one that makes rows about equal."""
+    """Return the number of cells in a row: all if they fit, else one that fills every row, else one that makes rows
+    about equal."""
     if count <= fit:
         return count
     even = (n for n in range(fit, fit // 2, -1) if count % n == 0)

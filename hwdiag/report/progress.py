@@ -19,7 +19,7 @@ LINE_EVERY_S = 10.0
 
 
 def notebook_progress() -> Progress:
-    """For a notebook: a widget bar in JupyterLab, plain lines when it runs headless."""
+    """Return the progress of a notebook: a widget bar in JupyterLab, plain lines when it runs headless."""
     if not is_interactive():
         return lines(sys.stdout)
 
@@ -32,7 +32,7 @@ def notebook_progress() -> Progress:
 
 
 def terminal_progress(stream: TextIO) -> Progress:
-    """For a terminal: a bar; plain lines where the stream is none."""
+    """Return the progress of a terminal: a bar, or plain lines where the stream is none."""
     if not stream.isatty():
         return marking(lines(stream))
 
@@ -45,7 +45,8 @@ def terminal_progress(stream: TextIO) -> Progress:
 
 
 def marking(progress: Progress) -> Progress:
-    """The same, which also writes each new phase into the pipe of 'hwdiag monitor', where that watches this process."""
+    """Return a progress that also writes each new phase into the pipe of 'hwdiag monitor', where that watches this
+    process."""
     pipe, said = os.environ.get(MARKS), ""
 
     def marked(text: str, share: float) -> None:
@@ -77,7 +78,7 @@ def bar(make_meter: Callable[[], Any]) -> Progress:
 
 
 def lines(stream: TextIO) -> Progress:
-    """A plain line at most every ``LINE_EVERY_S`` seconds."""
+    """Return a progress that prints a plain line at most every ``LINE_EVERY_S`` seconds."""
     last = -LINE_EVERY_S
 
     def progress(text: str, share: float) -> None:

@@ -1,4 +1,4 @@
-"""What the measured ceilings of a device allow a workload to reach: the roofline of a Record.
+"""The roofline of a Record: the speed that the measured ceilings of a device allow a workload.
 
 Williams, Waterman, Patterson, "Roofline: an insightful visual performance model" (CACM 2009): attainable FLOP/s are
 the least of the compute ceiling and arithmetic intensity times the memory ceiling.
@@ -15,7 +15,7 @@ from hwdiag.experiment.model import Estimate, Workload
 
 
 class Rated(Protocol):
-    """What has speeds and ceilings: a Record, or a study of devices."""
+    """Speeds and ceilings of a Record, or of a study of devices."""
 
     @property
     def plans(self) -> tuple[Plan, ...]: ...
@@ -38,14 +38,16 @@ class Roof:
     """The highest one, in bytes/s, read plus written."""
 
     def attainable(self, workload: Workload) -> float | None:
-        """FLOP/s that the roof allows, None where a ceiling is missing or the workload has no operations."""
+        """Return the FLOP/s that the roof allows, or None where a ceiling is missing or the workload has no
+        operations."""
         compute = self.compute.get(workload.dtype)
         if compute is None or self.memory is None or workload.flops <= 0 or workload.bytes <= 0:
             return None
         return min(compute.value, workload.intensity * self.memory.value)
 
     def share(self, workload: Workload, seconds: float) -> float | None:
-        """How much of the ceiling a workload reaches that takes so long: bytes for memory, operations for the rest."""
+        """Return the share of the ceiling that a workload of this time reaches, by bytes for memory and by operations
+        otherwise."""
         if seconds <= 0:
             return None
         if workload.family == "memory":
@@ -55,14 +57,14 @@ class Roof:
 
 
 def roof_of(record: Rated, device: str) -> Roof:
-    """The highest measured ceilings of a device."""
+    """Return the highest measured ceilings of a device."""
     mine = sorted((c for c in record.ceilings if c.device == device and c.value > 0), key=lambda c: c.value)
     memory = [c for c in mine if c.kind == "memory"]
     return Roof(device, {c.dtype: c for c in mine if c.kind == "compute"}, memory[-1] if memory else None)
 
 
 def default_estimates(record: Rated, device: str | None = None) -> list[tuple[Workload, Estimate]]:
-    """Each workload under today's default, in the order of the workloads, device by device."""
+    """Return each workload under today's default, in the order of the workloads, device by device."""
     if not record.plans:
         return []
     found = {(e.device, e.workload): e for e in record.estimates if e.plan == BASELINE}

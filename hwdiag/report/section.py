@@ -12,7 +12,7 @@ from hwdiag.report.table import Table
 
 @dataclass(frozen=True, repr=False)
 class Section:
-    """What one notebook cell shows."""
+    """The content of one notebook cell."""
 
     verdict: str
     parts: tuple[Table | Figure | None, ...]

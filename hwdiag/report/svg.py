@@ -21,7 +21,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072b2", "#e69f00", "#009e73", "#d55e
 
 
 def number(value: float) -> str:
-    """Coordinates to a tenth of a pixel keep the file small and the same everywhere."""
+    """Return a coordinate to a tenth of a pixel, which keeps the file small and the same everywhere."""
     return f"{round(value, 1):g}"
 
 
@@ -39,7 +39,7 @@ def add(parent: ET.Element, tag: str, text: str | None = None, **attributes: Any
 
 
 def new(width: float, height: float) -> ET.Element:
-    """An empty drawing of so many pixels."""
+    """Return an empty drawing of so many pixels."""
     root = ET.Element("svg", {"xmlns": NAMESPACE, "width": number(width), "height": number(height)})
     root.set("viewBox", f"0 0 {number(width)} {number(height)}")
     root.set("font-family", FONT)
@@ -57,5 +57,5 @@ def describe(root: ET.Element, name: str, title: str, description: str, prefix: 
 
 
 def serialise(root: ET.Element) -> str:
-    """The drawing as text, without an XML declaration."""
+    """Return the drawing as text, without an XML declaration."""
     return ET.tostring(root, encoding="unicode")

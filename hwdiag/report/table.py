@@ -36,7 +36,7 @@ class Ids:
         return f"{self.ids[0]} … {self.ids[-1]} ({len(self.ids)})"
 
     def to_html(self, linked: Collection[str] = ()) -> str:
-        """Ids as links to their anchors where they are among ``linked``; many of them folded."""
+        """Return the ids, as links where they are among ``linked``; many of them are folded."""
         links = ", ".join(_link(i, linked) for i in self.ids)
         if len(self.ids) < _FEW:
             return links
@@ -51,7 +51,7 @@ def _link(identifier: str, linked: Collection[str]) -> str:
 
 
 def is_anchor(identifier: str) -> bool:
-    """Whether an id from a record can be a fragment of an address as it stands."""
+    """Return whether an id from a record can be an address's fragment as it stands."""
     return _ANCHOR.fullmatch(identifier) is not None
 
 
@@ -65,7 +65,7 @@ class Share:
         return percent(self.value)
 
     def to_html(self, _: Collection[str] = ()) -> str:
-        """The gauge is hidden from screen readers, which read the number."""
+        """Return the percentage with a gauge, which is hidden from screen readers: they read the number."""
         shown = min(max(self.value, 0), 1)
         gauge = f'<meter aria-hidden="true" style="width:5em" value="{shown:.3f}"></meter>'
         return f"{percent(self.value)} {gauge}"
@@ -87,7 +87,7 @@ class Table:
     """An id for each row, which links in the same page can lead to."""
 
     def to_html(self, linked: Collection[str] = (), caption: bool = True, styled: bool = True) -> str:
-        """A ``<table>`` that scrolls sideways in its own box.
+        """Return a ``<table>`` that scrolls sideways in its own box.
 
         Args:
             linked: ids that have an anchor on the same page; mentions of them become links.
@@ -127,7 +127,7 @@ class Table:
         return f' style="{_CELL};font-weight:{weight};text-align:{align}"'
 
     def to_text(self, width: int | None = None) -> str:
-        """Aligned columns below the caption; long cells are wrapped where ``width`` characters are too few."""
+        """Return aligned columns below the caption. Long cells are wrapped where ``width`` characters are too few."""
         plain = [[clean(cell) for cell in row] for row in self.rows]
         table = [[clean(h) for h in self.header], *plain]
         widths = self._widths([max(len(row[i]) for row in table) for i in range(len(self.header))], width)
@@ -161,12 +161,12 @@ class Table:
         return self.to_text()
 
     def __repr__(self) -> str:
-        """As text: what a notebook stores beside the HTML."""
+        """Return the table as text, which a notebook stores beside the HTML."""
         return self.to_text(120)
 
 
 def join_few(parts: Sequence[str], limit: int = 12) -> str:
-    """Parts joined by commas; of many, the first ones and how many more there are."""
+    """Return the parts joined by commas; of many, the first ones and how many more there are."""
     shown = [shorten(clean(p), 80) for p in parts[:limit]]
     more = [f"and {len(parts) - limit} more"] if len(parts) > limit else []
     return ", ".join(shown + more)
@@ -177,5 +177,5 @@ Fact = tuple[str, str]
 
 
 def known(facts: Iterable[tuple[str, object]]) -> list[Fact]:
-    """Only the facts that are known."""
+    """Return the facts that are known."""
     return [(name, str(value)) for name, value in facts if value is not None and value != ""]

@@ -11,7 +11,7 @@ from hwdiag.host.model import Cache, Disk, Gpu, Host, LogicalCpu, NumaNode
 from hwdiag.report import svg
 from hwdiag.report.figure import Figure
 from hwdiag.report.format import UNKNOWN, cache_size, clean, disk_size, plural, size
-from hwdiag.report.layout import Block, Layout, cells, columns, frame, line, stack
+from hwdiag.report.layout import Drawable, Layout, cells, columns, frame, line, stack
 
 WIDEST = 944
 NARROWEST = 480
@@ -47,7 +47,7 @@ def draw_topology(host: Host) -> Figure:
 
 
 def _levels(host: Host) -> list[Layout]:
-    """The drawing from top to bottom."""
+    """Return the drawing from top to bottom."""
     parts: list[Layout] = [stack([line(_name(host), font=16, font_weight=600), _muted(_summary(host))], 2)]
     if host.cpu.logical:
         parts.append(_machine(host))
@@ -72,7 +72,7 @@ def _name(host: Host) -> str:
 
 
 def _summary(host: Host) -> str:
-    """``2 sockets · 24 cores · 48 CPUs · 256 GiB``."""
+    """Return the host in one line: ``2 sockets · 24 cores · 48 CPUs · 256 GiB``."""
     cpu = host.cpu
     parts = [
         plural(cpu.sockets, "socket") if cpu.sockets else "",
@@ -91,7 +91,7 @@ def _muted(text: str, font: float = 12.5) -> Layout:
 
 
 def _machine(host: Host) -> Layout:
-    """One box per socket, unless a hypervisor made every core a socket of its own."""
+    """Return one box per socket, or one for all where a hypervisor made every core a socket of its own."""
     sockets = _group(host.cpu.logical, lambda c: c.socket)
     if len(sockets) > 2 and all(len({c.core for c in cpus}) == 1 for cpus in sockets.values()):
         title = line(f"{len(sockets)} sockets of one core each", font=13)
@@ -100,7 +100,7 @@ def _machine(host: Host) -> Layout:
 
 
 def _group(cpus: Iterable[LogicalCpu], key: Callable[[LogicalCpu], int | None]) -> dict[int | None, list[LogicalCpu]]:
-    """CPUs by what they have in common, in the order of the first of each."""
+    """Return CPUs grouped by what they have in common, in the order of each group's first."""
     groups: dict[int | None, list[LogicalCpu]] = {}
     for cpu in sorted(cpus, key=lambda c: c.id):
         groups.setdefault(key(cpu), []).append(cpu)
@@ -114,7 +114,7 @@ def _socket(host: Host, number: int | None, cpus: Sequence[LogicalCpu]) -> Layou
 
 
 def _nodes(host: Host, cpus: Sequence[LogicalCpu]) -> Layout:
-    """The NUMA nodes among these CPUs: a node's box where there is one, else only its caches."""
+    """Return the NUMA nodes among these CPUs: a node's box where the node is known, else only its caches."""
     known = {n.id: n for n in host.numa}
     parts = []
     for number, members in _group(cpus, lambda c: c.node).items():
@@ -124,7 +124,7 @@ def _nodes(host: Host, cpus: Sequence[LogicalCpu]) -> Layout:
 
 
 def _node(host: Host, node: NumaNode, cpus: Sequence[LogicalCpu]) -> Layout:
-    """One NUMA node, or the part of it in this socket."""
+    """Return the box of one NUMA node, or of its part in this socket."""
     whole = set(node.cpus) <= {c.id for c in cpus}
     name = f"NUMA node {node.id}" + ("" if whole else ", spans sockets")
     parts = [line(name, _node_memory(host, node), font=12, font_weight=600), _caches(host, cpus)]
@@ -149,7 +149,7 @@ def _memory_node(node: NumaNode, host: Host) -> Layout:
 
 
 def _caches(host: Host, cpus: Sequence[LogicalCpu]) -> Layout:
-    """Cores grouped by the last-level cache that they share."""
+    """Return cores grouped by the last-level cache that they share."""
     of_cpu = {cpu: index for index, cache in enumerate(host.cpu.llc) for cpu in cache.cpus}
     groups = _group(cpus, lambda c: of_cpu.get(c.id))
     if len(groups) > 1 and all(len({c.core for c in members}) == 1 for members in groups.values()):
@@ -168,13 +168,14 @@ def _cache_label(host: Host, index: int | None, members: Sequence[LogicalCpu]) -
 
 
 def _private_label(caches: Sequence[Cache]) -> str:
-    """Where the highest cache level belongs to a single core (server Arm, many virtual machines)."""
+    """Return the label of a last-level cache that belongs to a single core, as on server Arm and in many virtual
+    machines."""
     labels = sorted({f"L{c.level} {cache_size(c.size_bytes)} per core" for c in caches})
     return ", ".join(labels) or "shared cache unknown"
 
 
 def _cores_under(host: Host, cpus: Sequence[LogicalCpu], label: str) -> Layout:
-    """The cores below one cache, those of each kind together."""
+    """Return the cores below one cache, those of each kind together."""
     numbered = len(host.cpu.online) <= NUMBERED
     parts: list[Layout] = [line(label, font=11.5)]
     if not numbered:
@@ -188,7 +189,7 @@ def _cores_under(host: Host, cpus: Sequence[LogicalCpu], label: str) -> Layout:
 
 
 def _kind_label(host: Host, kind: int, members: Sequence[LogicalCpu]) -> str:
-    """``P-core x 8, up to 5.2 GHz``."""
+    """Return the label of a kind of cores: ``P-core x 8, up to 5.2 GHz``."""
     name = host.cpu.kinds[kind].name if kind < len(host.cpu.kinds) else "other cores"
     mhz = host.cpu.kinds[kind].max_mhz if kind < len(host.cpu.kinds) else None
     return f"{name} × {len({c.core for c in members})}" + (f", up to {mhz / 1000:.1f} GHz" if mhz else "")
@@ -212,7 +213,7 @@ def _core_grid(host: Host, kind: int, cpus: Sequence[LogicalCpu], numbered: bool
 
 def _core(parent: Element, core: Sequence[LogicalCpu], x: float, y: float, width: float, usable: set[int],
           looks: tuple[str, str]) -> None:  # fmt: skip
-    """A core as a box, its hardware threads as numbered cells in it."""
+    """Draw a core as a box, with its hardware threads as numbered cells."""
     height = len(core) * 21 + 3
     svg.add(parent, "rect", x=x, y=y, width=width, height=height, rx=4, fill=svg.CARD, stroke=looks[1])
     for i, cpu in enumerate(core):
@@ -226,7 +227,7 @@ def _core(parent: Element, core: Sequence[LogicalCpu], x: float, y: float, width
 
 def _small_core(parent: Element, core: Sequence[LogicalCpu], x: float, y: float, side: float, usable: set[int],
                 looks: tuple[str, str]) -> None:  # fmt: skip
-    """A core as a cell, its hardware threads as stripes."""
+    """Draw a core as a cell, with its hardware threads as stripes."""
     each = side / len(core)
     for i, cpu in enumerate(core):
         look = _cell_look(cpu.id in usable, looks) | {"stroke": looks[1], "stroke_width": 0.8}
@@ -240,7 +241,7 @@ def _cell_look(usable: bool, looks: tuple[str, str]) -> dict[str, Any]:
 
 
 def _hatch(root: Element) -> None:
-    """Diagonal lines for CPUs that may not be used: seen without colour and in print."""
+    """Define the hatching of CPUs that may not be used, which is seen without colour and in print."""
     pattern = svg.add(svg.add(root, "defs"), "pattern", id=_HATCH, width=5, height=5, patternUnits="userSpaceOnUse",
                       patternTransform="rotate(45)")  # fmt: skip
     svg.add(pattern, "rect", width=5, height=5, fill=svg.CARD)
@@ -285,7 +286,7 @@ def _disk_kind(disk: Disk) -> str:
 
 
 def _limited(parts: list[Layout], noun: str) -> Layout:
-    """At most a dozen boxes; how many more there are is said, not drawn."""
+    """Return at most a dozen boxes, and a line with how many more there are."""
     if len(parts) <= MOST_DEVICES:
         return columns(parts, 10)
     more = _muted(f"and {plural(len(parts) - MOST_DEVICES, 'more ' + noun)}", 11)
@@ -296,9 +297,9 @@ def _limited(parts: list[Layout], noun: str) -> Layout:
 
 
 def _legend(host: Host) -> Layout:
-    """What the cells mean, naming only what is on the picture."""
+    """Return the legend of the cells that are in the drawing."""
     smt = " Its cells are the hardware threads (SMT)." if host.cpu.smt else ""
-    words = f"Each box is a core.{smt}" if len(host.cpu.online) <= NUMBERED else _small_words(host)
+    words = f"Each box is a core.{smt}" if len(host.cpu.online) <= NUMBERED else _small_text(host)
     parts = [_muted(words, 11)]
     blocked = set(host.cpu.online) - set(host.usable_cpus)
     if blocked:
@@ -308,15 +309,15 @@ def _legend(host: Host) -> Layout:
     return stack(parts, 3)
 
 
-def _small_words(host: Host) -> str:
+def _small_text(host: Host) -> str:
     return "Each small box is a core" + (", each stripe in it a hardware thread (SMT)." if host.cpu.smt else ".")
 
 
 def _sample(words: str) -> Layout:
-    """A hatched cell with what it means."""
+    """Return a hatched cell with its meaning."""
     text = _muted(words, 11)
 
-    def place(available: float) -> Block | None:
+    def place(available: float) -> Drawable | None:
         inner = text(available - 22)
         if inner is None:
             return None
@@ -325,7 +326,7 @@ def _sample(words: str) -> Layout:
             svg.add(parent, "rect", x=x + 0.5, y=y + 2, width=14, height=12, rx=2, **_cell_look(False, _KIND_LOOKS[0]))
             inner.draw(parent, x + 22, y, w - 22, h)
 
-        return Block(inner.width + 22, inner.height, draw)
+        return Drawable(inner.width + 22, inner.height, draw)
 
     return place
 
@@ -337,14 +338,14 @@ def _caption(host: Host) -> str:
 
 
 def _alt(host: Host) -> str:
-    """The picture in sentences."""
+    """Return the drawing in sentences."""
     sentences = [f"{clean(host.label)}: {clean(_name(host))}, {_summary(host).replace(' · ', ', ')}."]
     if len(host.usable_cpus) < len(host.cpu.online):
         sentences.append(f"This process may use {len(host.usable_cpus)} of them: {format_cpulist(host.usable_cpus)}.")
     if len(host.cpu.kinds) > 1:
         kinds = (f"{k.cores} {clean(k.name)} (CPUs {format_cpulist(k.cpus)})" for k in host.cpu.kinds)
         sentences.append(f"Kinds of cores: {', '.join(kinds)}.")
-    sentences += [_node_words(n) for n in host.numa]
+    sentences += [_node_text(n) for n in host.numa]
     if host.cpu.llc:
         sizes = sorted({f"L{c.level} {cache_size(c.size_bytes)}" for c in host.cpu.llc})
         sentences.append(f"{plural(len(host.cpu.llc), 'last-level cache')}: {', '.join(sizes)}.")
@@ -355,7 +356,7 @@ def _alt(host: Host) -> str:
     return " ".join(sentences)
 
 
-def _node_words(node: NumaNode) -> str:
+def _node_text(node: NumaNode) -> str:
     cpus = f"CPUs {format_cpulist(node.cpus)}" if node.cpus else "no CPUs"
     memory = UNKNOWN + " memory" if node.memory_bytes is None else f"{size(node.memory_bytes)} memory"
     return f"NUMA node {node.id}: {cpus}, {memory}."

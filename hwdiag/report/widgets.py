@@ -16,12 +16,13 @@ from hwdiag.report.table import Table
 
 
 def is_interactive() -> bool:
-    """Whether a person watches: Jupyter's server names the session of its kernels, papermill and nbval do not."""
+    """Return whether a person watches: Jupyter's server names the session of its kernels, papermill and nbval do
+    not."""
     return "JPY_SESSION_NAME" in os.environ
 
 
 def show_now(thing: Any) -> None:
-    """Display in the running notebook."""
+    """Show something in the running notebook."""
     from IPython.display import display
 
     display(thing)  # type: ignore[no-untyped-call]
@@ -44,7 +45,7 @@ class ProfileChooser:
         self._load = load
 
     def table(self) -> Table:
-        """The parameters as a table."""
+        """Return the parameters as a table."""
         rows = [(name, text_of(value)) for name, value in self.profile if name not in ("expect", "title")]
         return Table(
             caption=f"Parameters: {self.profile.title or self.profile.host}", header=("parameter", "value"), rows=rows
@@ -76,14 +77,14 @@ class ProfileChooser:
 
 
 class EmitChooser:
-    """Which recommendations become scripts; in JupyterLab, a box for each."""
+    """A choice of the recommendations that become scripts; in JupyterLab, a checkbox for each."""
 
     def __init__(self, record: Record) -> None:
         self.chosen = {r.id for r in record.recommendations if r.plan is not None and not r.offered}
         self._choices = [(r.id, r.title) for r in record.recommendations if r.plan is not None]
 
     def table(self) -> Table:
-        """What will be emitted, as a table."""
+        """Return a table of what will be written."""
         rows = [("yes" if i in self.chosen else "no", title) for i, title in self._choices]
         return Table(
             caption="Scripts to write",
@@ -112,7 +113,7 @@ class EmitChooser:
 
 
 def text_of(value: Any) -> str:
-    """A parameter's value as a person writes it."""
+    """Return a parameter's value as a person writes it."""
     if value is None:
         return "as found"
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

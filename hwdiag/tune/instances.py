@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hwdiag.experiment.lever import Factor, Lever
 from hwdiag.host.model import Host
-from hwdiag.process.launch import MemoryPolicy, Place, places_words
+from hwdiag.process.launch import InstancePlacement, MemoryPolicy, places_text
 from hwdiag.process.model import Software
 from hwdiag.tune.placement import EFFECT, Core, distinct, nodes_of, only_counts, usable_nodes, with_threads
 
@@ -87,12 +87,12 @@ def as_lever(groups: Sequence[Group], host: Host, software: Software, memory: bo
         return None
     threads = len(groups[0])
     places = tuple(place(group, host, memory) for group in groups)
-    name = f"{len(groups)} instances on CPUs {places_words(places)}"
+    name = f"{len(groups)} instances on CPUs {places_text(places)}"
     return with_threads(name, threads, software, factor=INSTANCES, instances=places)
 
 
-def place(group: Group, host: Host, memory: bool) -> Place:
+def place(group: Group, host: Host, memory: bool) -> InstancePlacement:
     """The first CPU of each core; memory from the group's own node first, where there are several."""
     nodes = nodes_of(group, host) if memory else ()
     near = MemoryPolicy(mode="preferred", nodes=nodes) if len(nodes) == 1 else None
-    return Place(cpus=tuple(sorted(core[0] for core in group)), memory=near)
+    return InstancePlacement(cpus=tuple(sorted(core[0] for core in group)), memory=near)

@@ -16,7 +16,7 @@ from hwdiag.report.format import (
     count,
     disk_size,
     measured,
-    outcome_words,
+    outcome_text,
     percent,
     plural,
     seconds,
@@ -39,7 +39,7 @@ def software_table(software: Software) -> Table:
     yes = {True: "yes", False: "no", None: None}
     rows = known((
         ("Interpreter", software.python),
-        ("Outcome", None if software.outcome.ok else outcome_words(software.outcome.kind, software.outcome.detail)),
+        ("Outcome", None if software.outcome.ok else outcome_text(software.outcome.kind, software.outcome.detail)),
         ("Python", software.python_version),
         ("torch", software.torch_version),
         ("CUDA of torch", software.cuda or ("none: a CPU build" if software.torch_version else None)),
@@ -98,14 +98,14 @@ def _result(workload: Workload, estimate: Estimate, roof: Roof) -> tuple[Cell, .
     return (
         workload.title,
         estimate.device,
-        value_words(workload, estimate),
+        value_text(workload, estimate),
         UNKNOWN if share is None else Share(share),
         f"{estimate.seconds.processes} / {estimate.seconds.samples}",
         Ids(estimate.measurements),
     )
 
 
-def value_words(workload: Workload, estimate: Estimate) -> str:
+def value_text(workload: Workload, estimate: Estimate) -> str:
     """A workload's speed or time in its unit, with its interval."""
     interval = estimate.seconds
     if interval.processes < 2:
@@ -229,8 +229,8 @@ def _measurement(m: Measurement, title: str) -> tuple[Cell, ...]:
     return (
         m.id, m.workload, title, m.device, m.phase, str(m.process), str(len(m.seconds)),
         seconds(m.median_s) if m.seconds else "none",
-        outcome_words(m.outcome.kind, m.outcome.detail),
-        disturbance_words(m.disturbance),
+        outcome_text(m.outcome.kind, m.outcome.detail),
+        disturbance_text(m.disturbance),
     )  # fmt: skip
 
 
@@ -239,13 +239,13 @@ def failures_table(record: Record) -> Table:
     study, titles = tuning(record), titles_of(record)
     failed = [m for m in study.measurements if not m.outcome.ok]
     rows = tuple(
-        (m.workload, titles[m.plan], m.device, outcome_words(m.outcome.kind, m.outcome.detail), Ids((m.id,)))
+        (m.workload, titles[m.plan], m.device, outcome_text(m.outcome.kind, m.outcome.detail), Ids((m.id,)))
         for m in failed
     )
     return Table("Measurements that failed", ("Workload", "Plan", "Device", "What happened", "Evidence"), rows)
 
 
-def disturbance_words(d: Disturbance) -> str:
+def disturbance_text(d: Disturbance) -> str:
     """What the machine did meanwhile: what disturbs is said only where there was some."""
     parts = (
         d.load is not None and f"load {d.load:.2g}",

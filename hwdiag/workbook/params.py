@@ -40,7 +40,7 @@ NOTEBOOKS = {
 BEGIN, END = "<!-- parameters: made by python -m hwdiag.workbook.params --write -->\n", "<!-- end of parameters -->\n"
 
 
-class Chosen(Generic[M]):
+class ChosenParameters(Generic[M]):
     """The parameters of a notebook's run, shown as a table."""
 
     def __init__(self, params: M) -> None:

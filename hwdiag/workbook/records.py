@@ -20,7 +20,7 @@ from hwdiag.record import store
 from hwdiag.record.model import NOT_PROBED, Record, Topic, first_error
 from hwdiag.record.versions import versions
 from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 
 S = TypeVar("S", bound=TopicStudy)
 P = TypeVar("P", bound=Value)
@@ -134,7 +134,7 @@ def replayed_params(topic: Topic, kind: type[P]) -> P:
 
 def chosen_params(
     namespace: Mapping[str, Any], topic: Topic, kind: type[P], load: Callable[[Mapping[str, Any]], P]
-) -> Chosen[P]:
+) -> ChosenParameters[P]:
     """Return the parameters that a notebook's first cells set, or those of the study that is replayed.
 
     Args:
@@ -147,5 +147,5 @@ def chosen_params(
         UsageError: an unknown parameter or a wrong value.
     """
     if replayed() is not None:
-        return Chosen(replayed_params(topic, kind))
-    return Chosen(load(given_parameters(namespace)))
+        return ChosenParameters(replayed_params(topic, kind))
+    return ChosenParameters(load(given_parameters(namespace)))

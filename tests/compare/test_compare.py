@@ -27,12 +27,12 @@ from hwdiag.compare.compare import (
     lines,
     newest,
 )
-from hwdiag.compare.steps import Comparison, load
+from hwdiag.compare.steps import RecordComparison, load
 from hwdiag.core.errors import UsageError
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.statistics import MIN_PAIRS, median_interval
 from hwdiag.record.index import build_index, refused, rows
-from hwdiag.record.row import Refused, Row, Speed, row_of
+from hwdiag.record.row import RecordRow, RefusedRecord, Speed, row_of
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -75,15 +75,15 @@ def write(tmp_path: Path) -> Write:
     return one
 
 
-def row(values: dict[str, Any]) -> Row:
+def row(values: dict[str, Any]) -> RecordRow:
     found = row_of(json.dumps(values).encode(), "x")
-    assert isinstance(found, Row), found
+    assert isinstance(found, RecordRow), found
     return found
 
 
 def test_a_real_record_becomes_a_row() -> None:
     found = row_of((EXAMPLE / "record.json").read_bytes(), "x")
-    assert isinstance(found, Row)
+    assert isinstance(found, RecordRow)
     assert found.cores == 2
     assert found.facts["memory.transparent_hugepages"] == "madvise"
     assert found.facts["software.torch_version"] == "2.13.0+cpu"
@@ -116,7 +116,7 @@ def test_a_real_record_becomes_a_row() -> None:
 )
 def test_what_is_refused_and_why(data: bytes, why: str) -> None:
     found = row_of(data, "somewhere")
-    assert isinstance(found, Refused)
+    assert isinstance(found, RefusedRecord)
     assert found.why.startswith(why)
     assert "\n" not in found.why
 
@@ -141,7 +141,7 @@ def test_an_older_record_is_read() -> None:
 )
 def test_any_value_in_any_place_is_read_or_refused(value: Any, place: str) -> None:
     found = row_of(json.dumps(record(**{place: value})).encode(), "x")
-    assert isinstance(found, (Row, Refused))
+    assert isinstance(found, (RecordRow, RefusedRecord))
 
 
 def test_what_comes_from_a_record_stays_text(write: Write) -> None:
@@ -289,7 +289,7 @@ def test_what_has_no_work_or_no_time_has_no_rate() -> None:
     (found,) = histories([row(idle), row(record(started_at="2026-11-02T10:00:00Z"))])
     assert {c.workload for c in found.changes} == {s.workload for s in row(idle).speeds}
     instant["studies"]["tune"]["estimates"][0]["seconds"]["low"] = 5e-324
-    assert isinstance(row_of(json.dumps(instant).encode(), "x"), Refused)
+    assert isinstance(row_of(json.dumps(instant).encode(), "x"), RefusedRecord)
 
 
 def test_a_host_that_became_slower_is_found_with_what_changed() -> None:
@@ -410,9 +410,9 @@ def test_ten_thousand_records_in_five_seconds(tmp_path: Path) -> None:
         (folder / "record.json").write_text(json.dumps(values))
     params = load({"records": [str(tmp_path / "outputs")]})
     keep = tmp_path / "index.parquet"
-    Comparison(params, keep=keep)
+    RecordComparison(params, keep=keep)
     started = time.process_time()  # of this process: others may be busy here
-    found = Comparison(params, keep=keep)
+    found = RecordComparison(params, keep=keep)
     sections = (found.overview(), found.differences(), found.speeds(), found.histories())
     took = time.process_time() - started
     assert sections[0].verdict == "10000 records of 2500 hosts."
@@ -426,9 +426,9 @@ def test_the_example_is_shown_only_where_there_is_nothing_else(
     (tmp_path / "params").mkdir()
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     write("example", record(name="example"))
-    assert [r.name for r in Comparison(load({})).records] == ["example"]
+    assert [r.name for r in RecordComparison(load({})).records] == ["example"]
     write("box/1", record(name="box"))
-    assert [r.name for r in Comparison(load({})).records] == ["box"]
+    assert [r.name for r in RecordComparison(load({})).records] == ["box"]
 
 
 def test_the_command_line(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

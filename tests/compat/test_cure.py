@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from hwdiag.compat.advice import consult, needed_plan, with_cure
-from hwdiag.compat.check import Check, survey
+from hwdiag.compat.check import PackageCheck, survey
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
-from hwdiag.core.finding import Check as Fine
 from hwdiag.core.finding import Finding
-from hwdiag.diagnose.run import Run
+from hwdiag.core.finding import PackageCheck as Fine
+from hwdiag.diagnose.run import Diagnosis
 from hwdiag.parameters.diagnosis import load
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Outcome
@@ -57,16 +57,18 @@ def test_a_cure_that_breaks_what_ran_is_none(monkeypatch: pytest.MonkeyPatch) ->
 
     unset = Remedy(kind="unset", text="", source="", unset=("X",), works=True)
     before = [row("import", "ok"), row("torch-conv", "ok"), row("torch-matmul", "signal", unset)]
-    check = Check(Interpreter(python="p", outcome=Outcome(kind="ok")), {"X": "1"}, 60, lambda text, share: None)
+    check = PackageCheck(Interpreter(python="p", outcome=Outcome(kind="ok")), {"X": "1"}, 60, lambda text, share: None)
     for conv in ("ok", "error"):
         after = [row("import", "ok"), row("torch-conv", conv), row("torch-matmul", "ok")]
 
-        def rows(self: Check, packages: Sequence[Package], after: list[Compatibility] = after) -> list[Compatibility]:
+        def rows(
+            self: PackageCheck, packages: Sequence[Package], after: list[Compatibility] = after
+        ) -> list[Compatibility]:
             assert self.env == {}
             assert [p.name for p in packages] == ["torch"]
             return after
 
-        monkeypatch.setattr(Check, "rows", rows)
+        monkeypatch.setattr(PackageCheck, "rows", rows)
         cure = check.cure([Package(name="torch"), Package(name="numpy")], before)
         assert (cure is not None) == (conv == "ok")
 
@@ -87,7 +89,7 @@ def test_a_run_on_a_host_that_needs_it_hands_over_a_script_that_does_it(
 ) -> None:
     site.add("torch", ILLEGAL + "import os\nif os.environ.get('OPENBLAS_CORETYPE') == 'Zen9': run()")
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen9")
-    run = Run(load({"python": site.python, "host": "auto"}), outputs=tmp_path / "outputs")
+    run = Diagnosis(load({"python": site.python, "host": "auto"}), outputs=tmp_path / "outputs")
     for step in (run.probe_software, run.plan, run.measure, run.advise, run.emit, run.finish):
         step()
     assert run.record.verdict == "Needed here: unset OPENBLAS_CORETYPE."

@@ -18,12 +18,12 @@ import yaml
 from hwdiag.core.interval import Interval
 from hwdiag.dataloader import cache_rules, caches
 from hwdiag.dataloader.budget import BUDGETS, Data
-from hwdiag.dataloader.cache_model import Cache, Caching, Kept
+from hwdiag.dataloader.cache_model import CacheCandidate, CacheMeasurement, Caching
 from hwdiag.dataloader.cache_show import caches as shown
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.dataset import Dataset, Found, Storage
+from hwdiag.dataloader.dataset import Dataset, FolderContent, Storage
 from hwdiag.dataloader.emit import CACHE, as_yaml, feeding_files, snippet
-from hwdiag.dataloader.model import Chosen, Feed, Prediction, Room
+from hwdiag.dataloader.model import AvailableMemory, ChosenSetting, Feed, Prediction
 from hwdiag.dataloader.rules import plan
 from hwdiag.dataloader.setting import LoaderSetting
 from hwdiag.dataloader.trials import Trials
@@ -31,7 +31,7 @@ from tests.dataloader.test_notebook import EXAMPLE, read
 
 torch = pytest.importorskip("torch")
 MIB = 1 << 20
-KEPT = Kept(
+KEPT = CacheMeasurement(
     samples=100,
     sample_bytes=MIB,
     slot_bytes=MIB,
@@ -45,7 +45,7 @@ KEPT = Kept(
     warm_s=1e-4,
     free_bytes=100 << 30,
 )
-BEST = Chosen(
+BEST = ChosenSetting(
     setting=LoaderSetting(workers=4),
     batch_size=32,
     samples_s=200.0,
@@ -164,12 +164,15 @@ def test_the_share_that_a_page_cache_answers(share: float) -> None:
 
 def trials_with(memory: int, shared: int, length: int = 1000) -> Trials:
     trials = Trials(
-        Data("x", "/x"), Room(memory_bytes=memory, shared_bytes=shared, files=None), BUDGETS["quick"], clock=lambda: 0.0
+        Data("x", "/x"),
+        AvailableMemory(memory_bytes=memory, shared_bytes=shared, files=None),
+        BUDGETS["quick"],
+        clock=lambda: 0.0,
     )
     trials.dataset = Dataset(
         length=length, batch_bytes=1, tensors=1, batch_s=0.1, unpicklable=None, torch="2", python="3", cuda=None
     )
-    trials.found = Found(paths=(), bytes=200 * MIB, files=0, more=False, device="", real="")
+    trials.found = FolderContent(paths=(), bytes=200 * MIB, files=0, more=False, device="", real="")
     return trials
 
 
@@ -229,10 +232,10 @@ def test_the_queue_is_as_long_as_the_writer_is_held_up() -> None:
     assert caches.queue(KEPT, 2000.0) is None  # it writes 1000 in a second
 
 
-def cache(kind: str, speedup: float, verdict: str = "better", **more: Any) -> Cache:
+def cache(kind: str, speedup: float, verdict: str = "better", **more: Any) -> CacheCandidate:
     gain = Interval(median=speedup, low=speedup * 0.95, high=speedup * 1.05, processes=8)
     values = {"kind": kind, "needs_bytes": 1000 * MIB, "room_bytes": 1 << 40, "keeps": 1000, "hit": 1.0}
-    return Cache.model_validate({**values, "speedup": gain, "verdict": verdict, **more})
+    return CacheCandidate.model_validate({**values, "speedup": gain, "verdict": verdict, **more})
 
 
 def test_the_fastest_is_chosen_and_of_equals_the_simplest() -> None:
@@ -311,7 +314,7 @@ def test_samples_are_kept_and_read_back(feeder: Feeder, pictures: Path, tmp_path
     )
     assert outcome.ok, outcome.detail
     said.pop("memory")
-    kept = Kept(samples=len(said.pop("indices")), **said)
+    kept = CacheMeasurement(samples=len(said.pop("indices")), **said)
     assert kept.samples == 8
     assert kept.is_same
     assert 3 * 64 * 64 < kept.sample_bytes < 3 * 64 * 64 + 300

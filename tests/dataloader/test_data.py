@@ -14,7 +14,7 @@ import pytest
 from hwdiag.agent.dataloader.decoders import jpeg_size, scale_of
 from hwdiag.dataloader import storage
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.dataset import Decoding, Found, Reading
+from hwdiag.dataloader.dataset import Decoding, FolderContent, Reading
 from hwdiag.dataloader.pictures import make_pictures, synthetic_set
 from hwdiag.host.model import Disk
 from hwdiag.host.root import Root
@@ -53,7 +53,7 @@ def test_the_set_is_made_once_and_whole(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_folder_is_looked_at_and_read(feeder: Feeder, pictures: Path) -> None:
     outcome, said = feeder.ask("find", limit_s=10, folder=str(pictures))
-    found = Found.model_validate(said)
+    found = FolderContent.model_validate(said)
     assert outcome.ok
     assert len(found.paths) == found.files == 24
     assert found.bytes == sum(p.stat().st_size for p in pictures.iterdir())

@@ -15,7 +15,7 @@ from hwdiag.dataloader import show
 from hwdiag.dataloader.alternatives import LIBRARY_THREADS, ONE_THREAD
 from hwdiag.dataloader.dataset import Decoder
 from hwdiag.dataloader.emit import as_yaml, feeding_files, rollout, snippet
-from hwdiag.dataloader.model import Chosen, Extra, Feed, Prediction, Room
+from hwdiag.dataloader.model import AvailableMemory, ChosenSetting, Extra, Feed, Prediction
 from hwdiag.dataloader.rules import plan, screened, verdict
 from hwdiag.dataloader.search import lever, with_workers
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
@@ -35,7 +35,7 @@ def feed() -> Feed:
 
 def with_setting(feed: Feed, **values: Any) -> Feed:
     """The same with another best setting, that was shown to be better."""
-    chosen = Chosen(
+    chosen = ChosenSetting(
         setting=LoaderSetting(**values),
         batch_size=8,
         samples_s=100.0,
@@ -266,7 +266,9 @@ def test_cold_is_said_only_where_it_was() -> None:
 
 def test_room_is_shown(feed: Feed) -> None:
     said = repr(
-        show.storage(feed.model_copy(update={"room": Room(memory_bytes=None, shared_bytes=64 << 20, files=None)}))
+        show.storage(
+            feed.model_copy(update={"room": AvailableMemory(memory_bytes=None, shared_bytes=64 << 20, files=None)})
+        )
     )
     assert "64 MiB" in said
     assert "unlimited" in said

@@ -14,8 +14,8 @@ import pytest
 from hwdiag.dataloader.budget import BUDGETS, Data
 from hwdiag.dataloader.child import Feeder
 from hwdiag.dataloader.memory import FILES, predict, room_of, too_much
-from hwdiag.dataloader.model import Footprint, Room
-from hwdiag.dataloader.run import Run
+from hwdiag.dataloader.model import AvailableMemory, Footprint
+from hwdiag.dataloader.run import DataloaderRun
 from hwdiag.dataloader.search import (
     WORKERS,
     LoaderLaboratory,
@@ -44,7 +44,7 @@ HELD = Footprint(
     batch_bytes=20 * MIB,
     tensors=2,
 )
-ENOUGH = Room(memory_bytes=64 << 30, shared_bytes=32 << 30, files=1024)
+ENOUGH = AvailableMemory(memory_bytes=64 << 30, shared_bytes=32 << 30, files=1024)
 
 
 def counts(levers: Sequence[Lever]) -> list[int | None]:
@@ -191,7 +191,7 @@ class Simulated:
 
 def test_what_would_not_fit_is_never_started() -> None:
     loader = Simulated(0.004, 64, 0.0, 0.0)
-    room = Room(memory_bytes=1 << 30, shared_bytes=None, files=None)
+    room = AvailableMemory(memory_bytes=1 << 30, shared_bytes=None, files=None)
     laboratory = LoaderLaboratory(
         loader.run, lambda plan: too_much(predict(HELD, setting_of(plan), 32), room), seed=1, clock=lambda: loader.now
     )
@@ -206,7 +206,7 @@ def test_what_would_not_fit_is_never_started() -> None:
 def test_memory_is_predicted_within_15_percent_of_smaps(pictures: Path) -> None:
     """And never below by more than 5 %: settings that the prediction was not made from, filled to the brim."""
     host = read_host(Root.live())
-    run = Run(sys.executable, Data("pictures", str(pictures)), host, BUDGETS["quick"], batch_size=32)
+    run = DataloaderRun(sys.executable, Data("pictures", str(pictures)), host, BUDGETS["quick"], batch_size=32)
     wrong = {}
     with Feeder(sys.executable) as feeder:
         run.look(feeder)

@@ -16,7 +16,7 @@ import pytest
 from hwdiag.core.errors import UsageError
 from hwdiag.core.home import home
 from hwdiag.core.interval import Interval
-from hwdiag.diagnose.run import Run
+from hwdiag.diagnose.run import Diagnosis
 from hwdiag.experiment.model import Comparison, Measurement
 from hwdiag.parameters.diagnosis import interpreter, load, own_file_path
 from hwdiag.process.model import Outcome
@@ -166,7 +166,7 @@ def measured(plan: str, seconds: float, latency: float | None, i: int) -> Measur
 def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.MonkeyPatch) -> None:
     host = make_host(nodes=2)
     monkeypatch.setattr("hwdiag.diagnose.run.read_host", lambda root: host)
-    run = Run(load({"command": ["python3", "serve it.py"], "goal": "throughput"}))
+    run = Diagnosis(load({"command": ["python3", "serve it.py"], "goal": "throughput"}))
     record = run.plan()
     (team,) = [plan for plan in tuning(record).plans if len(plan.launch.instances) == 2]
     gain = Interval(median=1.5, low=1.4, high=1.6, processes=16)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hwdiag.host import Root, read_host
 from hwdiag.host.archive import Archive, Failure, Manifest
 from hwdiag.host.model import Host
-from hwdiag.host.snapshot import Recorder, package
+from hwdiag.host.snapshot import RecordingRoot, package
 from hwdiag.process.software import NOT_HERE
 from hwdiag.report.host_table import host_table
 from hwdiag.report.topology import draw_topology
@@ -55,7 +55,7 @@ def recorded(unpacked: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
                 for path, text in small_machine().items():
                     (folder / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
                     (folder / path.lstrip("/")).write_text(text)
-            recorder = Recorder(str(folder))
+            recorder = RecordingRoot(str(folder))
             host = read_host(recorder)
             known[name] = (*package(recorder, host, with_names=True), host)
         return known[name]

@@ -19,7 +19,7 @@ from hwdiag.host import archive as archives
 from hwdiag.host import read_host
 from hwdiag.host.archive import MANIFEST, open_archive, open_root, write_archive
 from hwdiag.host.model import Host
-from hwdiag.host.snapshot import Recorder, make_snapshot, package
+from hwdiag.host.snapshot import RecordingRoot, make_snapshot, package
 
 from .conftest import DUMPS, small_machine
 from .test_host_gpu import GB10, FakeNvml
@@ -39,7 +39,7 @@ def facts(host: Host, *names: str) -> dict[str, Any]:
 
 def packed(folder: Path, target: Path, *, with_names: bool = False) -> Host:
     """Packs an unpacked dump as if it were this machine; gives the Host that was read for it."""
-    recorder = Recorder(str(folder))
+    recorder = RecordingRoot(str(folder))
     host = read_host(recorder)
     write_archive(target, *package(recorder, host, with_names=with_names))
     return host
@@ -67,7 +67,7 @@ def test_this_machine_reads_the_same_from_a_snapshot(tmp_path: Path) -> None:
 
 
 def test_gpus_are_remembered_without_their_serial_numbers(tmp_path: Path) -> None:
-    recorder = Recorder(str(tmp_path))
+    recorder = RecordingRoot(str(tmp_path))
     host = read_host(recorder, nvml=FakeNvml([GB10]))
     for with_names in (True, False):
         write_archive(tmp_path / "s.tar.gz", *package(recorder, host, with_names=with_names))
@@ -139,7 +139,7 @@ def test_a_snapshot_names_nobody_unless_asked(chatty: Path, tmp_path: Path) -> N
 
 
 def test_a_compilers_folders_are_left_out(tmp_path: Path) -> None:
-    recorder = Recorder(str(tmp_path))
+    recorder = RecordingRoot(str(tmp_path))
     host = read_host(recorder)
     clang = '"clang" "-target-cpu" "znver4" "-fdebug-compilation-dir=/home/alice"\n'
     recorder.outputs |= {"gcc": "  -march=         \tznver3\n  -mtune=  x\n", "clang": clang}
@@ -148,7 +148,7 @@ def test_a_compilers_folders_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_file_that_could_not_be_read_is_still_a_gap(tmp_path: Path) -> None:
-    class Denied(Recorder):
+    class Denied(RecordingRoot):
         def _read(self, path: str, limit: int) -> bytes:
             if path == "/proc/meminfo":
                 error = PermissionError(13, "Permission denied")
@@ -165,7 +165,7 @@ def test_a_file_that_could_not_be_read_is_still_a_gap(tmp_path: Path) -> None:
 
 
 def test_same_answers_same_bytes(chatty: Path, tmp_path: Path) -> None:
-    recorder = Recorder(str(chatty))
+    recorder = RecordingRoot(str(chatty))
     host = read_host(recorder)
     for name in "ab":
         write_archive(tmp_path / name, *package(recorder, host))

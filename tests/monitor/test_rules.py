@@ -11,7 +11,7 @@ import pytest
 from hwdiag.core.finding import Finding
 from hwdiag.host.model import Gpu, Host
 from hwdiag.host.sampling.source import Column
-from hwdiag.monitor.model import Cost, Monitored
+from hwdiag.monitor.model import Monitored, MonitorOverhead
 from hwdiag.monitor.recording import Recorder, summaries
 from hwdiag.monitor.rules import answers
 from tests.conftest import make_host
@@ -30,7 +30,7 @@ def recorded(path: Path, columns: dict[str, list[float]], gpus: tuple[Gpu, ...] 
     done = Monitored(
         name="x", started_at="2026-11-20T10:00:00Z", seconds=len(rows), hz=1, samples=len(rows), cpu_model=None, cpus=4,
         memory_bytes=None, gpus=gpus, columns=told, absent=(), lost=(), marks=(),
-        cost=Cost(cpu_s=0, sampling_cpu_s=0, share=0, file_bytes=0, late=0),
+        cost=MonitorOverhead(cpu_s=0, sampling_cpu_s=0, share=0, file_bytes=0, late=0),
         summaries=summaries(path / "m.parquet", told, 0, math.inf), **more,
     )  # fmt: skip
     host: Host = make_host().model_copy(update={"gpus": gpus})

@@ -20,7 +20,7 @@ from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.commands import Commands
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.process.command import MetricError, Ran, Running, metric
-from hwdiag.process.launch import Allocator, Launch, MemoryPolicy, Place
+from hwdiag.process.launch import Allocator, InstancePlacement, Launch, MemoryPolicy
 from hwdiag.process.model import Command
 from hwdiag.tune.tune import tune
 from hwdiag.tune.user_workloads import own_command
@@ -275,7 +275,7 @@ def test_with_no_time_nothing_is_decided() -> None:
 
 
 def test_a_team_of_commands_runs_at_the_same_time() -> None:
-    both = Launch(instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    both = Launch(instances=(InstancePlacement(cpus=(USABLE[0],)), InstancePlacement(cpus=(USABLE[-1],))))
     team = Plan.of(Lever(id="two", factor="instances", title="two instances", launch=both))
     sleeper = own_command(Command(argv=("sleep", "0.5")))
     alone, two = campaign_of().run([DEFAULT, team], [sleeper], "screen")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hwdiag.compare.compare import by_host
-from hwdiag.record.row import Row, row_of
+from hwdiag.record.row import RecordRow, row_of
 from tests.compare.test_compare import record, row
 from tests.record.test_old import OLD
 
@@ -54,4 +54,4 @@ def test_what_knows_nothing_of_its_machine_is_a_host_of_its_own() -> None:
     """Files of the older formats, which name a CPU at best."""
     data = (OLD / "devices.json").read_bytes()
     rows = [row_of(data, place) for place in ("a/devices.json", "b/devices.json")]
-    assert len(by_host([r for r in rows if isinstance(r, Row)])) == 2
+    assert len(by_host([r for r in rows if isinstance(r, RecordRow)])) == 2

@@ -28,7 +28,7 @@ from hwdiag.monitor.study import Recording
 from hwdiag.profile.measure import Profiled
 from hwdiag.record import store
 from hwdiag.record.model import Topic
-from hwdiag.record.row import Row, row_of
+from hwdiag.record.row import RecordRow, row_of
 from hwdiag.record.tuning import tuning
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -86,7 +86,7 @@ def test_report_and_compare_read_them(name: str, tmp_path: Path, capsys: pytest.
     assert "nan" not in capsys.readouterr().out
     assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
     row = row_of(path.read_bytes(), str(path))
-    assert isinstance(row, Row)
+    assert isinstance(row, RecordRow)
     assert bool(row.speeds) == (name in ("record.json", "devices.json"))
 
 

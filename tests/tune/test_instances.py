@@ -14,7 +14,7 @@ from hwdiag.experiment.campaign import Campaign, at_once, processes_that_fit
 from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.workloads import matmul
 from hwdiag.host.model import Host, Limits
-from hwdiag.process.launch import Launch, Place
+from hwdiag.process.launch import InstancePlacement, Launch
 from hwdiag.tune.instances import instances
 from hwdiag.tune.user_workloads import own_file
 from tests.conftest import make_host, make_software
@@ -127,7 +127,7 @@ def campaign_of() -> Campaign:
 
 
 def two() -> Plan:
-    launch = Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+    launch = Launch(threads=1, instances=(InstancePlacement(cpus=(USABLE[0],)), InstancePlacement(cpus=(USABLE[-1],))))
     return Plan.of(Lever(id="two", factor="instances", title="two", launch=launch))
 
 

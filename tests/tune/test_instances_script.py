@@ -19,20 +19,20 @@ from hwdiag.core.jinja import systemd_word
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.process.launch import Allocator, Launch, MemoryPolicy, Place
+from hwdiag.process.launch import Allocator, InstancePlacement, Launch, MemoryPolicy
 from hwdiag.tune.instances_script import render_instances_script, render_unit, unit_path
 from hwdiag.tune.launch_script import script_path
 
 USABLE = sorted(os.sched_getaffinity(0))
 WHY = Recommendation(id="launch-overall", scope="overall", plan="two", title="Two", why="It's most.", instances=2)
 EVIL = "$(touch pwned)`touch pwned`'\"\\\n touch pwned; %n ${HOME} \u2028#"
-TWO = Launch(threads=1, instances=(Place(cpus=(USABLE[0],)), Place(cpus=(USABLE[-1],))))
+TWO = Launch(threads=1, instances=(InstancePlacement(cpus=(USABLE[0],)), InstancePlacement(cpus=(USABLE[-1],))))
 NODES = Launch(
     threads=1,
     env={"MKL_NUM_THREADS": "1"},
     instances=(
-        Place(cpus=(USABLE[0],), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
-        Place(cpus=(USABLE[-1],), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
+        InstancePlacement(cpus=(USABLE[0],), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
+        InstancePlacement(cpus=(USABLE[-1],), memory=MemoryPolicy(mode="preferred", nodes=(0,))),
     ),
 )
 HOSTILE = TWO.model_copy(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from hwdiag.host.cgroup import parse_throttled, throttled_file
 from hwdiag.host.disks import NOT_DATA
 from hwdiag.host.model import Gap
-from hwdiag.host.root import Kept, Root
+from hwdiag.host.root import OpenFile, Root
 from hwdiag.host.sampling.source import Column, Source
 
 SECTOR = 512
@@ -84,7 +84,7 @@ def cpu_clocks(root: Root, absent: list[Gap]) -> Source | None:
     return Source(columns, lambda _: [_khz(file) / 1000 for file in files.values()], _closer(files.values()))
 
 
-def _khz(file: Kept) -> float:
+def _khz(file: OpenFile) -> float:
     try:
         return float(file.word())
     except (OSError, ValueError):  # the CPU is offline, or the driver says <unknown>
@@ -185,7 +185,7 @@ def disks(root: Root, absent: list[Gap]) -> Source | None:
 
 def pressure(root: Root, absent: list[Gap]) -> Source | None:
     """Share of the time in which programs waited (pressure stall information), of the whole machine."""
-    files: dict[str, Kept] = {}
+    files: dict[str, OpenFile] = {}
     for what in ("cpu", "memory", "io"):
         if (file := _keep(root, absent, f"/proc/pressure/{what}", f"pressure on {what}")) is not None:
             files[what] = file
@@ -234,7 +234,7 @@ KERNEL = (cpu_use, cpu_clocks, memory, paging, numa, disks, pressure, quota)
 # Helpers
 
 
-def _keep(root: Root, absent: list[Gap], path: str, what: str) -> Kept | None:
+def _keep(root: Root, absent: list[Gap], path: str, what: str) -> OpenFile | None:
     """A file to be read again and again; where there is none, the reason."""
     file = root.keep(path)
     if file is not None:
@@ -272,7 +272,7 @@ def _rates(counters: Callable[[], list[float]], most: float = math.inf) -> Calla
     return read
 
 
-def _closer(files: Iterable[Kept]) -> Callable[[], None]:
+def _closer(files: Iterable[OpenFile]) -> Callable[[], None]:
     def close() -> None:
         for file in files:
             file.close()

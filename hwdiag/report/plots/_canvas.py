@@ -64,7 +64,7 @@ def look() -> Iterator[None]:
 
 
 def canvas(width: float, height: float) -> Canvas:
-    """An empty canvas of so many pixels, without pyplot and its global state."""
+    """Return an empty canvas of so many pixels, without pyplot and its global state."""
     from matplotlib.figure import Figure as Canvas
 
     return Canvas(figsize=(width * PIXEL, height * PIXEL), dpi=72, facecolor="none", layout="constrained")
@@ -91,7 +91,7 @@ def to_figure(picture: Canvas, name: str, alt: str, caption: str, evidence: tupl
 
 
 def _plain(root: ElementTree.Element) -> None:
-    """Without matplotlib's metadata, and measured in pixels instead of points."""
+    """Remove matplotlib's metadata, and measure in pixels instead of points."""
     for metadata in root.findall(f"{{{svg.NAMESPACE}}}metadata"):
         root.remove(metadata)
     for side in ("width", "height"):

@@ -1,4 +1,4 @@
-"""What did the changes gain, measured afresh?"""
+"""Plot of the gains that were measured afresh."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _MOST = 40
 
 
 def gains(record: Record) -> Figure | None:
-    """Confirmed speed-ups over today's default with their intervals; the band is too little to be worth a change.
+    """Return the plot of confirmed speed-ups over today's default with their intervals. Its band is too little to be
+    worth a change.
 
     None if nothing was confirmed.
     """
@@ -54,7 +55,7 @@ def gains(record: Record) -> Figure | None:
 
 
 def min_effect(record: Record) -> float:
-    """Least gain worth a change, in percent."""
+    """Return the least gain worth a change, in percent."""
     value = record.params.get("tune", {}).get("min_effect", 3.0)
     return float(value) if isinstance(value, (int, float)) and value >= 0 else 3.0
 

@@ -1,4 +1,4 @@
-"""How noisy is the machine, and how much of it is left when processes take turns?"""
+"""Plot of the machine's noise, and of what is left of it between interleaved processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from hwdiag.report.plots._canvas import canvas, look, to_figure
 
 
 def noise_strips(record: Record) -> Figure | None:
-    """Today's default over the run: single processes above, pairs that took turns below. None without an A/A run."""
+    """Return the plot of today's default over the run: single processes above, interleaved pairs below. None without an
+    A/A run."""
     study = tuning(record)
     if study.noise is None:
         return None
@@ -46,7 +47,8 @@ _CAPTION = (
 
 
 def deviations(record: Record) -> tuple[list[float], list[float]]:
-    """Relative deviations of the default's process medians, and of pairs of it, over all deciding workloads."""
+    """Return the relative deviations of the default's process medians, and of pairs of it, over all deciding
+    workloads."""
     study = tuning(record)
     names = study.overall_of
     ok = [m for m in study.measurements if m.outcome.ok and m.device == "cpu" and m.workload in names]

@@ -1,4 +1,4 @@
-"""How near to the machine's own ceilings does each workload come?"""
+"""Roofline plot: the workloads beneath the machine's own measured ceilings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Dot:
 
 
 def roofline(record: Rated, device: str = "cpu") -> Figure | None:
-    """The measured ceilings of a device, and its workloads under today's default, on logarithmic axes.
+    """Return the measured ceilings of a device, and its workloads under today's default, on logarithmic axes.
 
     None without a memory ceiling, a compute ceiling or a workload with operations.
     """
@@ -123,7 +123,7 @@ def _roofs(axes: Axes, roof: Roof) -> list[Bbox]:
 
 
 def _slope_label(axes: Axes, bandwidth: float, left: float, ridge: float) -> Bbox:
-    """Along the slope, above it, in the middle of its left half."""
+    """Write the label along the slope, above it, in the middle of its left half."""
     (x0, y0), (x1, y1) = axes.transData.transform([(left, left * bandwidth), (ridge, ridge * bandwidth)])
     angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
     x = math.exp(math.log(left) * 0.6 + math.log(ridge) * 0.4)
@@ -137,7 +137,7 @@ def _slope_label(axes: Axes, bandwidth: float, left: float, ridge: float) -> Bbo
 
 
 def _roof_labels(axes: Axes, roof: Roof) -> list[Bbox]:
-    """At the right end of each roof: above it, or below it where the next one is too near."""
+    """Write the labels at the right end of each roof: above it, or below it where the next one is too near."""
     taken: list[Bbox] = []
     for dtype, c in sorted(roof.compute.items(), key=lambda item: -item[1].value):
         words = f"{clean(dtype)} {significant(c.value / 1e9)} GFLOP/s"
@@ -162,7 +162,7 @@ def _points(axes: Axes, dots: list[Dot]) -> None:
 
 
 def _label_dots(axes: Axes, dots: list[Dot], taken: list[Bbox]) -> None:
-    """Each label beside its dot where it covers least; with a thin line to the dot where it had to go further."""
+    """Draw each label beside its dot where it covers least, with a thin line to the dot where it had to go further."""
     marks = [_around(axes, d.intensity, d.speed) for d in dots]
     lines = [_around(axes, x, y, 2) for line in axes.lines for x, y in _along(line)]
     for i, d in enumerate(dots):
@@ -196,7 +196,7 @@ def _dot_label(axes: Axes, d: Dot, words: str, dx: float, dy: float) -> Any:
 
 
 def _extent(axes: Axes, label: Any) -> Bbox:
-    """The room that a label takes, in pixels, with a little air."""
+    """Return the space that a label takes, in pixels, with a margin."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.text import Text
     from matplotlib.transforms import Bbox
@@ -218,7 +218,7 @@ def _around(axes: Axes, x: float, y: float, room: float = 7) -> Bbox:
 
 
 def _along(line: Any, steps: int = 60) -> list[tuple[float, float]]:
-    """Points along a drawn line, evenly spaced on the page."""
+    """Return the points along a drawn line, evenly spaced on the page."""
     xs, ys = line.get_data()
     if len(xs) != 2:
         return []

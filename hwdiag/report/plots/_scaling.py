@@ -1,4 +1,4 @@
-"""How much faster do more threads make each workload?"""
+"""Plot of each workload's speed over the number of threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PANEL = 221
 
 
 @dataclass(frozen=True)
-class Point:
+class ScalingPoint:
     """Speed with so many threads, relative to the base."""
 
     threads: int
@@ -40,17 +40,17 @@ class Curve:
     """One workload's speed over the number of threads."""
 
     workload: str
-    points: tuple[Point, ...]
+    points: tuple[ScalingPoint, ...]
     base: int
     """Threads of the launch that counts as 1: one thread where that was measured, else today's default."""
 
     @property
-    def best(self) -> Point:
+    def best(self) -> ScalingPoint:
         return max(self.points, key=lambda p: p.speed)
 
 
 def thread_scaling(record: Record) -> Figure | None:
-    """Speed of each workload on the CPU against the number of threads, one small panel each.
+    """Return the plot of each workload's speed on the CPU against the number of threads, one small panel each.
 
     Drawn are the launches that set threads and nothing else, and today's default. None if no workload has two.
     """
@@ -84,7 +84,7 @@ _CAPTION = (
 
 
 def curves_of(record: Record) -> list[Curve]:
-    """A curve per workload that has at least two thread counts, all relative to the same kind of base."""
+    """Return a curve per workload that has at least two thread counts, all relative to the same kind of base."""
     study = tuning(record)
     if not study.plans:
         return []
@@ -102,13 +102,13 @@ def curves_of(record: Record) -> list[Curve]:
 
 
 def _only_threads(launch: Launch) -> bool:
-    """A launch may name the threads again for one library (MKL_NUM_THREADS): that is still nothing but threads."""
+    """Return whether a Launch sets nothing but threads. It may name them again for one library (MKL_NUM_THREADS)."""
     plain = Launch(threads=launch.threads, env=launch.env)
     return launch.threads is not None and launch == plain and all(k.endswith("_NUM_THREADS") for k in launch.env)
 
 
 def _threads(record: Record, launch: Launch, estimate: Estimate) -> int | None:
-    """Threads that a launch sets, or that the child under it saw."""
+    """Return the threads that a Launch sets, or that the child under it saw."""
     study = tuning(record)
     if launch.threads is not None:
         return launch.threads
@@ -122,7 +122,7 @@ def _curve(workload: str, runs: list[tuple[int, bool, Estimate]], single: bool) 
         return None
     one = base[2].seconds.median
     points = [
-        Point(n, one / e.seconds.median, one / e.seconds.high, one / e.seconds.low, is_default, e)
+        ScalingPoint(n, one / e.seconds.median, one / e.seconds.high, one / e.seconds.low, is_default, e)
         for n, is_default, e in sorted(runs, key=lambda r: (r[0], r[1]))
     ]
     return Curve(workload, tuple(points), base[0])
@@ -147,7 +147,7 @@ def _panel(axes: Axes, curve: Curve) -> None:
 
 
 def _scales(axes: Axes, curves: list[Curve]) -> None:
-    """Few threads on even scales, many on doubling ones. All panels share them."""
+    """Set scales that all panels share: even ones for few threads, doubling ones for many."""
     from matplotlib.ticker import FuncFormatter, NullLocator
 
     counts = sorted({p.threads for c in curves for p in c.points})
@@ -168,7 +168,7 @@ def _scales(axes: Axes, curves: list[Curve]) -> None:
 
 
 def _thinned(counts: list[int], apart: float = 1.4) -> list[int]:
-    """Counts that do not crowd each other, the largest always among them."""
+    """Return the counts that do not crowd each other, the largest always among them."""
     shown = [counts[-1]]
     for n in reversed(counts[:-1]):
         if shown[-1] / n >= apart:

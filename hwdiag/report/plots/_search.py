@@ -1,4 +1,4 @@
-"""How did the search go? Every plan that was tried for every factor, with what the screening saw of it."""
+"""Plot of a search: every plan that was tried for every factor, with what the screening saw of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST = 60
 
 
 def search_steps(record: Record) -> Figure | None:
-    """Speed-up over today's default of each plan, factor by factor, with its interval.
+    """Return the plot of each plan's speed-up over today's default, factor by factor, with its interval.
 
     Filled: taken on; open: left behind; a cross: dropped as surely worse. None if nothing was asked.
     """
@@ -33,7 +33,7 @@ def search_steps(record: Record) -> Figure | None:
 
 
 def steps_figure(asked: Sequence[SearchStep], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:
-    """The same of any search's steps."""
+    """Return the plot of the steps of any search."""
     steps = [s for s in asked if s.options]
     rows = [(step, option) for step in steps for option in step.options][:_MOST]
     if not rows:
@@ -63,7 +63,7 @@ _CAPTION = (
 
 
 def _short(options: Sequence[TriedPlan], plans: Sequence[Plan]) -> list[str]:
-    """Their levers without those that all have, which were taken on before."""
+    """Return plans' titles without the levers that all of them have, which were adopted before."""
     levers = [plan_by_id(plans, option.plan).levers for option in options]
     alike = set.intersection(*({lever.id for lever in each} for each in levers))
     told = [[lever.title for lever in each if lever.id not in alike] or [each[-1].title] for each in levers]

@@ -25,7 +25,7 @@ from typing import Any
 from hwdiag.host import read_host
 from hwdiag.host.archive import write_archive
 from hwdiag.host.cpulist import format_cpulist, parse_cpulist
-from hwdiag.host.snapshot import Recorder, package
+from hwdiag.host.snapshot import RecordingRoot, package
 from tests.vm.fixtures import ROOT, own_python
 from tests.vm.guest import Guest, Machine, Node
 from tests.vm.image import image
@@ -167,7 +167,7 @@ def of_guest(name: str, folder: Path) -> dict[str, Any]:
 def of_this_machine() -> dict[str, Any]:
     """Snapshot of this machine, less what is its operator's choice rather than a fact about it: the options that its
     kernel was booted with, the kernel's suffix, and how its programs are grouped and limited."""
-    recorder = Recorder()
+    recorder = RecordingRoot()
     host = read_host(recorder)
     manifest, files = package(recorder, host)
     release = host.system.kernel.split("-")[0] if host.system.kernel else ""
