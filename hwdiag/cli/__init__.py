@@ -43,7 +43,8 @@ Nothing here changes the host, and nothing needs root."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; gives the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130 interrupted."""
+    """Run the command line and return the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130
+    interrupted."""
     words = sys.argv[1:] if argv is None else argv
     args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
     try:

@@ -40,7 +40,8 @@ def write_profile(name: str) -> Path:
 
 
 def profile_of(host: Host, name: str) -> Profile:
-    """A profile that this host fits: what will not change by itself, with room for memory that the firmware keeps."""
+    """Return a profile that this host fits: facts that will not change by themselves, with a margin for memory that the
+    firmware keeps."""
     total = host.memory.total_bytes
     expect = Expectation(
         arch=host.system.arch,

@@ -29,7 +29,7 @@ def register(verbs: Any) -> None:
 
 
 def show_host(args: argparse.Namespace) -> None:
-    """hwdiag host"""
+    """Run hwdiag host."""
     from hwdiag.host.archive import open_root
     from hwdiag.host.read import read_host
 
@@ -47,7 +47,7 @@ def show_host(args: argparse.Namespace) -> None:
 
 
 def write_snapshot(args: argparse.Namespace) -> None:
-    """hwdiag snapshot"""
+    """Run hwdiag snapshot."""
     from hwdiag.audit.audit import read_everything
     from hwdiag.host.snapshot import make_snapshot
 
@@ -57,7 +57,7 @@ def write_snapshot(args: argparse.Namespace) -> None:
 
 
 def init_host(args: argparse.Namespace) -> None:
-    """hwdiag init-host"""
+    """Run hwdiag init-host."""
     from hwdiag.cli.init_profile import write_profile
 
     print(f"wrote {write_profile(args.name)}")

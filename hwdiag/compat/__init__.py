@@ -1,1 +1,1 @@
-"""Will my stack run, and if it dies, what kills it?"""
+"""Compatibility: the packages that run here, and the instruction that kills one that dies."""

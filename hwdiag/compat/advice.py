@@ -1,4 +1,4 @@
-"""What a check of the packages that a run needs means for that run: findings, checks, and the Launch that they need."""
+"""Findings, checks and the Launch that follow from a check of the packages that a run needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDED_TITLE = "what it needs"
 
 
 def consult(survey: Survey) -> Iterator[Finding | Check]:
-    """What died or failed and why; a check where all of it runs."""
+    """Yield a finding for each stage that died or failed, with its cause; a check where all of it runs."""
     for r in survey.failed:
         if r.outcome.kind == "import-error" and r.version is None:
             continue  # not installed: whoever needs it says so
@@ -50,7 +50,7 @@ def consult(survey: Survey) -> Iterator[Finding | Check]:
 
 
 def without_avx2(survey: Survey, ran: Compatibility) -> str:
-    """What a package that runs on a CPU without AVX2 settles; empty elsewhere."""
+    """Return a sentence where a package ran on a CPU without AVX2; empty elsewhere."""
     found = survey.interpreter
     if found.machine != "x86_64" or found.features is None or "avx2" in found.features:
         return ""
@@ -58,7 +58,7 @@ def without_avx2(survey: Survey, ran: Compatibility) -> str:
 
 
 def setting(cure: Cure) -> str:
-    """``unset OPENBLAS_CORETYPE and set ATEN_CPU_CAPABILITY=default``."""
+    """Return what to set and unset as text: ``unset OPENBLAS_CORETYPE and set ATEN_CPU_CAPABILITY=default``."""
     parts = []
     if cure.unset:
         parts.append(f"unset {', '.join(cure.unset)}")
@@ -68,7 +68,7 @@ def setting(cure: Cure) -> str:
 
 
 def with_cure(launch: Launch, cure: Cure | None) -> Launch:
-    """A Launch that also sets and unsets what was shown to be needed."""
+    """Return a Launch that also sets and unsets what was shown to be needed."""
     if cure is None:
         return launch
     unset = tuple(dict.fromkeys((*launch.unset, *cure.unset)))
@@ -76,7 +76,7 @@ def with_cure(launch: Launch, cure: Cure | None) -> Launch:
 
 
 def needed_plan(cure: Cure) -> tuple[Plan, Recommendation]:
-    """For a host where nothing could be measured: how PyTorch runs at all."""
+    """Return the plan under which PyTorch runs at all, for a host where nothing could be measured."""
     launch = with_cure(Launch(), cure)
     plan = Plan.of(Lever(id="needed", factor="environment", title=NEEDED_TITLE, launch=launch))
     recommendation = Recommendation(

@@ -77,12 +77,12 @@ def survey(
 
 
 def slim(package: Package) -> Package:
-    """The package without the lists of its files, which are long and the same for all who have it."""
+    """Return the package without the lists of its files, which are long and the same for all who have it."""
     return package.model_copy(update={"extensions": (), "shared_objects": ()})
 
 
 def chosen(interpreter: Interpreter, names: Sequence[str]) -> list[Package]:
-    """The packages to check, torch first: it takes longest, and is what people ask about."""
+    """Return the packages to check, torch first: it takes longest, and people ask about it."""
     if not names:
         known = {normalised(p.name) for p in interpreter.packages}
         missing = () if FIRST_OF_ALL in known else (Package(name=FIRST_OF_ALL, imports=(FIRST_OF_ALL,)),)
@@ -106,11 +106,11 @@ class PackageCheck:
         self.done = 0
 
     def run(self, packages: Sequence[Package]) -> tuple[Compatibility, ...]:
-        """All stages of all packages, then what the crashes go away with."""
+        """Return all stages of all packages, and the environment that cures their crashes."""
         return tuple(self.confirmed(self.rows(packages), {p.name: p for p in packages}))
 
     def rows(self, packages: Sequence[Package]) -> list[Compatibility]:
-        """All stages of all packages."""
+        """Return all stages of all packages."""
         self.results = {p.name: [] for p in packages}
 
         def finished(task: Task, end: ProbeEnd) -> Sequence[Task]:
@@ -132,7 +132,7 @@ class PackageCheck:
     # --- one package
 
     def stages(self, package: Package) -> list[str]:
-        """What is tried, in this order."""
+        """Return the stages of a package, in the order in which they are tried."""
         extensions = ["extensions"] if package.extensions else []
         return [
             "import",
@@ -141,7 +141,7 @@ class PackageCheck:
         ]
 
     def task_of(self, package: Package, stages: Sequence[str], env: Mapping[str, str] | None = None) -> Task:
-        """A child that imports the package and goes through these stages."""
+        """Return the task of a child that imports the package and goes through these stages."""
         return Task(
             package.name,
             self.interpreter.python,
@@ -155,7 +155,8 @@ class PackageCheck:
         )
 
     def rows_of(self, package: Package, task: Task, end: ProbeEnd) -> tuple[list[Compatibility], list[Task]]:
-        """A row for each stage that the child went through, and a child for those that its death left out."""
+        """Return a row for each stage that the child went through, and start a child for the stages that its death left
+        out."""
         imported = any(r.stage == "import" for r in self.results.get(package.name, ()))
         wanted = [s for s in self.stages(package) if s in ("import",) or self.wants(task, s)]
         rows, seen = [], []
@@ -183,7 +184,7 @@ class PackageCheck:
 
     @staticmethod
     def row(package: Package, event: dict[str, Any]) -> Compatibility:
-        """The row of a stage that ended by itself."""
+        """Return the row of a stage that ended by itself."""
         kind = event.get("kind")
         outcome = Outcome(kind="ok")
         if kind is not None:
@@ -199,7 +200,7 @@ class PackageCheck:
         )
 
     def death(self, end: ProbeEnd, package: Package) -> tuple[Outcome, Culprit | None] | None:
-        """How the child died; None if it came to its end."""
+        """Return how the child died and what killed it, or None if it came to its end."""
         if end.returncode is None:
             return Outcome(kind="not-started", detail=end.ended_for or ""), None
         if end.stuck is not None:
@@ -251,8 +252,8 @@ class PackageCheck:
         return results
 
     def cure(self, packages: Sequence[Package], results: Sequence[Compatibility]) -> Cure | None:
-        """What helped single stages, all together, if that holds for their packages from the import to the last
-        operation: a setting may help one stage and hurt another."""
+        """Return all remedies that helped single stages, if together they hold for their packages from the import to
+        the last operation: a setting may help one stage and hurt another."""
         helped = [(r, way) for r in results if (way := way_out(r)) is not None]
         if not helped:
             return None
@@ -294,7 +295,7 @@ class PackageCheck:
 
 
 def stage_of(end: ProbeEnd) -> str:
-    """The stage that a child was in when it died."""
+    """Return the stage that a child was in when it died."""
     begun = [e["stage"] for e in end.all("begin")]
     return begun[-1] if begun else "import"
 
@@ -305,18 +306,18 @@ def signal_text(name: str) -> str:
 
 
 def ended_well(end: ProbeEnd) -> bool:
-    """Whether a child went through all its stages."""
+    """Return whether a child went through all its stages."""
     return end.returncode == 0 and end.ended_for is None and bool(end.all("end")) and not end.all("failed")
 
 
 def way_out(result: Compatibility) -> Remedy | None:
-    """The environment variable that was seen to help; None where none did."""
+    """Return the environment that was seen to help, or None where none did."""
     remedies = result.culprit.remedies if result.culprit and result.outcome.kind == "signal" else ()
     return next((r for r in remedies if r.works and r.kind in ("unset", "cap")), None)
 
 
 def is_past(result: Compatibility, end: ProbeEnd) -> bool:
-    """Whether a child got past the crash, though it died elsewhere or raised an exception."""
+    """Return whether a child got past the crash, though it died elsewhere or raised an exception."""
     culprit = result.culprit
     if culprit is None or culprit.object is None or end.returncode is None or end.ended_for or end.stuck:
         return False
@@ -327,7 +328,7 @@ def is_past(result: Compatibility, end: ProbeEnd) -> bool:
 
 
 def blame(result: Compatibility, names: Sequence[str], env: Mapping[str, str], ended: bool) -> Compatibility:
-    """The same with inherited variables as the cause, and unsetting them as the first remedy."""
+    """Return a culprit with inherited variables as the cause, and unsetting them as the first remedy."""
     culprit = result.culprit or Culprit(signal="")
     setting = " ".join(f"{name}={env[name]}" for name in names)
     them = "it" if len(names) == 1 else "them"
@@ -346,7 +347,7 @@ def blame(result: Compatibility, names: Sequence[str], env: Mapping[str, str], e
 
 
 def tried(result: Compatibility, index: int, works: bool) -> Compatibility:
-    """The same with a remedy marked as tried."""
+    """Return a culprit with a remedy marked as tried."""
     culprit = result.culprit
     if culprit is None or index >= len(culprit.remedies) or culprit.remedies[index].kind != "cap":
         return result

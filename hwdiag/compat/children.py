@@ -24,7 +24,7 @@ FATAL = {4: "SIGILL", 7: "SIGBUS", 8: "SIGFPE", 11: "SIGSEGV"}
 
 @dataclass(frozen=True)
 class Task:
-    """What one agent is to do, and in which environment."""
+    """The work of one agent, and its environment."""
 
     name: str
     """For the progress line."""
@@ -36,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True)
 class ProbeEnd:
-    """How a probe ended."""
+    """The end of a probe."""
 
     events: tuple[dict[str, Any], ...] = ()
     returncode: int | None = None
@@ -48,7 +48,7 @@ class ProbeEnd:
     """The signal whose handler a thread was stuck in."""
 
     def all(self, name: str) -> list[dict[str, Any]]:
-        """The events of this name, in order."""
+        """Return the events of this name, in order."""
         return [e for e in self.events if e["event"] == name]
 
 

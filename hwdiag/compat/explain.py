@@ -20,7 +20,7 @@ STUCK = (
 
 
 def culprit_of(report: dict[str, Any], interpreter: Interpreter, package: str) -> Culprit:
-    """What a probe's ``crash`` event says. Fields that are missing or odd in it stay None."""
+    """Return the culprit that a probe's ``crash`` event describes. Fields that are missing or odd in it stay None."""
     number = report["signal"]
     name = signal_name(number)
     code = report.get("code")
@@ -54,18 +54,18 @@ def culprit_of(report: dict[str, Any], interpreter: Interpreter, package: str) -
 
 
 def is_file(path: str | None) -> bool:
-    """Whether a mapping's name is a file's, and not that of memory that was made executable."""
+    """Return whether a mapping's name is a file's, and not that of memory that was made executable."""
     return path is not None and not path.startswith(("/dev/zero", "/memfd:", "/dev/shm", "/SYSV"))
 
 
 def unseen(name: str, why: str, package: str) -> Culprit:
-    """A crash that nothing could look inside."""
+    """Return the culprit of a crash that nothing could look inside."""
     remedies = tuple(known_remedies(package, None, None)) if name == "SIGILL" else ()
     return Culprit(signal=name, limited=why, remedies=tuple(r for r in remedies if r.kind != "cap"))
 
 
 def remedies_of(package: str, report: dict[str, Any], name: str, deliberate: bool) -> tuple[Remedy, ...]:
-    """Ways out of an illegal instruction; none are known for other signals."""
+    """Return ways out of an illegal instruction. None are known for other signals."""
     if name != "SIGILL":
         return ()
     path = report.get("object")
@@ -74,19 +74,19 @@ def remedies_of(package: str, report: dict[str, Any], name: str, deliberate: boo
 
 
 def owner(path: str | None) -> str | None:
-    """The distribution that a shared object seems to belong to: the folder in site-packages that it lies in."""
+    """Return the distribution that a shared object seems to belong to: the folder in site-packages that it lies in."""
     parts = PurePath(path or "").parts
     after = [i + 1 for i, part in enumerate(parts[:-2]) if part in ("site-packages", "dist-packages")]
     return parts[after[-1]].removesuffix(".libs") if after else None
 
 
 def signal_name(number: int) -> str:
-    """``SIGILL`` of 4."""
+    """Return a signal's name: ``SIGILL`` of 4."""
     return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
 
 
 def place(culprit: Culprit) -> str:
-    """``_polars_runtime.abi3.so + 0x5d31 (no symbol)``."""
+    """Return where a crash was, as text: ``_polars_runtime.abi3.so + 0x5d31 (no symbol)``."""
     if culprit.object is None:
         return "code made at run time" if culprit.code else "an address without code"
     where = f"{PurePath(culprit.object).name} + {culprit.offset or 0:#x}"
@@ -96,7 +96,7 @@ def place(culprit: Culprit) -> str:
 
 
 def demangled(symbol: str) -> str:
-    """The readable part of a C++ symbol: its nested name (Itanium C++ ABI, 5.1.3); other symbols as they are."""
+    """Return the readable part of a C++ symbol, its nested name (Itanium C++ ABI, 5.1.3); other symbols as they are."""
     nested = re.match(r"_ZN[VKrRO]*((?:\d+[A-Za-z_]\w*?)+)E?", symbol)
     if nested is None:
         return symbol
@@ -109,7 +109,7 @@ def demangled(symbol: str) -> str:
 
 
 def explain(result: Compatibility) -> str:
-    """One sentence about how a stage ended, of what was seen only."""
+    """Return one sentence about how a stage ended, of what was seen only."""
     name = f"{result.package} {result.version}" if result.version else result.package
     doing = {"import": "at import", "extensions": "when all its extension modules are loaded"}.get(
         result.stage, f"imports, but dies in {result.stage}"
@@ -144,6 +144,6 @@ def explain(result: Compatibility) -> str:
 
 
 def advice(culprit: Culprit, limit: int = 2) -> Sequence[Remedy]:
-    """The remedies worth showing: those that worked first, then the untried, never those that did not work."""
+    """Return the remedies worth showing: those that worked first, then the untried, never those that did not work."""
     order = {True: 0, None: 1}
     return sorted((r for r in culprit.remedies if r.works is not False), key=lambda r: order[r.works])[:limit]

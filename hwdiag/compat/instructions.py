@@ -77,7 +77,7 @@ TITLES = {
 
 
 def title(feature: str) -> str:
-    """A feature's name as manuals write it: ``AVX512-VNNI`` of ``avx512_vnni``."""
+    """Return a feature's name as manuals write it: ``AVX512-VNNI`` of ``avx512_vnni``."""
     return TITLES.get(feature) or re.sub(r"AVX512[_]?", "AVX512-", feature.upper())
 
 
@@ -92,7 +92,7 @@ class Instruction:
 
 @lru_cache(maxsize=4)
 def disassembler(machine: str) -> Any:
-    """capstone for ``x86_64`` or ``aarch64``; None for another machine."""
+    """Return capstone for ``x86_64`` or ``aarch64``, or None for another machine."""
     import capstone as cs
 
     if machine == "x86_64":
@@ -106,7 +106,7 @@ def disassembler(machine: str) -> Any:
 
 
 def decode(code: bytes, machine: str, address: int = 0) -> Instruction | None:
-    """The first instruction of ``code``; None where it is none, or the machine is not known here.
+    """Return the first instruction of ``code``, or None where it is none, or the machine is not known here.
 
     Args:
         code: up to 16 bytes.
@@ -120,15 +120,15 @@ def decode(code: bytes, machine: str, address: int = 0) -> Instruction | None:
     if machine == "aarch64":
         if code[:4] == bytes(4) or (found and found.mnemonic in ("udf", "brk")):
             return Instruction(f"{found.mnemonic} {found.op_str}".strip() if found else "udf #0", (), True)
-        return None if found is None else Instruction(words(found), arm_needs(found))
+        return None if found is None else Instruction(instruction_text(found), arm_needs(found))
     if found is None:
         return undecoded(code)
     if found.mnemonic in ("ud0", "ud1", "ud2", "int3"):
-        return Instruction(words(found), (), True)
-    return Instruction(words(found), x86_needs(found))
+        return Instruction(instruction_text(found), (), True)
+    return Instruction(instruction_text(found), x86_needs(found))
 
 
-def words(found: Any) -> str:
+def instruction_text(found: Any) -> str:
     return f"{found.mnemonic} {found.op_str}".strip()
 
 
@@ -137,7 +137,7 @@ def groups_of(found: Any) -> list[str]:
 
 
 def x86_needs(found: Any) -> tuple[str, ...]:
-    """Features of an x86 instruction, the most special one first."""
+    """Return the features that an x86 instruction needs, the most special one first."""
     kind, rest = encoding(bytes(found.bytes))
     groups = [X86_GROUPS[g] for g in groups_of(found) if g in X86_GROUPS]
     if kind == "evex":
@@ -154,7 +154,7 @@ def x86_needs(found: Any) -> tuple[str, ...]:
 
 
 def arm_needs(found: Any) -> tuple[str, ...]:
-    """Features of an AArch64 instruction beyond the architecture's floor."""
+    """Return the features that an AArch64 instruction needs beyond the architecture's floor."""
     special = [feature for pattern, feature in ARM_MNEMONICS if re.fullmatch(pattern, found.mnemonic)]
     groups = [ARM_GROUPS[g] for g in groups_of(found) if g in ARM_GROUPS]
     if re.search(r"\b[zp]\d+\b", found.op_str) and "sve2" not in groups:
@@ -163,7 +163,7 @@ def arm_needs(found: Any) -> tuple[str, ...]:
 
 
 def encoding(code: bytes) -> tuple[str, bytes]:
-    """``vex``, ``evex``, ``xop`` or ``legacy``, and the bytes after the prefix that says so (64-bit mode)."""
+    """Return ``vex``, ``evex``, ``xop`` or ``legacy``, and the bytes after the prefix that says so (64-bit mode)."""
     at = 0
     while at < len(code) and code[at] in b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3":
         at += 1
@@ -178,7 +178,7 @@ def encoding(code: bytes) -> tuple[str, bytes]:
 
 
 def undecoded(code: bytes) -> Instruction | None:
-    """What the prefixes tell of an instruction that capstone does not know."""
+    """Return an instruction that capstone does not know, as far as its prefixes tell."""
     kind, rest = encoding(code)
     shown = " ".join(f"{b:02x}" for b in code[:8])
     if kind == "evex":

@@ -1,4 +1,4 @@
-"""What the compatibility check gives. Times in seconds, offsets in bytes."""
+"""Data of the compatibility check. Times in seconds, offsets in bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Remedy(Value):
 
 
 class Culprit(Value):
-    """What raised the signal, as a handler in the dying process saw it. Fields that it could not see are None."""
+    """The code that raised the signal, as a handler in the dying process saw it. Fields that it could not see are
+    None."""
 
     signal: str
     """``SIGILL``."""
@@ -85,7 +86,7 @@ class Culprit(Value):
 
 
 class Compatibility(Value):
-    """How one stage of one package ended."""
+    """The end of one stage of one package."""
 
     package: str
     version: str | None = None
@@ -124,10 +125,10 @@ class Survey(TopicStudy):
 
     @property
     def failed(self) -> tuple[Compatibility, ...]:
-        """The stages that did not end well."""
+        """Return the stages that did not end well."""
         return tuple(r for r in self.results if not r.outcome.ok)
 
     @property
     def crashed(self) -> tuple[Compatibility, ...]:
-        """The stages that a signal ended."""
+        """Return the stages that a signal ended."""
         return tuple(r for r in self.results if r.outcome.kind == "signal")

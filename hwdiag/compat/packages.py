@@ -1,4 +1,4 @@
-"""Which installed packages have native code? Asked in a child of the interpreter that runs them."""
+"""The installed packages with native code, listed in a child of the interpreter that runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hwdiag.process.outcome import last_line
 
 
 def list_packages(python: str, *, env: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> Interpreter:
-    """The interpreter's native packages, and the CPU as it sees it. Where its child dies, ``outcome`` says of what.
+    """Return the interpreter's native packages, and the CPU as it sees it. Where its child dies, ``outcome`` says of
+    what.
 
     A distribution counts as native if its RECORD names a shared object (importlib.metadata; PEP 376 and PEP 427).
 

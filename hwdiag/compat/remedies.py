@@ -31,7 +31,7 @@ class Known(Value):
     source: str
 
     def fits(self, package: str, shared_object: str | None, symbol: str | None) -> bool:
-        """Whether it is for this crash."""
+        """Return whether this remedy is for this crash."""
         if self.package is not None and shared_object is None:  # nothing could look inside: the package must do
             return re.fullmatch(self.package, normalised(package)) is not None
         pairs = ((self.object, shared_object), (self.symbol, symbol))
@@ -40,7 +40,7 @@ class Known(Value):
 
 
 def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
+    """Return a distribution's name as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -124,14 +124,14 @@ KNOWN = (
 
 
 def known_remedies(package: str, shared_object: str | None, symbol: str | None) -> Iterator[Remedy]:
-    """Remedies of the table that fit a crash in this package, shared object and symbol."""
+    """Yield the known remedies that fit a crash in this package, shared object and symbol."""
     for known in KNOWN:
         if known.fits(package, shared_object, symbol):
             yield Remedy(kind=known.kind, text=known.text, source=known.source, env=known.env)
 
 
 def compile_remedy(package: str) -> Remedy:
-    """The remedy that is always there for a wheel that was built for another CPU."""
+    """Return the remedy that exists for every wheel that was built for another CPU: to compile it here."""
     name = normalised(package)
     return Remedy(
         kind="compile",

@@ -17,7 +17,7 @@ from hwdiag.report.table import Table, join_few
 
 
 def interpreter(found: Interpreter) -> Section:
-    """Which packages have native code?"""
+    """Return the section on the packages with native code."""
     if not found.outcome.ok:
         return Section(f"Its packages could not be listed: {found.outcome.detail}.", (interpreter_table(found),))
     count = plural(len(found.packages), "installed package")
@@ -25,7 +25,7 @@ def interpreter(found: Interpreter) -> Section:
 
 
 def interpreter_table(found: Interpreter) -> Table:
-    """The interpreter, its packages, and the CPU that it sees."""
+    """Return a table of the interpreter, its packages, and the CPU that it sees."""
     features = UNKNOWN if found.features is None else join_few([title(f) for f in found.features], 60)
     packages = join_few([f"{p.name} {p.version}" for p in found.packages], 100)
     rows = (
@@ -38,7 +38,7 @@ def interpreter_table(found: Interpreter) -> Table:
 
 
 def verdict(survey: Survey) -> str:
-    """One sentence: what dies, and of what."""
+    """Return one sentence on what dies, and of what."""
     if not survey.interpreter.outcome.ok:
         return f"Nothing could be checked: {survey.interpreter.outcome.detail}."
     packages = {r.package for r in survey.results}
@@ -62,12 +62,12 @@ def verdict(survey: Survey) -> str:
 
 
 def results(survey: Survey) -> Section:
-    """Do they import and work?"""
+    """Return the section on the packages that import and work, and on those that fail."""
     return Section(verdict(survey), (failures_table(survey) if survey.failed else None, packages_table(survey)))
 
 
 def crashes(survey: Survey) -> Section:
-    """What kills the ones that die?"""
+    """Return the section on what killed each package that died."""
     if not survey.crashed:
         return Section("No signal ended any of them: there is no crash to explain.", ())
     tables = tuple(culprit_table(r, r.culprit) for r in survey.crashed if r.culprit)
@@ -75,7 +75,7 @@ def crashes(survey: Survey) -> Section:
 
 
 def culprit_table(result: Compatibility, culprit: Culprit) -> Table:
-    """One crash in all that was seen of it."""
+    """Return a table of all that was seen of one crash."""
     has = {True: "the CPU reports it", False: "the CPU lacks it", None: "unknown whether the CPU has it"}
     rows = [
         ("What happened", explain(result)),
@@ -96,13 +96,13 @@ def remedy_text(text: str, works: bool | None, source: str) -> str:
 
 
 def short(frame: str) -> str:
-    """A frame with the last two parts of its path."""
+    """Return a frame with the last two parts of its path."""
     function, _, place_ = frame.partition(", ")
     return f"{function}, {'/'.join(PurePath(place_).parts[-2:])}"
 
 
 def environment(survey: Survey) -> Section:
-    """Does the environment mislead them?"""
+    """Return the section on variables of the environment that mislead the packages."""
     blamed = " ".join(r.culprit.variable or "" for r in survey.results if r.culprit)
     rows, guilty = [], []
     for name, value in survey.environment.items():
@@ -123,15 +123,15 @@ def environment(survey: Survey) -> Section:
 
 
 def static_table(contents: Sequence[Content], level: str) -> Table:
-    """The shared objects with code above a level, and those that could not be looked at."""
-    rows = tuple((PurePath(c.path).name, c.words()) for c in contents if c.found or c.note)
+    """Return a table of the shared objects with code above a level, and of those that could not be looked at."""
+    rows = tuple((PurePath(c.path).name, c.text()) for c in contents if c.found or c.note)
     quiet = len(contents) - len(rows)
     caption = f"Shared objects with code above {level}; in {quiet} others none was seen"
     return Table(caption, ("File", "What it contains"), rows)
 
 
 def failures_table(survey: Survey) -> Table:
-    """What did not end well."""
+    """Return a table of the stages that did not end well."""
     rows = []
     for r in survey.failed:
         help_ = advice(r.culprit, 1) if r.culprit else ()
@@ -140,7 +140,7 @@ def failures_table(survey: Survey) -> Table:
 
 
 def packages_table(survey: Survey) -> Table:
-    """One row per package."""
+    """Return a table with one row per package."""
     rows = []
     for name in dict.fromkeys(r.package for r in survey.results):
         of_it = [r for r in survey.results if r.package == name]

@@ -1,4 +1,4 @@
-"""Which shared objects contain instructions above a level? For a host that is not here.
+"""Search for shared objects with instructions above a level, for a host that is not here.
 
 Whether such code is reached depends on dispatch at run time and is undecidable in general: the answer is "contains
 AVX2 code, dispatch unknown", never "will crash". Executable sections are disassembled linearly, in windows spread
@@ -48,7 +48,7 @@ ARM_TEXT = ((r"\S+ .*\bz\d+\.", "sve"), (r"[su]dot ", "asimddp"))
 
 
 class Content(Value):
-    """What a shared object contains above a level."""
+    """The instructions above a level in a shared object."""
 
     path: str
     level: str
@@ -59,8 +59,8 @@ class Content(Value):
     note: str | None = None
     """Why it could not be looked at."""
 
-    def words(self) -> str:
-        """``contains AVX2 code, dispatch unknown (12 % of its code looked at)``."""
+    def text(self) -> str:
+        """Return the finding as text: ``contains AVX2 code, dispatch unknown (12 % of its code looked at)``."""
         if self.note:
             return f"not looked at: {self.note}"
         share = f"{self.looked_at:.0%} of its code looked at"
@@ -103,7 +103,7 @@ def contains(path: Path, level: str, *, seconds: float = 2.0) -> Content:
 
 
 def features_in(engine: object, code: bytes, patterns: list[tuple[re.Pattern[str], str]]) -> Iterator[str]:
-    """The feature of each instruction of a window that needs one; bytes that are none are stepped over."""
+    """Yield the feature of each instruction of a window that needs one. Bytes that are none are stepped over."""
     at = 0
     while at < len(code):
         for address, size, mnemonic, operands in engine.disasm_lite(code[at:], at):  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def features_in(engine: object, code: bytes, patterns: list[tuple[re.Pattern[str
 
 
 def evenly(windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """All windows once, in an order whose every beginning is spread over the whole (van der Corput's)."""
+    """Yield all windows once, in an order whose every beginning is spread over the whole (van der Corput's)."""
     bits = max(1, (len(windows) - 1).bit_length())
     for n in range(1 << bits):
         i = int(f"{n:0{bits}b}"[::-1], 2)
@@ -125,7 +125,7 @@ def evenly(windows: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def executable_sections(path: Path) -> tuple[int, list[tuple[int, int]]]:
-    """Machine and ``(start, end)`` in the file of each section with code (ELF-64, little-endian; elf(5)).
+    """Return the machine, and ``(start, end)`` in the file of each section with code (ELF-64, little-endian; elf(5)).
 
     Raises:
         ValueError: not such a file.

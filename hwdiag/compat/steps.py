@@ -1,4 +1,4 @@
-"""What the compatibility notebook and ``hwdiag compat`` call: parameters in, a check to walk through, a file out."""
+"""Steps of the compatibility notebook and of ``hwdiag compat``: parameters in, a check to walk through, a file out."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ class CompatCheck:
 
     @cached_property
     def host(self) -> Host:
-        """The facts of this host."""
+        """Return the facts of this host."""
         return read_host(Root.live())
 
     def interpreter(self) -> Section:
-        """Which packages have native code?"""
+        """Return the section on the packages with native code."""
         return show.interpreter(self.found())
 
     def found(self) -> Interpreter:
         return list_packages(self.python, timeout_s=self.params.child_timeout)
 
     def checked(self) -> Survey:
-        """The check's result; made now if it is not there."""
+        """Return the check's result, after running it if need be."""
         if self.survey is None:
             self.survey = survey(
                 self.python,
@@ -71,7 +71,7 @@ class CompatCheck:
         return self.survey
 
     def contents(self, level: str) -> list[Content]:
-        """What the packages' shared objects contain above a level, half a second for each.
+        """Return the instructions above a level in the packages' shared objects, half a second for each object.
 
         Raises:
             UsageError: the level is not known.
@@ -90,20 +90,20 @@ class CompatCheck:
         return contents
 
     def run(self) -> Section:
-        """Do they import and work?"""
+        """Return the section on the packages that import and work, and on those that fail."""
         return show.results(self.checked())
 
     def crashes(self) -> Section:
-        """What kills the ones that die?"""
+        """Return the section on what killed each package that died."""
         return show.crashes(self.checked())
 
     def environment(self) -> Section:
-        """Does the environment mislead them?"""
+        """Return the section on variables of the environment that mislead the packages."""
         return show.environment(self.checked())
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the check as a record."""
         done, params = self.checked(), self.params.model_dump(mode="json")
         return record_of(
             "compat", done, host=self.host, verdict=show.verdict(done), params=params, said=consult(done)

@@ -37,7 +37,7 @@ def options(check: argparse.ArgumentParser) -> None:
 
 
 def check_packages(args: argparse.Namespace) -> int:
-    """hwdiag compat"""
+    """Run hwdiag compat."""
     from hwdiag.compat import show
     from hwdiag.compat.steps import CompatCheck, load
     from hwdiag.core.command_line import given

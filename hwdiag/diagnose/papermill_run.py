@@ -59,7 +59,7 @@ def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary_of(notebook: Any) -> dict[str, Any]:
-    """The machine-readable summary that the last cell left. Raises ``HwdiagError`` if it never came."""
+    """Return the machine-readable summary that the last cell left. Raises ``HwdiagError`` if it never came."""
     for cell in reversed(notebook.cells):
         for output in cell.get("outputs", ()):
             if MIME in output.get("data", {}):

@@ -31,7 +31,7 @@ _SEVERITY_WORDS = {"problem": "Problem", "warning": "Warning", "note": "Note"}
 
 
 def figures(record: Record) -> tuple[Figure, ...]:
-    """Every figure that the record has data for: the ones in the report, and the SVG files beside it."""
+    """Return every figure that the record has data for: the ones in the report, and the SVG files beside it."""
     from hwdiag.report.plots import gains, noise_strips, roofline, search_steps, thread_scaling
 
     study = tuning(record)
@@ -112,14 +112,14 @@ def _templates() -> Environment:
 
 
 def _harmless(value: Any) -> Any:
-    """Everything that the template writes: escaping does not stop control characters, this does."""
+    """Return what the template writes without control characters, which escaping lets through."""
     from markupsafe import Markup
 
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _table(table: Table, linked: Iterable[str]) -> Any:
-    """A table of ours, which escapes its own cells, below a heading that says its caption already."""
+    """Return a table that escapes its own cells, below a heading that says its caption already."""
     from markupsafe import Markup
 
     return Markup(table.to_html(frozenset(linked), caption=False, styled=False))
@@ -132,14 +132,14 @@ def _figure(figure: Figure) -> Any:
 
 
 def _evidence(ids: tuple[str, ...], linked: Iterable[str]) -> Any:
-    """Ids as links to the measurements."""
+    """Return ids as links to the measurements."""
     from markupsafe import Markup
 
     return Markup(Ids(tuple(ids)).to_html(frozenset(linked)))
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
-    """The few facts beside the picture; all of them are further down."""
+    """Return the few facts beside the picture. All facts are further down."""
     host = record.host
     box = " in ".join(p for p in (host.system.container, hypervisor_text(host)) if p)
     gpus = ", ".join(dict.fromkeys(g.name for g in host.gpus))
@@ -172,7 +172,7 @@ def _torch(software: Software) -> str:
 
 
 def _meta(record: Record) -> str:
-    """When, how long and how much."""
+    """Return the time, the duration and the number of measurements of a run."""
     budget = record.params.get("tune", {}).get("budget")
     count = len(tuning(record).measurements)
     parts = [
@@ -186,7 +186,7 @@ def _meta(record: Record) -> str:
 
 
 def _opportunity(record: Record, r: Recommendation, plan: Plan) -> dict[str, Any]:
-    """A recommendation with what to do, taken from its Plan."""
+    """Return a recommendation with the change that its Plan makes."""
     script = file_named(record, script_path(r))
     command = f"{script} -- python your_program.py" if script else None
     interval = r.speedup

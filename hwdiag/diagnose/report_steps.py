@@ -1,4 +1,4 @@
-"""What ``hwdiag report`` calls: a record, or all of a host's as one, in; a page and what it says out."""
+"""Steps of ``hwdiag report``: a record, or all of a host's as one, in; a page and its summary out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Report:
         return render_report(self.record, self.folder)
 
     def tables(self) -> Iterator[Table]:
-        """Recommendations and findings, where there are some."""
+        """Return the tables of recommendations and findings, where there are some."""
         return (t for t in (recommendations_table(self.record), findings_table(self.record)) if t.rows)
 
     def lines(self) -> Iterator[str]:

@@ -25,7 +25,7 @@ def register(verbs: Any) -> None:
 
 
 def write_report(args: argparse.Namespace) -> None:
-    """hwdiag report"""
+    """Run hwdiag report."""
     from hwdiag.core.errors import UsageError
     from hwdiag.diagnose.report_steps import of_host, of_record
 

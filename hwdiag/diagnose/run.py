@@ -39,7 +39,7 @@ from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.activity import watch
 from hwdiag.host.archive import open_root
 from hwdiag.host.read import read_host
-from hwdiag.parameters.diagnosis import Profile, interpreter, own_file_path
+from hwdiag.parameters.diagnosis import Profile, interpreter, user_file_path
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
 from hwdiag.process.software import NOT_HERE, probe_software
@@ -57,7 +57,7 @@ from hwdiag.tune.findings import consult, sorted_out
 from hwdiag.tune.recommend import recommend, verdict
 from hwdiag.tune.runtime import find_allocators
 from hwdiag.tune.tune import tune
-from hwdiag.tune.user_workloads import own_command, own_file
+from hwdiag.tune.user_workloads import command_workload, file_workload
 
 DEVICE_BLOCKS = 3
 """Processes per GPU: enough to see whether they agree."""
@@ -79,7 +79,7 @@ class Diagnosis:
         self.profile = profile
         self.progress = progress
         self.python = interpreter(profile)
-        self.own = own_workloads(profile)
+        self.own = user_workloads(profile)
         self.started_at = now()
         self.root = open_root(profile.snapshot)
         host = read_host(self.root)
@@ -100,7 +100,7 @@ class Diagnosis:
 
     @cached_property
     def folder(self) -> Path:
-        """The run's own folder, made when the first file is written: a run that is cut off leaves none."""
+        """Return the run's own folder. It is made when the first file is written: a run that is cut off leaves none."""
         return store.create_folder(self.outputs, self.name, self.started_at)
 
     def probe_software(self) -> Record:
@@ -175,7 +175,7 @@ class Diagnosis:
         )
 
     def _has(self, workload: Workload) -> bool:
-        """Whether the target interpreter has the library that the workload is about."""
+        """Return whether the target interpreter has the library that the workload is about."""
         needed = {"numpy": self.record.software.numpy_version, "onednn": self.record.software.onednn}
         return workload.kind not in needed or bool(needed[workload.kind])
 
@@ -209,7 +209,7 @@ class Diagnosis:
 
     @cached_property
     def _scratch(self) -> Path:
-        """A folder for what is built to be measured; it is gone when the run is."""
+        """Return a folder for what is built to be measured. It is removed at the end of the run."""
         self._held = tempfile.TemporaryDirectory(prefix="hwdiag-")
         return Path(self._held.name)
 
@@ -289,12 +289,12 @@ class Diagnosis:
 
     @property
     def study(self) -> Tuning:
-        """What the search has found so far."""
+        """Return the study of the search so far."""
         return tuning(self.record)
 
     @property
     def compatibility(self) -> Survey | None:
-        """Whether torch and numpy run here, step by step; None where they could not be asked."""
+        """Return how torch and numpy run here, step by step; None where they could not be asked."""
         return self.record.study("compat", Survey)
 
     def _learn(self, **facts: object) -> Record:
@@ -316,7 +316,7 @@ class Diagnosis:
         ]
 
     def _launch(self, recommendation: Recommendation) -> Launch:
-        """What it starts, with what torch and numpy were seen to need here."""
+        """Return the Launch that a recommendation starts, with what torch and numpy were seen to need here."""
         launch = plan_by_id(self.study.plans, recommendation.plan or DEFAULT.id).launch
         return launch if self.compatibility is None else compat.with_cure(launch, self.compatibility.cure)
 
@@ -355,8 +355,9 @@ class Replay(Diagnosis):
         return self.record
 
 
-def own_workloads(profile: Profile) -> tuple[Workload, ...]:
-    """What the user wants measured in place of the catalogue. Raises ``UsageError`` where its file is not there."""
+def user_workloads(profile: Profile) -> tuple[Workload, ...]:
+    """Return the user's own workloads, which are measured in place of the catalogue. Raises ``UsageError`` where the
+    file is missing."""
     if profile.command is not None:
         command = Command(
             argv=profile.command,
@@ -365,20 +366,21 @@ def own_workloads(profile: Profile) -> tuple[Workload, ...]:
             higher_is_better=profile.higher_is_better,
             timeout_s=profile.command_timeout,
         )
-        return (own_command(command),)
-    path = own_file_path(profile)
-    return () if path is None else (own_file(path),)
+        return (command_workload(command),)
+    path = user_file_path(profile)
+    return () if path is None else (file_workload(path),)
 
 
 def least_runs(budget: Budget, factors: Sequence[Factor]) -> int:
-    """Processes one after the other that a whole search needs: the noise, each option once, and the confirmation."""
+    """Return the number of processes, one after the other, that a whole search needs: the noise, each option once, and
+    the confirmation."""
     options = sum(len(factor.levers) for factor in factors)
     beside = math.ceil(options / (MOST_AT_ONCE - 1))  # today's default in each block
     return 2 * budget.noise_blocks + options + beside + 2 * MIN_PAIRS
 
 
 def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Diagnosis:
-    """All steps in order."""
+    """Run all steps in order and return the diagnosis."""
     run = Diagnosis(profile, outputs=outputs, progress=progress)
     for step in (run.probe_software, run.plan, run.measure, run.advise, run.emit, run.finish):
         step()

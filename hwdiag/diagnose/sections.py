@@ -30,17 +30,17 @@ DRIFT_P = 0.01
 
 
 def machine(record: Record) -> Section:
-    """What is this machine?"""
+    """Return the section on what this machine is."""
     return host_section(record.host)
 
 
 def topology(record: Record) -> Figure:
-    """How its parts lie to each other."""
+    """Return the drawing of sockets, nodes, caches, cores and GPUs."""
     return draw_topology(record.host)
 
 
 def software(record: Record) -> Section:
-    """Which PyTorch runs here?"""
+    """Return the section on the PyTorch that runs here."""
     found = record.software
     if not record.host.is_here:
         return Section(f"Which PyTorch runs there is not known: {ELSEWHERE}.", ())
@@ -55,7 +55,7 @@ def software(record: Record) -> Section:
 
 
 def plan(record: Record) -> Section:
-    """What will be measured?"""
+    """Return the section on what will be measured."""
     study = tuning(record)
     elsewhere = "" if record.host.is_here else "On that host, not on this machine: "
     verdict = (
@@ -66,7 +66,7 @@ def plan(record: Record) -> Section:
 
 
 def speeds(record: Record) -> Section:
-    """How fast is it today?"""
+    """Return the section on the speed of each workload today."""
     study = tuning(record)
     shares = {}
     for workload, estimate in default_estimates(study):
@@ -88,7 +88,7 @@ def speeds(record: Record) -> Section:
 
 
 def ceilings(record: Record) -> Section:
-    """How far from the ceiling is that?"""
+    """Return the section on the ceilings, and on each workload's distance from them."""
     study = tuning(record)
     units = {"compute": "FLOP/s", "memory": "B/s"}
     reached = [f"{count(c.value)}{units[c.kind]} ({c.kind}, {c.dtype}, {c.device})" for c in study.ceilings]
@@ -98,7 +98,7 @@ def ceilings(record: Record) -> Section:
 
 
 def threads(record: Record) -> Section:
-    """How many threads does it want?"""
+    """Return the section on the number of threads."""
     curves = curves_of(record)
     if not curves:
         return Section("Only one thread count was measured." if record.host.is_here else NOTHING, ())
@@ -110,7 +110,7 @@ def threads(record: Record) -> Section:
 
 
 def noise(record: Record) -> Section:
-    """How noisy is it here?"""
+    """Return the section on the machine's noise."""
     study = tuning(record)
     found = study.noise
     if found is None:
@@ -127,7 +127,7 @@ def noise(record: Record) -> Section:
 
 
 def search(record: Record) -> Section:
-    """Which ways to start it were tried?"""
+    """Return the section on the plans that the search tried."""
     study = tuning(record)
     asked = [s for s in study.steps if s.options]
     if not asked:
@@ -145,7 +145,7 @@ def taken_on(record: Record, step: SearchStep) -> str:
 
 
 def engines(record: Record) -> Section:
-    """Do the libraries take the kernels that this CPU has?"""
+    """Return the section on the kernels that the libraries dispatch to."""
     study = tuning(record)
     measured = [(w, e) for w, e in default_estimates(study) if w.name in ENGINES and e.device == "cpu"]
     rates = {ENGINES[w.name]: w.value(e.seconds.median) for w, e in measured}
@@ -158,7 +158,7 @@ def engines(record: Record) -> Section:
 
 
 def comparisons(record: Record) -> Section:
-    """Is another way to start it faster?"""
+    """Return the section on plans that were confirmed to be faster or not."""
     study = tuning(record)
     confirmed = [c for c in study.comparisons if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better"]
@@ -180,7 +180,7 @@ def comparisons(record: Record) -> Section:
 
 
 def findings(record: Record) -> Section:
-    """What else was found?"""
+    """Return the section on findings and checks."""
     counts = Counter(f.severity for f in record.findings)
     states = Counter(c.state for c in record.checks)
     found = [plural(counts[s], s) for s in ("problem", "warning", "note") if counts[s]]
@@ -192,5 +192,5 @@ def findings(record: Record) -> Section:
 
 
 def recommendations(record: Record) -> Section:
-    """What should change?"""
+    """Return the section on what should change."""
     return Section(record.verdict, (tables.recommendations_table(record) if record.recommendations else None,))

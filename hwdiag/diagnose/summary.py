@@ -25,7 +25,7 @@ class RunSummary:
             self.folder = str(folder)
 
     def as_dict(self) -> dict[str, Any]:
-        """Verdict and paths, ready for JSON."""
+        """Return the verdict and the paths, ready for JSON."""
         files = {Path(f.path).name: f"{self.folder}/{f.path}" for f in self.record.files}
         return {
             "verdict": self.record.verdict,

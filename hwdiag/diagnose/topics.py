@@ -1,4 +1,4 @@
-"""What a report tells of each topic's study: the sections that its notebook shows, by the same functions."""
+"""Sections of a report for each topic's study, by the same functions that its notebook shows."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Sections = Iterator[Section]
 
 
 def of_audit(found: Audit, _samples: Path | None) -> Sections:
-    """How is the host set, and what of that helps or harms?"""
+    """Yield the sections on the host's settings, and on what of them helps or harms."""
     yield audit.settings(found)
     yield audit.symptoms(found)
     yield audit.chosen(found)
 
 
 def of_compat(found: Survey, _samples: Path | None) -> Sections:
-    """Which packages die here, and of what?"""
+    """Yield the sections on packages that die here, and of what."""
     yield compat.results(found)
     if found.crashed:
         yield compat.crashes(found)
@@ -50,7 +50,7 @@ def of_compat(found: Survey, _samples: Path | None) -> Sections:
 
 
 def of_dataloader(found: Feed, _samples: Path | None) -> Sections:
-    """Does the data come fast enough?"""
+    """Yield the sections on the speed of the data, and on what makes it faster."""
     yield feeding.plan(found, advise.plan(found))
     for section in (
         feeding.chosen,
@@ -64,7 +64,7 @@ def of_dataloader(found: Feed, _samples: Path | None) -> Sections:
 
 
 def of_devices(found: DevicesStudy, _samples: Path | None) -> Sections:
-    """What is each device, precision and technique worth here?"""
+    """Yield the sections on the worth of each device, precision and technique here."""
     yield techniques_show.settings(choices(found))
     for section in (
         devices.devices, devices.profile, devices.speedups, devices.precision,
@@ -75,14 +75,14 @@ def of_devices(found: DevicesStudy, _samples: Path | None) -> Sections:
 
 
 def of_estimate(found: EstimateStudy, _samples: Path | None) -> Sections:
-    """What do nets do, and how far off are estimates of it here?"""
+    """Yield the sections on what nets compute, and on the error of estimates here."""
     if found.counts:
         yield estimate.counted(found.counts)
     yield estimate.check(found.checked)
 
 
 def of_monitor(found: Recording, samples: Path | None) -> Sections:
-    """What did the machine do?"""
+    """Yield the sections on what the machine did."""
     yield monitor.summary(found.monitored, found.findings)
     if samples is not None and samples.is_file():
         yield monitor.over_time(found.monitored, samples)
@@ -91,7 +91,7 @@ def of_monitor(found: Recording, samples: Path | None) -> Sections:
 
 
 def of_profile(found: Profiled, _samples: Path | None) -> Sections:
-    """What bounds the program, and by how much?"""
+    """Yield the sections on what bounds the program."""
     traced = found.traced
     parts = () if traced is None else (profile.operations(traced), profile.idle(traced), profile.memory_figure(traced))
     yield Section(profile.verdict(found), parts)
@@ -99,7 +99,7 @@ def of_profile(found: Profiled, _samples: Path | None) -> Sections:
 
 @dataclass(frozen=True)
 class Shown:
-    """How a report tells a topic."""
+    """The title and sections of one topic in a report."""
 
     title: str
     kind: type[TopicStudy]

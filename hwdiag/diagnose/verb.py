@@ -55,7 +55,7 @@ def tune_options(tune: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """hwdiag run, hwdiag tune"""
+    """Run hwdiag run or hwdiag tune."""
     from hwdiag.core.command_line import given
     from hwdiag.core.errors import UsageError
     from hwdiag.diagnose.run import run_all
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def diagnose(args: argparse.Namespace) -> int:
-    """hwdiag diagnose"""
+    """Run hwdiag diagnose."""
     from hwdiag.core.command_line import given
     from hwdiag.diagnose.papermill_run import run_notebook
     from hwdiag.host.archive import open_root

@@ -48,7 +48,7 @@ M = TypeVar("M", bound=Value)
 
 
 class Expectation(Value):
-    """What hardware a profile expects; a mismatch is a finding, not an error. Absent: nothing is expected."""
+    """The hardware that a profile expects. A mismatch is a finding, not an error; what is absent is not expected."""
 
     arch: str | None = None
     """``x86_64`` or ``aarch64``."""
@@ -215,12 +215,12 @@ def profile_fields() -> list[str]:
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles in params/."""
+    """Return the names of the profiles in params/."""
     return sorted(path.stem for path in (home() / "params").glob("*.yaml"))
 
 
 def interpreter(params: Params) -> str:
-    """Path of the interpreter to measure.
+    """Return the path of the interpreter to measure.
 
     Raises:
         UsageError: the file does not exist or cannot be executed.
@@ -237,7 +237,8 @@ def interpreter(params: Params) -> str:
 
 
 def python_of(command: Sequence[str]) -> str | None:
-    """The interpreter that a command starts with, whose torch it then runs; None where it starts with another program.
+    """Return the interpreter that a command starts with, whose torch it then runs; None where it starts with another
+    program.
 
     Not resolved, as above.
     """
@@ -245,8 +246,8 @@ def python_of(command: Sequence[str]) -> str | None:
     return None if found is None else str(Path(found).absolute())
 
 
-def own_file_path(params: Params) -> Path | None:
-    """The user's Python file. Raises ``UsageError`` where there is none."""
+def user_file_path(params: Params) -> Path | None:
+    """Return the path of the user's Python file. Raises ``UsageError`` where there is none."""
     if params.workload_file is None:
         return None
     path = Path(params.workload_file).expanduser().absolute()

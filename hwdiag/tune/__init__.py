@@ -1,1 +1,1 @@
-"""What is the fastest way to run it?"""
+"""Search for the fastest way to run a program."""

@@ -15,7 +15,7 @@ NATIVE_HALF = frozenset({"AVX512-FP16", "AVX512-BF16", "AMX-FP16", "AMX-BF16"})
 
 
 def render_comfyui(host: Host, folder: str, python: str, launch: str, *, made_at: str) -> dict[str, str]:
-    """Two start scripts and a unit, by their names.
+    """Return two start scripts and a unit, by their names.
 
     Args:
         host: the host they are for.
@@ -60,7 +60,7 @@ def render_comfyui(host: Host, folder: str, python: str, launch: str, *, made_at
 
 
 def left_out() -> list[str]:
-    """The variables that do nothing, with the reason."""
+    """Return the variables that do nothing, with the reason."""
     useless = [v for v in VARIABLES if v.reader == "nothing"]
     lines = [f"{name}: {v.effect}" for v in useless for name in names(v.pattern)]
     lines.append("OMP_SCHEDULE: PyTorch splits its loops itself and never asks it.")
@@ -69,7 +69,7 @@ def left_out() -> list[str]:
 
 
 def names(pattern: str) -> list[str]:
-    """``TORCH_NUM_THREADS`` and so on of a pattern of alternatives."""
+    """Return the names that a pattern of alternatives stands for: ``TORCH_NUM_THREADS`` and so on."""
     found = []
     for part in re.split(r"\|(?![^(]*\))", pattern):
         words = [""]

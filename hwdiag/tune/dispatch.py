@@ -1,4 +1,4 @@
-"""Do the numeric libraries take the kernels that this CPU has? What may be set so that they do, or take others.
+"""Checks and levers of the kernels that numeric libraries choose on this CPU.
 
 A library asks the CPU once, at its start, and takes its fastest kernels for it. Three things come in between: an
 inherited variable that caps or forces the choice, a library that asks for the vendor instead of the instructions, and
@@ -61,12 +61,12 @@ def _levers(host: Host, software: Software, vendor_check: Path | None) -> Iterat
 
 
 def has(host: Host, feature: str) -> bool:
-    """Whether all CPUs have this instruction-set feature."""
+    """Return whether all CPUs have this instruction-set feature."""
     return host.cpu.isa is not None and feature in host.cpu.isa.features
 
 
 def has_foreign_mkl(host: Host, software: Software) -> bool:
-    """Whether torch multiplies by MKL on a CPU of another vendor that has more than MKL gives it."""
+    """Return whether torch multiplies by MKL on a CPU of another vendor that has more than MKL gives it."""
     return bool(software.mkl) and host.cpu.vendor not in (None, "GenuineIntel") and has(host, "AVX2")
 
 

@@ -22,7 +22,7 @@ def launch_files(
     command: tuple[str, ...] | None,
     made_at: str,
 ) -> Iterator[File]:
-    """A script for each of these, and a unit where it starts several instances.
+    """Yield a script for each recommendation, and a unit where it starts several instances.
 
     Args:
         launches: what each starts, by the recommendation's id.
@@ -44,7 +44,7 @@ def launch_files(
 
 
 def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -> bool:
-    """Whether a script is written for it.
+    """Return whether a script is written for a recommendation.
 
     The overall one's always is: where nothing helps, it sets nothing and says so. Of the others all that change
     something are, but for offers, or those whose ids are ``chosen``.

@@ -27,5 +27,5 @@ class Evidence(Value):
 
     @property
     def min_effect(self) -> float:
-        """Least gain worth a change, as a ratio: 0.03 for 3 %."""
+        """Return the least gain worth a change, as a ratio: 0.03 for 3 %."""
         return self.profile.min_effect / 100

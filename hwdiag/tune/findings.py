@@ -32,20 +32,20 @@ OTHER_CPU = 0.25
 
 
 def consult(evidence: Evidence) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
-    """What all rules say: findings with the worst first, and checks."""
+    """Return the findings of all rules, the worst first, and their checks."""
     rules = RULES if evidence.host.is_here else ELSEWHERE_RULES
     return sorted_out(s for rule in rules for s in rule(evidence))
 
 
 def sorted_out(said: Iterable[Said]) -> tuple[tuple[Finding, ...], tuple[Check, ...]]:
-    """Findings with the worst first, and checks."""
+    """Return findings with the worst first, and checks."""
     said = tuple(said)
     findings = worst_first(s for s in said if isinstance(s, Finding))
     return findings, tuple(s for s in said if isinstance(s, Check))
 
 
 def expected_hardware(e: Evidence) -> Iterator[Said]:
-    """Is this the kind of host that the profile is for?"""
+    """Yield a finding where the host is not of the kind that the profile is for."""
     expect, cpu, memory = e.profile.expect, e.host.cpu, e.host.memory.total_bytes
     isa = set(cpu.isa.features) if cpu.isa else set()
     gpus = [g.name for g in e.host.gpus]
@@ -87,7 +87,7 @@ def expected_hardware(e: Evidence) -> Iterator[Said]:
 
 
 def environment(e: Evidence) -> Iterator[Said]:
-    """Do inherited variables mislead the libraries?"""
+    """Yield findings on inherited variables that mislead the libraries."""
     said = list(about_environment(e.software))
     yield from said
     if not any(f.severity != "note" for f in said) and e.software.outcome.ok:
@@ -95,7 +95,7 @@ def environment(e: Evidence) -> Iterator[Said]:
 
 
 def torch_runs(e: Evidence) -> Iterator[Said]:
-    """Does torch come up at all?"""
+    """Yield a finding where torch does not start."""
     if e.software.outcome.ok:
         yield Check(id="torch", state="fine", title=f"PyTorch {e.software.torch_version} imports and runs")
     else:
@@ -109,7 +109,7 @@ def torch_runs(e: Evidence) -> Iterator[Said]:
 
 
 def failures(e: Evidence) -> Iterator[Said]:
-    """Did a child die, hang, miscalculate, or not run as it was told to?"""
+    """Yield a finding for children that died, hung, miscalculated, or did not run as they were told to."""
     failed: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
     for m in e.measurements:
         if not m.outcome.ok:
@@ -134,7 +134,7 @@ def failures(e: Evidence) -> Iterator[Said]:
 
 
 def quiet_machine(e: Evidence) -> Iterator[Said]:
-    """Was the machine quiet enough for the figures to mean something?"""
+    """Yield findings on what disturbed the machine while it was measured."""
     ok = [m for m in e.measurements if m.outcome.ok]
     if not ok:
         return
@@ -166,7 +166,7 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
 
 
 def warmed_up(e: Evidence) -> Iterator[Said]:
-    """Had the processes reached their steady speed before they were timed?"""
+    """Yield a finding where processes had not reached their steady speed before they were timed."""
     ok = [m for m in e.measurements if m.outcome.ok]
     if not ok:
         return
@@ -185,7 +185,7 @@ def warmed_up(e: Evidence) -> Iterator[Said]:
 
 
 def engines(e: Evidence) -> Iterator[Said]:
-    """Does torch multiply matrices as fast as another library does here?"""
+    """Yield a finding where another library multiplies matrices faster than torch here."""
     times = {x.workload: x for x in e.estimates if x.plan == BASELINE and x.device == "cpu" and x.workload in ENGINES}
     mine = times.pop("matmul-fp32", None)
     if mine is None or not times:
@@ -210,7 +210,7 @@ def engines(e: Evidence) -> Iterator[Said]:
 
 
 def thread_default(e: Evidence) -> Iterator[Said]:
-    """Does torch start more threads than this process may use CPUs?"""
+    """Yield a finding where torch starts more threads than this process may use CPUs."""
     threads, usable, quota = e.software.threads, len(e.host.usable_cpus), e.host.limits.cpu_quota
     may_use = min(usable or 10**6, quota or 10**6)
     if threads is None or may_use == 10**6:
@@ -228,7 +228,7 @@ def thread_default(e: Evidence) -> Iterator[Said]:
 
 
 def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
-    """Can torch use the GPU that is there?"""
+    """Yield a finding where torch cannot use a GPU that is there."""
     if not e.host.gpus:
         yield Check(id="gpu", state="unchecked", title="No GPU was measured", detail=e.host.gpu_note or "none found")
     elif e.software.outcome.ok and not e.software.cuda_devices:
@@ -243,7 +243,7 @@ def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
 
 
 def bindings(e: Evidence) -> Iterator[Said]:
-    """Could NUMA bindings be measured?"""
+    """Yield a check where NUMA bindings could not be measured."""
     nodes = [n for n in e.host.numa if n.memory_bytes != 0]
     refused = [m for m in e.measurements if m.outcome.kind == "not-applied" and "memory policy" in m.outcome.detail]
     if len(nodes) > 1 and refused:
@@ -258,7 +258,7 @@ def bindings(e: Evidence) -> Iterator[Said]:
 
 
 def allocators(e: Evidence) -> Iterator[Said]:
-    """Were other allocators there to be measured?"""
+    """Yield a check where no other allocators were there to be measured."""
     if not e.software.outcome.ok or any(plan.launch.allocator for plan in e.plans):
         return
     asked = not e.steps or any(step.factor == "heap" and step.options for step in e.steps)
@@ -272,7 +272,7 @@ def allocators(e: Evidence) -> Iterator[Said]:
 
 
 def mixed_cores(e: Evidence) -> Iterator[Said]:
-    """How many threads suit which kind of core?"""
+    """Yield the number of threads that suits each kind of core."""
     kinds = kind_domains(e.host)
     if not kinds:
         return
@@ -293,7 +293,7 @@ def mixed_cores(e: Evidence) -> Iterator[Said]:
 
 
 def hidden_isa(e: Evidence) -> Iterator[Said]:
-    """Does something hide instructions that the processor has?"""
+    """Yield a finding where something hides instructions that the processor has."""
     isa = e.host.cpu.isa
     if isa is None:
         return
@@ -316,7 +316,8 @@ def hidden_isa(e: Evidence) -> Iterator[Said]:
 
 
 def quota_on_threads(e: Evidence) -> Iterator[Said]:
-    """Would torch start more threads by default than a CPU quota pays for? Known without a torch."""
+    """Yield a finding where torch would start more threads by default than a CPU quota pays for. That is known without
+    a torch."""
     quota, usable = e.host.limits.cpu_quota, len(e.host.usable_cpus)
     if quota is not None and usable > quota + 0.5:
         yield Finding(
@@ -330,7 +331,7 @@ def quota_on_threads(e: Evidence) -> Iterator[Said]:
 
 
 def measured_elsewhere(e: Evidence) -> Iterator[Said]:
-    """What would be looked at by measuring, on a host that is not here."""
+    """Yield a check for each question that needs measuring, on a host that is not here."""
     plans = ", ".join(plan.title for plan in e.plans)
     for id_, title in (
         ("torch", "Whether PyTorch runs there, and with which kernels"),
@@ -347,7 +348,7 @@ def measured_elsewhere(e: Evidence) -> Iterator[Said]:
 
 
 def unknown_facts(e: Evidence) -> Iterator[Said]:
-    """Which facts could not be read?"""
+    """Yield a check for each fact that could not be read."""
     for gap in e.host.gaps:
         yield Check(id=f"gap-{gap.what}", state="unchecked", title=gap.what, detail=gap.why)
 

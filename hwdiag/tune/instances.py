@@ -1,4 +1,4 @@
-"""How many instances, of how many threads, bound where? Candidates for the highest throughput, from the topology."""
+"""Candidates for the highest throughput of several instances: their number, threads and binding, from the topology."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def instances(
 
 
 def divisions(host: Host) -> Iterator[tuple[Group, ...]]:
-    """Ways to divide the usable cores into groups alike in size; their number grows like the logarithm of the cores."""
+    """Yield divisions of the usable cores into groups of about one size. Their number grows like the logarithm of the
+    cores."""
     cores = host.usable_cores or tuple((cpu,) for cpu in host.usable_cpus)
     sockets = [[c.id for c in host.cpu.logical if c.socket == s] for s in range(host.cpu.sockets or 0)]
     nodes = [n.cpus for n in usable_nodes(host)]
@@ -59,13 +60,14 @@ def divisions(host: Host) -> Iterator[tuple[Group, ...]]:
 
 
 def split(cores: Sequence[Core], by: Iterable[Sequence[int]]) -> tuple[Group, ...]:
-    """The cores by what they share; those that share nothing are left out."""
+    """Return the cores grouped by what they share. Cores that share nothing are left out."""
     parts = (tuple(core for core in cores if set(core) <= set(cpus)) for cpus in by)
     return tuple(part for part in parts if part)
 
 
 def alike(parts: Sequence[Group]) -> tuple[Group, ...]:
-    """Groups of equal size: those less than half the largest are left idle, the others cut to the smallest of them."""
+    """Return groups of equal size: those less than half the largest are left idle, the others cut to the smallest of
+    them."""
     largest = max(map(len, parts))
     kept = [part for part in parts if 2 * len(part) >= largest]
     size = min(map(len, kept))
@@ -73,7 +75,7 @@ def alike(parts: Sequence[Group]) -> tuple[Group, ...]:
 
 
 def within_quota(groups: tuple[Group, ...], host: Host) -> tuple[Group, ...]:
-    """No more groups than a CPU quota pays for, nor more cores in each."""
+    """Return no more groups than a CPU quota pays for, nor more cores in each."""
     quota = host.limits.cpu_quota
     if quota is None or not groups:
         return groups
@@ -82,7 +84,8 @@ def within_quota(groups: tuple[Group, ...], host: Host) -> tuple[Group, ...]:
 
 
 def as_lever(groups: Sequence[Group], host: Host, software: Software, memory: bool) -> Lever | None:
-    """One thread on each core of each group; None for a single instance, which is no question of how many."""
+    """Return a lever with one thread on each core of each group; None for a single instance, where there is nothing to
+    divide."""
     if len(groups) < 2:
         return None
     threads = len(groups[0])
@@ -92,7 +95,8 @@ def as_lever(groups: Sequence[Group], host: Host, software: Software, memory: bo
 
 
 def place(group: Group, host: Host, memory: bool) -> InstancePlacement:
-    """The first CPU of each core; memory from the group's own node first, where there are several."""
+    """Return the placement on the first CPU of each core, with memory from the group's own node first where there are
+    several."""
     nodes = nodes_of(group, host) if memory else ()
     near = MemoryPolicy(mode="preferred", nodes=nodes) if len(nodes) == 1 else None
     return InstancePlacement(cpus=tuple(sorted(core[0] for core in group)), memory=near)

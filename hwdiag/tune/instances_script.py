@@ -15,7 +15,7 @@ PLACEHOLDER = ("python3", "/path/to/your/server.py")
 
 
 def render_instances_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
-    """The script's text: it starts every member of ``launch`` and stops all when one fails."""
+    """Return the text of a script that starts every member of ``launch`` and stops all when one fails."""
     members = [
         {
             "cpus_only": member.model_copy(update={"memory": None}).binding(),
@@ -45,7 +45,8 @@ def render_unit(
     command: Sequence[str] | None,
     made_at: str,
 ) -> str:
-    """A systemd template unit whose instance number is that of ``script``; ``command`` is the user's, if known."""
+    """Return a systemd template unit whose instance number is that of ``script``; ``command`` is the user's, if
+    known."""
     return render(
         "worker.service.j2",
         launch=launch,
@@ -55,12 +56,12 @@ def render_unit(
         unit=Path(unit_path(recommendation)).name,
         script=str(script),
         command=tuple(command or PLACEHOLDER),
-        own_command=bool(command),
+        user_command=bool(command),
         made_at=made_at,
     )
 
 
 def unit_path(recommendation: Recommendation) -> str:
-    """Below the run's folder: beside the script."""
+    """Return the unit's path below the run's folder, beside the script."""
     scope = "" if recommendation.scope == OVERALL else f"-{recommendation.scope}"
     return str(Path(script_path(recommendation)).with_name(f"hwdiag-worker{scope}@.service"))

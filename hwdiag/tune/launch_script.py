@@ -14,7 +14,7 @@ from hwdiag.process.launch import Launch
 
 
 def render_launch_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
-    """The script's text. It sets what ``launch`` sets, on the host that it was measured on, and nothing else."""
+    """Return the script's text. It sets what ``launch`` sets, on the host that it was measured on, and nothing else."""
     return render(
         "launch.sh.j2",
         launch=launch,
@@ -29,18 +29,19 @@ def render_launch_script(launch: Launch, recommendation: Recommendation, host: H
 
 
 def render(template: str, *, host: Host, **values: object) -> str:
-    """A template's text, for the host that it is meant for."""
+    """Return a template's text, for the host that it is meant for."""
     found = templates("hwdiag.tune").get_template(template)
     return found.render(host=host, identity=identity(host), version=__version__, **values)
 
 
 def library_names(launch: Launch) -> list[str]:
-    """Files that lie beside the script and are preloaded."""
+    """Return the preloaded files that lie beside the script."""
     return [PurePath(path).name for path in launch.preload]
 
 
 def script_path(recommendation: Recommendation) -> str:
-    """Below the run's folder: ``scripts/launch.sh``; ``scripts/launch-gpt2.sh`` for one workload's recommendation.
+    """Return the script's path below the run's folder: ``scripts/launch.sh``, or ``scripts/launch-gpt2.sh`` for one
+    workload's recommendation.
 
     Those for several instances are named ``launch-instances...``.
     """

@@ -1,4 +1,4 @@
-"""Where could a process run, and with how many threads? Candidates from the topology of the host at hand."""
+"""Candidates for the CPUs, threads and memory of one process, from the topology of the host at hand."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def only_counts(levers: Iterable[Lever], counts: Collection[int], software: Soft
 
 
 def thread_counts(host: Host) -> list[int]:
-    """One per core, fewer in steps of 2 or 4, and with SMT one per CPU but one, within what this process may use.
+    """Return thread counts within what this process may use: one per core, fewer in steps of 2 or 4, and with SMT one
+    per CPU but one.
 
     Threads on every last CPU wait for each other as soon as anything else runs, so one is left to it. More threads
     than a CPU quota pays for are only stopped more often, so it bounds them.
@@ -74,13 +75,14 @@ def thread_counts(host: Host) -> list[int]:
 
 
 def most_threads(host: Host) -> int:
-    """One per CPU, or as many as a quota pays for."""
+    """Return the largest thread count: one per CPU, or as many as a quota pays for."""
     cpus, quota = len(host.usable_cpus) or 1, host.limits.cpu_quota
     return cpus if quota is None else min(cpus, max(1, math.ceil(quota)))
 
 
 def domains(host: Host) -> tuple[Domain, ...]:
-    """The largest domain of each sort, from the smallest sort to the whole: one stands for those that are like it."""
+    """Return the largest domain of each sort, from the smallest sort to the whole: one stands for those that are like
+    it."""
     cores = host.usable_cores or tuple((cpu,) for cpu in host.usable_cpus)
     sorts: list[tuple[str, list[Sequence[int]]]] = [
         ("one last-level cache", [c.cpus for c in host.cpu.llc]),
@@ -97,21 +99,21 @@ def domains(host: Host) -> tuple[Domain, ...]:
 
 
 def kind_domains(host: Host) -> tuple[Domain, ...]:
-    """The usable cores of each kind; none on a machine whose cores are all alike."""
+    """Return the usable cores of each kind; none on a machine whose cores are all alike."""
     found = [largest(kind.name, [kind.cpus], host.usable_cores, host) for kind in host.cpu.kinds]
     there = tuple(d for d in found if d is not None)
     return there if len(there) > 1 else ()
 
 
 def largest(name: str, groups: Iterable[Sequence[int]], cores: Sequence[Core], host: Host) -> Domain | None:
-    """The group with the most usable cores."""
+    """Return the group with the most usable cores."""
     within = [tuple(core for core in cores if set(core) <= set(group)) for group in groups]
     best = max(within, key=len, default=())
     return Domain(name, best, nodes_of(best, host)) if best else None
 
 
 def usable_nodes(host: Host) -> tuple[NumaNode, ...]:
-    """Nodes that have memory this process may use, with those of their CPUs that it may use."""
+    """Return the nodes that have memory this process may use, with those of their CPUs that it may use."""
     usable, mems = set(host.usable_cpus), host.limits.mems
     return tuple(
         node.model_copy(update={"cpus": tuple(c for c in node.cpus if c in usable)})
@@ -121,7 +123,7 @@ def usable_nodes(host: Host) -> tuple[NumaNode, ...]:
 
 
 def nodes_of(cores: Iterable[Core], host: Host) -> tuple[int, ...]:
-    """The nodes with memory that these cores lie in; none where there is only one to choose from."""
+    """Return the nodes with memory that these cores lie in; none where there is only one to choose from."""
     nodes = usable_nodes(host)
     cpus = {cpu for core in cores for cpu in core}
     return tuple(n.id for n in nodes if cpus & set(n.cpus)) if len(nodes) > 1 else ()
@@ -158,15 +160,16 @@ class Places:
         yield from self.interleaved(counts)
 
     def free(self, n: int) -> Lever:
-        """So many threads, wherever the scheduler puts them."""
+        """Return a lever of so many threads, wherever the scheduler puts them."""
         return with_threads(f"threads={n}", n, self.software)
 
     def bound(self, n: int) -> Iterator[Lever]:
-        """One thread on each of ``n`` cores of the smallest domain that has so many."""
+        """Yield levers with one thread on each of ``n`` cores of the smallest domain that has so many."""
         yield from self.bound_in(next(d for d in self.domains if len(d.cores) >= n), n)
 
     def bound_in(self, domain: Domain, n: int) -> Iterator[Lever]:
-        """One thread on each of the first ``n`` cores of a domain; memory from there, if it is one node's.
+        """Yield levers with one thread on each of the first ``n`` cores of a domain, and its memory if it is one
+        node's.
 
         None where that is every CPU that it may use, and as many threads as today: nothing would change.
         """
@@ -175,7 +178,7 @@ class Places:
             yield with_threads(f"cpus={format_cpulist(cpus)}", n, self.software, cpus=cpus, memory=self._near(domain))
 
     def siblings(self, most: int) -> Iterator[Lever]:
-        """Every CPU of the machine, and of the largest part of it, SMT siblings too."""
+        """Yield levers that use SMT siblings too, on all cores of the machine and of the largest part of it."""
         shared = [d for d in self.domains if any(len(core) > 1 for core in d.cores)]
         for domain in shared[-2:]:
             cpus = tuple(sorted(cpu for core in domain.cores for cpu in core))
@@ -184,7 +187,8 @@ class Places:
                 yield with_threads(name, len(cpus), self.software, cpus=cpus, memory=self._near(domain))
 
     def interleaved(self, counts: Sequence[int]) -> Iterator[Lever]:
-        """Memory in turn from all nodes, for what is bound by their bandwidth; threads as today, or one a core."""
+        """Yield levers with memory in turn from all nodes, for what is bound by their bandwidth, with threads as today
+        or one a core."""
         if self._all_nodes is None:
             return
         yield Lever(id="interleave", factor=PLACEMENT, title="interleave", launch=Launch(memory=self._all_nodes))
@@ -193,13 +197,14 @@ class Places:
             yield from self.bound_interleaved(n)
 
     def bound_interleaved(self, n: int) -> Iterator[Lever]:
-        """One thread on each of the first ``n`` cores, memory in turn from all nodes."""
+        """Yield levers with one thread on each of the first ``n`` cores, and memory in turn from all nodes."""
         cpus = tuple(sorted(core[0] for core in self.domains[-1].cores[:n]))
         name = f"cpus={format_cpulist(cpus)}, interleave"
         yield with_threads(name, n, self.software, cpus=cpus, memory=self._all_nodes)
 
     def around(self, plan: Plan) -> list[Lever]:
-        """Counts near the best one, one core left free, and other memory and other nodes where it is bound to one.
+        """Return levers near the best one: other thread counts, one core left free, and other memory and nodes where it
+        is bound to one.
 
         Where anything else runs, threads on all cores wait for the one that is interrupted.
         """
@@ -225,8 +230,8 @@ class Places:
         return [*found, *self._all_but_one(best), *self._elsewhere(best)]
 
     def _all_but_one(self, best: Launch) -> Iterator[Lever]:
-        """SMT siblings too on the cores that it is bound to, or on all, but one CPU for what else runs; from its memory
-        and, on all cores, from all nodes."""
+        """Yield levers that use SMT siblings too, on the cores of the binding or on all, but leave one CPU for what
+        else runs. Memory is from their node and, on all cores, from all nodes."""
         whole = self.domains[-1].cores
         cores = [core for core in whole if best.cpus is None or set(core) & set(best.cpus)]
         cpus = tuple(sorted([cpu for core in cores for cpu in core][:-1]))
@@ -239,12 +244,12 @@ class Places:
 
     @cached_property
     def _all_nodes(self) -> MemoryPolicy | None:
-        """Memory in turn from all nodes; None where there is but one, or none may be chosen."""
+        """Return the policy of memory in turn from all nodes; None where there is but one, or none may be chosen."""
         nodes = self.domains[-1].nodes
         return MemoryPolicy(mode="interleave", nodes=nodes) if self.memory and len(nodes) > 1 else None
 
     def _elsewhere(self, best: Launch) -> Iterator[Lever]:
-        """The same on the cores of other nodes."""
+        """Yield the same placement on the cores of other nodes."""
         if best.memory is None or best.memory.mode != "preferred" or best.threads is None:
             return
         cores = self.domains[-1].cores
@@ -255,7 +260,8 @@ class Places:
                 yield from self.bound_in(Domain("another NUMA node", there, (node.id,)), best.threads)
 
     def _near(self, domain: Domain) -> MemoryPolicy | None:
-        """Its own node's memory first. Not strictly: a full node would kill the process."""
+        """Return the policy that prefers the node's own memory. It is not strict, since a full node would kill the
+        process."""
         if len(domain.nodes) != 1 or not self.memory:
             return None
         return MemoryPolicy(mode="preferred", nodes=domain.nodes)

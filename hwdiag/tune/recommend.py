@@ -16,7 +16,7 @@ UNDO = "Start the program without the launch script: nothing on the host is chan
 
 
 def recommend(e: Evidence) -> tuple[Recommendation, ...]:
-    """The overall recommendation first, then those for single workloads in order of their gain."""
+    """Return the overall recommendation first, then those for single workloads in order of their gain."""
     if not any(m.outcome.ok for m in e.measurements):
         return ()
     single = [for_scope(e, name) for name in e.overall_of if len(e.overall_of) > 1]
@@ -26,7 +26,8 @@ def recommend(e: Evidence) -> tuple[Recommendation, ...]:
 
 
 def offers(e: Evidence) -> Iterator[Recommendation]:
-    """What was shown to be faster on all workloads together, but carries a risk that nobody chose to take."""
+    """Yield plans that were shown to be faster on all workloads together, but carry a risk that nobody chose to
+    take."""
     risky = {plan.id: plan for plan in e.plans if is_left_to_choose(plan, e)}
     for c in e.comparisons:
         if c.phase == "confirm" and c.workload == OVERALL and c.verdict == "better" and c.candidate in risky:
@@ -49,7 +50,7 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
 
 
 def errors_text(e: Evidence, plan: Plan) -> str:
-    """How its results differ from today's: their largest relative errors against float64."""
+    """Return a sentence with the largest relative errors of a plan's results against float64, beside today's."""
     errors = {
         name: max((m.max_error for m in e.measurements if m.plan == name and m.max_error is not None), default=None)
         for name in (BASELINE, plan.id)
@@ -60,12 +61,12 @@ def errors_text(e: Evidence, plan: Plan) -> str:
 
 
 def is_left_to_choose(plan: Plan, e: Evidence) -> bool:
-    """Whether it has a risk of its own, which the person did not choose to take."""
+    """Return whether a plan has a risk of its own which the person did not choose to take."""
     return bool(plan.risk) and not e.profile.unsupported
 
 
 def for_scope(e: Evidence, scope: str) -> Recommendation:
-    """What to do for one workload, or overall."""
+    """Return the recommendation for one workload, or overall."""
     left = {plan.id for plan in e.plans if is_left_to_choose(plan, e)}
     of_scope = [c for c in e.comparisons if c.workload == scope and c.candidate not in left]
     confirmed = [c for c in of_scope if c.phase == "confirm"]
@@ -91,7 +92,7 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
 
 
 def gain_text(plan: Plan, speedup: Interval, *, called: str = "") -> str:
-    """What it brings, as a clause; ``called`` is a name to put before what it sets."""
+    """Return a plan's gain as a clause; ``called`` is a name to put before its settings."""
     sets = plan.launch.describe()
     what = f"{called} ({sets})" if called else sets
     if plan.launch.instances:
@@ -100,7 +101,7 @@ def gain_text(plan: Plan, speedup: Interval, *, called: str = "") -> str:
 
 
 def latency_text(e: Evidence, plan: Plan, scope: str) -> str:
-    """What many instances cost: how long one iteration takes in each. Empty for one process."""
+    """Return a sentence on the time of one iteration in each of many instances; empty for one process."""
     names = e.overall_of if scope == OVERALL else (scope,)
     parts = []
     for workload in (w for w in e.workloads if w.name in names and plan.launch.instances):
@@ -114,7 +115,7 @@ def latency_text(e: Evidence, plan: Plan, scope: str) -> str:
 
 
 def harms(e: Evidence, winner: Comparison) -> bool:
-    """Whether the overall winner makes one of its workloads slower."""
+    """Return whether the overall winner makes one of its workloads slower."""
     return winner.workload == OVERALL and any(
         c.verdict == "worse" and c.candidate == winner.candidate and c.workload in e.overall_of
         for c in e.comparisons
@@ -123,7 +124,7 @@ def harms(e: Evidence, winner: Comparison) -> bool:
 
 
 def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation:
-    """Nothing measured here beats what the person has."""
+    """Return the recommendation to keep what the person has."""
     best = best_of(looked_at)
     if best is None:
         why = "No other way to start it could be compared."
@@ -142,33 +143,33 @@ def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation
 
 
 def best_of(comparisons: Iterable[Comparison]) -> Comparison | None:
-    """The candidate that looked fastest."""
+    """Return the candidate that looked fastest."""
     return max(comparisons, key=lambda c: c.speedup.median, default=None)
 
 
 def is_open(best: Comparison) -> bool:
-    """Whether the best candidate looked faster, but was not shown to be."""
+    """Return whether the best candidate looked faster, but was not shown to be."""
     return best.verdict == "undecided" and best.speedup.median > 1 and best.phase == "confirm"
 
 
 def subject(e: Evidence, scope: str) -> str:
-    """What a recommendation is about, as the start of a sentence."""
+    """Return the subject of a recommendation, as the start of a sentence."""
     return f"Overall ({', '.join(e.overall_of)})" if scope == OVERALL else scope
 
 
 def ratio_text(speedup: Interval) -> str:
-    """``1.25x (1.23 to 1.27)``."""
+    """Return a ratio with its interval: ``1.25x (1.23 to 1.27)``."""
     return f"{speedup.median:.2f}x ({speedup.low:.2f} to {speedup.high:.2f})"
 
 
 def interval_text(speedup: Interval) -> str:
-    """The ratio with what its interval is and rests on."""
+    """Return a ratio with its interval, and the number of pairs that it rests on."""
     interval = f"95 % interval {speedup.low:.2f} to {speedup.high:.2f}"
     return f"{speedup.median:.2f}x ({interval}, {plural(speedup.processes, 'pair')} of processes)"
 
 
 def risk_of(plan: Plan, e: Evidence) -> str:
-    """What may go wrong with it, in a sentence."""
+    """Return a plan's risks in sentences."""
     launch, risks = plan.launch, [plan.risk] if plan.risk else []
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
@@ -186,7 +187,7 @@ def risk_of(plan: Plan, e: Evidence) -> str:
 
 
 def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
-    """The run in one sentence."""
+    """Return the run's verdict in one sentence."""
     if not e.host.is_here:
         what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
         return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."

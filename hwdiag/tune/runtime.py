@@ -1,4 +1,4 @@
-"""What else may be set for a process: the OpenMP runtime, the heap, and the kernels that libraries dispatch to."""
+"""Levers of a process's runtime: the OpenMP runtime, the heap, and the kernels that libraries dispatch to."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def by_environment(factor: str, env: dict[str, str], title: str = "") -> Lever:
 
 
 def find_allocators(prefix: str | None, folders: Iterable[str] = LIBRARY_FOLDERS) -> tuple[Allocator, ...]:
-    """The malloc replacements installed on this host or in the interpreter's ``prefix`` (conda puts them there)."""
+    """Return the malloc replacements installed on this host or in the interpreter's ``prefix`` (conda puts them
+    there)."""
     found: dict[str, str] = {}
     for folder in (*((f"{prefix}/lib",) if prefix else ()), *folders):
         for name, pattern in ALLOCATOR_FILES.items():

@@ -35,7 +35,7 @@ SEVERITIES = ("problem", "warning", "note")
 
 
 def software_table(software: Software) -> Table:
-    """What the target interpreter runs, or of what it died."""
+    """Return a table of the target interpreter and its PyTorch, or of how it died."""
     yes = {True: "yes", False: "no", None: None}
     rows = known((
         ("Interpreter", software.python),
@@ -68,14 +68,14 @@ def _pool(pool: ThreadPool) -> str:
 
 
 def plan_table(plans: Sequence[Plan], workloads: Sequence[Workload]) -> Table:
-    """What is going to be measured: every Plan, and every workload with its work per iteration."""
+    """Return a table of what is going to be measured: every Plan, and every workload with its work per iteration."""
     rows = [("plan", plan.title, plan.launch.describe(), "") for plan in plans]
     rows += [("workload", w.name, w.title + (f" ({w.note})" if w.note else ""), _work(w)) for w in workloads]
     return Table("What is measured", ("Part", "Name", "What it is", "Work per iteration"), tuple(rows), frozenset({3}))
 
 
 def _work(workload: Workload) -> str:
-    """``17.2 GFLOP, 50.3 MB``: operations, and bytes read plus written."""
+    """Return a workload's operations, and its bytes read plus written: ``17.2 GFLOP, 50.3 MB``."""
     if workload.family == "own":
         return UNKNOWN
     return f"{count(workload.flops)}FLOP, {disk_size(workload.bytes)}"
@@ -85,7 +85,8 @@ def _work(workload: Workload) -> str:
 
 
 def results_table(record: Record) -> Table:
-    """Each workload as it runs today: speed or time with its interval, and how much that is of the ceiling."""
+    """Return a table of each workload as it runs today: speed or time with its interval, and its share of the
+    ceiling."""
     study = tuning(record)
     roofs = {e.device: roof_of(study, e.device) for _, e in default_estimates(study)}
     rows = tuple(_result(w, e, roofs[e.device]) for w, e in default_estimates(study))
@@ -106,7 +107,7 @@ def _result(workload: Workload, estimate: Estimate, roof: Roof) -> tuple[Cell, .
 
 
 def value_text(workload: Workload, estimate: Estimate) -> str:
-    """A workload's speed or time in its unit, with its interval."""
+    """Return a workload's speed or time in its unit, with its interval."""
     interval = estimate.seconds
     if interval.processes < 2:
         return f"{significant(workload.value(interval.median))} {workload.unit} (one process)"
@@ -115,7 +116,7 @@ def value_text(workload: Workload, estimate: Estimate) -> str:
 
 
 def ceilings_table(record: Record) -> Table:
-    """The most that each device reached in this run."""
+    """Return a table of the highest rates that each device reached in this run."""
     study = tuning(record)
     rows = []
     for c in study.ceilings:
@@ -126,7 +127,7 @@ def ceilings_table(record: Record) -> Table:
 
 
 def engines_table(record: Record) -> Table:
-    """The same matrix product by each library, under each Plan that it was measured under."""
+    """Return a table of the same matrix product by each library, under each Plan that it was measured under."""
     study = tuning(record)
     by_name = {w.name: w for w in study.workloads}
     found = [e for e in study.estimates if e.workload in ENGINES and e.device == "cpu" and e.workload in by_name]
@@ -147,7 +148,7 @@ def engines_table(record: Record) -> Table:
 
 
 def comparisons_table(record: Record) -> Table:
-    """Every Plan against today's default."""
+    """Return a table of every Plan against today's default."""
     study = tuning(record)
     plans = {plan.id: plan for plan in study.plans}
     rows = tuple(
@@ -179,14 +180,14 @@ def comparisons_table(record: Record) -> Table:
 
 
 def findings_table(record: Record) -> Table:
-    """What is wrong or notable, the worst first."""
+    """Return a table of the findings, the worst first."""
     found = sorted(record.findings, key=lambda f: SEVERITIES.index(f.severity))
     rows = tuple((f.severity, f.title, f.detail, Ids(f.evidence)) for f in found)
     return Table("Findings", ("Severity", "Finding", "Why it matters, what to do", "Evidence"), rows)
 
 
 def recommendations_table(record: Record) -> Table:
-    """What to change, in the order of the measured gain, and what to keep."""
+    """Return a table of what to change, in the order of the measured gain, and of what to keep."""
     rows = tuple(
         (r.title, speedup(r.speedup) if r.speedup else "none shown", r.why, r.risk or "none known",
          r.undo or ("nothing to undo" if r.plan is None else UNKNOWN), Ids(r.evidence))
@@ -197,14 +198,14 @@ def recommendations_table(record: Record) -> Table:
 
 
 def checks_table(record: Record) -> Table:
-    """What was checked and is fine, and what could not be checked."""
+    """Return a table of what was checked and is fine, and of what could not be checked."""
     words = {"fine": "fine", "unchecked": "not checked"}
     rows = tuple((words[c.state], c.title, c.detail) for c in record.checks)
     return Table("Checks", ("State", "Check", "Detail"), rows)
 
 
 def files_table(record: Record) -> Table:
-    """The files beside the record."""
+    """Return a table of the files beside the record."""
     return Table("Files", ("File", "What it is"), tuple((f.path, f.what) for f in record.files))
 
 
@@ -219,7 +220,7 @@ def titles_of(record: Record) -> dict[str, str]:
 def measurements_table(
     measurements: Sequence[Measurement], titles: Mapping[str, str], caption: str = "All measurements"
 ) -> Table:
-    """One row per process and workload, with an anchor of its id."""
+    """Return a table with one row per process and workload, with an anchor of its id."""
     rows = tuple(_measurement(m, titles[m.plan]) for m in measurements)
     header = ("Id", "Workload", "Plan", "Device", "Phase", "Process", "Samples", "Median", "Outcome", "Meanwhile")
     return Table(caption, header, rows, frozenset({5, 6, 7}), tuple(m.id for m in measurements))
@@ -235,7 +236,7 @@ def _measurement(m: Measurement, title: str) -> tuple[Cell, ...]:
 
 
 def failures_table(record: Record) -> Table:
-    """The measurements that did not end well."""
+    """Return a table of the measurements that did not end well."""
     study, titles = tuning(record), titles_of(record)
     failed = [m for m in study.measurements if not m.outcome.ok]
     rows = tuple(
@@ -246,7 +247,7 @@ def failures_table(record: Record) -> Table:
 
 
 def disturbance_text(d: Disturbance) -> str:
-    """What the machine did meanwhile: what disturbs is said only where there was some."""
+    """Return what the machine did meanwhile. A disturbance is named only where there was some."""
     parts = (
         d.load is not None and f"load {d.load:.2g}",
         d.other_cpu is not None and f"others {d.other_cpu:.2g} CPU",

@@ -19,7 +19,7 @@ from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search on this host gave; the measurements themselves are the campaign's."""
+    """The outcome of a search on this host. The measurements themselves are the campaign's."""
 
     plans: tuple[Plan, ...]
     """Today's default first, then all that were tried."""

@@ -8,8 +8,8 @@ from hwdiag.experiment.model import Workload
 from hwdiag.process.model import Command
 
 
-def own_file(path: Path) -> Workload:
-    """What ``build()`` of this file gives."""
+def file_workload(path: Path) -> Workload:
+    """Return the workload that ``build()`` of this file makes."""
     return Workload(
         name="file",
         title=f"build() of {path.name}",
@@ -24,8 +24,8 @@ def own_file(path: Path) -> Workload:
     )
 
 
-def own_command(command: Command) -> Workload:
-    """This command."""
+def command_workload(command: Command) -> Workload:
+    """Return the workload that runs this command."""
     what = command.metric_json or command.metric
     better = "higher" if command.higher_is_better else "lower"
     return Workload(

@@ -1,1 +1,1 @@
-"""What all notebooks share: their parameters, and what their cells say."""
+"""Parts that all notebooks share: their parameters, and the values of their cells."""

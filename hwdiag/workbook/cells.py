@@ -1,4 +1,4 @@
-"""What a notebook's own cells say, and the record that is shown in place of a run."""
+"""Values that a notebook's own cells set, and the record that is shown in place of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hwdiag.core.home import home
 
 
 def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the parameters cell and of the one that papermill injects, as their names stand in ``namespace``.
+    """Return the values of the parameters cell and of the one that papermill injects, as their names stand in
+    ``namespace``.
 
     papermill only warns of a name that the notebook does not have, so the names are read from the cells themselves.
     """
@@ -21,7 +22,7 @@ def given_parameters(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assigned_names(cell: str) -> Iterable[str]:
-    """Names that a cell of nothing but assignments gives a value; none for any other cell."""
+    """Return the names that a cell of nothing but assignments gives a value; none for any other cell."""
     try:
         statements = ast.parse(cell).body
     except SyntaxError:  # a cell with magics
@@ -35,17 +36,17 @@ def assigned_names(cell: str) -> Iterable[str]:
 
 
 def replayed() -> str | None:
-    """The value of HWDIAG_REPLAY: a record, or its folder, that is shown in place of a run."""
+    """Return the value of HWDIAG_REPLAY, which names a record or its folder to show in place of a run."""
     return os.environ.get("HWDIAG_REPLAY") or None
 
 
 def replay_path() -> Path:
-    """The record to replay; a relative path is looked for from here, then from the workbook's folder."""
+    """Return the record to replay. A relative path is looked for from here, then from the workbook's folder."""
     path = Path(replayed() or "")
     return path if path.exists() or path.is_absolute() else home() / path
 
 
 def replay_folder() -> Path:
-    """The folder that holds the record to replay; what belongs to other notebooks lies beside it."""
+    """Return the folder that holds the record to replay. Records of other notebooks lie beside it."""
     path = replay_path()
     return path if path.is_dir() else path.parent

@@ -1,4 +1,5 @@
-"""What every notebook and verb does with its study: put it into a record, write it, and find it again to replay it."""
+"""Steps that every notebook and verb takes with its study: put it into a record, write it, and find it again to replay
+it."""
 
 from __future__ import annotations
 

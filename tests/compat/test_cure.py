@@ -14,8 +14,7 @@ import pytest
 from hwdiag.compat.advice import consult, needed_plan, with_cure
 from hwdiag.compat.check import PackageCheck, survey
 from hwdiag.compat.model import Compatibility, Culprit, Cure, Interpreter, Package, Remedy, Survey
-from hwdiag.core.finding import Finding
-from hwdiag.core.finding import PackageCheck as Fine
+from hwdiag.core.finding import Check, Finding
 from hwdiag.diagnose.run import Diagnosis
 from hwdiag.parameters.diagnosis import load
 from hwdiag.process.launch import Launch
@@ -105,7 +104,7 @@ def test_a_run_on_a_host_that_needs_it_hands_over_a_script_that_does_it(
 
 
 def test_what_runs_without_avx2_says_that_it_does_not_need_it() -> None:
-    def found(*features: str) -> list[Finding | Fine]:
+    def found(*features: str) -> list[Finding | Check]:
         interpreter = Interpreter(python="p", outcome=Outcome(kind="ok"), machine="x86_64", features=features)
         ran = Compatibility(package="torch", version="2.13.0", stage="import", outcome=Outcome(kind="ok"))
         gone = Compatibility(package="numpy", stage="import", outcome=Outcome(kind="import-error"))
@@ -113,8 +112,8 @@ def test_what_runs_without_avx2_says_that_it_does_not_need_it() -> None:
 
     (old,) = found("avx")
     (new,) = found("avx", "avx2")
-    assert isinstance(old, Fine)
-    assert isinstance(new, Fine)
+    assert isinstance(old, Check)
+    assert isinstance(new, Check)
     assert old.title == "torch 2.13.0 runs on this CPU"
     assert old.detail.endswith("This CPU has no AVX2: torch 2.13.0 does not need it.")
     assert "AVX2" not in new.detail

@@ -41,9 +41,9 @@ def test_what_is_above_a_level(
     assert list(content.found) == found
     assert content.looked_at == 1.0
     assert content.note is None
-    words = content.words()
-    assert "crash" not in words
-    assert ("dispatch unknown" in words) == bool(found)
+    text = content.text()
+    assert "crash" not in text
+    assert ("dispatch unknown" in text) == bool(found)
 
 
 def test_a_few_bytes_that_read_like_an_instruction_are_not_called_code(
@@ -56,8 +56,8 @@ def test_a_few_bytes_that_read_like_an_instruction_are_not_called_code(
 def test_what_is_no_shared_object_says_so(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "x.so"
     path.write_bytes(damage)
-    assert contains(path, "x86-64-v2").words() == "not looked at: not a 64-bit little-endian ELF file"
-    assert "No such file" in contains(tmp_path / "none.so", "x86-64-v2").words()
+    assert contains(path, "x86-64-v2").text() == "not looked at: not a 64-bit little-endian ELF file"
+    assert "No such file" in contains(tmp_path / "none.so", "x86-64-v2").text()
 
 
 def test_damaged_headers_raise_nothing(shared_object: Callable[[str, str], Path], tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_damaged_headers_raise_nothing(shared_object: Callable[[str, str], Path]
     path = tmp_path / "damaged.so"
     for at in (18, 40, 41, 47, 58, 59, 60, 61):
         path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
-        assert contains(path, "x86-64-v2", seconds=0.5).words()
+        assert contains(path, "x86-64-v2", seconds=0.5).text()
     path.write_bytes(whole[: len(whole) // 2])
     assert contains(path, "x86-64-v2").note == "no section headers"
 

@@ -18,7 +18,7 @@ from hwdiag.core.home import home
 from hwdiag.core.interval import Interval
 from hwdiag.diagnose.run import Diagnosis
 from hwdiag.experiment.model import Comparison, Measurement
-from hwdiag.parameters.diagnosis import interpreter, load, own_file_path
+from hwdiag.parameters.diagnosis import interpreter, load, user_file_path
 from hwdiag.process.model import Outcome
 from hwdiag.record import store
 from hwdiag.record.model import Record
@@ -84,9 +84,9 @@ def test_a_command_that_starts_with_a_python_runs_that_ones_torch(tmp_path: Path
 
 def test_the_file_is_looked_for_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"there is no Python file /no/where\.py"):
-        own_file_path(load({"workload_file": "/no/where.py"}))
+        user_file_path(load({"workload_file": "/no/where.py"}))
     (tmp_path / "mine.py").touch()
-    assert own_file_path(load({"workload_file": str(tmp_path / "mine.py")})) == tmp_path / "mine.py"
+    assert user_file_path(load({"workload_file": str(tmp_path / "mine.py")})) == tmp_path / "mine.py"
 
 
 # The command line

@@ -23,7 +23,7 @@ from hwdiag.process.command import MetricError, Ran, Running, metric
 from hwdiag.process.launch import Allocator, InstancePlacement, Launch, MemoryPolicy
 from hwdiag.process.model import Command
 from hwdiag.tune.tune import tune
-from hwdiag.tune.user_workloads import own_command
+from hwdiag.tune.user_workloads import command_workload
 
 USABLE = sorted(os.sched_getaffinity(0))
 AS_IT_IS = Launch()
@@ -83,10 +83,10 @@ def test_json_is_all_of_the_output_or_its_last_line() -> None:
 
 
 def test_units_and_the_direction_of_the_metric() -> None:
-    rate = own_command(Command(argv=("x",), metric=r"(?P<images_per_s>\d+)", higher_is_better=True))
+    rate = command_workload(Command(argv=("x",), metric=r"(?P<images_per_s>\d+)", higher_is_better=True))
     assert (rate.unit, rate.value(0.25)) == ("images_per_s", 4)
-    assert own_command(Command(argv=("x",), metric_json="result.fps")).unit == "fps"
-    wall = own_command(Command(argv=("x",)))
+    assert command_workload(Command(argv=("x",), metric_json="result.fps")).unit == "fps"
+    wall = command_workload(Command(argv=("x",)))
     assert (wall.unit, wall.value(0.25)) == ("s", 0.25)
 
 
@@ -247,7 +247,9 @@ def campaign_of(total_s: float = 120) -> Campaign:
 def test_a_search_finds_what_makes_a_command_faster() -> None:
     """A command that says how fast it was: the variable makes it 1.5 times as fast, more or less."""
     text = "import os, random; print('rate', (3 if os.environ.get('FAST') else 2) * random.gauss(1, 0.01))"
-    workload = own_command(Command(argv=(sys.executable, "-IS", "-c", text), metric="rate (.+)", higher_is_better=True))
+    workload = command_workload(
+        Command(argv=(sys.executable, "-IS", "-c", text), metric="rate (.+)", higher_is_better=True)
+    )
     factors = [Factor("q", (variable("SLOW"), variable("FAST")))]
     campaign = campaign_of()
     tuned = tune(campaign, factors, [workload], ["command"], 0.03)
@@ -259,7 +261,7 @@ def test_a_search_finds_what_makes_a_command_faster() -> None:
 
 def test_where_the_default_fails_nothing_else_is_tried(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    workload = own_command(Command(argv=("sh", "-c", f"echo run >> {log}; exit 1")))
+    workload = command_workload(Command(argv=("sh", "-c", f"echo run >> {log}; exit 1")))
     campaign = campaign_of()
     tuned = tune(campaign, [Factor("q", (variable("A"),))], [workload], ["command"], 0.03)
     assert tuned.comparisons == ()
@@ -267,7 +269,7 @@ def test_where_the_default_fails_nothing_else_is_tried(tmp_path: Path) -> None:
 
 
 def test_with_no_time_nothing_is_decided() -> None:
-    workload = own_command(Command(argv=("true",)))
+    workload = command_workload(Command(argv=("true",)))
     campaign = campaign_of(total_s=0)
     tuned = tune(campaign, [Factor("q", (variable("A"),))], [workload], ["command"], 0.03)
     assert (tuned.comparisons, tuned.noise) == ((), None)
@@ -277,12 +279,12 @@ def test_with_no_time_nothing_is_decided() -> None:
 def test_a_team_of_commands_runs_at_the_same_time() -> None:
     both = Launch(instances=(InstancePlacement(cpus=(USABLE[0],)), InstancePlacement(cpus=(USABLE[-1],))))
     team = Plan.of(Lever(id="two", factor="instances", title="two instances", launch=both))
-    sleeper = own_command(Command(argv=("sleep", "0.5")))
+    sleeper = command_workload(Command(argv=("sleep", "0.5")))
     alone, two = campaign_of().run([DEFAULT, team], [sleeper], "screen")
     by_plan = {m.plan: m for m in (alone, two)}
     # Two of half a second at the same time are one in a quarter of a second; each took half a second.
     assert by_plan["default"].median_s / by_plan["two"].median_s == pytest.approx(2, abs=0.5)
     assert by_plan["two"].latency_s == pytest.approx(0.5, abs=0.15)
-    speaker = own_command(Command(argv=("echo", "rate 8"), metric="rate (.)", higher_is_better=True))
+    speaker = command_workload(Command(argv=("echo", "rate 8"), metric="rate (.)", higher_is_better=True))
     (said,) = campaign_of().run([team], [speaker], "screen")
     assert (said.median_s, said.latency_s) == (1 / 16, 1 / 8)

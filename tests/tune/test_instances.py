@@ -16,7 +16,7 @@ from hwdiag.experiment.workloads import matmul
 from hwdiag.host.model import Host, Limits
 from hwdiag.process.launch import InstancePlacement, Launch
 from hwdiag.tune.instances import instances
-from hwdiag.tune.user_workloads import own_file
+from hwdiag.tune.user_workloads import file_workload
 from tests.conftest import make_host, make_software
 
 USABLE = sorted(os.sched_getaffinity(0))
@@ -136,7 +136,7 @@ def test_a_team_works_at_the_same_time_and_its_throughput_adds_up(tmp_path: Path
     pytest.importorskip("torch")
     path = tmp_path / "waits.py"
     path.write_text("import time\ndef build(): return lambda: time.sleep(0.02)")
-    found = {m.plan: m for m in campaign_of().run([DEFAULT, two()], [own_file(path)], "screen")}
+    found = {m.plan: m for m in campaign_of().run([DEFAULT, two()], [file_workload(path)], "screen")}
     assert all(m.outcome.ok for m in found.values()), [m.outcome.detail for m in found.values()]
     assert found["default"].latency_s is None
     assert found["default"].median_s / found["two"].median_s == pytest.approx(2, rel=0.3)
@@ -154,7 +154,7 @@ def test_members_overlap_and_are_bound_each_to_its_own_place(tmp_path: Path) -> 
         "def step():\n  log.write(f'{time.monotonic()} {sorted(os.sched_getaffinity(0))[0]}\\n'); time.sleep(0.01)\n"
         "def build(): return step\n"
     )
-    (m,) = campaign_of().run([two()], [own_file(path)], "screen")
+    (m,) = campaign_of().run([two()], [file_workload(path)], "screen")
     assert m.outcome.ok, m.outcome.detail
     logs = [[line.split() for line in log.read_text().splitlines()] for log in tmp_path.glob("*.log")]
     assert sorted({cpu for _, cpu in log}.pop() for log in logs) == sorted([str(USABLE[0]), str(USABLE[-1])])
@@ -170,7 +170,7 @@ def test_a_member_that_fails_fails_the_team_in_one_line(tmp_path: Path) -> None:
         "import os\n"
         f"def build():\n  if 0 not in os.sched_getaffinity(0) or {len(USABLE) < 2}: os.abort()\n  return lambda: None"
     )
-    results = campaign_of().run([DEFAULT, two()], [own_file(path), matmul("float32", 4, n=64)], "screen")
+    results = campaign_of().run([DEFAULT, two()], [file_workload(path), matmul("float32", 4, n=64)], "screen")
     found = {(m.plan, m.workload): m.outcome for m in results}
     assert found["two", "file"].kind == "signal"
     assert found["two", "matmul-fp32"].ok, found["two", "matmul-fp32"].detail  # in fresh processes

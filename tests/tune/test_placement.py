@@ -15,7 +15,7 @@ from hwdiag.process.model import Applied, ThreadPool
 from hwdiag.process.verify import not_applied
 from hwdiag.tune.placement import domains, kind_domains, placement, thread_counts
 from hwdiag.tune.runtime import find_allocators, heap, interop, runtime
-from hwdiag.tune.user_workloads import own_file
+from hwdiag.tune.user_workloads import file_workload
 from tests.conftest import make_host, make_software
 
 
@@ -157,7 +157,7 @@ def test_only_the_runtime_that_is_loaded_is_set() -> None:
 
 
 def test_inter_op_threads_are_asked_about_only_for_a_file_of_ones_own() -> None:
-    mine = own_file(Path("mine.py"))
+    mine = file_workload(Path("mine.py"))
     assert [x.launch.interop_threads for x in interop(make_software(interop_threads=8), [mine]).levers] == [1, 4]
     assert not interop(make_software(interop_threads=1), [mine]).levers
     assert not interop(make_software(interop_threads=8), catalogue(make_host())).levers

@@ -14,7 +14,7 @@ from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.lever import DEFAULT, Lever, Plan
 from hwdiag.experiment.model import Measurement
 from hwdiag.process.launch import Launch
-from hwdiag.tune.user_workloads import own_file
+from hwdiag.tune.user_workloads import file_workload
 
 pytest.importorskip("torch")
 ONE = Plan.of(Lever(id="one", factor="placement", title="one", launch=Launch(threads=1)))
@@ -24,7 +24,7 @@ THREE = Plan.of(Lever(id="three", factor="interop", title="three", launch=Launch
 def measure(path: Path, code: str, *plans: Plan, timeout_s: float = 30) -> list[Measurement]:
     path.write_text(code)
     campaign = Campaign(sys.executable, BUDGETS["quick"], seed=1, child_timeout_s=timeout_s)
-    return campaign.run(plans or [DEFAULT], [own_file(path)], "confirm")
+    return campaign.run(plans or [DEFAULT], [file_workload(path)], "confirm")
 
 
 def failure(path: Path, code: str, timeout_s: float = 30) -> tuple[str, str]:
