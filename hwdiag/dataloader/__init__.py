@@ -1,1 +1,1 @@
-"""Does the data come fast enough? Storage, decoders and the DataLoader."""
+"""The input pipeline: storage, decoders and the DataLoader."""

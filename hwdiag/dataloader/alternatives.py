@@ -126,7 +126,7 @@ def extras(alternatives: Sequence[Alternative], found: Mapping[str, Comparison])
 
 
 def one_thread(feeder: Feeder) -> Alternative:
-    """One thread for each library that a worker calls, asked of a child that was started so."""
+    """Return the alternative of one thread for each library that a worker calls, from a child that was started so."""
     return Alternative(
         ONE_THREAD,
         f"start the training with {' '.join(f'{name}={value}' for name, value in LIBRARY_THREADS.items())}",
@@ -136,7 +136,7 @@ def one_thread(feeder: Feeder) -> Alternative:
 
 
 def of_pictures(decoding: Decoding | None, size: int) -> list[Alternative]:
-    """Other ways to make numbers of a picture."""
+    """Return other ways to make numbers of a picture."""
     found = [
         Alternative(
             "uint8",

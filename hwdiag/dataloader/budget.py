@@ -1,4 +1,4 @@
-"""How long to measure, and what is measured."""
+"""Measuring budgets of the input pipeline, and the data that it measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hwdiag.core.value import Value
 
 
 class FeedBudget(Value):
-    """How long to measure."""
+    """The times and counts of one budget."""
 
     total_s: float
     window_s: float
@@ -33,7 +33,7 @@ BUDGETS: dict[Literal["quick", "standard", "thorough"], FeedBudget] = {
 
 @dataclass(frozen=True)
 class Data:
-    """What is read: pictures of a folder, or a Python file with ``build_dataset()``."""
+    """The data to read: pictures of a folder, or a Python file with ``build_dataset()``."""
 
     words: str
     folder: str

@@ -61,7 +61,7 @@ class CacheCandidate(Value):
 
 
 class Caching(Value):
-    """Which cache pays for this data set and memory."""
+    """The caches for this data set and memory, and the one that pays."""
 
     kept: CacheMeasurement | None = None
     caches: tuple[CacheCandidate, ...] = ()
@@ -78,5 +78,5 @@ class Caching(Value):
     """Why there is nothing to keep."""
 
     def of(self, kind: CacheKind) -> CacheCandidate | None:
-        """That of this kind."""
+        """Return the cache of this kind."""
         return next((c for c in self.caches if c.kind == kind), None)

@@ -1,4 +1,4 @@
-"""Which cache pays, in a sentence, and as a step of the plan."""
+"""Rules on caches: the one that pays, in a sentence, and as a step of the plan."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CLASSES = {"worker": "WorkerCache", "shared": "SharedCache", "lmdb": "LmdbCache"
 
 
 def chosen(feed: Feed) -> CacheCandidate | None:
-    """The cache that pays."""
+    """Return the cache that pays."""
     return feed.caching.of(feed.caching.chosen) if feed.caching and feed.caching.chosen else None
 
 
 def verdict(caching: Caching | None) -> str:
-    """One sentence: which cache, how large, and what it gives."""
+    """Return one sentence on which cache pays, how large it is, and what it gives."""
     if caching is None or caching.kept is None:
         return f"No cache was measured: {caching.why if caching else 'the run did not get there'}."
     best = caching.of(caching.chosen) if caching.chosen else None
@@ -51,12 +51,12 @@ def verdict(caching: Caching | None) -> str:
 
 
 def taken(cache: CacheCandidate) -> float:
-    """Bytes of what it keeps."""
+    """Return the bytes of the samples that a cache keeps."""
     return cache.needs_bytes * cache.hit
 
 
 def step(feed: Feed) -> Iterator[PlanStep]:
-    """The cache that pays, with its size and its way back."""
+    """Yield the step for the cache that pays, with its size and its way back."""
     best, caching = chosen(feed), feed.caching
     if best is None or best.speedup is None or caching is None:
         return

@@ -17,7 +17,7 @@ WORKERS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def caches(feed: Feed) -> Section:
-    """Does a cache pay, which one, and how large?"""
+    """Return the section on the caches, and on the one that pays."""
     found = feed.caching
     if found is None or found.kept is None:
         return Section(verdict(found), ())
@@ -28,7 +28,7 @@ def caches(feed: Feed) -> Section:
 
 
 def kinds_table(found: Caching) -> Table:
-    """One row a kind: what it needs, what it has room for, and what that gives."""
+    """Return a table with one row a kind: the memory that it needs, the memory that there is, and its gain."""
     rows = []
     for cache in found.caches:
         gain = "-" if cache.speedup is None else gained(cache.speedup)
@@ -49,7 +49,7 @@ def kinds_table(found: Caching) -> Table:
 
 
 def hits_table(found: Caching, feed: Feed) -> Table | None:
-    """What share of the reads each would answer with less memory, or all there is."""
+    """Return a table of the share of reads that each cache would answer, with all the free memory and with less."""
     files, worker, shared = (found.of(kind) for kind in ("page", "worker", "shared"))
     free = worker.room_bytes if worker else 0
     if worker is None or shared is None or free <= 0:
@@ -70,7 +70,7 @@ def hits_table(found: Caching, feed: Feed) -> Table | None:
 
 
 def workers_table(found: Caching, feed: Feed) -> Table | None:
-    """What a cache in each worker takes, by the number of workers, beside a shared one."""
+    """Return a table of the memory that a cache in each worker takes by the number of workers, beside a shared one."""
     worker, shared = found.of("worker"), found.of("shared")
     if worker is None or shared is None:
         return None
@@ -83,7 +83,7 @@ def workers_table(found: Caching, feed: Feed) -> Table | None:
 
 
 def lmdb_table(found: Caching, feed: Feed) -> Table | None:
-    """How LMDB's file would be set, and what that was measured from."""
+    """Return a table of the settings for LMDB's file, and of the figures behind them."""
     kept, lmdb = found.kept, found.of("lmdb")
     if kept is None or kept.lmdb is None or lmdb is None:
         return None
@@ -101,14 +101,15 @@ def lmdb_table(found: Caching, feed: Feed) -> Table | None:
 
 
 def readers_text(readers: int) -> str:
-    """Whether LMDB's own number suffices; whoever opens the file first decides for all."""
+    """Return whether LMDB's own number of readers suffices. The process that opens the file first decides it for
+    all."""
     if readers <= LMDB_READERS:
         return f"{readers} at the same time: LMDB's own {LMDB_READERS} suffice"
     return f"{readers}: whoever opens the file first must say so"
 
 
 def queue_text(kept: CacheMeasurement, queue: int | None, feed: Feed) -> str:
-    """How many samples would wait, if they were written while the training runs."""
+    """Return the number of samples that would wait if they were written while the training runs."""
     rate = significant(feed.best.samples_s) if feed.best else "unknown"
     if queue is None:
         return f"none is long enough: the loader makes {rate} samples/s. Fill it before the training"

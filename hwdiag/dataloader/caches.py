@@ -1,4 +1,4 @@
-"""Does a cache pay, which one, and how large? What each could keep is computed, what that gives is measured.
+"""Search for the cache that pays: the size of each is computed, its gain is measured.
 
 A cache that never throws out what it has answers the share of the reads for which it has room. One that throws out what
 was used the longest ago, as the page cache about does, answers less when each epoch has its own order (``lru_hit``).
@@ -47,7 +47,7 @@ SIMPLEST = ("shared", "lmdb", "worker")
 
 
 def lru_hit(share: float) -> float:
-    """Share of reads answered by a cache of the most recently used, with room for this share of what is read.
+    """Return the share of reads that a least-recently-used cache answers, if it holds this share of what is read.
 
     Each epoch reads all in an order of its own: what came after the share ``p`` of one epoch and ``q`` of the next has
     ``1 - p + p * q`` of all between its two reads, and is there still where that is no more than ``share``.
@@ -59,7 +59,7 @@ def lru_hit(share: float) -> float:
 
 @contextmanager
 def folder(given: str | None, below: Storage) -> Iterator[str]:
-    """A folder for the samples that are kept meanwhile: in the one that was given, unless that may hang, or in /tmp.
+    """Yield a folder for the samples that are kept meanwhile: in the given one, unless that may hang, or in /tmp.
 
     Raises ``HwdiagError`` where neither can be written to.
     """
@@ -103,7 +103,8 @@ def keep(trials: Trials, feeder: Feeder, folder: str) -> CacheMeasurement | str:
 def plan(
     trials: Trials, kept: CacheMeasurement, best: ChosenSetting, store: Storage, below: Storage
 ) -> list[CacheCandidate]:
-    """What each kind has room for, beside the loader that was found; with the reason where it is not to be tried."""
+    """Return a candidate of each kind with its size beside the chosen loader, and the reason where it is not to be
+    tried."""
     length = trials.dataset.length if trials.dataset and trials.dataset.length else 0
     workers = best.setting.workers or 1
     room = trials.room
@@ -139,7 +140,7 @@ def plan(
 
 
 def page_cache(needs: int, free: int, length: int, store: Storage) -> CacheCandidate:
-    """What the kernel keeps of the files themselves, in memory that nobody uses."""
+    """Return the kernel's own cache of the files, in memory that nobody uses, as a candidate."""
     share = max(0.0, free / needs)
     cold = store.reading.cold if store.reading else None
     why = "" if cold else "whether a file came from the disk could not be told here"
@@ -156,7 +157,7 @@ def page_cache(needs: int, free: int, length: int, store: Storage) -> CacheCandi
 
 
 def why_not(kept: CacheMeasurement, hit: float) -> str:
-    """Why no cache of samples is tried; empty where one is."""
+    """Return why no cache of samples is tried; empty where one is."""
     if not kept.is_same:
         return "a sample is another each time it is made: keep what comes before its random part, in the Dataset"
     if hit < LEAST_HIT:
@@ -165,7 +166,7 @@ def why_not(kept: CacheMeasurement, hit: float) -> str:
 
 
 def no_lmdb(kept: CacheMeasurement, below: Storage) -> str:
-    """Why LMDB is not tried."""
+    """Return why LMDB is not tried; empty where it is."""
     if is_remote(below.kind):
         return f"{below.folder} is on {below.kind}: LMDB must not be used on remote file systems (lmdb.h)"
     if below.kind in IN_MEMORY:
@@ -176,7 +177,7 @@ def no_lmdb(kept: CacheMeasurement, below: Storage) -> str:
 def alternatives(
     caches: Sequence[CacheCandidate], kept: CacheMeasurement, setting: LoaderSetting, folder: str
 ) -> Iterator[Alternative]:
-    """What is measured of them: with the share of hits that each would have."""
+    """Yield the caches to measure, with the share of hits that each would have."""
     words = dict(KINDS)
     for cache in caches:
         if cache.why:
@@ -206,7 +207,8 @@ def found(
     workers: int,
     min_effect: float,
 ) -> Caching:
-    """All of it, with the kind that pays. ``workers``: of the training and the validation together."""
+    """Return the caches with their gains and the kind that pays. ``workers``: of the training and the validation
+    together."""
     known = []
     for cache in caches:
         about: dict[str, Any] = {"why": beyond(cache, kept, trials)}
@@ -227,7 +229,7 @@ def found(
 
 
 def beyond(cache: CacheCandidate, kept: CacheMeasurement, trials: Trials) -> str:
-    """What the figure leaves out: LMDB was read from memory, which may not suffice for all of it."""
+    """Return what the figure leaves out: LMDB was read from memory, which may not suffice for all of it."""
     memory = (1 - SPARE) * (trials.room.memory_bytes or 0)
     if cache.why or cache.kind != "lmdb" or cache.needs_bytes <= memory or not kept.cold_s:
         return cache.why
@@ -238,7 +240,7 @@ def beyond(cache: CacheCandidate, kept: CacheMeasurement, trials: Trials) -> str
 
 
 def choose(caches: Sequence[CacheCandidate], min_effect: float) -> CacheKind | None:
-    """The one with the largest gain that was shown; of several that are as good the simplest."""
+    """Return the cache with the largest gain that was shown; of several that are as good the simplest."""
     able = [c for c in caches if c.kind != "page" and c.verdict == "better" and c.speedup is not None]
     if not able:
         return None
@@ -248,7 +250,8 @@ def choose(caches: Sequence[CacheCandidate], min_effect: float) -> CacheKind | N
 
 
 def queue(kept: CacheMeasurement, samples_s: float) -> int | None:
-    """Samples that a loader of this rate makes while the writer is held up the longest; None if it never catches up."""
+    """Return the samples that a loader of this rate makes while the writer is held up the longest; None if it never
+    catches up."""
     if not kept.write_s or not kept.stall_s or kept.write_s * samples_s >= 1:
         return None
     return max(1, math.ceil(kept.stall_s * samples_s))

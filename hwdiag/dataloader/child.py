@@ -28,7 +28,7 @@ class Feeder:
         self._end()
 
     def ask(self, do: str, *, limit_s: float, **task: Any) -> tuple[Outcome, dict[str, Any]]:
-        """How it went, and what was found: empty where it failed."""
+        """Send a task to the child, and return its outcome and its findings: empty where it failed."""
         if self._agent is None:
             self._agent = Agent(self.python, self.launch)
         agent = self._agent

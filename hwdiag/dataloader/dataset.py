@@ -1,4 +1,4 @@
-"""What is known of the data: its files, what they lie on, its decoders, and what a Dataset gives. Sizes in bytes."""
+"""Data on a data set: its files, their storage, its decoders, and what a Dataset gives. Sizes in bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hwdiag.core.value import Value
 
 
 class FolderContent(Value):
-    """What a folder holds."""
+    """The files of a folder."""
 
     paths: tuple[str, ...]
     bytes: int
@@ -22,7 +22,7 @@ class FolderContent(Value):
 
 
 class Rate(Value):
-    """How fast files were read, one after the other by one reader."""
+    """The speed of reading files, one after the other by one reader."""
 
     bytes_s: float
     files_s: float
@@ -31,7 +31,7 @@ class Rate(Value):
 
 
 class Reading(Value):
-    """How fast the data's files are read."""
+    """The speeds of reading the data's files."""
 
     metadata: float
     """Files/s that are looked up, mostly from the kernel's own cache of names."""
@@ -44,7 +44,7 @@ class Reading(Value):
 
 
 class Storage(Value):
-    """What the data lies on."""
+    """The file system and disk that the data lies on."""
 
     folder: str
     kind: str
@@ -87,7 +87,7 @@ class Broken(Value):
 
 
 class Decoding(Value):
-    """What the installed decoders give."""
+    """The speeds of the installed decoders."""
 
     looked_at: int
     broken: tuple[Broken, ...]
@@ -99,7 +99,7 @@ class Decoding(Value):
 
 
 class Dataset(Value):
-    """What a Dataset gives."""
+    """The length and the samples of a Dataset."""
 
     length: int | None
     """None of an IterableDataset that does not tell."""

@@ -22,7 +22,7 @@ CACHE = MAIN.with_name("dataloader") / "sample_cache.py"
 
 
 def feeding_files(feed: Feed, steps: list[PlanStep]) -> list[File]:
-    """All files of a run; none where no loader was measured."""
+    """Return all files of a run; none where no loader was measured."""
     if feed.best is None:
         return []
     found = [
@@ -36,7 +36,7 @@ def feeding_files(feed: Feed, steps: list[PlanStep]) -> list[File]:
 
 
 def as_yaml(feed: Feed, steps: list[PlanStep]) -> str:
-    """The settings with what they were measured to give."""
+    """Return the settings as YAML, with the gains that were measured."""
     assert feed.best is not None
     values: dict[str, Any] = {
         "training": of_loader(feed.best),
@@ -51,20 +51,21 @@ def as_yaml(feed: Feed, steps: list[PlanStep]) -> str:
 
 
 def environment(feed: Feed) -> dict[str, str]:
-    """Variables for the training and its workers that were measured to help; torch gives a worker one thread itself."""
+    """Return the variables for the training and its workers that were measured to help. torch itself gives a worker one
+    thread."""
     helps = any(e.name == ONE_THREAD and e.verdict == "better" for e in feed.extras)
     return dict(LIBRARY_THREADS) if helps else {}
 
 
 def shared_memory(feed: Feed) -> int:
-    """Bytes of /dev/shm that both loaders and the cache need: --shm-size of a container."""
+    """Return the bytes of /dev/shm that both loaders and the cache need: --shm-size of a container."""
     loaders = sum(c.prediction.shared_bytes for c in (feed.best, feed.validation) if c is not None)
     cache = cache_rules.chosen(feed)
     return loaders + (int(cache_rules.taken(cache)) if cache is not None and cache.kind == "shared" else 0)
 
 
 def of_cache(feed: Feed) -> dict[str, Any] | None:
-    """The cache that pays: which, how large, and how it is made."""
+    """Return the cache that pays as data: its kind, its size, and how it is made."""
     cache = cache_rules.chosen(feed)
     if cache is None or cache.speedup is None or feed.caching is None or feed.caching.kept is None:
         return None
@@ -79,7 +80,7 @@ def of_cache(feed: Feed) -> dict[str, Any] | None:
 
 
 def cache_arguments(feed: Feed) -> dict[str, Any]:
-    """What its class is made with, after the Dataset."""
+    """Return the arguments of the cache's class, after the Dataset."""
     cache, found = cache_rules.chosen(feed), feed.caching
     if cache is None or found is None or found.kept is None:
         return {}
@@ -97,7 +98,7 @@ def cache_arguments(feed: Feed) -> dict[str, Any]:
 
 
 def of_loader(chosen: ChosenSetting) -> dict[str, Any]:
-    """One loader: its arguments, what its workers do first, and what it gave."""
+    """Return one loader as data: its arguments, what its workers do first, and its speed."""
     setting = chosen.setting
     return {
         "arguments": {"batch_size": chosen.batch_size, "num_workers": 0, **setting.arguments()},
@@ -118,7 +119,7 @@ def of_loader(chosen: ChosenSetting) -> dict[str, Any]:
 
 
 def snippet(feed: Feed) -> str:
-    """Python that makes both loaders from ``dataset`` and ``validation_dataset``."""
+    """Return Python code that makes both loaders from ``dataset`` and ``validation_dataset``."""
     assert feed.best is not None
     cache = of_cache(feed)
     training = {"batch_size": feed.best.batch_size, "num_workers": 0, **feed.best.setting.arguments()}
@@ -147,7 +148,7 @@ def snippet(feed: Feed) -> str:
 
 
 def rollout(feed: Feed, steps: list[PlanStep]) -> str:
-    """The plan as Markdown, to follow from top to bottom."""
+    """Return the plan as Markdown, to follow from top to bottom."""
     lines = [f"# Feeding {markdown(feed.data)} on {markdown(feed.hostname)}", "", markdown(verdict(feed)), ""]
     for number, step in enumerate(steps, 1):
         lines += [f"## {number}. {markdown(step.title)}", ""]
@@ -157,5 +158,5 @@ def rollout(feed: Feed, steps: list[PlanStep]) -> str:
 
 
 def markdown(text: str) -> str:
-    """One line that stays text: no HTML, no link, no emphasis."""
+    """Return the text as one line of Markdown that stays text: no HTML, no link, no emphasis."""
     return "".join(f"\\{c}" if c in "\\`*<>[]|" else c for c in one_line(text))

@@ -1,4 +1,4 @@
-"""What goes with the setting that was found: workers kept between epochs or not, and the validation's own loader."""
+"""Measurements that complete a setting: workers kept between epochs, and the validation's own loader."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def restarts(trials: Trials, feeder: Feeder, best: ChosenSetting) -> tuple[Chose
 
 
 def validation(trials: Trials, feeder: Feeder, best: ChosenSetting) -> ChosenSetting | None:
-    """The fewest workers, at most half of the training's, that give most of what so many can."""
+    """Return the setting with the fewest workers, at most half of the training's, that give most of what so many
+    can."""
     most = max(1, (best.setting.workers or 1) // 2)
     counts = sorted({max(1, most // 4), max(1, most // 2), most})
     run = trials.runner(feeder, validation=True)

@@ -1,4 +1,4 @@
-"""What a DataLoader is going to hold, before it is tried; and what may be used of memory, /dev/shm and open files.
+"""Predictions of a DataLoader's memory before it is tried, and limits of memory, /dev/shm and open files.
 
 A setting that would not fit is never started. What is predicted is the most at any time, when all that may be made
 ahead has been made and each worker has one batch more in its hands.
@@ -25,7 +25,7 @@ LEAK_BATCHES = 1000
 
 
 def predict(footprint: Footprint, setting: LoaderSetting, batch_size: int) -> Prediction:
-    """The most that the training process and its workers hold together."""
+    """Return the most that the training process and its workers hold together."""
     workers, method = setting.workers or 0, setting.start_method or ""
     batch = footprint.batch_bytes / footprint.batch_size * batch_size
     if not workers:
@@ -44,8 +44,8 @@ def predict(footprint: Footprint, setting: LoaderSetting, batch_size: int) -> Pr
     )
 
 
-def room_of(host: Host) -> AvailableMemory:
-    """What may be used now by this process."""
+def available_memory(host: Host) -> AvailableMemory:
+    """Return the memory, /dev/shm and open files that this process may use now."""
     try:
         found = os.statvfs("/dev/shm")
         shared = found.f_bavail * found.f_frsize
@@ -56,7 +56,7 @@ def room_of(host: Host) -> AvailableMemory:
 
 
 def too_much(prediction: Prediction, room: AvailableMemory) -> str:
-    """Why it would not fit, in a clause; empty where it does."""
+    """Return why a setting would not fit, in a clause; empty where it does."""
     if room.shared_bytes is not None and prediction.shared_bytes > (1 - SPARE) * room.shared_bytes:
         return f"its batches take {gib(prediction.shared_bytes)} of /dev/shm, which has {gib(room.shared_bytes)}"
     if room.memory_bytes is not None and prediction.total_bytes > (1 - SPARE) * room.memory_bytes:

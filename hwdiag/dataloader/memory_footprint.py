@@ -1,4 +1,4 @@
-"""What the Dataset gives, and what the parts of a loader hold: measured with one worker, for any number of them."""
+"""Memory footprint of a Dataset and of a loader's parts: measured with one worker, for any number of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILL_S = 2.0
 
 
 def dataset(trials: Trials, feeder: Feeder) -> Dataset:
-    """What the Dataset gives. Raises ``CannotLoad`` where it gives nothing that a loader can use."""
+    """Return what the Dataset gives. Raises ``CannotLoad`` where it gives nothing that a loader can use."""
     outcome, said = trials.ask(feeder, "look", batch_size=trials.batch_size)
     if not outcome.ok:
         raise CannotLoad(outcome.detail)
@@ -33,7 +33,7 @@ def dataset(trials: Trials, feeder: Feeder) -> Dataset:
 
 
 def footprint(trials: Trials, feeder: Feeder, found: Dataset) -> Footprint:
-    """What the training process, a worker by its start method, and a batch hold.
+    """Return the memory of the training process, of a worker by its start method, and of a batch.
 
     Raises ``CannotLoad`` where not even one worker fits, or none works.
     """
@@ -62,7 +62,7 @@ def footprint(trials: Trials, feeder: Feeder, found: Dataset) -> Footprint:
 
 
 def filled(trials: Trials, feeder: Feeder, method: str | None) -> dict[str, Any] | str:
-    """One worker that has made all that it may; or why not."""
+    """Return the memory with one worker that has made all the batches that it may, or why there is none."""
     setting = LoaderSetting.model_validate({"workers": 1, "batch_size": trials.batch_size, "start_method": method})
     pauses = 1 if method else PAUSES
     outcome, said = trials.ask(feeder, "fill", setting=setting, seconds=FILL_S, pauses=pauses, memory=True)
@@ -70,7 +70,7 @@ def filled(trials: Trials, feeder: Feeder, method: str | None) -> dict[str, Any]
 
 
 def growth_of(said: dict[str, Any]) -> int:
-    """Bytes by which a worker grows with each batch; 0 unless it grew from each pause to the next."""
+    """Return the bytes by which a worker grows with each batch; 0 unless it grew from each pause to the next."""
     held = said["held_at_rest"]
     steps = [after - before for before, after in pairwise(held[1:])]
     if not steps or min(steps) < max(LEAK_SHARE * held[-1], 1 << 20):

@@ -13,7 +13,7 @@ from hwdiag.process.model import Disturbance, Outcome
 
 
 class Footprint(Value):
-    """What the parts of a loader hold, measured with one worker or none; from it any setting is predicted."""
+    """The memory of a loader's parts, measured with one worker or none. Any setting is predicted from it."""
 
     batch_size: int
     main_bytes: int
@@ -31,7 +31,7 @@ class Footprint(Value):
 
 
 class Prediction(Value):
-    """What a setting is going to hold at most."""
+    """The most that a setting is going to hold."""
 
     process_bytes: int
     shared_bytes: int
@@ -43,7 +43,7 @@ class Prediction(Value):
 
 
 class AvailableMemory(Value):
-    """What may be used; None where it is not known."""
+    """The memory and open files that may be used; None where it is not known."""
 
     memory_bytes: int | None
     shared_bytes: int | None

@@ -22,12 +22,12 @@ GRAIN = 2.0
 
 
 def cache_home() -> Path:
-    """hwdiag's folder in the user's cache, which lies on a disk mostly. It need not be there."""
+    """Return hwdiag's folder in the user's cache, which lies on a disk mostly. It may not exist."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwdiag"
 
 
 def synthetic_set(count: int, *, seed: int = 1) -> Path:
-    """The folder of such a set, made where it is not there yet: in the user's cache.
+    """Return the folder of such a set in the user's cache, made where it is not there yet.
 
     Raises ``OSError`` where it cannot be written.
     """
@@ -73,7 +73,7 @@ def make_pictures(folder: Path, count: int, *, seed: int = 1, png_share: float =
 
 
 def scene(random: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """Random clouds of three colours with the spectrum of photographs, cut by straight edges; values 0..255."""
+    """Return random clouds of three colours with the spectrum of photographs, cut by straight edges; values 0..255."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     frequency[0, 0] = 1.0
     layers = []

@@ -1,4 +1,4 @@
-"""What a step of the rollout plan is."""
+"""The steps of the rollout plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to change so that the data comes faster: the rollout plan, in order of measured gain."""
+"""Rules for faster data: the rollout plan, in order of measured gain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUSY = 0.5
 
 
 def plan(feed: Feed) -> list[PlanStep]:
-    """All steps, the largest measured gain first; then those whose gain was not measured."""
+    """Return all steps, the largest measured gain first, then those whose gain was not measured."""
     if feed.problem or feed.best is None:
         return []
     found = [
@@ -72,7 +72,7 @@ def screened(feed: Feed, plan: Plan) -> float | None:
 
 
 def keeping(feed: Feed) -> Iterator[PlanStep]:
-    """Workers kept between epochs."""
+    """Yield the step that keeps workers between epochs."""
     kept, afresh = feed.restarts.get("kept"), feed.restarts.get("afresh")
     if feed.best is None or not feed.best.setting.persistent or kept is None or afresh is None:
         return
@@ -86,7 +86,7 @@ def keeping(feed: Feed) -> Iterator[PlanStep]:
 
 
 def picture_steps(feed: Feed) -> Iterator[PlanStep]:
-    """What another way to make a batch was shown to gain."""
+    """Yield the other ways to make a batch that were shown to gain."""
     for extra in feed.extras:
         if extra.verdict == "better" and extra.name == ONE_THREAD:
             yield PlanStep(
@@ -110,7 +110,7 @@ def picture_steps(feed: Feed) -> Iterator[PlanStep]:
 
 
 def dataset_steps(feed: Feed) -> Iterator[PlanStep]:
-    """What is wrong with the Dataset itself."""
+    """Yield the steps that mend the Dataset itself."""
     held, data = feed.footprint, feed.dataset
     if data is not None and data.doubled:
         yield PlanStep(
@@ -131,7 +131,7 @@ def dataset_steps(feed: Feed) -> Iterator[PlanStep]:
 
 
 def host_steps(feed: Feed) -> Iterator[PlanStep]:
-    """Storage, limits and settings of the host that stand in the way, with what was seen of them."""
+    """Yield the steps on storage, limits and settings of the host that stand in the way, with what was seen of them."""
     store, best = feed.storage, feed.best
     assert best is not None
     if is_remote(store.kind):
@@ -178,7 +178,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
 
 
 def validation_step(feed: Feed) -> Iterator[PlanStep]:
-    """The validation's own loader."""
+    """Yield the step for the validation's own loader."""
     if feed.validation is None or feed.best is None:
         return
     share = feed.validation.samples_s / feed.best.samples_s
@@ -193,7 +193,7 @@ def validation_step(feed: Feed) -> Iterator[PlanStep]:
 
 
 def busy(feed: Feed) -> str:
-    """Whether others kept the machine busy when the run began, in a sentence; empty where not."""
+    """Return a sentence where others kept the machine busy when the run began; empty where not."""
     load = feed.disturbance.load
     if load is None or load <= BUSY * feed.cpus:
         return ""
@@ -202,7 +202,7 @@ def busy(feed: Feed) -> str:
 
 
 def verdict(feed: Feed) -> str:
-    """One sentence: what to set, and what it gives."""
+    """Return one sentence on what to set, and what it gives."""
     if feed.problem or feed.best is None:
         return f"No DataLoader could be measured: {feed.problem or 'there was no time'}."
     best = feed.best

@@ -64,7 +64,7 @@ class DataloaderRun:
         self.started_at, self.watch = now(), Watch()
         self.trials = Trials(
             data,
-            room or memory.room_of(host),
+            room or memory.available_memory(host),
             budget,
             batch_size=batch_size,
             step_s=step_s,
@@ -78,16 +78,16 @@ class DataloaderRun:
 
     @property
     def data(self) -> Data:
-        """What is read."""
+        """Return the data that is read."""
         return self.trials.data
 
     @property
     def problem(self) -> str:
-        """Why no loader can be measured."""
+        """Return why no loader can be measured; empty where one can."""
         return str(self.known.get("problem", ""))
 
     def feed(self) -> Feed:
-        """All that was found so far."""
+        """Return the study so far."""
         trials = self.trials
         values = {
             "started_at": self.started_at,
@@ -108,14 +108,14 @@ class DataloaderRun:
         return Feed.model_validate(values)
 
     def all(self) -> Feed:
-        """Every step, in order."""
+        """Run every step, in order, and return the study."""
         with Feeder(self.python) as feeder:
             for step in (self.look, self.read, self.decode, self.hold, self.search, self.round_off):
                 step(feeder)
         return self.feed()
 
     def look(self, feeder: Feeder) -> None:
-        """What does the folder hold?"""
+        """List the folder's files."""
         trials = self.trials
         trials.say("looking at the data")
         outcome, said = feeder.ask("find", limit_s=trials.timeout_s, folder=self.data.folder)
@@ -128,7 +128,7 @@ class DataloaderRun:
             self._fail(f"there is no JPEG or PNG picture in {self.data.folder}: {names}")
 
     def read(self, feeder: Feeder) -> None:
-        """What is it stored on, and how fast is it read?"""
+        """Measure how fast the files are read, and note what they are stored on."""
         trials, found = self.trials, self.trials.found
         about = storage.storage_of(self.root, self.host, self.data.folder)
         if found is not None:
@@ -141,7 +141,7 @@ class DataloaderRun:
         self.known["storage"] = about
 
     def decode(self, feeder: Feeder) -> None:
-        """Which decoders are there, and what do they give?"""
+        """Compare the decoders that are installed."""
         trials, found = self.trials, self.trials.found
         if self.problem or self.data.file is not None or found is None:
             return
@@ -159,7 +159,7 @@ class DataloaderRun:
             self._fail(outcome.detail)
 
     def hold(self, feeder: Feeder) -> None:
-        """What does the Dataset give, and what does a loader hold?"""
+        """Measure the memory of the Dataset and of a loader."""
         if self.problem:
             return
         self.trials.say("one batch, and what one worker holds")
@@ -170,7 +170,7 @@ class DataloaderRun:
             self._fail(str(error))
 
     def search(self, feeder: Feeder) -> None:
-        """Which setting is the fastest, or the smallest that lets the training never wait?"""
+        """Search for the fastest setting, or for the smallest that lets the training never wait."""
         if self.problem:
             return
         trials, run = self.trials, self.trials.runner(feeder)
@@ -201,11 +201,11 @@ class DataloaderRun:
         }
 
     def _refused(self, plan: Plan) -> str:
-        """Why a plan is not to be tried; empty where it is."""
+        """Return why a plan is not to be tried; empty where it is."""
         return crowded(plan, usable_cpus(self.host)) or self.trials.too_much(setting_of(plan))
 
     def round_off(self, feeder: Feeder) -> None:
-        """Are workers worth keeping, what does the validation need, and what else would help?"""
+        """Measure kept workers, the validation's loader, and other ways to make a batch."""
         if self.problem:
             return
         best: ChosenSetting = self.known["best"]
@@ -218,7 +218,7 @@ class DataloaderRun:
         self.known["broken"] = self._broken()
 
     def _alternatives(self, feeder: Feeder, best: ChosenSetting, stack: ExitStack) -> None:
-        """Other ways to make a batch, caches among them, in turns with the setting that was found."""
+        """Compare other ways to make a batch, caches among them, with the chosen setting, interleaved."""
         trials = self.trials
         others = alternatives.of_pictures(self.known.get("decoding"), self.data.size) if self.data.file is None else []
         if best.setting.workers and trials.footprint and trials.footprint.worker_threads > memory_footprint.OWN_THREADS:
@@ -259,7 +259,7 @@ class DataloaderRun:
         self.known.setdefault("problem", why)
 
     def _broken(self) -> tuple[Broken, ...]:
-        """Pictures that workers skipped, each once."""
+        """Return the pictures that workers skipped, each once."""
         try:
             with open(self.data.broken or "", encoding="utf-8", errors="replace") as lines:
                 pairs = dict(line.rstrip("\n").partition("\t")[::2] for line in lines)

@@ -42,7 +42,7 @@ class Try(Protocol):
     """Runs one plan once."""
 
     def __call__(self, plan: Plan, phase: Phase, block: int) -> float | None:
-        """Seconds for one sample; None where it failed."""
+        """Return the seconds for one sample, or None where it failed."""
 
 
 def usable_cpus(host: Host) -> int:

@@ -17,7 +17,7 @@ DEFAULT_PREFETCH = 2
 
 
 class LoaderSetting(Value):
-    """How a DataLoader is set; what is None or empty is left as torch has it."""
+    """The settings of a DataLoader. What is None or empty is left as torch has it."""
 
     workers: int | None = None
     """0 of torch's own default: the training process reads and decodes by itself."""
@@ -34,8 +34,8 @@ class LoaderSetting(Value):
 
     @property
     def makes_sense(self) -> bool:
-        """Whether torch takes it, and a worker's threads have a CPU each: without workers there is nothing to prefetch,
-        to keep or to bind."""
+        """Return whether torch takes the setting, and each thread of a worker has a CPU: without workers there is
+        nothing to prefetch, to keep or to bind."""
         of_workers = (self.prefetch, self.persistent, self.threads, self.start_method, self.sharing)
         if not self.workers:
             return not self.places and all(v is None for v in of_workers)
@@ -43,11 +43,11 @@ class LoaderSetting(Value):
 
     @property
     def batches_ahead(self) -> int:
-        """Batches that are made, or on their way, at most."""
+        """Return the number of batches, at most, that are made or on their way."""
         return (self.workers or 0) * (self.prefetch or DEFAULT_PREFETCH)
 
     def arguments(self) -> dict[str, Any]:
-        """What ``torch.utils.data.DataLoader`` is called with."""
+        """Return the arguments of ``torch.utils.data.DataLoader``."""
         names = {
             "batch_size": self.batch_size,
             "num_workers": self.workers,
@@ -59,7 +59,7 @@ class LoaderSetting(Value):
         return {name: value for name, value in names.items() if value is not None}
 
     def describe(self) -> str:
-        """In words: ``4 workers, 2 batches ahead each``."""
+        """Return the setting as text: ``4 workers, 2 batches ahead each``."""
         parts = [plural(self.workers, "worker") if self.workers else "no workers"]
         if self.prefetch is not None:
             parts.append(f"{plural(self.prefetch, 'batch', 'batches')} ahead each")

@@ -24,7 +24,7 @@ FEW_BROKEN = 8
 
 
 def storage(feed: Feed) -> Section:
-    """What is the data stored on, and how fast is it read?"""
+    """Return the section on the data's storage, and on how fast it is read."""
     store, reading = feed.storage, feed.storage.reading
     where = f"{store.folder} is on {store.kind}"
     if store.disk:
@@ -42,7 +42,7 @@ def storage(feed: Feed) -> Section:
 
 
 def temperature(kind: str, cold: float | None) -> str:
-    """Whether the files came from the disk, and if not, why."""
+    """Return whether the files came from the disk, and if not, why."""
     if kind in IN_MEMORY:
         return "from memory, as tmpfs has no disk below it"
     if cold is None:
@@ -53,7 +53,7 @@ def temperature(kind: str, cold: float | None) -> str:
 
 
 def facts_table(feed: Feed) -> Table:
-    """What the data lies on."""
+    """Return a table of what the data lies on."""
     store = feed.storage
     ahead = "unknown" if store.read_ahead_kb is None else f"{store.read_ahead_kb} kB"
     rows = (
@@ -70,7 +70,7 @@ def facts_table(feed: Feed) -> Table:
 
 
 def reading_table(feed: Feed) -> Table:
-    """How fast its files are read."""
+    """Return a table of how fast the files are read."""
     reading = feed.storage.reading
     assert reading is not None
     ways: tuple[tuple[str, Rate], ...] = (
@@ -85,7 +85,7 @@ def reading_table(feed: Feed) -> Table:
 
 
 def decoding(feed: Feed) -> Section:
-    """Which decoders are there, and what do they give?"""
+    """Return the section on the decoders and their speed."""
     found = feed.decoding
     if found is None:
         return Section(NOT_REACHED.format(feed.problem or "the Dataset is a file's own"), ())
@@ -100,7 +100,8 @@ def decoding(feed: Feed) -> Section:
 
 
 def judged(first: Decoder) -> str:
-    """Where the time goes, and whether Pillow-SIMD could help: it speeds up the resize, not the decoding."""
+    """Return a sentence on the resize's share of the time, and whether Pillow-SIMD could help: it speeds up the resize,
+    not the decoding."""
     if first.seconds is None or first.resize_seconds is None:
         return ""
     share = first.resize_seconds / (first.seconds + first.resize_seconds)
@@ -112,7 +113,7 @@ def judged(first: Decoder) -> str:
 
 
 def decoder_table(found: Decoding) -> Table:
-    """One row a decoder and size, then what is not installed."""
+    """Return a table with one row a decoder and size, then what is not installed."""
     rows = []
     for d in found.decoders:
         how = "reduced" if d.reduced else "whole"
@@ -137,7 +138,7 @@ def decoder_table(found: Decoding) -> Table:
 
 
 def broken_table(feed: Feed) -> Table:
-    """Pictures that cannot be decoded; they are skipped, and others take their places."""
+    """Return a table of pictures that cannot be decoded. They are skipped, and others take their places."""
     broken = feed.broken or (feed.decoding.broken if feed.decoding else ())
     rows = [(b.path, b.why) for b in broken[:FEW_BROKEN]]
     more = f", the first {FEW_BROKEN}" if len(broken) > FEW_BROKEN else ""
@@ -145,7 +146,7 @@ def broken_table(feed: Feed) -> Table:
 
 
 def memory(feed: Feed) -> Section:
-    """What will a loader hold, and what fits?"""
+    """Return the section on the memory that a loader will hold, and on what fits."""
     held, found = feed.footprint, feed.dataset
     if held is None or found is None:
         return Section(NOT_REACHED.format(feed.problem or "the run did not get there"), ())
@@ -171,13 +172,13 @@ def memory(feed: Feed) -> Section:
 
 
 def worker_text(held: Footprint, method: str) -> str:
-    """What a worker that is started so holds, and how long it takes to its first batch."""
+    """Return the memory of a worker with this start method, and the time to its first batch."""
     first_s = held.first_s.get(method)
     return size(held.worker_bytes[method]) + ("" if first_s is None else f", first batch after {seconds(first_s)}")
 
 
 def threads_text(feed: Feed) -> str:
-    """Whether libraries start threads in a worker, and what one thread for each of them would give."""
+    """Return whether libraries start threads in a worker, and what one thread for each of them would give."""
     tried = next((e for e in feed.extras if e.name == ONE_THREAD), None)
     if tried is not None:
         return f"one for each library gives {gained(tried.speedup)}, {tried.verdict}"
@@ -187,7 +188,7 @@ def threads_text(feed: Feed) -> str:
 
 
 def search(feed: Feed) -> Section:
-    """Which setting is the fastest?"""
+    """Return the section on the fastest setting."""
     if feed.best is None:
         return Section(verdict(feed), ())
     failed = {t.name: t.outcome.detail for t in feed.trials if not t.outcome.ok}
@@ -199,7 +200,7 @@ def search(feed: Feed) -> Section:
 
 
 def chosen(feed: Feed) -> Section:
-    """What does it give, and what does it hold?"""
+    """Return the section on the speed and the memory of the chosen setting."""
     if feed.best is None or feed.default is None:
         return Section(verdict(feed), ())
     rows = [row("Training", feed.best)]
@@ -219,7 +220,7 @@ def chosen(feed: Feed) -> Section:
 
 
 def row(name: str, chosen: ChosenSetting) -> tuple[str, ...]:
-    """One loader."""
+    """Return the row of one loader."""
     return (
         name,
         chosen.setting.describe(),
@@ -232,7 +233,7 @@ def row(name: str, chosen: ChosenSetting) -> tuple[str, ...]:
 
 
 def extras_table(feed: Feed) -> Table:
-    """What was measured beside the setting."""
+    """Return a table of what was measured beside the setting."""
     rows = [(e.what, gained(e.speedup), e.verdict, e.changes) for e in feed.extras]
     caption = "Other ways to make numbers of a picture, each in turns with the setting above"
     return Table(caption, ("Change", "Gain", "Verdict", "What it changes"), rows)
@@ -243,7 +244,7 @@ def gained(interval: Interval) -> str:
 
 
 def plan(feed: Feed, steps: Sequence[PlanStep]) -> Section:
-    """What to do, in order?"""
+    """Return the section on what to do, in order."""
     if not steps:
         return Section(verdict(feed), ())
     rows = [(f"{n}. {s.title}", s.gain_words, s.do, s.check, s.undo) for n, s in enumerate(steps, 1)]

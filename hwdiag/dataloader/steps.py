@@ -1,4 +1,4 @@
-"""What the input-pipeline notebook and ``hwdiag dataloader`` call: parameters in, a run to walk through, files out."""
+"""Steps of the dataloader notebook and of ``hwdiag dataloader``: parameters in, a run to walk through, files out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from hwdiag.workbook.records import chosen_params, record_of, replayed_study, sa
 
 
 def load(given: Mapping[str, Any]) -> FeedParams:
-    """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
     params = load_topic(FeedParams, given)
     file = params.dataset_file
     if file is not None and not (file.endswith(".py") and Path(file).expanduser().is_file()):
@@ -62,12 +62,12 @@ class Feeding:
 
     @cached_property
     def host(self) -> Host:
-        """The facts of this host."""
+        """Return the facts of this host."""
         return read_host(Root.live())
 
     @cached_property
     def run(self) -> DataloaderRun:
-        """Made once, with the set of pictures where none was given."""
+        """Return the run, made once, with a synthetic set of pictures where none was given."""
         params = self.params
         budget = BUDGETS[params.budget]
         if params.minutes is not None:
@@ -106,7 +106,7 @@ class Feeding:
         return pictures(words, str(folder))
 
     def _upto(self, name: str, /) -> Feed:
-        """What was found, with all steps up to this one done."""
+        """Return the study with all steps up to this one done."""
         steps: dict[str, Callable[[Feeder], None]] = {
             "look": self.run.look,
             "read": self.run.read,
@@ -126,49 +126,49 @@ class Feeding:
 
     @cached_property
     def feed(self) -> Feed:
-        """All of it."""
+        """Return the whole study."""
         return self._upto("round_off")
 
     def storage(self) -> Section:
-        """What is the data stored on, and how fast is it read?"""
+        """Return the section on the data's storage, and on how fast it is read."""
         return show.storage(self._upto("read"))
 
     def decoding(self) -> Section:
-        """Which decoders are there, and what do they give?"""
+        """Return the section on the decoders and their speed."""
         return show.decoding(self._upto("decode"))
 
     def memory(self) -> Section:
-        """What will a loader hold, and what fits?"""
+        """Return the section on the memory that a loader will hold, and on what fits."""
         return show.memory(self._upto("hold"))
 
     def search(self) -> Section:
-        """Which setting is the fastest?"""
+        """Return the section on the fastest setting."""
         return show.search(self._upto("search"))
 
     def chosen(self) -> Section:
-        """What does it give, and what does it hold?"""
+        """Return the section on the speed and the memory of the chosen setting."""
         return show.chosen(self.feed)
 
     def caches(self) -> Section:
-        """Does a cache pay, which one, and how large?"""
+        """Return the section on the caches, and on the one that pays."""
         return cache_show.caches(self.feed)
 
     def plan(self) -> Section:
-        """What to do, in order?"""
+        """Return the section on what to do, in order."""
         return show.plan(self.feed, advise.plan(self.feed))
 
     @property
     def files(self) -> list[File]:
-        """What is emitted."""
+        """Return the files to write."""
         return feeding_files(self.feed, advise.plan(self.feed))
 
     def snippet(self) -> str:
-        """The DataLoader, ready to copy."""
+        """Return the code of the DataLoader, ready to copy."""
         return next((file.text for file in self.files if file.path == "dataloader.py"), advise.verdict(self.feed))
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the study as a record."""
         params = self.params.model_dump(mode="json")
         return record_of("dataloader", self.feed, host=self.host, verdict=advise.verdict(self.feed), params=params)
 

@@ -1,4 +1,4 @@
-"""What the data lies on: its file system, its disk, how that is set, and how fast its files are read."""
+"""The storage below the data: its file system, its disk, their settings, and how fast its files are read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READ_FILES = 4000
 
 
 def storage_of(root: Root, host: Host, folder: str, device: str | None = None) -> Storage:
-    """What lies below a folder, from the mount table alone: the folder itself is not touched."""
+    """Return the storage below a folder, from the mount table alone: the folder itself is not touched."""
     found = [(place, kind, source) for place, kind, source, _ in mounts(root) if is_below(folder, place)]
     _, kind, source = max(found, key=lambda mount: len(mount[0]), default=("", "unknown", "unknown"))
     disk = next((d for d in host.disks if d.name == disk_name(root, device)), None)
@@ -33,12 +33,12 @@ def storage_of(root: Root, host: Host, folder: str, device: str | None = None) -
 
 
 def is_below(folder: str, place: str) -> bool:
-    """Whether a folder lies below a mount point, or is it."""
+    """Return whether a folder lies below a mount point, or is it."""
     return PurePosixPath(place) in (PurePosixPath(folder), *PurePosixPath(folder).parents)
 
 
 def disk_name(root: Root, device: str | None) -> str | None:
-    """The disk of a device number such as ``259:2``, itself or as its partition."""
+    """Return the name of the disk with a device number such as ``259:2``, or with its partition."""
     link = root.link(f"/sys/dev/block/{device}") if device else None
     if link is None:
         return None
@@ -48,14 +48,14 @@ def disk_name(root: Root, device: str | None) -> str | None:
 
 
 def is_remote(kind: str) -> bool:
-    """Whether reading goes over a network, or through another program."""
+    """Return whether reading goes over a network, or through another program."""
     return kind in REMOTE or kind.startswith("fuse")
 
 
 def read(
     feeder: Feeder, storage: Storage, found: FolderContent, *, seconds: float, limit_s: float, seed: int
 ) -> Storage:
-    """The same with how fast it is read; with the reason where that could not be measured."""
+    """Return the storage with how fast it is read, or with the reason why that could not be measured."""
     step = max(1, len(found.paths) // READ_FILES)
     paths = found.paths[::step]
     outcome, said = feeder.ask("read", limit_s=limit_s, paths=paths, seconds=seconds, seed=seed)

@@ -1,4 +1,4 @@
-"""What every step asks the child: about one data set, within what may be used, each trial kept."""
+"""Trials of one data set in a child, within the memory that may be used, each trial kept."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Trials:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds of the budget that are left."""
+        """Return the seconds that are left of the budget."""
         return self.budget.total_s - (self.clock() - self.begun)
 
     def say(self, text: str) -> None:
@@ -62,7 +62,7 @@ class Trials:
         self.progress(text, min(1.0, max(0.0, 1 - self.remaining_s / self.budget.total_s)))
 
     def task(self) -> dict[str, Any]:
-        """What the child builds the Dataset from."""
+        """Return the data from which the child builds the Dataset."""
         if self.data.file is not None:
             return {"file": self.data.file}
         paths = self.found.paths if self.found else ()
@@ -116,7 +116,7 @@ class Trials:
         return run
 
     def start_methods(self) -> tuple[str, ...]:
-        """Others than the usual one, where the Dataset can be sent to them."""
+        """Return start methods other than the usual one, where the Dataset can be sent to them."""
         able = self.budget.start_methods and self.dataset and not self.dataset.unpicklable
         return ("forkserver", "spawn") if able else ()
 

@@ -44,7 +44,7 @@ def options(feed: argparse.ArgumentParser) -> None:
 
 
 def feed_training(args: argparse.Namespace) -> int:
-    """hwdiag dataloader"""
+    """Run hwdiag dataloader."""
     if args.pid is not None or args.command:
         return watch_training(args)
     from hwdiag.core.command_line import given
@@ -65,7 +65,7 @@ def feed_training(args: argparse.Namespace) -> int:
 
 
 def watch_training(args: argparse.Namespace) -> int:
-    """hwdiag dataloader --pid, hwdiag dataloader -- command"""
+    """Run hwdiag dataloader --pid or hwdiag dataloader -- command."""
     from hwdiag.core.command_line import given
     from hwdiag.core.verbs import status
     from hwdiag.dataloader.input_bound_show import waiting

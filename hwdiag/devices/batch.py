@@ -1,4 +1,5 @@
-"""Which batch sizes fit, and which gives the best throughput? Each size in a process of its own, that may die of it."""
+"""Search for the batch sizes that fit, and for the one of best throughput. Each size runs in a process of its own,
+which may die of it."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def search_batches(
     timeout_s: float = 120.0,
     seed: int = 1,
 ) -> BatchSearch:
-    """Double the batch until it fails, then bisect; or stop where one takes longer than ``slowest_s``."""
+    """Double the batch until it fails, then bisect, or stop where one takes longer than ``slowest_s``; return the sizes
+    tried."""
     env = {"HWDIAG_MEMORY_LIMIT": str(limit_bytes)} if limit_bytes is not None and device.is_cpu else {}
     block = InterleavedBlock(python, TURN, timeout_s=timeout_s)
 
@@ -54,7 +56,7 @@ def search_batches(
 def double_and_bisect(
     measure: Callable[[int], BatchPoint], slowest_s: float, most: int
 ) -> tuple[tuple[BatchPoint, ...], str]:
-    """The points in order of their size, and why no larger one was tried where the largest fitted."""
+    """Return the points in order of their size, and why no larger one was tried where the largest fitted."""
     points: list[BatchPoint] = []
     batch = 1
     while True:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from hwdiag.core.errors import UsageError
-from hwdiag.devices.model import Device, Fed, FedRun
+from hwdiag.devices.model import DataloaderFed, DataloaderFedRun, Device
 from hwdiag.process.agent import Agent
 from hwdiag.process.trace import GpuTime, analyse, read_trace
 
@@ -16,9 +16,9 @@ MOST_WORKERS = 8
 """The guide's: ``num_workers=min(8, os.cpu_count())``."""
 
 
-def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: float, timeout_s: float) -> Fed:
+def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: float, timeout_s: float) -> DataloaderFed:
     """Run it in so many processes, one after the other; ``cpus`` are those that it may use."""
-    fed = Fed(device=device.name, batch=BATCH, side=SIDE_ON_CPU if device.is_cpu else SIDE,
+    fed = DataloaderFed(device=device.name, batch=BATCH, side=SIDE_ON_CPU if device.is_cpu else SIDE,
               workers=max(1, min(MOST_WORKERS, cpus)))  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="hwdiag-") as folder:
         for n in range(processes):
@@ -34,10 +34,10 @@ def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: flo
     return fed
 
 
-def run_of(told: dict[str, float], cpus: int, trace: Path | None) -> FedRun:
-    """What one process told, with what its trace says of the device."""
+def run_of(told: dict[str, float], cpus: int, trace: Path | None) -> DataloaderFedRun:
+    """Return the figures of one process, with what its trace says of the device."""
     gpu = None if trace is None else gpu_time(trace)
-    return FedRun.model_validate(
+    return DataloaderFedRun.model_validate(
         {
             "wait_s": told["wait_s"],
             "step_s": told["step_s"],
@@ -50,7 +50,7 @@ def run_of(told: dict[str, float], cpus: int, trace: Path | None) -> FedRun:
 
 
 def gpu_time(trace: Path) -> GpuTime | None:
-    """How the busiest device of a trace spent its time; None where the profiler saw none."""
+    """Return the time of a trace's busiest device by what it did, or None where the profiler saw none."""
     try:
         return max(analyse(read_trace(trace)).gpus, key=lambda g: g.busy, default=None)
     except UsageError:

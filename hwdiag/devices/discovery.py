@@ -1,4 +1,4 @@
-"""Which devices can torch use here, and why not those that the host has?"""
+"""Discovery of the devices that torch can use here, and the reasons why it cannot use others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLICED = "cut into slices (MIG): only the slice that torch sees was measured, an
 
 
 def find(python: str, host: Host, timeout_s: float) -> tuple[Software, tuple[Device, ...], tuple[Absent, ...]]:
-    """The torch of ``python``, the devices that it can use, and why it cannot use others that are here."""
+    """Return the torch of ``python``, the devices that it can use, and why it cannot use others that are here."""
     software, devices = describe_software(python, devices=True, timeout_s=timeout_s)
     if not software.outcome.ok:
         return software, (), (Absent(what="all devices", why=software.outcome.detail),)
@@ -36,14 +36,15 @@ def find(python: str, host: Host, timeout_s: float) -> tuple[Software, tuple[Dev
 def usable(
     host: Host, software: Software, devices: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[Device, ...], tuple[Absent, ...]]:
-    """The CPU and these accelerators; and one line for what is not used."""
+    """Return the CPU and these accelerators, and one line for each that is not used."""
     cpu = Device(name=CPU, title=host.cpu.model or "CPU", memory_bytes=host.memory.total_bytes)
     found = tuple(Device.model_validate(device) for device in devices)
     return (cpu, *found), tuple(absent(host.gpus, software, found))
 
 
 def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...]) -> list[Absent]:
-    """GPUs that are here but not in torch, and torch that was built for some that are not here."""
+    """Return a line for GPUs that are here but not in torch, and for devices that torch was built for but are not
+    here."""
     why = why_unused(gpus, software)
     if found:
         rows = [Absent(what=f"{gpu.name} (GPU {gpu.index})", why=SLICED) for gpu in gpus if gpu.mig]
@@ -55,7 +56,7 @@ def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...])
 
 
 def why_unused(gpus: tuple[Gpu, ...], software: Software) -> str:
-    """Why torch does not see a GPU, in one line."""
+    """Return the reason why torch does not see a GPU, in one line."""
     visible = software.environment.get("CUDA_VISIBLE_DEVICES")
     driver = next((gpu.cuda for gpu in gpus if gpu.cuda), None)
     if software.cuda is None:
@@ -72,11 +73,11 @@ def why_unused(gpus: tuple[Gpu, ...], software: Software) -> str:
 
 
 def version(text: str) -> tuple[int, ...]:
-    """``13.0`` as numbers; (0,) for what is none."""
+    """Return a version's numbers, of ``13.0`` (13, 0), or (0,) for what is none."""
     parts = text.split(".")
     return tuple(map(int, parts)) if all(p.isdigit() for p in parts) else (0,)
 
 
 def is_gone(outcome: Outcome) -> bool:
-    """Whether a device went away meanwhile."""
+    """Return whether a device went away meanwhile."""
     return not outcome.ok and any(words in outcome.detail for words in GONE)

@@ -14,7 +14,7 @@ PATH = "scripts/settings.py"
 
 
 def render_torch_settings(study: Study, choices: Sequence[Choice]) -> str:
-    """The file's text, for the first accelerator, or the CPU. Without a gain it changes nothing, and says so."""
+    """Return the file's text, for the first accelerator, or the CPU. Without a gain it changes nothing, and says so."""
     device = next((d.name for d in study.devices if not d.is_cpu), CPU)
     mine = {m: [c for c in choices if (c.device, c.mode) == (device, m)] for m in ("inference", "training")}
     setup = dict.fromkeys(line for of in mine.values() for c in of for line in c.entry.setup)
@@ -32,10 +32,10 @@ def render_torch_settings(study: Study, choices: Sequence[Choice]) -> str:
 
 
 def in_docstring(text: object) -> str:
-    """Text that cannot leave a docstring: one line without quotes and backslashes."""
+    """Return the text in one line without quotes and backslashes, so that it cannot leave a docstring."""
     return one_line(text).replace('"', "'").replace("\\", "/")
 
 
 def torch_settings(study: Study, choices: Sequence[Choice]) -> File:
-    """As a file of a run's folder."""
+    """Return the settings as a file of a run's folder."""
     return File(path=PATH, text=render_torch_settings(study, choices), what="What to import in a script")

@@ -1,4 +1,4 @@
-"""What is each technique worth? Each against the default, in turns; what looks good is measured again, afresh."""
+"""Gains of techniques: each against the default, interleaved; what looks good is measured again, afresh."""
 
 from __future__ import annotations
 
@@ -188,12 +188,13 @@ def gain(
 
 
 def error_of(measurements: Iterable[Measurement]) -> float | None:
-    """The error that the first process found."""
+    """Return the error that the first process found."""
     return next((m.max_error for m in measurements if m.max_error is not None), None)
 
 
 def peak_of(measurements: Sequence[Measurement]) -> int | None:
-    """The median peak: of the device's memory where torch counts it, else of processes that measured nothing else."""
+    """Return the median peak: of the device's memory where torch counts it, else of processes that measured nothing
+    else."""
     own = [m.peak_device_bytes for m in measurements if m.peak_device_bytes]
     alone = [m for m in measurements if m.phase == "screen" and m.max_error is None]
     known = own or [m.peak_rss_bytes for m in alone if m.peak_rss_bytes]

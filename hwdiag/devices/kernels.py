@@ -40,7 +40,8 @@ GPUs have a sixty-fourth of their rate in fp64."""
 
 
 def kernels(host: Host, device: Device, *, compared: bool) -> tuple[Workload, ...]:
-    """What is timed on this device. ``compared``: with others, on arrays that are large for all of them."""
+    """Return the kernels that are timed on this device. ``compared``: with other devices, on arrays that are large for
+    all of them."""
     products = [product(n) for n in (MATMUL_SIZES if device.is_cpu else (*MATMUL_SIZES, *LARGE_SIZES))]
     attentions = [attention(device, backend) for backend in ("", *ATTENTIONS.get(device.kind, ()))]
     arrays = tuple(map(as_large, memory_workloads(host))) if compared else memory_workloads(host)
@@ -52,12 +53,13 @@ def kernels(host: Host, device: Device, *, compared: bool) -> tuple[Workload, ..
 
 
 def product(n: int) -> Workload:
-    """An n x n matrix product in float32."""
+    """Return an n x n matrix product in float32."""
     return matmul("float32", 4, n).model_copy(update={"name": f"matmul-{n}"})
 
 
 def large_products(rate: float, budget: BudgetName) -> tuple[list[Workload], dict[str, float]]:
-    """Those larger than the usual that a CPU of so many FLOP/s has time for, and the seconds of those it has not."""
+    """Return the products larger than the usual that a CPU of this rate in FLOP/s has time for, and the seconds of the
+    others."""
     large = [product(n) for n in LARGE_SIZES]
     takes = {w.name: w.flops / rate for w in large}
     fits = [w for w in large if takes[w.name] <= LONGEST_S[budget]]
@@ -65,7 +67,7 @@ def large_products(rate: float, budget: BudgetName) -> tuple[list[Workload], dic
 
 
 def as_large(workload: Workload) -> Workload:
-    """A memory workload on arrays of that size, unless its own are larger."""
+    """Return a memory workload on arrays of that size, unless its own are larger."""
     elements = max(COMPARED_ARRAY // 8, workload.size["elements"])
     factor = elements / workload.size["elements"]
     title = f"{workload.title.partition(',')[0]}, float64, arrays of {elements * 8 / 2**20:.0f} MiB"
@@ -74,7 +76,7 @@ def as_large(workload: Workload) -> Workload:
 
 
 def elementwise(elements: int) -> Workload:
-    """y = 2 x, into memory that is there."""
+    """Return y = 2 x, into allocated memory."""
     return _workload(
         "elementwise", f"y = 2 x, fp32, arrays of {elements * 4 / 2**20:.0f} MiB", "elementwise", "memory",
         {"elements": elements}, flops=elements, bytes=8 * elements,
@@ -82,7 +84,7 @@ def elementwise(elements: int) -> Workload:
 
 
 def reduction(elements: int) -> Workload:
-    """The sum of an array."""
+    """Return the sum of an array."""
     return _workload(
         "reduction", f"Sum, fp32, an array of {elements * 4 / 2**20:.0f} MiB", "reduction", "memory",
         {"elements": elements}, flops=elements, bytes=4 * elements,
@@ -90,7 +92,7 @@ def reduction(elements: int) -> Workload:
 
 
 def attention(device: Device, backend: str = "") -> Workload:
-    """softmax(Q K^T) V: two products of 2 tokens^2 width FLOP for each head; softmax itself is not counted.
+    """Return softmax(Q K^T) V: two products of 2 tokens^2 width FLOP for each head; softmax itself is not counted.
 
     With a ``backend`` of torch by that one, else by whichever torch takes. An accelerator is tried in 16 bits, as some
     do nothing else; a batch of 16 keeps it busy for longer than choosing the backend takes.
@@ -107,7 +109,7 @@ def attention(device: Device, backend: str = "") -> Workload:
 
 
 def dispatches() -> Iterator[Workload]:
-    """What it costs to start a kernel that has next to nothing to do."""
+    """Yield the starts of a kernel that has next to nothing to do."""
     for what, title in (("in a row", "one after the other"), ("waited", "each waited for")):
         name = f"launch-{'waited' if what == 'waited' else 'queued'}"
         yield _workload(
@@ -117,7 +119,7 @@ def dispatches() -> Iterator[Workload]:
 
 
 def host_copies() -> Iterator[Workload]:
-    """Copies between host and device: from pageable and from pinned memory, both directions."""
+    """Yield copies between host and device: from pageable and from pinned memory, both directions."""
     for count in TRANSFERS:
         size = f"{count / 2**20:g} MiB" if count >= 2**20 else f"{count / 2**10:g} KiB"
         for way in ("to", "from"):
@@ -131,7 +133,7 @@ def host_copies() -> Iterator[Workload]:
 
 
 def in_place() -> Workload:
-    """The device sums an array where it lies in the host's memory: to be compared with copying it first."""
+    """Return the sum that the device makes of an array in the host's memory, to be compared with copying it first."""
     count = max(TRANSFERS)
     return _workload(
         "read-in-place", f"Sum of {count / 2**20:g} MiB of the host's pinned memory, read in place", "in-place",
@@ -140,7 +142,7 @@ def in_place() -> Workload:
 
 
 def precisions(device: Device) -> tuple[Workload, ...]:
-    """The same product in each precision that this device may have."""
+    """Return the same product in each precision that this device may have."""
     kind = "cpu" if device.is_cpu else "accelerator"
     names = [name for name in PRECISIONS if not (device.is_cpu and name in ON_GPU_ONLY)]
     return tuple(precision(name, SMALLER_N.get((kind, name), PRECISION_N[kind])) for name in names)
@@ -150,7 +152,7 @@ ON_GPU_ONLY = {"tf32": "a format of GPUs from Ampere on"}
 
 
 def precision(name: str, n: int) -> Workload:
-    """An n x n product in one precision."""
+    """Return an n x n product in one precision."""
     dtype, width = PRECISIONS[name]
     return Workload.model_validate(
         {

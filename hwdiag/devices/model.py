@@ -1,4 +1,4 @@
-"""What a study of devices finds: speeds, errors and gains, batch sizes, targets. Times in seconds, sizes in bytes."""
+"""Data of a study of devices: speeds, errors and gains, batch sizes, targets. Times in seconds, sizes in bytes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Device(Value):
 
     @property
     def kind(self) -> str:
-        """``cuda`` of ``cuda:0``."""
+        """Return the device's kind: ``cuda`` of ``cuda:0``."""
         return self.name.partition(":")[0]
 
 
@@ -89,8 +89,8 @@ class Gain(Value):
     """First call where an earlier process left its cache."""
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether the screening gave no sign of a gain, so that it was not measured again."""
+    def is_unpromising(self) -> bool:
+        """Return whether the screening gave no sign of a gain, so that it was not measured again."""
         return not self.planned and self.comparison is not None and self.comparison.speedup.median <= HOPE
 
 
@@ -105,12 +105,12 @@ class BatchPoint(Value):
 
     @property
     def rate(self) -> float | None:
-        """Samples a second."""
+        """Return the samples a second."""
         return None if self.seconds is None else self.batch / self.seconds
 
 
 class BatchSearch(Value):
-    """Which batch sizes fit, and which gives the best throughput."""
+    """The batch sizes that fit, and the one of best throughput."""
 
     net: str
     mode: Mode
@@ -127,12 +127,13 @@ class BatchSearch(Value):
 
     @property
     def largest(self) -> BatchPoint | None:
-        """The largest that fitted."""
+        """Return the largest point that fitted."""
         return max(self.fitting, key=lambda p: p.batch, default=None)
 
     @property
     def best(self) -> BatchPoint | None:
-        """The smallest within ``ENOUGH`` of the best throughput: more only costs memory and waiting."""
+        """Return the smallest point within ``ENOUGH`` of the best throughput: larger ones only cost memory and
+        waiting."""
         rates = [p.rate or 0 for p in self.fitting]
         near = [p for p in self.fitting if (p.rate or 0) >= ENOUGH * max(rates)]
         return min(near, key=lambda p: p.batch, default=None)
@@ -142,7 +143,7 @@ ENOUGH = 0.95
 """Of the best throughput."""
 
 
-class FedRun(Value):
+class DataloaderFedRun(Value):
     """One process of a training that a DataLoader feeds."""
 
     wait_s: float
@@ -159,29 +160,29 @@ class FedRun(Value):
     """What the CPU did in the rest."""
 
 
-class Fed(Value):
+class DataloaderFed(Value):
     """A training of ResNet-18 that a DataLoader feeds with pictures, on one device."""
 
     device: str
     batch: int
     side: int
     workers: int
-    runs: tuple[FedRun, ...] = ()
+    runs: tuple[DataloaderFedRun, ...] = ()
     outcome: Outcome = Outcome(kind="ok")
 
     def interval(self, name: str) -> Interval | None:
-        """Of one of a run's figures, over processes; None where none told it."""
+        """Return the median and interval of one figure over processes; None where none told it."""
         values = [v for run in self.runs if (v := getattr(run, name)) is not None]
         return median_interval(values) if values else None
 
     def ratio(self, without: str, with_it: str) -> Interval | None:
-        """How many times faster one way to load is than another."""
+        """Return the ratio of one way to load over another: how many times faster it is."""
         runs = [r.ways for r in self.runs if without in r.ways and with_it in r.ways]
         return ratio_of([w[without] for w in runs], [w[with_it] for w in runs])
 
 
 def ratio_of(first: list[float], second: list[float]) -> Interval | None:
-    """Median and interval of the ratios, pair by pair; None where there is no pair."""
+    """Return the median and interval of the ratios, pair by pair; None where there is no pair."""
     ratios = [a / b for a, b in zip(first, second, strict=False)]
     return median_interval(ratios) if ratios else None
 
@@ -222,21 +223,21 @@ class Study(TopicStudy):
     ceilings: tuple[Ceiling, ...] = ()
     gains: tuple[Gain, ...] = ()
     batches: tuple[BatchSearch, ...] = ()
-    fed: tuple[Fed, ...] = ()
+    fed: tuple[DataloaderFed, ...] = ()
     targets: tuple[Target, ...] = ()
 
     def estimate(self, workload: str, device: str) -> Interval | None:
-        """Seconds of one iteration by default; None where it was not measured."""
+        """Return the seconds of one iteration by default; None where it was not measured."""
         return next(
             (e.seconds for e in self.estimates if (e.workload, e.device, e.plan) == (workload, device, BASELINE)), None
         )
 
     def ratio(self, workload: str, first: str, second: str) -> Interval | None:
-        """The time on one device over that on another, processes paired in the order in which they ran."""
+        """Return the time on one device over that on another, processes paired in the order in which they ran."""
         return ratio_of(self._times(workload, first), self._times(workload, second))
 
     def rate_ratio(self, workload: Workload, other: Workload, device: str) -> Interval | None:
-        """Operations a second of one workload over those of another, in the same processes."""
+        """Return the operations a second of one workload over those of another, in the same processes."""
         first, second = ([t / w.flops for t in self._times(w.name, device)] for w in (workload, other))
         return ratio_of(second, first)
 
@@ -245,7 +246,7 @@ class Study(TopicStudy):
                 if (m.workload, m.device, m.plan) == (workload, device, BASELINE) and m.outcome.ok]  # fmt: skip
 
     def errors(self, device: str) -> dict[str, float]:
-        """Of each workload on a device the error against float64 that its first process found."""
+        """Return the error against float64 of each workload on a device, as its first process found it."""
         found: dict[str, float] = {}
         for m in self.measurements:
             if m.device == device and m.max_error is not None and m.plan == BASELINE:
@@ -253,6 +254,6 @@ class Study(TopicStudy):
         return found
 
     def failures(self, device: str) -> dict[str, Outcome]:
-        """Of each workload that failed on a device by default, how."""
+        """Return the outcome of each workload that failed on a device by default."""
         return {m.workload: m.outcome for m in self.measurements
                 if m.device == device and m.plan == BASELINE and not m.outcome.ok}  # fmt: skip

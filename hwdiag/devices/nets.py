@@ -31,7 +31,7 @@ class Net(Value):
     """Written in plain torch; any other needs transformers in that interpreter."""
 
     def title_of(self, mode: Mode) -> str:
-        """The net, the mode and the size, as a person reads them."""
+        """Return the net, the mode and the size, as a person reads them."""
         size = self.size_of(mode)
         parts = [f"batch {size['batch']}"]
         parts += [f"{size['side']} x {size['side']}"] if "side" in size else []
@@ -42,7 +42,7 @@ class Net(Value):
         return self.inference if mode == "inference" else self.training
 
     def workload(self, mode: Mode, *, fed: bool = False) -> Workload:
-        """As a workload. ``fed``: its inputs come from the host's memory each time."""
+        """Return the net as a workload. ``fed``: its inputs come from the host's memory each time."""
         return Workload.model_validate(
             {
                 "name": f"{self.name}-{mode}" + ("-fed" if fed else ""),
@@ -59,7 +59,7 @@ class Net(Value):
 
 
 def image(name: str, **more: Any) -> Net:
-    """A net of convolutions."""
+    """Return a net of convolutions."""
     return Net(name=name, inference={"batch": 1, "side": 224}, training={"batch": 8, "side": 96},
                convolutions=True, **{"linear_layers": False, **more})  # fmt: skip
 
@@ -86,7 +86,7 @@ DECODE_TOKENS = 64
 
 
 def decoding() -> Workload:
-    """One token of GPT-2 small with its context in the cache."""
+    """Return one token of GPT-2 small with its context in the cache."""
     return Workload(
         name="gpt2-decode", title=f"GPT-2 small, one token after {DECODE_TOKENS}", kind="decode", family="model",
         dtype="float32", what="gpt2", size={"batch": 1, "tokens": DECODE_TOKENS}, flops=0, bytes=0,
@@ -94,7 +94,7 @@ def decoding() -> Workload:
 
 
 def tasks(names: tuple[str, ...], modes: tuple[Mode, ...], device: Device) -> tuple[Workload, ...]:
-    """Every net in every mode; where the device has memory of its own also fed from the host's."""
+    """Return every net in every mode, and where the device has memory of its own also fed from the host's."""
     found = [NETS[name].workload(mode) for mode in modes for name in names]
     if not device.is_cpu and "inference" in modes:
         found += [NETS[name].workload("inference", fed=True) for name in names]

@@ -1,4 +1,4 @@
-"""What of it is worth having in a script: what was shown to gain on this host, as it was measured."""
+"""Recommendations of techniques for a script: those that were shown to gain on this host, as they were measured."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Choice(Value):
 
     @property
     def gain(self) -> float:
-        """Geometric mean of its speed-ups."""
+        """Return the geometric mean of its speed-ups."""
         return self.gain_on({g.workload for g in self.gains})
 
     def gain_on(self, workloads: Collection[str]) -> float:
@@ -43,7 +43,7 @@ class Choice(Value):
 
     @property
     def evidence(self) -> str:
-        """``resnet18-inference 1.31x (1.28 to 1.34)``."""
+        """Return the speed-ups as text: ``resnet18-inference 1.31x (1.28 to 1.34)``."""
         seen = [(g.workload, g.comparison.speedup) for g in self.gains if g.comparison]
         return ", ".join(f"{name} {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" for name, s in seen)
 
@@ -92,5 +92,5 @@ def best_of(choices: Sequence[Choice]) -> Choice | None:
 
 
 def is_exact_enough(gain: Gain) -> bool:
-    """Whether its results stayed near those without it."""
+    """Return whether a technique's results stayed near those without it."""
     return gain.max_error is None or gain.max_error <= max(TOLERATED, 2 * (gain.default_error or 0))

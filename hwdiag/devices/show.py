@@ -21,7 +21,7 @@ DOESNT = "doesn't"
 
 
 def devices(study: Study) -> Section:
-    """What is there to compare?"""
+    """Return the section on the devices that there are to compare."""
     others = [d for d in study.devices if not d.is_cpu]
     names = listed(d.title for d in others) or "no GPU"
     why = f" ({'; '.join(a.why for a in study.absent if a.step == 'devices')})" if study.absent and not others else ""
@@ -37,7 +37,7 @@ def devices(study: Study) -> Section:
 def table_of(
     study: Study, caption: str, header: tuple[str, ...], rows: Sequence[tuple[Cell, ...]], right: frozenset[int]
 ) -> Table:
-    """A table of figures by device; without that column where there is but one."""
+    """Return a table of figures by device, without that column where there is but one."""
     at = header.index("Device")
     if len(study.devices) > 1 or len({row[at] for row in rows} - {NOT_MEASURED}) > 1:
         return Table(caption, header, rows, right)
@@ -49,13 +49,13 @@ def table_of(
 
 
 def absent(study: Study, step: Step = "devices") -> Table | None:
-    """What was not measured at this step."""
+    """Return a table of what was not measured at this step."""
     rows = [(a.what, a.why) for a in study.absent if a.step == step]
     return Table("Not measured, and why", ("What", "Why"), rows) if rows else None
 
 
 def profile(study: Study) -> Section:
-    """How fast is each kernel, of what the device reached?"""
+    """Return the section on the speed of each kernel, and on its share of what the device reached."""
     rows: list[tuple[Cell, ...]] = []
     shares: dict[str, float] = {}
     for device in study.devices:
@@ -90,7 +90,8 @@ def failures(rows: Sequence[tuple[Cell, ...]]) -> Table | None:
 
 
 def rooflines(study: Study) -> tuple[Figure | None, ...]:
-    """Of each device, its kernels as torch runs them by itself; without a roof for fp8 where that is emulated."""
+    """Return the roofline of each device, with its kernels as torch runs them by itself, and without a roof for fp8
+    where that is emulated."""
     drawn = [w for w in study.workloads if w.family in ("compute", "memory") and w.what is None]
     roofs = [c for c in study.ceilings if c.device != CPU or c.dtype != PRECISIONS["fp8"][0]]
     seen = study.model_copy(update={"workloads": tuple(drawn), "ceilings": tuple(roofs)})
@@ -98,7 +99,7 @@ def rooflines(study: Study) -> tuple[Figure | None, ...]:
 
 
 def value(workload: Workload, t: Interval | None) -> str:
-    """In the workload's unit, with its interval."""
+    """Return a time in the workload's unit, with its interval."""
     if t is None:
         return NOT_MEASURED
     low, high = sorted((workload.value(t.low), workload.value(t.high)))
@@ -106,7 +107,7 @@ def value(workload: Workload, t: Interval | None) -> str:
 
 
 def speedups(study: Study) -> Section:
-    """How many times faster than the CPU is each other device?"""
+    """Return the section on the speed of each other device over the CPU's."""
     others = [d for d in study.devices if not d.is_cpu]
     if not others:
         why = study.absent[0].why if study.absent else "there is none here"
@@ -126,7 +127,7 @@ def speedups(study: Study) -> Section:
 
 
 def reach(study: Study) -> Table | None:
-    """How fast does each device get at data: in its own memory, in the host's, and by copying it first?"""
+    """Return a table of each device's speed in its own memory, in the host's, and with a copy of it first."""
     named = (("reduction", "it reads its own memory"), ("read-in-place", "it reads the host's memory in place"),
              ("copy-to-pinned-64MiB", "the host's memory is copied to its own"))  # fmt: skip
     by_name = {w.name: w for w in study.workloads}
@@ -142,7 +143,7 @@ def reach(study: Study) -> Table | None:
 
 
 def precision(study: Study) -> Section:
-    """Which precision pays, and what does it cost in accuracy?"""
+    """Return the section on the speed and the error of each precision."""
     rows: list[tuple[Cell, ...]] = []
     told = []
     for device in study.devices:
@@ -174,7 +175,7 @@ def precision(study: Study) -> Section:
 
 
 def precision_text(against: dict[str, Interval]) -> str:
-    """``bf16 is 4.3 times as fast as fp32, fp16 200 times slower``."""
+    """Return the precisions' speeds as text: ``bf16 is 4.3 times as fast as fp32, fp16 200 times slower``."""
     parts = []
     for name in ("bf16", "fp16", "int8", "tf32", "fp8"):
         r = against.get(name)

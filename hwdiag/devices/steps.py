@@ -1,4 +1,4 @@
-"""What the devices notebook and ``hwdiag devices`` call: parameters in, a study to walk through, files out."""
+"""Steps of the devices notebook and of ``hwdiag devices``: parameters in, a study to walk through, files out."""
 
 from __future__ import annotations
 
@@ -78,44 +78,44 @@ class Devices:
         return self._measuring.targets()
 
     def devices(self) -> Section:
-        """What is there to compare?"""
+        """Return the section on the devices that there are to compare."""
         return show.devices(self.found)
 
     def profile(self) -> Section:
-        """How fast is each kernel, of what the device reaches?"""
+        """Return the section on the speed of each kernel, and on its share of what the device reaches."""
         return show.profile(self.profiled)
 
     def speedups(self) -> Section:
-        """How many times faster than the CPU is each other device?"""
+        """Return the section on the speed of each other device over the CPU's."""
         return show.speedups(self.profiled)
 
     def precision(self) -> Section:
-        """Which precision pays, and what does it cost in accuracy?"""
+        """Return the section on the speed and the error of each precision."""
         return show.precision(self.profiled)
 
     def techniques(self) -> Section:
-        """What is each technique worth?"""
+        """Return the section on the gain of each technique."""
         return worth.techniques(self.tried)
 
     def batches(self) -> Section:
-        """How large a batch fits, and which is fastest?"""
+        """Return the section on the batch sizes that fit, and on the fastest."""
         return worth.batches(self.searched)
 
     def targets(self) -> Section:
-        """Does it reach what the guide wants?"""
+        """Return the section on the guide's targets."""
         return worth.targets(self.done)
 
-    def promises(self) -> Section:
-        """What was promised, and what of it holds here?"""
-        return worth.promises(judged(self.done))
+    def claims(self) -> Section:
+        """Return the section on the guide's claims, and on how they hold here."""
+        return worth.claims(judged(self.done))
 
     def settings(self) -> Section:
-        """What is worth having in a script?"""
+        """Return the section on what is worth having in a script."""
         return worth.settings(choices(self.done))
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the study as a record."""
         host, params = self._measuring.host, self.params.model_dump(mode="json")
         return record_of("devices", self.done, host=host, verdict=self.settings().verdict, params=params)
 

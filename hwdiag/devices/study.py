@@ -16,7 +16,7 @@ from hwdiag.devices.dataloader_fed import feed
 from hwdiag.devices.discovery import find, is_gone
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
-from hwdiag.devices.model import Absent, BatchSearch, Device, Fed, Step, Study, thinned
+from hwdiag.devices.model import Absent, BatchSearch, DataloaderFed, Device, Step, Study, thinned
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import applies
@@ -37,7 +37,7 @@ MODES: tuple[Mode, ...] = ("inference", "training")
 
 @dataclass(frozen=True)
 class StudyEffort:
-    """How much a budget measures."""
+    """The amount that a budget measures."""
 
     blocks: int
     """Processes of the profile and of the precisions, on each device."""
@@ -111,7 +111,7 @@ class Measuring:
         return EFFORTS[self.budget]
 
     def profile(self) -> Study:
-        """Kernels and precisions on each device."""
+        """Measure kernels and precisions on each device, and return the study."""
         for device in self.study.devices:
             self._profile(device, compared=len(self.study.devices) > 1)
         known = [w for w in self.study.workloads if w.family in ("compute", "memory")]
@@ -120,7 +120,8 @@ class Measuring:
         return self._update(ceilings=ceilings(seen, known))
 
     def _profile(self, device: Device, *, compared: bool) -> None:
-        """So many blocks, or as many as the time suffices for; what takes long on a CPU once, if there is time left."""
+        """Measure so many blocks, or as many as the time suffices for; what takes long on a CPU is measured once, if
+        there is time left."""
         nets = [] if self.budget == "quick" else [NETS["resnet18"].workload("inference"), decoding()]
         todo = [*kernels(self.host, device, compared=compared), *precisions(device), *nets]
         once = [NETS[name].workload("inference") for name in COMPARED if nets and device.is_cpu]
@@ -140,7 +141,7 @@ class Measuring:
         self._keep([*todo, *once], campaign.measurements)
 
     def _larger(self, measurements: Sequence[Measurement], known: Sequence[Workload]) -> list[Workload]:
-        """Matrix products of the CPU that are larger than those measured, if it has time for them."""
+        """Return larger matrix products for the CPU than those measured, if it has time for them."""
         flops = {w.name: w.flops for w in known if w.kind == "matmul"}
         rates = [flops[m.workload] / m.median_s for m in measurements if m.workload in flops and m.outcome.ok]
         fits, left_out = large_products(max(rates), self.budget) if rates else ([], {})
@@ -150,7 +151,7 @@ class Measuring:
         return fits
 
     def techniques(self) -> Study:
-        """Each technique on the reference nets, on each device."""
+        """Measure each technique on the reference nets, on each device, and return the study."""
         planned: list[Claim] = []
         workloads: dict[str, Workload] = {}
         with compiled_code() as env:
@@ -182,7 +183,7 @@ class Measuring:
                 self._absent(f"{t.title} on {', '.join(left)}", "the time was up; --minutes gives more", "techniques")
 
     def batches(self) -> Study:
-        """Batch sizes, on each device."""
+        """Measure batch sizes on each device, and return the study."""
         found: list[BatchSearch] = []
         usable = self.host.usable_memory_bytes
         for device in self.study.devices if self.effort.slowest_s else ():
@@ -202,11 +203,11 @@ class Measuring:
         return self._update(batches=tuple(found))
 
     def targets(self) -> Study:
-        """Are the guide's targets reached?"""
+        """Measure the guide's targets, and return the study."""
         self._update(fed=tuple(map(self._fed, self.study.devices if self.effort.fed else ())))
         return self._update(targets=targets(self.study, self._counted()), finished_at=now())
 
-    def _fed(self, device: Device) -> Fed:
+    def _fed(self, device: Device) -> DataloaderFed:
         self.progress(f"a training on {device.name} that a DataLoader feeds", 0)
         return feed(
             self.python, device, cpus=len(self.host.usable_cpus), processes=self.effort.fed, seconds=FED_S,
@@ -214,7 +215,7 @@ class Measuring:
         )  # fmt: skip
 
     def _counted(self) -> dict[str, Count]:
-        """Operations of the targets' nets; none where that interpreter has no transformers."""
+        """Return the operations of the targets' nets; none where that interpreter has no transformers."""
         try:
             return dict(zip(COUNTED, count_nets(self.python, list(COUNTED.values())), strict=True))
         except HwdiagError as error:
@@ -237,7 +238,7 @@ class Measuring:
         )  # fmt: skip
 
     def _went_away(self, device: Device, measurements: Sequence[Measurement], step: Step) -> bool:
-        """Whether the device did; it is not used any more then, and one line says why."""
+        """Return whether a device went away. It is not used any more then, and one line says why."""
         gone = next((m.outcome for m in measurements if is_gone(m.outcome)), None)
         if gone is None or device.is_cpu:
             return False
@@ -270,7 +271,7 @@ class Measuring:
 
 @contextmanager
 def compiled_code() -> Iterator[dict[str, str]]:
-    """An empty cache of compiled code, so that the first call of the first process is a cold one."""
+    """Yield an empty cache of compiled code, so that the first call of the first process is a cold one."""
     folder = tempfile.mkdtemp(prefix="hwdiag-inductor-")
     try:
         yield {"TORCHINDUCTOR_CACHE_DIR": folder}

@@ -9,7 +9,7 @@ from statistics import median
 from hwdiag.agent.nets import TITLES
 from hwdiag.core.interval import Interval
 from hwdiag.core.text import plural
-from hwdiag.devices.model import CPU, Device, Fed, Study, Target
+from hwdiag.devices.model import CPU, DataloaderFed, Device, Study, Target
 from hwdiag.devices.nets import NETS, decoding
 from hwdiag.experiment.net_count import Count, NetSpec
 from hwdiag.process.trace import CAUSES, Cause
@@ -47,7 +47,7 @@ BOUND: dict[Cause, str] = {
 
 
 def targets(study: Study, counts: Mapping[str, Count]) -> tuple[Target, ...]:
-    """Every target on every device."""
+    """Return every target on every device."""
     found = [latency(study, device, wanted, counts) for wanted in LATENCIES for device in study.devices]
     fed = {f.device: f for f in study.fed}
     for wanted in IN_TRAINING:
@@ -57,16 +57,16 @@ def targets(study: Study, counts: Mapping[str, Count]) -> tuple[Target, ...]:
     return (*found, undecided("YOLOv5s per image", "< 25 ms", "-", DETECTION))
 
 
-def why_waiting(fed: Fed, wait: Interval) -> str:
-    """What the loader gives, against what the training takes."""
+def why_waiting(fed: DataloaderFed, wait: Interval) -> str:
+    """Return the time that the loader needs for a batch, against the time that the training takes."""
     alone, step = median(run.ways["workers"] for run in fed.runs), median(run.step_s for run in fed.runs)
     gives = f"{plural(fed.workers, 'worker')} alone give a batch of {fed.batch} every {alone * 1e3:.3g} ms"
     rest = f"the training takes {(step - wait.median) * 1e3:.3g} ms for one"
     return f"input-bound: {gives}, and {rest}" if wait.median > WAIT_S else f"{gives}, and {rest}"
 
 
-def why_idle(fed: Fed, use: Interval) -> str:
-    """What the device waited for most."""
+def why_idle(fed: DataloaderFed, use: Interval) -> str:
+    """Return the cause that the device was idle for longest."""
     if use.median > GPU_USE:
         return "compute-bound: the rest waits for it"
     idle = {cause: median(run.idle.get(cause, 0.0) for run in fed.runs) for cause in CAUSES}
@@ -74,8 +74,8 @@ def why_idle(fed: Fed, use: Interval) -> str:
     return f"{BOUND[cause]}: idle for {idle[cause]:.0%} of the time, {CAUSES[cause]}"
 
 
-def why_busy(fed: Fed, use: Interval) -> str:
-    """What keeps the CPUs busy, or leaves them idle."""
+def why_busy(fed: DataloaderFed, use: Interval) -> str:
+    """Return the cause that keeps the CPUs busy, or leaves them idle."""
     if use.median < CPU_USE[0]:
         return "nothing waits for them: they have room for more workers"
     if fed.device == CPU:
@@ -105,7 +105,7 @@ class Wanted:
     low: float
     high: float
     words: Callable[[Interval], str]
-    why: Callable[[Fed, Interval], str]
+    why: Callable[[DataloaderFed, Interval], str]
     cpu: bool = True
     """Whether it is one of a training on the CPU too."""
 
@@ -117,8 +117,9 @@ IN_TRAINING = (
 )
 
 
-def in_training(wanted: Wanted, device: Device, fed: Fed | None) -> Target:
-    """One of them on one device: it passes if the whole interval does, and fails if the whole of it does."""
+def in_training(wanted: Wanted, device: Device, fed: DataloaderFed | None) -> Target:
+    """Return one training target on one device: it passes if the whole interval does, and fails if the whole of it
+    does."""
     measured = None if fed is None else fed.interval(wanted.figure)
     if fed is None or measured is None:
         why = "not in this budget" if fed is None else fed.outcome.detail or "the profiler saw nothing on it"
@@ -140,7 +141,8 @@ def undecided(name: str, wanted: str, device: str, why: str) -> Target:
 
 
 def latency(study: Study, device: Device, wanted: Latency, counts: Mapping[str, Count]) -> Target:
-    """One latency on one device: it passes if the whole interval does, and fails if the whole of it does."""
+    """Return one latency target on one device: it passes if the whole interval does, and fails if the whole of it
+    does."""
     measured = study.estimate(wanted.workload, device.name)
     limit = f"< {wanted.most_s * 1e3:g} ms"
     if measured is None:
@@ -161,7 +163,7 @@ def latency(study: Study, device: Device, wanted: Latency, counts: Mapping[str, 
 
 
 def bound(study: Study, device: Device, count: Count, measured: Interval) -> str:
-    """What takes the time: the largest of arithmetic, memory and starting kernels, each at the speed seen here."""
+    """Return what takes most of the time: arithmetic, memory or starting kernels, each at the speed seen here."""
     compute = [c.value for c in study.ceilings if (c.device, c.kind, c.dtype) == (device.name, "compute", "float32")]
     memory = [c.value for c in study.ceilings if (c.device, c.kind) == (device.name, "memory")]
     start = study.estimate("launch-queued", device.name)

@@ -9,7 +9,7 @@ from hwdiag.experiment.techniques import Technique
 
 
 def applies(technique: Technique, workload: Workload, device: Device) -> bool:
-    """Return whether it can change anything there."""
+    """Return whether a technique can change anything there."""
     net = NETS[workload.what or ""]
     here = technique.cpu if device.is_cpu else technique.accelerator
     return (

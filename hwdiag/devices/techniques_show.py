@@ -7,7 +7,7 @@ from typing import cast
 
 from hwdiag.core.interval import Interval
 from hwdiag.core.text import listed
-from hwdiag.devices.claims import Kept, Promise
+from hwdiag.devices.claims import ClaimOutcome, GuideClaim
 from hwdiag.devices.model import BatchPoint, BatchSearch, Gain, Study
 from hwdiag.devices.recommend import Choice
 from hwdiag.devices.show import NOT_MEASURED, absent, table_of
@@ -20,7 +20,7 @@ DOESNT = "doesn't"
 
 
 def techniques(study: Study) -> Section:
-    """What is each technique worth?"""
+    """Return the section on the gain of each technique."""
     if not study.gains:
         return Section("No technique was measured.", (absent(study, "techniques"),))
     won = [g for g in study.gains if g.comparison and g.comparison.verdict == "better"]
@@ -65,10 +65,10 @@ def interval(g: Gain) -> Interval | None:
 
 
 def standing(g: Gain) -> str:
-    """The verdict; of what the screening gave no hope for, that."""
+    """Return the verdict as text, or that the screening gave no hope of a gain."""
     if g.comparison is None:
         return "cannot"
-    return "no sign of a gain" if g.is_hopeless else g.comparison.verdict
+    return "no sign of a gain" if g.is_unpromising else g.comparison.verdict
 
 
 def reason(g: Gain) -> str:
@@ -76,7 +76,7 @@ def reason(g: Gain) -> str:
         return g.outcome.detail
     assert g.comparison is not None
     if not g.planned:
-        more = "" if g.is_hopeless else "; more minutes would decide"
+        more = "" if g.is_unpromising else "; more minutes would decide"
         return f"{plural(g.comparison.speedup.processes, 'pair')} in the screening{more}"
     return f"{plural(g.comparison.speedup.processes, 'pair')}: {g.comparison.why}"
 
@@ -94,14 +94,14 @@ def error_text(g: Gain) -> str:
 
 
 def first_call(g: Gain) -> str:
-    """Cold and warm."""
+    """Return the time of the first call, cold and warm."""
     if g.cold_s is None:
         return NOT_MEASURED
     return f"{seconds(g.cold_s)} cold" + ("" if g.warm_s is None else f", {seconds(g.warm_s)} warm")
 
 
 def meanings(study: Study) -> Table:
-    """What each technique does, and what to mind."""
+    """Return a table of what each technique does, and of what to mind."""
     rows = [
         (t.title, t.sentence, t.caution or NOT_MEASURED, t.source)
         for name in dict.fromkeys(g.technique for g in study.gains)
@@ -111,7 +111,7 @@ def meanings(study: Study) -> Table:
 
 
 def batches(study: Study) -> Section:
-    """How large a batch fits, and which is fastest?"""
+    """Return the section on the batch sizes that fit, and on the fastest."""
     if not study.batches:
         return Section("No batch sizes were tried.", (absent(study, "batches"),))
     told = [f"{b.net} {b.mode} on {b.device}: {batch_text(b)}" for b in study.batches]
@@ -151,7 +151,7 @@ def batch_note(b: BatchSearch, p: BatchPoint) -> str:
 
 
 def targets(study: Study) -> Section:
-    """Does it reach what the guide wants?"""
+    """Return the section on the guide's targets."""
     passed = {True: "pass", False: "FAIL", None: "not decided"}
     rows = [(t.name, t.device, t.wanted, t.measured, passed[t.passed], t.reason) for t in study.targets]
     decided = [t for t in study.targets if t.passed is not None]
@@ -165,21 +165,21 @@ def targets(study: Study) -> Section:
     )
 
 
-def promises(rows: Sequence[tuple[Promise, Kept]]) -> Section:
-    """What was promised, and what of it holds here?"""
-    tally = {s: sum(k.standing == s for _, k in rows) for s in ("holds here", DOESNT, "needs a GPU")}
+def claims(rows: Sequence[tuple[GuideClaim, ClaimOutcome]]) -> Section:
+    """Return the section on the guide's claims, and on how they hold here."""
+    tally = {s: sum(outcome.standing == s for _, outcome in rows) for s in ("holds here", DOESNT, "needs a GPU")}
     open_ = len(rows) - sum(tally.values())
     verdict = (
         f"Of {len(rows)} promises {tally['holds here']} hold here, {tally[DOESNT]} don't, "
         f"{tally['needs a GPU']} need a GPU, and {open_} were not decided."
     )
-    shown = [(p.claim, p.section, k.standing, k.why) for p, k in rows]
+    shown = [(p.claim, p.section, outcome.standing, outcome.why) for p, outcome in rows]
     header = ("The guide says", "Section", "Here", "Measured")
     return Section(verdict, (Table("A guide for a Xeon E5 v2 with an RTX 3060, point by point", header, shown),))
 
 
 def settings(choices: Sequence[Choice]) -> Section:
-    """What is worth having in a script?"""
+    """Return the section on what is worth having in a script."""
     if not choices:
         return Section("Nothing was shown to gain: settings.py changes nothing.", ())
     rows = [(c.entry.title, c.mode, c.device, c.evidence, c.entry.caution or NOT_MEASURED) for c in choices]

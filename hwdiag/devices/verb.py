@@ -24,7 +24,7 @@ def options(devices: argparse.ArgumentParser) -> None:
 
 
 def weigh(args: argparse.Namespace) -> int:
-    """hwdiag devices"""
+    """Run hwdiag devices."""
     from hwdiag.core.command_line import given
     from hwdiag.devices.steps import Devices, load
     from hwdiag.parameters.devices import DevicesParams
@@ -36,7 +36,7 @@ def weigh(args: argparse.Namespace) -> int:
         print(study.done.model_dump_json(indent=1, exclude_defaults=True))
     else:
         for step in (study.devices, study.profile, study.speedups, study.precision, study.techniques, study.batches,
-                     study.targets, study.promises, study.settings):  # fmt: skip
+                     study.targets, study.claims, study.settings):  # fmt: skip
             section = step()
             tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
             print(section.verdict, *tables, sep="\n", end="\n\n")

@@ -71,7 +71,7 @@ def of_devices(found: DevicesStudy, _samples: Path | None) -> Sections:
         techniques_show.techniques, techniques_show.batches, techniques_show.targets,
     ):  # fmt: skip
         yield section(found)
-    yield techniques_show.promises(judged(found))
+    yield techniques_show.claims(judged(found))
 
 
 def of_estimate(found: EstimateStudy, _samples: Path | None) -> Sections:

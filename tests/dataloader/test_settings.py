@@ -13,7 +13,7 @@ import pytest
 
 from hwdiag.dataloader.budget import BUDGETS, Data
 from hwdiag.dataloader.child import Feeder
-from hwdiag.dataloader.memory import FILES, predict, room_of, too_much
+from hwdiag.dataloader.memory import FILES, available_memory, predict, too_much
 from hwdiag.dataloader.model import AvailableMemory, Footprint
 from hwdiag.dataloader.run import DataloaderRun
 from hwdiag.dataloader.search import (
@@ -103,7 +103,7 @@ def test_what_does_not_fit_says_why(room: dict[str, int | None], why: str) -> No
 
 def test_the_room_is_this_processs() -> None:
     host = make_host(limits=Limits(memory_limit_bytes=2 << 30, nofile=(256, 4096)))
-    room = room_of(host)
+    room = available_memory(host)
     assert (room.memory_bytes, room.files) == (2 << 30, 256)
     assert room.shared_bytes is None or room.shared_bytes > 0
 

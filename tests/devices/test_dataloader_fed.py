@@ -12,7 +12,7 @@ import pytest
 
 from hwdiag.devices.claims import judged
 from hwdiag.devices.dataloader_fed import feed, run_of
-from hwdiag.devices.model import Fed, FedRun, Study
+from hwdiag.devices.model import DataloaderFed, DataloaderFedRun, Study
 from hwdiag.devices.targets import targets
 from hwdiag.process.model import Outcome
 from tests.devices.samples import CPU, GPU, study
@@ -22,11 +22,14 @@ from tests.process.test_trace import cuda_trace, x
 WAYS = {"no workers": 0.4, "workers": 0.1, "afresh": 0.3, "kept": 0.2, "pillow": 3e-3, "memory": 2.97e-3}
 
 
-def fed(device: str = "cpu", *, wait: float = 0.001, cpu: float = 0.7, gpu: float | None = None, **more: Any) -> Fed:
+def fed(
+    device: str = "cpu", *, wait: float = 0.001, cpu: float = 0.7, gpu: float | None = None, **more: Any
+) -> DataloaderFed:
     runs = tuple(
-        FedRun(wait_s=wait * n, step_s=0.2, cpu_use=cpu * n, gpu_use=gpu, ways=WAYS, **more) for n in (0.99, 1.0, 1.01)
+        DataloaderFedRun(wait_s=wait * n, step_s=0.2, cpu_use=cpu * n, gpu_use=gpu, ways=WAYS, **more)
+        for n in (0.99, 1.0, 1.01)
     )
-    return Fed(device=device, batch=32, side=96, workers=2, runs=runs)
+    return DataloaderFed(device=device, batch=32, side=96, workers=2, runs=runs)
 
 
 def told(found: Study) -> dict[str, tuple[bool | None, str]]:
@@ -112,6 +115,6 @@ def test_what_was_promised_of_loaders_is_judged_by_what_they_gave() -> None:
     assert kept["Workers load faster than the training's own process"].why == "cpu: 4x (4 to 4)"
     assert kept["Decoded pictures kept in memory"].standing == "doesn't", "1 % is below the least effect"
     assert kept["OpenCV loads pictures faster"].standing == "not measured"
-    died = Fed(device="cpu", batch=32, side=96, workers=2, outcome=Outcome(kind="error", detail="no Pillow"))
+    died = DataloaderFed(device="cpu", batch=32, side=96, workers=2, outcome=Outcome(kind="error", detail="no Pillow"))
     without = {p.claim: k for p, k in judged(study(fed=(died,)))}
     assert without["Decoded pictures kept in memory"].why == "no Pillow"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hwdiag.devices.claims import PROMISES, judged
+from hwdiag.devices.claims import GUIDE_CLAIMS, judged
 from hwdiag.devices.gains import MOST_HOPES, claim_of, gains, measure_gains
 from hwdiag.devices.model import Device, Gain
 from hwdiag.devices.nets import NETS, tasks
@@ -175,7 +175,7 @@ def test_what_needs_a_gpu_says_so_without_one_only() -> None:
     needs = {claim for claim, standing in standings().items() if standing == "needs a GPU"}
     assert {"Pinned memory is critical", "PYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128"} <= needs
     assert "needs a GPU" not in standings(devices=(CPU, GPU)).values()
-    assert len({p.claim for p in PROMISES}) == len(PROMISES)
+    assert len({p.claim for p in GUIDE_CLAIMS}) == len(GUIDE_CLAIMS)
 
 
 def test_settings_take_what_gains_and_keeps_the_results() -> None:

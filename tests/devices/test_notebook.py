@@ -37,7 +37,7 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> devices_steps.Devices:
 
 
 def test_each_section_of_the_example_is_a_verdict_drawn_from_it(replayed: devices_steps.Devices) -> None:
-    steps = ("devices", "profile", "speedups", "precision", "techniques", "batches", "targets", "promises", "settings")
+    steps = ("devices", "profile", "speedups", "precision", "techniques", "batches", "targets", "claims", "settings")
     for step in steps:
         section = getattr(replayed, step)()
         assert isinstance(section, Section)
