@@ -28,10 +28,18 @@ def bound(waited: Waited) -> Bound:
     return "unknown"
 
 
-def verdict(waited: Waited) -> str:
-    """One sentence."""
+def verdict(waited: Waited, failed: str = "") -> str:
+    """Return one sentence; ``failed``: how the command ended, where it did not end well.
+
+    What failed did not do the work by which it would be judged: it is never called "not input-bound".
+    """
     word = bound(waited)
     who = f"PID {waited.pid} ({waited.words})"
+    if failed and word != "input-bound":
+        return (
+            f"Whether {who} is input-bound cannot be told: it was looked at for {waited.seconds:.1f} s, and the "
+            f"command failed: {failed}. 'hwdiag explain -- COMMAND' says why it failed."
+        )
     if word == "unknown":
         return f"Whether {who} is input-bound cannot be told: {why_unknown(waited)}."
     if waited.workers and not waited.hidden and waited.looks:

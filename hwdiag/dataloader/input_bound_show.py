@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hwdiag.dataloader.input_bound_rules import reasons, verdict
 from hwdiag.process.observation.waiting_model import Waited
-from hwdiag.report.format import percent, plural, seconds
+from hwdiag.report.format import clean, percent, plural, seconds
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
 
@@ -23,11 +23,12 @@ LIMITS = (
 )
 
 
-def waiting(found: Sequence[Waited]) -> Section:
-    """Does the training wait for data?"""
+def waiting(found: Sequence[Waited], failed: str = "") -> Section:
+    """Does the training wait for data? ``failed``: how its command ended, where it did not end well."""
     if not found:
-        return Section("No training was found: no process below has DataLoader workers, or torch loaded.", ())
-    return Section(" ".join(verdict(w) for w in found), tuple(table(w) for w in found))
+        ended = f" The command failed: {clean(failed)}." if failed else ""
+        return Section(f"No training was found: no process below has DataLoader workers, or torch loaded.{ended}", ())
+    return Section(" ".join(verdict(w, clean(failed)) for w in found), tuple(table(w) for w in found))
 
 
 def table(waited: Waited) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from typing import Any
 
@@ -86,7 +87,8 @@ def watch_training(args: argparse.Namespace) -> int:
     if args.json:
         print("[" + ",\n".join(w.model_dump_json(indent=1) for w in found) + "]", file=stream)
     else:
-        section = waiting(found)
+        by_itself = ran is not None and ran.status not in (None, 0, -signal.SIGINT, 128 + signal.SIGINT)
+        section = waiting(found, ran.outcome.detail if ran is not None and by_itself else "")
         tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
         print(section.verdict, *tables, sep="\n\n", file=stream)
     if ran is None:

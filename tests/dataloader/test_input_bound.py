@@ -335,3 +335,14 @@ def test_looking_costs_next_to_nothing() -> None:
     watch(os.getpid(), 2.0)
     after = os.times()
     assert (after.user + after.system) - (before.user + before.system) < 0.3
+
+
+def test_a_training_that_failed_is_never_called_not_input_bound() -> None:
+    calm = waited(low=0.0, high=0.04, shares={"data": 0.02, "computes": 0.98})
+    assert "is not input-bound" in verdict(calm)
+    failed = verdict(calm, "exit status 1: DataLoader worker (pid 7) is killed by signal: Killed.")
+    assert "not input-bound" not in failed
+    assert "cannot be told" in failed
+    assert "killed by signal" in failed
+    assert "is input-bound" in verdict(waited(), "exit status 1"), "what waited before it failed waited all the same"
+    assert "The command failed: exit status 1" in waiting([], "exit status 1").verdict
