@@ -1,4 +1,4 @@
-"""What is this machine? Reads a Root, gives a Host. No torch, no writes."""
+"""Facts of one machine: a Root is read into a Host. No torch, no writes."""
 
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root

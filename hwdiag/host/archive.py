@@ -35,7 +35,7 @@ MAX_TOTAL_BYTES = 256 << 20
 
 
 class Uname(Value):
-    """What uname(2) said, without the host's name unless that was asked for."""
+    """The answer of uname(2), without the host's name unless that was asked for."""
 
     system: str = "Linux"
     node: str = ""
@@ -52,7 +52,7 @@ class Failure(Value):
 
 
 class Manifest(Value):
-    """What a snapshot holds beside file texts."""
+    """The content of a snapshot beside its files' texts."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     made_by: str
@@ -137,7 +137,7 @@ class Archive(Root):
         return self._files[path][: limit + 1]
 
     def keep(self, path: str) -> None:
-        """None: a snapshot does not change."""
+        """Return None, since a snapshot does not change."""
         self.note(path, "a snapshot does not change")
 
     def _why_not(self, path: str) -> OSError:
@@ -149,7 +149,7 @@ class Archive(Root):
 
 
 class _Refused(Exception):
-    """What is wrong with an archive, in a clause."""
+    """An error in an archive, in a clause."""
 
 
 class _Bounded(io.RawIOBase):
@@ -208,7 +208,7 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
 
 
 def _files(file: BinaryIO) -> dict[str, bytes]:
-    """All files of the archive, by name."""
+    """Return all files of the archive, by name."""
     found: dict[str, bytes] = {}
     total = 0
     with (
@@ -235,7 +235,7 @@ def _files(file: BinaryIO) -> dict[str, bytes]:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name is a plain path below the top: relative, no ``..``, no empty part, no NUL."""
+    """Return whether a name is a plain path below the top: relative, no ``..``, no empty part, no NUL."""
     return all(part not in ("", ".", "..") for part in name.split("/")) and "\0" not in name
 
 

@@ -122,15 +122,15 @@ PARTS = {
 
 
 def vendor_name(implementer: int) -> str:
-    """Name of an implementer, or its number where it is not known."""
+    """Return an implementer's name, or its number where it is not known."""
     return IMPLEMENTERS.get(implementer, f"{implementer:#04x}")
 
 
 def part_name(implementer: int, part: int) -> str:
-    """Name of a core such as ``Cortex-X925``; for an unknown one its numbers, ``ARM 0xd99``."""
+    """Return a core's name such as ``Cortex-X925``; for an unknown one its numbers, ``ARM 0xd99``."""
     return PARTS.get(implementer, {}).get(part) or f"{vendor_name(implementer)} {part:#05x}"
 
 
 def from_midr(midr: int) -> tuple[int, int]:
-    """Implementer and part number out of MIDR_EL1 (bits 31-24 and 15-4)."""
+    """Return the implementer and the part number in MIDR_EL1 (bits 31-24 and 15-4)."""
     return midr >> 24 & 0xFF, midr >> 4 & 0xFFF

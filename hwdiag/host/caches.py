@@ -20,7 +20,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def read_caches(root: Root, online: tuple[int, ...]) -> tuple[Cache, ...]:
-    """All cache instances of the online CPUs, by level, type and first CPU; empty where sysfs tells none.
+    """Return all cache instances of the online CPUs, by level, type and first CPU; empty where sysfs tells none.
 
     An instance is a level, a type and the CPUs that share it. A size that is not told (phones) is 0.
     Source: Documentation/ABI/testing/sysfs-devices-system-cpu of Linux.
@@ -63,7 +63,7 @@ def _read_one(root: Root, folder: str, cpu: int, members: set[int]) -> Cache | N
 
 
 def _size(root: Root, path: str) -> int:
-    """``512K`` in bytes (the kernel's K is 1024), 0 if unknown."""
+    """Return ``512K`` in bytes (the kernel's K is 1024), or 0 if unknown."""
     word = root.word(path)
     match = _SIZE.fullmatch(word) if word is not None else None
     if match is None:

@@ -15,7 +15,7 @@ ASSUMED_GCC = "14.1"
 def read_build(
     root: Root, arch: str, level: str, flags: tuple[str, ...], vendor: str | None, parts: Iterable[int], *, mixed: bool
 ) -> Build | None:
-    """The flags, and who says so; None where nobody knows.
+    """Return the compiler flags for this CPU, and their source; None where nobody knows.
 
     With several kinds of cores ``native`` means the one that the compiler happens to run on, so what all have is the
     answer. ``parts`` are the part numbers of Arm cores.
@@ -28,7 +28,7 @@ def read_build(
 
 
 def _floor(level: str) -> str | None:
-    """The level as GCC and Clang write it."""
+    """Return the instruction set level as GCC and Clang write it."""
     if level.startswith("x86-64-v"):
         return "-march=x86-64" if level == "x86-64-v1" else f"-march={level}"
     return f"-march={level}" if level.startswith("armv") else None
@@ -40,7 +40,7 @@ def _level(level: str) -> Build | None:
 
 
 def _asked(root: Root, option: str) -> Build | None:
-    """``native``, with the name that the installed compiler has for this CPU."""
+    """Return ``native``, with the name that the installed compiler has for this CPU."""
     said = root.output("gcc", f"{option}=native", "-Q", "--help=target") or ""
     match = re.search(rf"^\s*{option}=\s+(\S+)$", said, re.MULTILINE)
     name = "gcc"
@@ -51,7 +51,7 @@ def _asked(root: Root, option: str) -> Build | None:
 
 
 def _looked_up(arch: str, flags: tuple[str, ...], vendor: str | None, parts: tuple[int, ...]) -> Build | None:
-    """The most special microarchitecture of archspec's catalogue that has no feature which this host lacks."""
+    """Return the most special microarchitecture of archspec's catalogue of which this host lacks no feature."""
     from archspec.cpu import TARGETS  # 30 ms, and only where nobody can be asked
 
     have = {*flags, "sse3"} if "pni" in flags else set(flags)  # Linux calls it by its code name

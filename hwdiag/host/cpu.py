@@ -18,7 +18,7 @@ from hwdiag.host.topology import CPU, Topology, core_parts
 
 
 def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNode, ...], arch: str) -> Cpu:
-    """Names, topology, kinds, caches, flags and frequency settings of all online CPUs."""
+    """Return names, topology, kinds, caches, flags and frequency settings of all online CPUs."""
     online = topology.online
     mhz, capacity = max_mhz(root, online), capacities(root, online)
     name = _model_name(info)
@@ -48,7 +48,7 @@ def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNod
 def _isa(
     root: Root, info: CpuInfo, topology: Topology, arch: str, vendor: str | None, model: str | None, mixed: bool
 ) -> Isa | None:
-    """Level and features, what hides some, and how to compile for what is left."""
+    """Return the level and the features, what hides some, and how to compile for what is left."""
     flags = info.flags()
     isa = isa_of(arch, flags)
     if isa is None:
@@ -67,7 +67,8 @@ def _isa(
 
 
 def _model_name(info: CpuInfo) -> str | None:
-    """The marketing name. Arm kernels only print a placeholder ("ARMv8 Processor rev 1"): the part number is better."""
+    """Return the marketing name. Arm kernels only print a placeholder ("ARMv8 Processor rev 1"): the part number is
+    better."""
     name = info.first("model name", "cpu", "cpu model", "uarch")
     if name is None or info.first("CPU implementer"):
         return None
@@ -117,7 +118,8 @@ def _driver(root: Root, online: tuple[int, ...]) -> str | None:
 
 
 def _boost(root: Root) -> bool | None:
-    """Whether frequencies above the base one are allowed: the switch of intel_pstate, of cpufreq, or of each policy.
+    """Return whether frequencies above the base one are allowed, by the switch of intel_pstate, of cpufreq, or of each
+    policy.
 
     Source: Documentation/admin-guide/pm/intel_pstate.rst and cpufreq.rst of Linux.
     """

@@ -25,7 +25,7 @@ class CpuInfo:
     common: dict[str, str] = field(default_factory=dict)
 
     def get(self, cpu: int, *keys: str) -> str | None:
-        """First of these fields that the CPU, or else the file as a whole, has."""
+        """Return the first of these fields that the CPU, or else the file as a whole, has."""
         for fields in (self.cpus.get(cpu, {}), self.common):
             for key in keys:
                 if fields.get(key):
@@ -33,14 +33,14 @@ class CpuInfo:
         return None
 
     def first(self, *keys: str) -> str | None:
-        """First of these fields on the first CPU that has one."""
+        """Return the first of these fields on the first CPU that has one."""
         for cpu in self.cpus:
             if (value := self.get(cpu, *keys)) is not None:
                 return value
         return next((self.common[k] for k in keys if self.common.get(k)), None)
 
     def number(self, cpu: int, *keys: str) -> int | None:
-        """A field as a number, decimal or with ``0x``; None if it is neither."""
+        """Return a field as a number, decimal or with ``0x``; None if it is neither."""
         value = self.get(cpu, *keys)
         try:
             return parse_integer(value, 0) if value is not None else None
@@ -48,7 +48,7 @@ class CpuInfo:
             return None
 
     def flags(self) -> tuple[str, ...]:
-        """Instruction set features that all CPUs share, sorted: CPUs of one machine can differ in some."""
+        """Return the instruction set features that all CPUs share, sorted: CPUs of one machine can differ in some."""
         lists = {fields[k] for fields in self.cpus.values() for k in FLAG_KEYS if fields.get(k)}
         lists |= {self.common[k] for k in FLAG_KEYS if self.common.get(k)}
         shared = [set(text.split()) for text in lists]
@@ -87,7 +87,7 @@ def read_cpuinfo(root: Root) -> CpuInfo:
 
 
 def _new_cpu(info: CpuInfo, digits: str) -> dict[str, str]:
-    """The fields of a CPU, kept if its number is believable."""
+    """Return the fields of a new CPU, which are kept if its number is believable."""
     fields: dict[str, str] = {}
     if len(digits) < 7 and int(digits) <= MAX_CPU:
         info.cpus.setdefault(int(digits), fields)

@@ -15,7 +15,7 @@ _PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?")
 
 
 def parse_cpulist(text: str) -> tuple[int, ...]:
-    """Ids of a kernel list, sorted and unique; an empty text is the empty list.
+    """Return the ids of a kernel list, sorted and unique. An empty text is the empty list.
 
     The grammar is the kernel's (``Documentation/admin-guide/kernel-parameters.rst``, "cpu lists"):
     ``a``, ``a-b`` and ``a-b:used/group``, joined by commas.
@@ -43,7 +43,7 @@ def parse_cpulist(text: str) -> tuple[int, ...]:
 
 
 def format_cpulist(ids: Iterable[int]) -> str:
-    """The shortest kernel list for these ids: ``(0, 1, 2, 8)`` gives ``0-2,8``."""
+    """Return the shortest kernel list for these ids: ``(0, 1, 2, 8)`` gives ``0-2,8``."""
     ranges: list[list[int]] = []
     for i in sorted(set(ids)):
         if ranges and i == ranges[-1][1] + 1:

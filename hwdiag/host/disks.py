@@ -23,7 +23,7 @@ _BY_NAME: tuple[tuple[str, DiskKind], ...] = (
 
 
 def read_disks(root: Root) -> tuple[Disk, ...]:
-    """Disks by name. One of size 0 (an empty card reader) is left out."""
+    """Return the disks by name. One of size 0 (an empty card reader) is left out."""
     names = [n for n in root.names("/sys/block") if not NOT_DATA.fullmatch(n)]
     places = {n: f"/sys/block/{n}" for n in names}
     for name in root.names("/sys/class/block"):

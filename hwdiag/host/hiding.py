@@ -1,4 +1,4 @@
-"""What hides instruction set features that the processor itself has: the kernel's command line, and hypervisors."""
+"""Instruction set features that the processor has and that the kernel's command line or a hypervisor hides."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def hidden_features(
     cmdline: str | None, *, hypervisor: bool, vendor: str | None, model: str | None, family: str | None,
     have: tuple[str, ...],
 ) -> tuple[Hidden, ...]:  # fmt: skip
-    """What is hidden, and by whom. ``have`` are the features that are there, ``family`` as ``Cpu.family``."""
+    """Return the features that are hidden, and by whom. ``have`` are the features that are there, ``family`` as
+    ``Cpu.family``."""
     found = list(_by_cmdline(cmdline or "", set(have)))
     told = {f for h in found for f in h.features}
     if hypervisor:
@@ -81,14 +82,14 @@ def _by_cmdline(cmdline: str, have: set[str]) -> Iterator[Hidden]:
 
 
 def _feature(part: str) -> str | None:
-    """A word of ``clearcpuid``: a flag's name or its bit number."""
+    """Return the feature that a word of ``clearcpuid`` names by its flag or its bit number."""
     if part.isdecimal() and len(part) < 5:
         return X86_BITS.get(int(part))
     return X86_WORDS.get(part.lower().replace("_", ""))
 
 
 def _expected(vendor: str | None, model: str, family: str | None) -> tuple[str, ...]:
-    """The features that every processor of this family and model has; empty where that is not known."""
+    """Return the features that every processor of this family and model has; empty where that is not known."""
     numbers = re.fullmatch(r"(\d+)/(\d+)/\d+", family or "")
     if numbers is None:
         return ()

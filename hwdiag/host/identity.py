@@ -1,4 +1,4 @@
-"""Which machine is it? What tells one machine from another, and stays over a new name, kernel or boot."""
+"""Identity of a machine: the facts that tell it from another, and stay over a new name, kernel or boot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ MEMORY_TOLERANCE = 0.1
 
 
 class Identity(Value):
-    """What tells this machine from others. A cloned disk has the same machine id, other hardware a different rest.
+    """The facts that tell this machine from others. A cloned disk has the same machine id, other hardware a different
+    rest.
 
     ``None`` is unknown. Two machines that are built alike and whose ids are not known are told apart by nothing here.
     """
@@ -38,7 +39,7 @@ class Identity(Value):
 
     @property
     def key(self) -> str:
-        """All of it but the size of the memory, which is not exact, as one text."""
+        """Return the identity as one text, without the size of the memory, which is not exact."""
         return "|".join(str(v) for name, v in self if name != "memory_bytes")
 
 
@@ -104,7 +105,8 @@ def identity_of(host: Any) -> Identity:
 
 
 def _cores(cpu: _Cpu) -> int | None:
-    """Cores with those whose CPUs are offline. With half of all CPUs offline, SMT is switched off and no core lost."""
+    """Return the cores, with those whose CPUs are offline. With half of all CPUs offline, SMT is switched off and no
+    core lost."""
     if cpu.cores is None or not cpu.offline or len(cpu.offline) == len(cpu.online) == cpu.cores:
         return cpu.cores
     each = -(-len(cpu.online) // cpu.cores)

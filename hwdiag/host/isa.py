@@ -78,7 +78,7 @@ ARM_FEATURES = {
 
 
 def isa_of(arch: str, flags: tuple[str, ...]) -> Isa | None:
-    """Level and features that these flags mean on this architecture (``uname -m``); None without flags.
+    """Return the level and the features that these flags mean on this architecture (``uname -m``); None without flags.
 
     The level of an architecture other than x86-64 and 64-bit Arm is ``unknown``.
     """
@@ -101,7 +101,8 @@ def isa_of(arch: str, flags: tuple[str, ...]) -> Isa | None:
 
 
 def sve_bits(root: Root) -> int | None:
-    """Default length of an SVE vector in bits; the kernel tells it in bytes (Documentation/arch/arm64/sve.rst)."""
+    """Return the default length of an SVE vector in bits; the kernel tells it in bytes
+    (Documentation/arch/arm64/sve.rst)."""
     length = root.integer("/proc/sys/abi/sve_default_vector_length")
     return length * 8 if length is not None and 16 <= length <= 256 else None
 

@@ -22,13 +22,13 @@ Favoured cores of one kind differ by a few per cent (5.2 and 5.0 GHz on an i7-13
 
 
 def max_mhz(root: Root, online: tuple[int, ...]) -> dict[int, float]:
-    """Highest frequency of each CPU in MHz, where cpufreq tells it (in kHz)."""
+    """Return the highest frequency of each CPU in MHz, where cpufreq tells it (in kHz)."""
     khz = {c: root.integer(f"{CPU}/cpu{c}/cpufreq/cpuinfo_max_freq") for c in online}
     return {c: k / 1000 for c, k in khz.items() if k}
 
 
 def capacities(root: Root, online: tuple[int, ...]) -> dict[int, int]:
-    """``cpu_capacity`` of each CPU, 1024 for the fastest; Arm has it, and newer kernels on x86."""
+    """Return ``cpu_capacity`` of each CPU, 1024 for the fastest; Arm has it, and newer kernels on x86."""
     found = {c: root.integer(f"{CPU}/cpu{c}/cpu_capacity") for c in online}
     return {c: v for c, v in found.items() if v is not None and v > 0}
 
@@ -36,7 +36,7 @@ def capacities(root: Root, online: tuple[int, ...]) -> dict[int, int]:
 def read_kinds(
     root: Root, info: CpuInfo, topology: Topology, mhz: dict[int, float], capacity: dict[int, int], model: str | None
 ) -> tuple[CoreKind, ...]:
-    """The kinds of cores, the fastest first.
+    """Return the kinds of cores, the fastest first.
 
     Told apart by what names them: the part number on Arm, the kernel's own sorting on hybrid x86. Only where neither
     exists do clearly different capacities or maximum frequencies tell. ``model`` names the only kind of a usual
@@ -65,13 +65,15 @@ def _by_part(root: Root, info: CpuInfo, online: tuple[int, ...]) -> dict[int, st
 
 
 def _by_pmu(root: Root, online: tuple[int, ...]) -> dict[int, str]:
-    """By /sys/devices/cpu_core/cpus and the like (perf-intel-hybrid in tools/perf/Documentation of Linux)."""
+    """Return the kinds by /sys/devices/cpu_core/cpus and the like (perf-intel-hybrid in tools/perf/Documentation of
+    Linux)."""
     names = {c: name for pmu, name in X86_KINDS for c in root.cpulist(f"/sys/devices/{pmu}/cpus") or ()}
     return names if set(online) <= set(names) else {}
 
 
 def _by_class(online: tuple[int, ...], *measures: dict[int, int] | dict[int, float]) -> dict[int, str]:
-    """By the first measure that all CPUs have and that splits them into classes more than ``CLASS_GAP`` apart."""
+    """Return the kinds by the first measure that all CPUs have and that splits them into classes more than
+    ``CLASS_GAP`` apart."""
     for measure in measures:
         values = sorted({measure[c] for c in online if c in measure})
         if not values or set(online) > set(measure):
@@ -87,14 +89,15 @@ def _by_class(online: tuple[int, ...], *measures: dict[int, int] | dict[int, flo
 
 
 def _class_name(rank: int, count: int) -> str:
-    """Rank 0 is the slowest. Two classes are what the field calls P-cores and E-cores; more are only numbered."""
+    """Return the name of the class of this rank, 0 for the slowest. Two classes are what the field calls P-cores and
+    E-cores; more are only numbered."""
     if count == 2:
         return ("E-core", "P-core")[rank]
     return f"core class {count - rank}"
 
 
 def family(root: Root, info: CpuInfo, topology: Topology) -> str | None:
-    """``family/model/stepping`` of x86, ``implementer/part`` of Arm, joined by commas where CPUs differ."""
+    """Return ``family/model/stepping`` of x86, ``implementer/part`` of Arm, joined by commas where CPUs differ."""
     found: dict[Hashable, None] = {}
     parts = core_parts(root, info, topology.online)
     for cpu in topology.online:

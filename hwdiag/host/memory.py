@@ -12,7 +12,8 @@ _LINE = re.compile(r"^(\w+):\s+(\d{1,15}) kB$", re.MULTILINE)
 
 
 def read_memory(root: Root, nodes: tuple[NumaNode, ...] = ()) -> Memory:
-    """Sizes in bytes. Without /proc/meminfo the total is the sum of the nodes' memory, where all tell theirs."""
+    """Return the memory, sizes in bytes. Without /proc/meminfo the total is the sum of the nodes' memory, where all
+    tell theirs."""
     text = root.text("/proc/meminfo")
     sizes = {key: int(kib) << 10 for key, kib in _LINE.findall(text or "")}
     if text is not None and "MemTotal" not in sizes:

@@ -13,7 +13,7 @@ _MEMINFO = re.compile(r"Node\s+\d+\s+(\w+):\s+(\d{1,15}) kB")
 
 
 def read_numa(root: Root, online: tuple[int, ...]) -> tuple[NumaNode, ...]:
-    """Nodes by id, which may have gaps; those without CPUs (Optane, CXL, GPU memory) have an empty list.
+    """Return the nodes by id, which may have gaps. Those without CPUs (Optane, CXL, GPU memory) have an empty list.
 
     Empty where the kernel knows no NUMA.
     """
@@ -41,7 +41,7 @@ def read_numa(root: Root, online: tuple[int, ...]) -> tuple[NumaNode, ...]:
 
 
 def nodes_of_cpus(nodes: tuple[NumaNode, ...]) -> dict[int, int]:
-    """The node of each CPU, the first one where the kernel lists a CPU in several."""
+    """Return the node of each CPU, the first one where the kernel lists a CPU in several."""
     found: dict[int, int] = {}
     for node in nodes:
         for cpu in node.cpus:
@@ -50,7 +50,7 @@ def nodes_of_cpus(nodes: tuple[NumaNode, ...]) -> dict[int, int]:
 
 
 def _meminfo(root: Root, path: str) -> dict[str, int]:
-    """Fields in bytes; the kernel's kB is 1024."""
+    """Return the fields in bytes; the kernel's kB is 1024."""
     text = root.text(path)
     found = {key: int(kib) << 10 for key, kib in _MEMINFO.findall(text or "")}
     if text is not None and "MemTotal" not in found:
@@ -59,7 +59,7 @@ def _meminfo(root: Root, path: str) -> dict[str, int]:
 
 
 def _distances(root: Root, path: str, count: int) -> tuple[int, ...]:
-    """One distance per node in the order of the ids (ACPI SLIT); empty if unknown."""
+    """Return one distance per node in the order of the ids (ACPI SLIT); empty if unknown."""
     text = root.text(path)
     if text is None:
         return ()

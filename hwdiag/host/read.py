@@ -26,7 +26,7 @@ NO_GPUS: tuple[tuple[Gpu, ...], str | None] = ((), "GPUs could not be read")
 
 
 def read_host(root: Root, *, nvml: Any = None) -> Host:
-    """The facts of the machine behind ``root``.
+    """Return the facts of the machine behind ``root``.
 
     Never raises for what it finds there: what is unknown is None, and ``gaps`` says why where that is worth telling.
     ``nvml`` stands in for the module ``pynvml``, for tests; a dump has no GPUs without it.
@@ -57,7 +57,7 @@ def read_host(root: Root, *, nvml: Any = None) -> Host:
 
 
 def _section(root: Root, what: str, otherwise: T, read: Callable[[], T]) -> T:
-    """One part of the Host. A mistake of ours in it costs that part, and is told, but not the whole run."""
+    """Return one part of the Host. An error of hwdiag in it costs that part, and is told, but not the whole run."""
     try:
         return read()
     except Exception as error:  # whatever it is, the other facts are still worth having

@@ -46,7 +46,7 @@ class Setting(Value):
 
 
 def normal(text: str) -> str:
-    """``madvise`` of ``always [madvise] never``; otherwise the text with single blanks, without ends."""
+    """Return the word in brackets, ``madvise`` of ``always [madvise] never``, otherwise the text with single blanks."""
     chosen = re.search(r"\[([^\[\]\s]+)\]", text)
     return chosen[1] if chosen else " ".join(text.split())
 
@@ -81,7 +81,7 @@ def _read(root: Root, path: str, target: str) -> Setting:
 
 
 def _expand(root: Root, pattern: str) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """The paths that match and exist, with what each wildcard stood for."""
+    """Return the paths that match and exist, with what each wildcard stood for."""
     found: list[tuple[str, tuple[str, ...]]] = [("", ())]
     parts = pattern.strip("/").split("/")
     for part in parts:
@@ -98,7 +98,7 @@ def _expand(root: Root, pattern: str) -> Iterable[tuple[str, tuple[str, ...]]]:
 
 
 def _numbered(names: Iterable[str]) -> list[str]:
-    """Sorted, ``policy2`` before ``policy10``."""
+    """Return the names sorted, ``policy2`` before ``policy10``."""
     return sorted(names, key=lambda n: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", n)])
 
 
@@ -116,7 +116,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def mounts(root: Root) -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
-    """Return mount point, type, source and options of every mount (proc(5), mountinfo), escapes undone."""
+    """Return the mount point, type, source and options of every mount (proc(5), mountinfo), escapes undone."""
     found = []
     for line in (root.text("/proc/self/mountinfo") or "").splitlines():
         left, dash, right = line.partition(" - ")
@@ -128,5 +128,5 @@ def mounts(root: Root) -> tuple[tuple[str, str, str, tuple[str, ...]], ...]:
 
 
 def is_active(root: Root, unit: str) -> bool:
-    """Whether systemd runs this unit now (it keeps a link for each that it started)."""
+    """Return whether systemd runs this unit now (it keeps a link for each that it started)."""
     return root.exists(f"/run/systemd/units/invocation:{unit}")

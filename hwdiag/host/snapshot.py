@@ -92,7 +92,7 @@ def make_snapshot(
 
 
 def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) -> tuple[Manifest, dict[str, bytes]]:
-    """What goes into the archive: the manifest, and the files under root-relative names."""
+    """Return the content of the archive: the manifest, and the files under root-relative names."""
     uname, rename = recorder.uname, _plain if with_names else _aliases(recorder)
     secrets = () if with_names else _secrets(recorder)
     files = {}
@@ -176,7 +176,8 @@ _MANAGERS = ("kubepods", "libpod", "docker", "lxc", "containerd")
 
 
 def _aliases(recorder: RecordingRoot) -> Callable[[str], str]:
-    """Renames users', services' and containers' groups in cgroup paths: the same name the same way everywhere."""
+    """Return a function that renames users', services' and containers' groups in cgroup paths: the same name the same
+    way everywhere."""
     own = [
         line.split(":", 2)[-1]
         for line in recorder.files.get("/proc/self/cgroup", b"").decode(errors="replace").splitlines()
@@ -195,14 +196,14 @@ def _aliases(recorder: RecordingRoot) -> Callable[[str], str]:
 
 
 def _secrets(recorder: RecordingRoot) -> tuple[bytes, ...]:
-    """Host name and its first label, where they are no everyday word."""
+    """Return the host name and its first label, where they are no everyday word."""
     uname = recorder.uname
     names = {uname.nodename, uname.nodename.partition(".")[0]} if uname else set()
     return tuple(sorted((n.encode() for n in names if len(n) > 3 and n != "localhost"), key=len, reverse=True))
 
 
 def _without_names(path: str, data: bytes, rename: Callable[[str], str], secrets: tuple[bytes, ...]) -> bytes | None:
-    """A file's content without what identifies; None if nothing is left of it."""
+    """Return a file's content without identifying parts; None if nothing is left of it."""
     if NEVER.fullmatch(path):
         return None
     if path == "/proc/version":  # who built the kernel, and where
@@ -223,14 +224,14 @@ def _without_names(path: str, data: bytes, rename: Callable[[str], str], secrets
 
 
 def _option(word: str) -> str:
-    """One word of the kernel's command line, its value hidden where that names something."""
+    """Return one word of the kernel's command line, with its value hidden where that names something."""
     name, equals, value = word.partition("=")
     secret = bool(equals) and CMDLINE_SECRETS.fullmatch(name) is not None
     return name + equals + HIDDEN if secret or "://" in value or "@" in value else word
 
 
 def _scrub(data: bytes, secrets: tuple[bytes, ...]) -> bytes:
-    """Without UUIDs, MAC and IP addresses, and the host's name."""
+    """Return the text without UUIDs, MAC and IP addresses, and the host's name."""
     data = IDENTIFIERS.sub(HIDDEN.encode(), data)
     for secret in secrets:
         data = data.replace(secret, HIDDEN.encode())

@@ -1,4 +1,4 @@
-"""Which CPUs there are, and which core and package each belongs to."""
+"""Topology of the CPUs: their cores and packages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Topology:
 
 
 def read_topology(root: Root, info: CpuInfo) -> Topology:
-    """Online and offline CPUs, cores and sockets, from sysfs and else from cpuinfo.
+    """Return online and offline CPUs, cores and sockets, from sysfs and else from cpuinfo.
 
     Sources: Documentation/admin-guide/cputopology.rst of Linux; ``core_cpus_list`` is the newer name of
     ``thread_siblings_list``, ``package_cpus_list`` of ``core_siblings_list``.
@@ -48,7 +48,7 @@ def read_topology(root: Root, info: CpuInfo) -> Topology:
 
 
 def core_parts(root: Root, info: CpuInfo, online: tuple[int, ...]) -> dict[int, tuple[int, int]]:
-    """Implementer and part number of each Arm CPU; empty unless all are known."""
+    """Return the implementer and part number of each Arm CPU; empty unless all are known."""
     parts: dict[int, tuple[int, int]] = {}
     for cpu in online:
         implementer, part = info.number(cpu, "CPU implementer"), info.number(cpu, "CPU part")
@@ -81,7 +81,7 @@ def _online(root: Root, info: CpuInfo) -> tuple[int, ...]:
 
 
 def _packages(root: Root, info: CpuInfo, online: tuple[int, ...]) -> dict[int, Hashable]:
-    """A key per CPU that is the same for all CPUs of a package; empty if unknown.
+    """Return a key per CPU that is the same for all CPUs of a package; empty if unknown.
 
     The id goes before the sibling list, which old kernels (3.10) split in Cluster-on-Die mode; the list stands in
     where firmware gives no id (-1, POWER). s390 numbers its packages within a book and a drawer.
@@ -105,7 +105,7 @@ def _packages(root: Root, info: CpuInfo, online: tuple[int, ...]) -> dict[int, H
 
 
 def _one_chip(root: Root, info: CpuInfo, online: tuple[int, ...], keys: dict[int, Hashable]) -> bool:
-    """Whether the packages are really clusters of one chip: older Arm kernels call a cluster a package.
+    """Return whether the packages are really clusters of one chip: older Arm kernels call a cluster a package.
 
     Packages with different cores in them are: nobody builds a board of several sockets that way.
     """
@@ -119,7 +119,7 @@ def _one_chip(root: Root, info: CpuInfo, online: tuple[int, ...], keys: dict[int
 
 
 def _cores(root: Root, info: CpuInfo, online: tuple[int, ...], packages: dict[int, Hashable]) -> dict[int, Hashable]:
-    """A key per CPU that is the same for all CPUs of a core; empty if unknown."""
+    """Return a key per CPU that is the same for all CPUs of a core; empty if unknown."""
     keys: dict[int, Hashable] = {}
     for cpu in online:
         siblings = _siblings(root, cpu, "core_cpus_list", "thread_siblings_list")
@@ -136,7 +136,7 @@ def _cores(root: Root, info: CpuInfo, online: tuple[int, ...], packages: dict[in
 
 
 def _siblings(root: Root, cpu: int, *names: str) -> tuple[int, ...] | None:
-    """The first of these lists of CPUs that is there; a list without the CPU itself is wrong."""
+    """Return the first of these lists of CPUs that is there. A list without the CPU itself is wrong."""
     for name in names:
         path = f"{CPU}/cpu{cpu}/topology/{name}"
         siblings = root.cpulist(path)
@@ -149,6 +149,6 @@ def _siblings(root: Root, cpu: int, *names: str) -> tuple[int, ...] | None:
 
 
 def _number(keys: dict[int, Hashable]) -> dict[int, int]:
-    """Number the keys 0.. in the order in which they appear."""
+    """Return a number for the key of each CPU: 0.. in the order in which the keys appear."""
     numbers: dict[Hashable, int] = {}
     return {cpu: numbers.setdefault(key, len(numbers)) for cpu, key in sorted(keys.items(), key=lambda item: item[0])}

@@ -82,22 +82,22 @@ class Agent:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, and of its group; None if it could not be started."""
+        """Return the id of the process, and of its group; None if it could not be started."""
         return self._supervised.pid
 
     @property
     def end(self) -> End | None:
-        """How it ended; None while it lives."""
+        """Return how the process ended; None while it lives."""
         return self._supervised.end
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come from it."""
+        """Return whether nothing more will come from the process."""
         return self.end is not None
 
     @property
     def cpu_s(self) -> float | None:
-        """CPU seconds of all that it was, once it has ended; None where nobody lived to tell."""
+        """Return the CPU seconds of the whole process tree, once it has ended; None where nobody lived to tell."""
         return None if self.end is None else self.end.cpu_s
 
     def tell(self, command: Mapping[str, Any]) -> None:
@@ -158,7 +158,7 @@ class Agent:
         return self.outcome()
 
     def once(self, command: Mapping[str, Any], timeout_s: float) -> Outcome:
-        """Do one thing and end; return how that went."""
+        """Do one command and end; return the outcome."""
         self.tell(command)
         outcome = self.finish(timeout_s)
         failed = self.event("failed")
@@ -166,7 +166,8 @@ class Agent:
 
     @property
     def printed_too_much(self) -> bool:
-        """Whether it was ended for what it printed, or wrote where only an agent's answers belong."""
+        """Return whether the process was ended for what it printed, or for writing where only an agent's answers
+        belong."""
         return self.noise > MOST_NOISE or (self.end is not None and self.end.why == "printed")
 
     def outcome(self) -> Outcome:

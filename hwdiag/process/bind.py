@@ -25,7 +25,7 @@ def numbers(text: str) -> list[int]:
 
 
 def set_memory_policy(mode: str, nodes: list[int]) -> None:
-    """Raises OSError where the kernel, or a container's filter, refuses it."""
+    """Set the memory policy of this process. Raises OSError where the kernel, or a container's filter, refuses it."""
     bits = 8 * ctypes.sizeof(ctypes.c_ulong)
     mask = (ctypes.c_ulong * (max(nodes) // bits + 1))()
     for node in nodes:

@@ -12,7 +12,7 @@ class Clock:
     """Time as it goes by; tests let it go by faster."""
 
     def now(self) -> float:
-        """Seconds of the monotonic clock."""
+        """Return the seconds of the monotonic clock."""
         return time.monotonic()
 
     def wait(self, seconds: float, files: Sequence[int]) -> list[int]:

@@ -96,7 +96,7 @@ def read(end: End | None, command: Command, launch: Launch) -> Ran:
 def outcome_of(
     end: End, start: Sequence[dict[str, Any]], applied: Applied | None, command: Command, launch: Launch
 ) -> Outcome:
-    """How it ended, in one line."""
+    """Return how a command ended, in one line."""
     error = end.error or next((s["error"] for s in start if "error" in s), None)
     if error:
         return Outcome(kind="not-started", detail=f"the command cannot be started: {error}")
@@ -121,7 +121,7 @@ def outcome_of(
 
 
 def metric(command: Command, stdout: str, stderr: str, wall_s: float) -> float:
-    """The number that counts. Raises ``MetricError`` where there is none above 0."""
+    """Return the number that counts. Raises ``MetricError`` where there is none above 0."""
     if command.metric is not None:
         matches = re.findall(command.metric, stdout) or re.findall(command.metric, stderr)
         if not matches:
@@ -141,7 +141,7 @@ def metric(command: Command, stdout: str, stderr: str, wall_s: float) -> float:
 
 
 def field(stdout: str, path: str) -> Any:
-    """A field of the JSON that is printed: all of the output, or the last line that has it."""
+    """Return a field of the JSON that is printed: all of the output, or the last line that has it."""
     for text in (stdout, *reversed(stdout.splitlines())):
         found: Any = parse_any(text)
         for name in path.split("."):

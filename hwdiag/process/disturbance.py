@@ -1,4 +1,4 @@
-"""What else the machine did while a child measured: load, steal time, throttling, swapping."""
+"""Disturbances of a measurement by the rest of the machine: load, steal time, throttling, swapping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from hwdiag.process.model import Disturbance
 
 
 def oom_kills(root: Root) -> int:
-    """Processes that the kernel has killed for want of memory since boot (``oom_kill`` in /proc/vmstat, Linux 4.13)."""
+    """Return the number of processes that the kernel has killed for want of memory since boot (``oom_kill`` in
+    /proc/vmstat, Linux 4.13)."""
     match = re.search(r"^oom_kill (\d+)$", root.text("/proc/vmstat") or "", re.MULTILINE)
     return int(match[1]) if match else 0
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 
 def told(read: Callable[[], T]) -> T | None:
-    """What psutil reads, None where this kernel or container does not have it."""
+    """Return what psutil reads, or None where this kernel or container does not have it."""
     try:
         return read()
     except (OSError, NotImplementedError, RuntimeError, ValueError):
@@ -33,13 +34,13 @@ def told(read: Callable[[], T]) -> T | None:
 
 
 def since(before: float | None, now: float | None) -> float | None:
-    """The difference of two counters, None if one is not told."""
+    """Return the difference of two counters, or None if one is not told."""
     return None if before is None or now is None else now - before
 
 
 @dataclass(frozen=True)
 class Counters:
-    """What the kernel has counted so far, in seconds and bytes."""
+    """The kernel's counters so far, in seconds and bytes."""
 
     total: float | None
     """CPU time of all CPUs, idle included."""
@@ -51,7 +52,7 @@ class Counters:
 
 
 def read_counters(root: Root) -> Counters:
-    """All counters now."""
+    """Return all counters now."""
     cpu, swap = told(psutil.cpu_times), told(psutil.swap_memory)
     total = None if cpu is None else sum(cpu[:8])  # the guest fields beyond are part of user and nice already
     return Counters(
@@ -74,11 +75,11 @@ class Watch:
         self.before = read_counters(self.root)
 
     def ooms(self) -> int:
-        """Processes killed for want of memory since the start."""
+        """Return the number of processes killed for want of memory since the start."""
         return oom_kills(self.root) - self.before.oom_kills
 
     def stop(self, child_cpu_s: float | None) -> Disturbance:
-        """What happened since the start, given the CPU seconds that the child used itself."""
+        """Return what happened since the start, given the CPU seconds that the child used itself."""
         now, before = read_counters(self.root), self.before
         elapsed = time.monotonic() - self.started
         total, busy = since(before.total, now.total), since(before.busy, now.busy)

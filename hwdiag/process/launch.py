@@ -33,14 +33,14 @@ class MemoryPolicy(Value):
 
 
 class InstancePlacement(Value):
-    """Where one of several instances runs."""
+    """The CPUs and memory of one of several instances."""
 
     cpus: CpuList
     memory: MemoryPolicy | None = None
 
 
 class Launch(Value):
-    """How a process is started; every field that is None or empty is left as the caller has it."""
+    """The start of a process. Every field that is None or empty is left as the caller has it."""
 
     threads: int | None = None
     """Intra-op threads: OpenMP's, and so ATen's, oneDNN's and MKL's."""
@@ -61,12 +61,12 @@ class Launch(Value):
 
     @property
     def is_default(self) -> bool:
-        """Whether it changes nothing: today's default."""
+        """Return whether the Launch changes nothing: today's default."""
         return self == Launch()
 
     @property
     def members(self) -> tuple[Launch, ...]:
-        """The Launch of each process: itself, if it is one process alone."""
+        """Return the Launch of each process: itself, if it is one process alone."""
         alone = self.model_copy(update={"instances": ()})
         return tuple(
             alone.model_copy(update={"cpus": place.cpus, "memory": place.memory}) for place in self.instances
@@ -74,7 +74,7 @@ class Launch(Value):
 
     @property
     def preloaded(self) -> tuple[str, ...]:
-        """All shared objects that it puts in front of what is preloaded already, the allocator among them."""
+        """Return all shared objects that it preloads before the inherited ones, the allocator among them."""
         return (*self.preload, *(() if self.allocator is None else (self.allocator.path,)))
 
     def plus(self, change: Launch) -> Launch:
@@ -90,7 +90,7 @@ class Launch(Value):
         return self.model_copy(update={**changed, **merged})
 
     def describe(self) -> str:
-        """What it sets, in words: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""
+        """Return its settings as text: ``4 threads on CPUs 0-3, memory bound to node 0, tcmalloc``."""
         parts = []
         if self.instances:
             parts.append(f"{plural(len(self.instances), 'instance')} at the same time")
@@ -119,12 +119,13 @@ class Launch(Value):
         return ", ".join(parts) or "nothing set: as it runs today"
 
     def environment(self) -> dict[str, str]:
-        """The variables that it sets, without LD_PRELOAD: what it preloads goes in front of what is inherited."""
+        """Return the variables that it sets, without LD_PRELOAD: its preloads go before the inherited ones."""
         threads = {} if self.threads is None else {"OMP_NUM_THREADS": str(self.threads)}
         return {**threads, **self.env}
 
     def binding(self) -> tuple[str, ...]:
-        """The command that binds what follows it: numactl(8) for memory, taskset(1) where only CPUs are bound."""
+        """Return the command that binds the command after it: numactl(8) for memory, taskset(1) where only CPUs are
+        bound."""
         if self.memory is not None:
             option = {"bind": "--membind", "preferred": "--preferred", "interleave": "--interleave"}[self.memory.mode]
             cpus = () if self.cpus is None else (f"--physcpubind={format_cpulist(self.cpus)}",)
@@ -135,6 +136,6 @@ class Launch(Value):
 
 
 def places_text(places: Sequence[InstancePlacement]) -> str:
-    """The CPUs of each; of many only the first two and the last: ``0-3; 4-7; ... 124-127``."""
+    """Return the CPUs of each instance as text; of many only the first two and the last: ``0-3; 4-7; ... 124-127``."""
     *most, last = (format_cpulist(place.cpus) for place in places)
     return "; ".join([*most, last]) if len(places) <= FEW_PLACES else f"{most[0]}; {most[1]}; ... {last}"

@@ -1,4 +1,4 @@
-"""How a process ended, in one line for a person."""
+"""Outcome of a process, in one line for a person."""
 
 from __future__ import annotations
 

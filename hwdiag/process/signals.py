@@ -19,7 +19,7 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 @contextmanager
 def handling(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Signals go to the handler meanwhile; only the main thread can have them, and one that is ignored stays so."""
+    """Give signals to the handler meanwhile. Only the main thread can have them, and an ignored one stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -46,7 +46,7 @@ class Requests:
         """The first request to end: its signal, and when it came on the monotonic clock."""
 
     def asked(self, number: int, _: object = None) -> None:
-        """A signal came: the handler."""
+        """Handle a signal: count a request to end, and hand the signal on to the command."""
         if number in ENDS:
             self.count += 1
             if self.first is None:
@@ -54,7 +54,7 @@ class Requests:
         self._hand_on(number)
 
     def started(self, running: Running) -> None:
-        """The command is there now; it gets what came before."""
+        """Note the command, and give it the signal that came before it was there."""
         self.running = running
         if self.first is not None:
             self._hand_on(self.first)
@@ -79,6 +79,6 @@ def on_resize(act: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def forwarding(running: Running) -> Iterator[None]:
-    """Signals go to this command meanwhile; the third request to end kills it."""
+    """Forward signals to this command meanwhile. The third request to end kills it."""
     with handling(Requests(running).asked):
         yield

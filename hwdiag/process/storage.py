@@ -1,4 +1,4 @@
-"""How fast a large file is read that is not in memory: in order as programs do, and past the file cache."""
+"""Reading speed of a large file that is not in memory: in order as programs do, and past the file cache."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def read_speed(folder: Path) -> ReadSpeed | None:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Plain files and their sizes, of the first few thousand names."""
+    """Yield plain files and their sizes, of the first few thousand names."""
     left = MAX_NAMES
     for here, _, names in os.walk(folder):
         for name in names:
@@ -80,7 +80,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _in_memory(handle: int, places: tuple[int, ...]) -> bool:
-    """Whether some of these bytes can be had without waiting for the disk."""
+    """Return whether some of these bytes can be had without waiting for the disk."""
     for place in places:
         try:
             if os.preadv(handle, [bytearray(1)], place, os.RWF_NOWAIT):
@@ -99,7 +99,8 @@ def _in_order(handle: int, size: int) -> Iterator[int]:
 
 
 def _past_cache(path: Path, start: int) -> Iterator[int]:
-    """The second half, so that neither way finds what the other read."""
+    """Read the second half past the file cache, so that neither way finds what the other read, and yield the bytes of
+    each piece."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
     try:
         buffer = mmap.mmap(-1, DIRECT_PIECE)  # aligned to a page, as O_DIRECT wants it
@@ -110,7 +111,7 @@ def _past_cache(path: Path, start: int) -> Iterator[int]:
 
 
 def _speed(pieces: Iterator[int]) -> float:
-    """B/s over all pieces, or as many as the time allows."""
+    """Return the bytes a second over all pieces, or over as many as the time allows."""
     began, total = time.perf_counter(), 0
     for size in pieces:
         total += size
@@ -120,7 +121,7 @@ def _speed(pieces: Iterator[int]) -> float:
 
 
 def _disk(device: int) -> str | None:
-    """The disk that a file system lies on, itself or as its partition."""
+    """Return the disk that a file system lies on, itself or as its partition."""
     place = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
     try:
         real = Path(place).resolve(strict=True)

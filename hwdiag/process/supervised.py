@@ -32,7 +32,7 @@ Stdio = tuple[int | None, int | None, int | None]
 
 
 class End(Value):
-    """How a supervised process ended."""
+    """The end of a supervised process."""
 
     why: Literal["ended", "timeout", "printed", "stopped", "error", "lost"]
     """``ended`` by itself, or ended for the time, for what it printed, or because the parent wanted it; ``error``: it
@@ -122,19 +122,19 @@ class Supervised:
 
     @property
     def supervisor_pid(self) -> int:
-        """Of the process below which all that it starts is found."""
+        """Return the id of the supervisor, below which all that it starts is found."""
         return self._supervisor.pid
 
     @property
     def pid(self) -> int | None:
-        """Of the process, and of its group; None if it could not be started."""
+        """Return the id of the process, and of its group; None if it could not be started."""
         while self._say_pid and self._pid is None and self._end is None:
             self._take()
         return self._pid
 
     @property
     def end(self) -> End | None:
-        """How it ended; None while it runs, as far as ``wait`` was called."""
+        """Return how the process ended; None while it runs, as far as ``wait`` was called."""
         return self._end
 
     def fileno(self) -> int:

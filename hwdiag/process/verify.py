@@ -1,4 +1,4 @@
-"""Did a Launch take effect? Compares what it asks for with what its child saw of itself."""
+"""Check that a Launch took effect, by what its child saw of itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POLICY_WORD = {"bind": "bind", "preferred": "prefer", "interleave": "interleave"
 
 
 def not_applied(launch: Launch, applied: Applied) -> str | None:
-    """What of the Launch did not take effect, in one clause; None if all of it did."""
+    """Return which part of the Launch did not take effect, in one clause; None if all of it did."""
     if launch.threads not in (None, applied.threads):
         return f"asked for {launch.threads} threads, torch uses {applied.threads}"
     if launch.interop_threads not in (None, applied.interop_threads):
@@ -31,7 +31,7 @@ def not_applied(launch: Launch, applied: Applied) -> str | None:
 
 
 def policy_matches(wanted: MemoryPolicy, seen: str | None) -> bool:
-    """Whether numa_maps' policy text, such as ``interleave:0-1``, is the wanted one."""
+    """Return whether numa_maps' policy text, such as ``interleave:0-1``, is the wanted one."""
     word, _, nodes = (seen or "").rpartition(":")
     return word.startswith(POLICY_WORD[wanted.mode]) and nodes == format_cpulist(wanted.nodes)
 

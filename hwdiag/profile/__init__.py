@@ -1,1 +1,1 @@
-"""What bounds a script of the person's own, by torch.profiler?"""
+"""Profile of a person's own script, by torch.profiler: what bounds it."""

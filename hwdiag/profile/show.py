@@ -1,4 +1,4 @@
-"""What a profile shows: what bounds it, where the time went, why the GPU waited, and the memory over time."""
+"""Sections of a profile: what bounds it, where the time went, why the GPU waited, and the memory over time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST = 0.01
 
 
 def verdict(done: Profiled) -> str:
-    """What bounds it and by what share, in a sentence or two."""
+    """Return what bounds a program and by what share, in a sentence or two."""
     traced = done.traced
     if traced is None:
         return "Nothing was traced."
@@ -31,13 +31,13 @@ def verdict(done: Profiled) -> str:
 
 
 def shares(causes: dict[Cause, float]) -> str:
-    """``53 % PyTorch's own work, 47 % Python``, the longest first."""
+    """Return shares as text, the longest first: ``53 % PyTorch's own work, 47 % Python``."""
     found = sorted(((k, v) for k, v in causes.items() if v >= LEAST), key=lambda f: -round(f[1], 3))
     return listed(f"{percent(v)} {CAUSES[k]}" for k, v in found) or "nothing to speak of"
 
 
 def operations(traced: Traced) -> Table:
-    """The operations that took longest."""
+    """Return a table of the operations that took longest."""
     on_gpu = any(o.gpu_s for o in traced.operations)
     header = ("operation", "calls", "CPU, without what it calls", *(("GPU",) if on_gpu else ()), "of the time")
     rows = [
@@ -54,7 +54,7 @@ def operations(traced: Traced) -> Table:
 
 
 def idle(traced: Traced) -> Table:
-    """What the time went to: of each GPU, and of the CPU where there is none."""
+    """Return a table of the time by what it went to: of each GPU, or of the CPU where there is none."""
     rows: list[tuple[str | Share, ...]] = []
     for gpu in traced.gpus:
         name = f"GPU {gpu.index}{f' ({clean(gpu.name)})' if gpu.name else ''}"
@@ -67,7 +67,7 @@ def idle(traced: Traced) -> Table:
 
 
 def memory_figure(traced: Traced) -> Figure | None:
-    """Memory over time, a panel for each device. None where none was told."""
+    """Return the plot of memory over time, a panel for each device. None where none was told."""
     told = [m for m in traced.memory if len(m.seconds) > 1]
     if not told:
         return None
@@ -88,7 +88,7 @@ def memory_figure(traced: Traced) -> Figure | None:
 
 
 def summary(done: Profiled) -> list[str]:
-    """Lines about the run itself."""
+    """Return lines about the run itself."""
     traced = done.traced
     if traced is None:
         return list(done.notes)

@@ -1,4 +1,4 @@
-"""What ``hwdiag profile`` calls: a command or a file in, its trace and what it says out."""
+"""Steps of ``hwdiag profile``: a command or a file in, its trace and its summary out."""
 
 from __future__ import annotations
 

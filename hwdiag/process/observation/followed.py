@@ -94,7 +94,7 @@ class FollowedProcess:
         self._start_over()
 
     def _start_over(self) -> None:
-        """It has become another program: what was read of the one before says nothing of it."""
+        """Forget what was read before: the process has become another program."""
         self.command: tuple[str, ...] = ()
         self.executable = ""
         self.variables: dict[str, str] = {}
@@ -109,7 +109,7 @@ class FollowedProcess:
 
     @property
     def cpu_s(self) -> float:
-        """CPU seconds so far."""
+        """Return the CPU seconds so far."""
         return max(0, self.stat.ticks - self._before) / TICKS
 
     def end(self, stat: Stat) -> None:

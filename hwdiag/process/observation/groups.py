@@ -1,4 +1,4 @@
-"""What the control groups of a process allow, and what they did to it while it was observed.
+"""Control groups of a process: what they allow, and what they did to it while it was observed.
 
 Sources: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/ of Linux. Version 1 counts an OOM kill in the victim's
 own group; ``memory.events`` of version 2 counts those of groups below, too.
@@ -79,7 +79,7 @@ class ProcessGroups:
         return None if now is None else max(0.0, now - (before or 0.0))
 
     def _throttled(self) -> float | None:
-        """Seconds; a quota counts where it is set, which may be an ancestor."""
+        """Return the seconds of throttling, counted where the quota is set, which may be an ancestor."""
         files = (self.root.text(f"{folder}/cpu.stat") for folder in _folders(self._cpu))
         told = [seconds for text in files if (seconds := parse_throttled(text or "")) is not None]
         return max(told, default=None)
@@ -97,7 +97,8 @@ class ProcessGroups:
         return max((t for t in told if t is not None), default=None)
 
     def _read_peaks(self) -> tuple[int | None, int | None]:
-        """Most memory and most processes since the group was made; version 1 has the former, newer kernels both."""
+        """Return the most memory and the most processes since the group was made. Version 1 has the former, newer
+        kernels both."""
         folder = self._usage_file.rpartition("/")[0]
         memory = self._integer(f"{folder}/memory.peak") or self._integer(f"{folder}/memory.max_usage_in_bytes")
         return memory, self._integer(f"{self._pids_folder}/pids.peak")
@@ -105,7 +106,7 @@ class ProcessGroups:
     # What limits
 
     def _read_weight(self) -> int | None:
-        """The smallest of its groups; 10,000 at most."""
+        """Return the smallest weight of its groups, 10,000 at most."""
         told = []
         for hierarchy in self._cpu:
             for folder in hierarchy.folders:
@@ -117,7 +118,8 @@ class ProcessGroups:
         return min((t for t in told if t is not None), default=None)
 
     def _limiting_memory(self) -> str:
-        """Where the use of the group is told whose limit is the tightest; without one, the process's own."""
+        """Return the file with the memory use of the group whose limit is the tightest; without one, of the process's
+        own group."""
         found: list[tuple[float, int, str]] = []
         for hierarchy in self._memory:
             names = ("max", "current") if hierarchy.version == 2 else ("limit_in_bytes", "usage_in_bytes")
@@ -146,7 +148,8 @@ def path_of(hierarchy: Hierarchy) -> str:
 
 
 def _with(root: Root, hierarchies: Iterable[Hierarchy], controller: str, file: str) -> list[Hierarchy]:
-    """Those that have a controller: version 1 says so, in version 2 the group below the top has its file."""
+    """Return the hierarchies that have a controller: version 1 says so, in version 2 the group below the top has its
+    file."""
     return [
         h
         for h in hierarchies

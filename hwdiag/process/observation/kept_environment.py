@@ -1,4 +1,5 @@
-"""Which of a process's variables are kept: those that libraries, loaders and schedulers read, and no secret."""
+"""Selection of a process's variables that are kept: those that libraries, loaders and schedulers read, and no
+secret."""
 
 from __future__ import annotations
 

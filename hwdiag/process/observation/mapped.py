@@ -1,4 +1,4 @@
-"""Which libraries a process has really mapped, of those that decide about the speed of a PyTorch program."""
+"""Libraries that a process has really mapped, of those that decide about the speed of a PyTorch program."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def notable(files: tuple[str, ...], preload: str = "") -> tuple[str, ...]:
 
 
 def has_torch(files: tuple[str, ...]) -> bool:
-    """Whether torch is among them."""
+    """Return whether torch is among the mapped libraries."""
     return any(TORCH in file.rpartition("/")[2] for file in files)

@@ -46,7 +46,8 @@ class Marks:
 
 
 def read_lines(pipe: int) -> Iterator[str]:
-    """What was written into the pipe of marks, without what could disturb a terminal or a page."""
+    """Yield the lines that were written into the pipe of marks, without characters that could disturb a terminal or a
+    page."""
     data = b""
     with contextlib.suppress(BlockingIOError):
         data = os.read(pipe, 1 << 16)
@@ -58,7 +59,7 @@ def read_lines(pipe: int) -> Iterator[str]:
 
 @contextmanager
 def mark_pipe() -> Iterator[tuple[int, Path]]:
-    """A pipe with a name; what writes into it never waits for a reader."""
+    """Yield a named pipe. A writer never waits for a reader."""
     with tempfile.TemporaryDirectory(prefix="hwdiag-") as folder:
         path = Path(folder, "marks")
         os.mkfifo(path, 0o600)

@@ -1,4 +1,4 @@
-"""Who else used the CPUs meanwhile: all processes but the program's and hwdiag's own, by name."""
+"""Neighbours on the CPUs: all processes but the program's and hwdiag's own, by name."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Neighbours:
         return tuple(sorted(found, key=lambda n: -n.cpus)[:MOST])
 
     def _unseen_s(self, program_cpu_s: float) -> float:
-        """CPU seconds that were used by none of the processes that were seen."""
+        """Return the CPU seconds that were used by none of the processes that were seen."""
         others, ours, program = (sum(u.ticks for u in uses.values()) for uses in (self.uses, self._ours, self._program))
         busy = self._busy - (self._first_busy or 0)
         return (busy - others - ours) / TICKS - max(program_cpu_s, program / TICKS)

@@ -1,4 +1,4 @@
-"""Whether a process can be looked at, and what is to be known before: one line each."""
+"""Obstacles to observing a process, one line each."""
 
 from __future__ import annotations
 

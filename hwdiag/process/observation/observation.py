@@ -82,7 +82,7 @@ class Observation:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Return the seconds since the observation began."""
         return time.monotonic() - self.began
 
     # Looks
@@ -200,7 +200,7 @@ class Observation:
     # All together
 
     def close(self, supervisor_cpu_s: float = 0.0) -> None:
-        """It is over: take the last counters, and add up what observing took, the supervisor's part included."""
+        """Take the last counters, and add up what observing cost, the supervisor's part included."""
         self.took = self.seconds
         self.table.look(whole=True)
         self.neighbours.look(self.table.stats, self.table.members, self.ours)
@@ -213,7 +213,7 @@ class Observation:
         self.oom_kills = max(0, oom_kills(self.root) - self._oom_before)
 
     def oom_killed(self) -> bool:
-        """Whether the kernel killed something of the program's control groups for want of memory meanwhile.
+        """Return whether the kernel killed something of the program's control groups for want of memory meanwhile.
 
         Where no group counts that, or one is gone, whether it killed anything on the machine.
         """

@@ -32,7 +32,7 @@ PATIENCE_S = 1.5
 
 
 class Witness(Protocol):
-    """What looks from inside the command's Python processes."""
+    """A part that looks from inside the command's Python processes."""
 
     variables: Mapping[str, str]
     """To be added to the command's environment."""
@@ -110,13 +110,13 @@ def observe_command(
 
 
 def _resize(tee: Tee, running: Running) -> None:
-    """The command's terminals are as large as the person's, and it is told so, which is not in their session."""
+    """Give the command's terminals the size of the person's, and tell the command, which is not in their session."""
     tee.resize()
     running.signal(signal.SIGWINCH)
 
 
 def _is_over(requests: Requests) -> bool:
-    """Whether the person has asked for the end for long enough, or often enough."""
+    """Return whether the person has asked for the end for long enough, or often enough."""
     waited = time.monotonic() - requests.first_at
     return requests.count >= PATIENCE or (requests.first == signal.SIGINT and waited > PATIENCE_S)
 

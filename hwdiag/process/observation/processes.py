@@ -38,7 +38,7 @@ class Hidden(Exception):
 
 @dataclass(frozen=True)
 class Wait:
-    """What a thread does: ``call`` is empty where it runs, and ``file`` where it waits for none."""
+    """The wait of a thread: ``call`` is empty where it runs, and ``file`` where it waits for none."""
 
     call: str = ""
     file: str = ""
@@ -55,7 +55,7 @@ class Processes:
         self.calls = CALLS.get(machine or platform.machine(), {})
 
     def parents(self) -> dict[int, int]:
-        """Of each process that is alive, its parent."""
+        """Return the parent of each process that is alive."""
         found = {}
         for name in filter(str.isdigit, self.names("")):
             fields = self.stat(int(name))
@@ -64,7 +64,7 @@ class Processes:
         return found
 
     def below(self, top: int) -> set[int]:
-        """A process and all that it started."""
+        """Return a process and all its descendants."""
         parents, found, new = self.parents(), set[int](), {top}
         while new:
             found |= new
@@ -72,51 +72,52 @@ class Processes:
         return found & set(parents)
 
     def stat(self, pid: int, thread: int | None = None) -> list[str]:
-        """The fields from the state on; empty where it ended."""
+        """Return the fields from the state on; empty where the process ended."""
         task = f"task/{thread}/" if thread else ""
         text = self.text(f"{pid}/{task}stat")
         return text.rpartition(")")[2].split()
 
     def cpu_s(self, pid: int) -> float:
-        """CPU seconds of all of its threads."""
+        """Return the CPU seconds of all threads of a process."""
         fields = self.stat(pid)
         return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
     def delay_s(self, pid: int) -> float | None:
-        """Seconds that its main thread could have run and had no CPU; None where the kernel does not count them."""
+        """Return the seconds that the main thread could have run and had no CPU; None where the kernel does not count
+        them."""
         words = self.text(f"{pid}/task/{pid}/schedstat").split()
         return int(words[1]) / 1e9 if len(words) > 1 else None
 
     def name_of(self, pid: int, thread: int) -> str:
-        """A thread's name."""
+        """Return a thread's name."""
         return self.text(f"{pid}/task/{thread}/comm").strip()
 
     def command(self, pid: int) -> tuple[str, ...]:
-        """Its command line."""
+        """Return the command line of a process."""
         return tuple(filter(None, self.text(f"{pid}/cmdline").split("\0")))
 
     def threads(self, pid: int) -> list[int]:
-        """Its threads."""
+        """Return the threads of a process."""
         return sorted(map(int, self.names(f"{pid}/task")))
 
     def pipes(self, pids: Iterable[int]) -> set[str]:
-        """Pipes that these processes have open, beside their standard input and output."""
+        """Return the pipes that these processes have open, beside their standard input and output."""
         return {file for pid in pids for number, file in self.files(pid) if number > 2 and file.startswith("pipe:")}
 
     def files(self, pid: int) -> Iterator[tuple[int, str]]:
-        """What it has open."""
+        """Yield the open files of a process, with their numbers."""
         for number in self.names(f"{pid}/fd"):
             yield int(number), self.file(pid, int(number))
 
     def file(self, pid: int, number: int) -> str:
-        """One of its open files; empty where there is none."""
+        """Return one open file of a process; empty where there is none."""
         try:
             return os.readlink(f"{self.proc}/{pid}/fd/{number}")
         except OSError:
             return ""
 
     def wait(self, pid: int, thread: int) -> Wait:
-        """What a thread waits for. Raises ``Hidden`` where that is not shown."""
+        """Return what a thread waits for. Raises ``Hidden`` where that is not shown."""
         try:
             words = read_bytes(f"{self.proc}/{pid}/task/{thread}/syscall").split()
         except PermissionError:
@@ -137,7 +138,7 @@ class Processes:
         return Wait(call, timed=call == "futex" and arguments[3] != 0)
 
     def polled(self, pid: int, address: int) -> str:
-        """The first file of an array of ``struct pollfd`` (poll(2)); empty where its memory is not shown."""
+        """Return the first file of an array of ``struct pollfd`` (poll(2)); empty where its memory is not shown."""
         try:
             with open(self.proc / str(pid) / "mem", "rb", buffering=0) as memory:
                 memory.seek(address)
@@ -147,23 +148,23 @@ class Processes:
         return self.file(pid, number)
 
     def is_local(self, pid: int, file: str) -> bool:
-        """Whether a socket is one within this machine (unix(7)): workers hand their memory over through such."""
+        """Return whether a socket is one within this machine (unix(7)): workers hand their memory over through such."""
         inode = file.removeprefix("socket:[").rstrip("]")
         return file.startswith("socket:") and f" {inode}" in self.text(f"{pid}/net/unix")
 
     def names(self, path: str) -> list[str]:
-        """Of a folder below /proc; none where there is none."""
+        """Return the names in a folder below /proc; none where there is none."""
         try:
             return os.listdir(f"{self.proc}/{path}")
         except OSError:
             return []
 
     def text(self, path: str) -> str:
-        """A file below /proc; empty where there is none."""
+        """Return the text of a file below /proc; empty where there is none."""
         return read_text(f"{self.proc}/{path}")
 
     def trains(self, pid: int) -> bool:
-        """Whether it has torch loaded."""
+        """Return whether a process has torch loaded."""
         return TRAINS in self.text(f"{pid}/maps")
 
 
@@ -177,7 +178,7 @@ class Training:
 
     @property
     def described(self) -> str:
-        """In words."""
+        """Return the training as text."""
         return f"PID {self.pid} ({self.words}, {plural(len(self.workers), 'worker')})"
 
 
@@ -191,7 +192,8 @@ class Member:
 
 
 def trainings(processes: Processes, top: int) -> list[Training]:
-    """Those that train, of a process and all below it: who has workers without any themselves, or else torch loaded."""
+    """Return the trainings of a process and all below it: processes with workers that are no workers themselves, or
+    else one with torch loaded."""
     parents = processes.parents()
     members = {
         pid: Member(parents.get(pid, 0), processes.command(pid), processes.text(f"{pid}/comm"))
@@ -223,17 +225,17 @@ def workers_of(members: Mapping[int, Member]) -> dict[int, tuple[int, ...]]:
 
 
 def is_server(command: tuple[str, ...]) -> bool:
-    """Whether it is Python's fork server, or forked from it, or its resource tracker."""
+    """Return whether a process is Python's fork server, forked from it, or its resource tracker."""
     return any(server in word for word in command for server in SERVERS)
 
 
 def loads_for(command: tuple[str, ...], training: tuple[str, ...]) -> bool:
-    """Whether a process with this command line may be a worker of one with that."""
+    """Return whether a process with this command line may be a worker of one with that."""
     return bool(command) and (command == training or STARTED in command)
 
 
 def name(command: tuple[str, ...]) -> str:
-    """A command line, short."""
+    """Return a command line, shortened."""
     words = [word.rpartition("/")[2] if n == 0 else word for n, word in enumerate(command)]
     text = " ".join(words)
     return text if len(text) <= 60 else text[:57] + "..."

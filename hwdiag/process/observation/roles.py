@@ -1,4 +1,4 @@
-"""Who does what in a program: which processes train, which load for them, and which only start others."""
+"""Roles in a program: the processes that train, those that load for them, and those that only start others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def mark_workers(everybody: Collection[FollowedProcess]) -> None:
 
 
 def names_workers(process: FollowedProcess) -> bool:
-    """Whether the torch that it has mapped gives its workers a name."""
+    """Return whether the torch that the process has mapped gives its workers a name."""
     version = torch_version(next((path for path in process.libraries if TORCH in path), ""))
     numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
     return len(numbers) == 2 and numbers >= NAMES_WORKERS

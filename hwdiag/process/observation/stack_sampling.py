@@ -1,4 +1,4 @@
-"""What a Python process does, by its stacks: py-spy (https://github.com/benfred/py-spy) reads them from outside.
+"""Stack samples of a Python process, which py-spy (https://github.com/benfred/py-spy) reads from outside.
 
 It sees what the kernel cannot tell: whether a training without workers is in the DataLoader, or computes. It needs the
 right to trace the process, as a debugger does, and is asked not to stop it meanwhile.
@@ -23,7 +23,7 @@ MAIN = re.compile(r"^[^;]*MainThread")
 
 
 def installed() -> str | None:
-    """The program py-spy: beside this Python, or on the path."""
+    """Return the program py-spy: beside this Python, or on the path."""
     beside = Path(sys.executable).with_name("py-spy")
     return str(beside) if beside.is_file() else shutil.which("py-spy")
 
@@ -43,7 +43,7 @@ class Stacks:
         )
 
     def share(self) -> tuple[float | None, str]:
-        """Share of the main thread's stacks within the DataLoader, or None and why; ends the recording."""
+        """Return the share of the main thread's stacks within the DataLoader, or None and why. Ends the recording."""
         with self._folder:
             try:
                 self._process.wait(1.0)
@@ -62,7 +62,7 @@ class Stacks:
 
 
 def share_of(text: str) -> float | None:
-    """Of collapsed stacks, one a line with its count, the main thread's share within the DataLoader."""
+    """Return the main thread's share within the DataLoader, of collapsed stacks: one a line with its count."""
     inside = total = 0
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")

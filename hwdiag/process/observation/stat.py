@@ -1,4 +1,4 @@
-"""What /proc/PID/stat tells of a process or a thread (proc(5)), by bare system calls: it is read thousands of times."""
+"""Reading of /proc/PID/stat (proc(5)) by bare system calls, since it is read thousands of times."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stat(NamedTuple):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it has ended, and nobody has asked how."""
+        """Return whether the process has ended, and nobody has asked how."""
         return self.state in "ZXx"
 
 

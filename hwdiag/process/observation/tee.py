@@ -1,4 +1,4 @@
-"""What a command prints goes on to the person as it comes, and its end is kept.
+"""Copy of a command's output: it goes on to the person as it comes, and its end is kept.
 
 Where the person's own stream is a terminal, the command gets one too (pty(7)), so that it prints as it would without
 hwdiag: progress bars, colours, lines as they come. Elsewhere it gets a pipe.
@@ -103,13 +103,13 @@ class Tee:
                 os.close(file)
 
     def started(self) -> None:
-        """The command has its files: copy from now on."""
+        """Start copying: the command has its files."""
         for stream in self._streams:
             stream.started()
         self._thread.start()
 
     def resize(self) -> None:
-        """The person's terminal has another size."""
+        """Give the command's terminals the new size of the person's."""
         for stream in self._streams:
             stream.resize()
 

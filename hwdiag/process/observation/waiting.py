@@ -1,4 +1,4 @@
-"""What does a running training wait for? Its main thread, its workers and its GPUs, looked at from outside.
+"""Waits of a running training, seen from outside: its main thread, its workers and its GPUs.
 
 Each look asks the kernel which system call the main thread sleeps in. It waits for data where it polls or reads a pipe
 that its workers have open too (the DataLoader's queue), or where it waits for a thread of its own that does (the one
@@ -58,7 +58,7 @@ class Look:
         self._pipes = self.processes.pipes(training.workers)
 
     def look(self) -> None:
-        """Once."""
+        """Look once."""
         self.ended = time.monotonic()
         self._now = self.processes.delay_s(self.training.pid) or self._now
         doing = self._doing()
@@ -71,7 +71,7 @@ class Look:
             self._at_disk += state == ["D"]
 
     def _doing(self) -> Doing | None:
-        """What the main thread does; None where it ended, or that is not shown."""
+        """Return what the main thread does; None where it ended, or that is not shown."""
         pid = self.training.pid
         state = self.processes.stat(pid, pid)[:1]
         if not state or state == ["Z"]:
@@ -103,7 +103,7 @@ class Look:
         )
 
     def _pins_wait(self) -> bool:
-        """Whether the thread that pins memory waits for the workers itself."""
+        """Return whether the thread that pins memory waits for the workers itself."""
         pid = self.training.pid
         pins = [t for t in self.processes.threads(pid) if self.processes.name_of(pid, t).startswith(PINS)]
         return any(self._is_data(self.processes.wait(pid, t)) for t in pins)
@@ -118,7 +118,7 @@ class Look:
                     self._cpu_of_s += took
 
     def found(self) -> Waited:
-        """All that was seen."""
+        """Return all that was seen."""
         self._add_up()
         self._before = {}
         total = sum(self.blocks.values(), Counter[Doing]())
@@ -144,7 +144,8 @@ class Look:
 
 
 def interval(blocks: Sequence[Counter[Doing]]) -> tuple[float, float]:
-    """95 % interval of the share of looks that wait for data, by resampling the seconds (Efron & Tibshirani 1993).
+    """Return the 95 % interval of the share of looks that wait for data, by resampling the seconds (Efron & Tibshirani
+    1993).
 
     0 and 1, which is no knowledge, of fewer than two seconds.
     """

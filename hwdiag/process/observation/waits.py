@@ -1,4 +1,4 @@
-"""What the main threads of a program's trainings wait for, looked at together while all else of it is observed."""
+"""Waits of the main threads of a program's trainings, looked at while the rest of it is observed."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class Waits:
 
     @property
     def alive(self) -> list[int]:
-        """Those that are looked at."""
+        """Return the processes that are looked at."""
         return [pid for pid in self.looks if pid not in self._ended]
 
     @property
     def pause_s(self) -> float:
-        """Mean time between two looks; longer where there are many to look at, or none yet."""
+        """Return the mean time between two looks; longer where there are many to look at, or none yet."""
         return LOOK_S * max(1.0, len(self.alive) / 2) if self.alive else IDLE_S
 
     def look(self) -> None:
