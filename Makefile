@@ -5,7 +5,7 @@
 PYTHON3 ?= python3
 NOTEBOOK := notebooks/diagnose.ipynb
 # What takes longest comes first.
-NOTEBOOKS := notebooks/dataloader.ipynb $(NOTEBOOK) notebooks/devices.ipynb notebooks/estimate.ipynb \
+NOTEBOOKS := notebooks/dataloader.ipynb $(NOTEBOOK) notebooks/devices.ipynb notebooks/explain.ipynb notebooks/estimate.ipynb \
     notebooks/compat.ipynb notebooks/monitor.ipynb notebooks/audit.ipynb notebooks/compare.ipynb
 RUN := .venv/bin/python -m
 # Processes that share the tests. OpenMP's threads spin while they wait, which takes the cores from the other process.

@@ -18,6 +18,7 @@ from hwdiag.devices import verb as devices
 from hwdiag.diagnose import report_verb as report
 from hwdiag.diagnose import verb as diagnose
 from hwdiag.estimate import verb as estimate
+from hwdiag.explain import verb as explain
 from hwdiag.monitor import verb as monitor
 from hwdiag.profile import verb as profile
 
@@ -25,6 +26,8 @@ EPILOG = """examples:
   hwdiag host                          what is this machine?
   hwdiag run --budget quick            measure, recommend, write a report (about a minute)
   hwdiag run --python ~/ComfyUI/venv/bin/python
+  hwdiag explain -- python train.py    what is wrong with this program here?
+  hwdiag explain --pid 4711            the same of one that runs already
   hwdiag tune -- python train.py       what makes this command faster?
   hwdiag tune --metric 'speed: ([0-9.]+) it/s' --higher-is-better -- python train.py
   hwdiag tune --file my_model.py --goal throughput
@@ -71,7 +74,20 @@ def parser(verb: str = "") -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
     verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
 
-    for topic in (machine, diagnose, audit, compat, dataloader, devices, monitor, profile, estimate, compare, report):
+    for topic in (
+        machine,
+        diagnose,
+        explain,
+        audit,
+        compat,
+        dataloader,
+        devices,
+        monitor,
+        profile,
+        estimate,
+        compare,
+        report,
+    ):
         topic.register(verbs)
     add_options(verbs, verb)
     return top

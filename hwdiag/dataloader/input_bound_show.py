@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwdiag.dataloader.input_bound_rules import reasons, verdict
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import DOING, Doing, Waited
 from hwdiag.report.format import clean, percent, plural, seconds
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
 
-DOING = {
-    "data": "waits for its workers",
-    "disk": "waits for a file",
-    "gpu": "waits for a GPU",
-    "waits": "waits for something else, or sleeps",
-    "computes": "runs",
-}
 LIMITS = (
     "What the main thread waits for is seen, not why: batches that come late since the training itself keeps the CPUs "
     "busy count as waiting for data. What does not come from processes of its own (threads, a GPU's decoder) does not"
@@ -33,12 +26,12 @@ def waiting(found: Sequence[Waited], failed: str = "") -> Section:
 
 def table(waited: Waited) -> Table:
     """What was seen of one."""
-    rows = [(f"The main thread {DOING[doing]}", percent(share)) for doing, share in shares(waited)]
+    rows = [(f"The main thread is {DOING[doing]}", percent(share)) for doing, share in shares(waited)]
     rows += [(reason, "") for reason in reasons(waited)]
     caption = f"PID {waited.pid}: {plural(waited.looks, 'look')} in {seconds(waited.seconds)}. {LIMITS}"
     return Table(caption, ("What was seen", "Share of the looks"), rows, frozenset({1}))
 
 
-def shares(waited: Waited) -> list[tuple[str, float]]:
-    """The largest first."""
-    return sorted(((str(k), v) for k, v in waited.shares.items()), key=lambda pair: -pair[1])
+def shares(waited: Waited) -> list[tuple[Doing, float]]:
+    """Return what the main thread did with its share of the looks, the largest first."""
+    return sorted(waited.shares.items(), key=lambda pair: -pair[1])

@@ -24,6 +24,8 @@ from hwdiag.devices.model import Study as DevicesStudy
 from hwdiag.devices.recommend import choices
 from hwdiag.estimate import show as estimate
 from hwdiag.estimate.model import EstimateStudy
+from hwdiag.explain import show as explain
+from hwdiag.explain.model import Explanation
 from hwdiag.monitor import show as monitor
 from hwdiag.monitor.study import SAMPLES, Recording
 from hwdiag.profile import show as profile
@@ -32,6 +34,13 @@ from hwdiag.record.model import Record, Topic
 from hwdiag.report.section import Section
 
 Sections = Iterator[Section]
+
+
+def of_explain(found: Explanation, _samples: Path | None) -> Sections:
+    """What is wrong with the program on this host?"""
+    yield explain.summary(found)
+    yield explain.time(found)
+    yield explain.seen(found)
 
 
 def of_audit(found: Audit, _samples: Path | None) -> Sections:
@@ -108,6 +117,7 @@ class Shown:
 
 
 TOPICS: dict[Topic, Shown] = {
+    "explain": Shown("The program", Explanation, of_explain),
     "audit": Shown("Host settings", Audit, of_audit),
     "compat": Shown("Will the packages run?", Survey, of_compat),
     "dataloader": Shown("Does the data come fast enough?", Feed, of_dataloader),

@@ -42,7 +42,7 @@ from hwdiag.parameters.shared import (
     Seed,
     Snapshot,
 )
-from hwdiag.parameters.watching import MonitorParams, ProfileParams
+from hwdiag.parameters.watching import ExplainParams, MonitorParams, ProfileParams
 
 M = TypeVar("M", bound=Value)
 
@@ -136,6 +136,7 @@ class Profile(Params):
 
 TOPICS: dict[str, type[Value]] = {
     "run": Params,
+    "explain": ExplainParams,
     "audit": AuditParams,
     "compat": CheckParams,
     "devices": DevicesParams,

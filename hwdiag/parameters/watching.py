@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hwdiag.core.params import Option
 from hwdiag.core.value import Value
@@ -39,3 +39,23 @@ class ProfileParams(Value):
         0.0, ge=0, le=86400, description="of a command, seconds from importing torch to the beginning"
     )
     events: int = Field(200_000, ge=1000, le=10_000_000, description="most events, of which 200000 are 60 MB")
+
+
+class ExplainParams(Value):
+    """All parameters of explaining a program. A field's text is its help everywhere."""
+
+    host: HostName = "auto"
+    command: OwnCommand = Field(None, description="the command with its arguments, run once as it is, behind --")
+    pid: Annotated[int | None, Option(metavar="PID")] = Field(
+        None, ge=1, le=2**31 - 1, description="a process that runs already, in place of a command"
+    )
+    seconds: Annotated[float | None, Option(metavar="S")] = Field(
+        None, gt=0, le=1e6, description="how long to look; None takes 20, of a command all of it, which is killed then"
+    )
+    inside: bool = Field(True, description="whether Python processes of the command are looked at from inside too")
+
+    @model_validator(mode="after")
+    def _one_program(self) -> ExplainParams:
+        if self.pid is not None and self.command:
+            raise ValueError("give either --pid or a command")
+        return self

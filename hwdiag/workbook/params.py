@@ -28,6 +28,7 @@ M = TypeVar("M", bound=Value)
 
 NOTEBOOKS = {
     "diagnose": "run",
+    "explain": "explain",
     "audit": "audit",
     "compat": "compat",
     "devices": "devices",

@@ -1,0 +1,51 @@
+"""Where the program's time went: shares of it, by the best instrument that saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hwdiag.explain.model import Case, TimeShare
+from hwdiag.process.observation.model import InsideReport, ObservedProcess, Program
+from hwdiag.process.observation.waiting_model import DOING, Waited
+from hwdiag.process.trace import CAUSES
+
+LEAST = 0.005
+"""Shares below are left out."""
+
+
+def shares(case: Case) -> tuple[TimeShare, ...]:
+    """Return where the time of each computing process went, the largest share first."""
+    found = [(process, list(shares_of(process, case.program))) for process in case.computing]
+    several = sum(bool(of_one) for _, of_one in found) > 1
+    return tuple(
+        share.model_copy(update={"process": f"PID {process.pid}" if several else ""})
+        for process, of_one in found
+        for share in sorted(of_one, key=lambda s: -s.share)
+        if share.share >= LEAST
+    )
+
+
+def shares_of(process: ObservedProcess, program: Program) -> Iterator[TimeShare]:
+    """Yield the shares of one process: of its trace where there is one, else of the looks at its main thread."""
+    report = report_of(process, program)
+    waited = waited_of(process, program)
+    if report is not None and report.traced is not None:
+        traced = report.traced
+        for cause, share in traced.cpu.items():
+            yield TimeShare(what=CAUSES[cause], share=share)
+        for gpu in traced.gpus:
+            yield TimeShare(what=f"GPU {gpu.index} at work", share=gpu.busy)
+    elif waited is not None:
+        for doing, share in waited.shares.items():
+            yield TimeShare(what=DOING[doing], share=share)
+
+
+def report_of(process: ObservedProcess, program: Program) -> InsideReport | None:
+    """Return what this process said of itself, the report with a trace first; None where it said nothing."""
+    reports = [r for r in program.inside if r.pid == process.pid]
+    return max(reports, key=lambda r: r.traced is not None, default=None)
+
+
+def waited_of(process: ObservedProcess, program: Program) -> Waited | None:
+    """Return what this process's main thread was seen to wait for; None where nobody looked."""
+    return next((w for w in program.waits if w.pid == process.pid), None)

@@ -1,0 +1,140 @@
+"""What an explanation shows: a verdict, what is wrong, where the time went, what was looked at, what to try next."""
+
+from __future__ import annotations
+
+from hwdiag.core.text import listed
+from hwdiag.explain.model import Explanation, TimeShare
+from hwdiag.process.observation.model import ObservedProcess
+from hwdiag.report.format import clean, percent, plural, seconds, shorten, size
+from hwdiag.report.section import Section
+from hwdiag.report.table import Cell, Share, Table
+
+MOST_NAMED = 3
+"""Findings, and shares of the time, that the verdict names."""
+LEAST_NAMED = 0.05
+MOST_PROCESSES = 20
+
+
+def verdict(done: Explanation) -> str:
+    """Return what is wrong and what the time went to, in a few sentences."""
+    return " ".join(part for part in (what_it_was(done), ended(done), time_words(done.shares), wrong(done)) if part)
+
+
+def what_it_was(done: Explanation) -> str:
+    """Return what was looked at: ``python train.py, 12 s, 5 processes.``"""
+    program = done.program
+    name = shorten(" ".join(program.command), 60) if program.command else f"PID {program.pid}"
+    return f"{clean(name)}: {seconds(program.seconds)}, {plural(len(program.processes), 'process', 'processes')} seen."
+
+
+def ended(done: Explanation) -> str:
+    """Return how it ended, where that was not well."""
+    outcome = done.program.ending.outcome
+    return "" if outcome.ok else f"It ended with: {clean(outcome.detail)}."
+
+
+def time_words(shares: tuple[TimeShare, ...]) -> str:
+    """Return the largest shares of the time as a sentence; nothing where none is known."""
+    first = [s for s in shares if s.process == shares[0].process and s.share >= LEAST_NAMED][:MOST_NAMED]
+    whose = f" of {first[0].process}" if first and first[0].process else ""
+    return f"Of the time{whose}: {listed(f'{percent(s.share)} {s.what}' for s in first)}." if first else ""
+
+
+def wrong(done: Explanation) -> str:
+    """Return the titles of the worst findings; without any, how much was looked at."""
+    fine = sum(c.state == "fine" for c in done.checks)
+    unchecked = len(done.checks) - fine
+    if not done.findings:
+        missed = f"; {plural(unchecked, 'question')} could not be asked" if unchecked else ""
+        return f"Nothing wrong in {plural(fine, 'thing')} that {'was' if fine == 1 else 'were'} looked at{missed}."
+    named = [clean(f.title).rstrip(".") for f in done.findings[:MOST_NAMED]]
+    more = len(done.findings) - len(named)
+    rest = f", and {plural(more, 'more finding', 'more findings')} below" if more else ""
+    return f"{plural(len(done.findings), 'finding')}: {'; '.join(named)}{rest}."
+
+
+def findings(done: Explanation) -> Table | None:
+    """Return what is wrong, why it matters, and what to do; None where nothing is."""
+    rows = [(f.severity, f.title, f.detail) for f in done.findings]
+    return Table("What is wrong", ("severity", "what", "why, and what to do"), rows) if rows else None
+
+
+def where_the_time_went(done: Explanation) -> Table | None:
+    """Return the shares of the time; None where none is known."""
+    several = any(s.process for s in done.shares)
+    rows: list[tuple[Cell, ...]] = [(*((s.process,) if several else ()), s.what, Share(s.share)) for s in done.shares]
+    header = (*(("process",) if several else ()), "what", "share")
+    return Table("Where the time went", header, rows) if rows else None
+
+
+def operations(done: Explanation) -> Table | None:
+    """Return the operations of PyTorch that took longest; None where none were recorded."""
+    rows: list[tuple[Cell, ...]] = []
+    for report in done.program.inside:
+        if report.traced is None:
+            continue
+        for o in report.traced.operations[:8]:
+            share = Share((o.cpu_s + o.gpu_s) / report.traced.seconds)
+            rows.append((f"PID {report.pid}", shorten(clean(o.name), 60), str(o.calls), share))
+    header = ("process", "operation", "calls", "of the recorded time")
+    return Table("Operations that took longest", header, rows, frozenset({2})) if rows else None
+
+
+def processes(done: Explanation) -> Table:
+    """Return the processes that used most CPU time."""
+    ranked = sorted(done.program.processes, key=lambda p: -p.cpu_s)[:MOST_PROCESSES]
+    rows = [
+        (
+            f"{p.pid}",
+            clean(shorten(" ".join(p.command), 50) or p.name),
+            f"{len(p.allowed)}",
+            f"{p.most_threads}",
+            cpus_used(p),
+            size(max((m.resident_bytes for m in p.memory), default=None)),
+        )
+        for p in ranked
+    ]
+    header = ("PID", "command", "CPUs allowed", "threads", "CPUs used", "memory, most")
+    return Table("Processes", header, rows, frozenset({0, 2, 3, 4, 5}))
+
+
+def cpus_used(process: ObservedProcess) -> str:
+    """Return how many CPUs the process kept busy, in the mean."""
+    took = process.ended_s - process.began_s
+    return f"{process.cpu_s / took:.2f}" if took > 0 else "unknown"
+
+
+def looked_at(done: Explanation) -> Table:
+    """Return what was looked at and is in order, and what could not be looked at and why."""
+    rows = [("fine" if c.state == "fine" else "not looked at", c.title, c.detail) for c in done.checks]
+    return Table("What was looked at besides", ("state", "what", "detail"), rows)
+
+
+def next_steps(done: Explanation) -> Table | None:
+    """Return what to try next, as commands; None where nothing comes to mind."""
+    rows = [(s.command, s.why) for s in done.next_steps]
+    return Table("What to try next", ("command", "what it does"), rows) if rows else None
+
+
+def cost(done: Explanation) -> str:
+    """Return what the looking took, in a sentence."""
+    c = done.program.cost
+    return f"Looking took {c.cpu_s:.2f} s of CPU time, {percent(c.share)} of one core, in {plural(c.looks, 'look')}."
+
+
+def summary(done: Explanation) -> Section:
+    """What is wrong with it?"""
+    return Section(verdict(done), (findings(done), next_steps(done)))
+
+
+def time(done: Explanation) -> Section:
+    """Where did the time go?"""
+    told = time_words(done.shares) or "Where the time went was not seen."
+    return Section(told, (where_the_time_went(done), operations(done)))
+
+
+def seen(done: Explanation) -> Section:
+    """What was looked at?"""
+    fine = sum(c.state == "fine" for c in done.checks)
+    told = f"{plural(fine, 'question')} without a finding, {len(done.checks) - fine} that could not be asked. "
+    return Section(told + cost(done), (processes(done), looked_at(done)))

@@ -1,0 +1,70 @@
+"""The verb that explains a person's program: explain."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from hwdiag.core.verbs import add, status, terminal_width
+
+EPILOG = """the command:
+  runs once, as it is, with this terminal's input and output; nothing in it is changed, and it gets the signals that
+  hwdiag gets, Ctrl-C too. Its exit status is hwdiag's, and all that it leaves running is ended. What hwdiag says goes
+  to the standard error, behind what the command prints. hwdiag need not be installed in the command's Python.
+  Its Python processes are looked at from inside by a sitecustomize at the front of PYTHONPATH, which records some
+  seconds of PyTorch's operations; --no-inside looks from outside alone.
+
+a process that runs:
+  hwdiag explain --pid 4711    looks from outside for --seconds (20); it is not stopped and not changed.
+
+What to try next is named with the command to copy: hwdiag tune, dataloader, devices, check."""
+
+
+def register(verbs: Any) -> None:
+    """Add this verb."""
+    text = "what is wrong with my program on this host? A command, or a process that runs"
+    explain = add(verbs, "explain", run_explain, text, options)
+    explain.epilog = EPILOG
+    explain.formatter_class = argparse.RawDescriptionHelpFormatter
+
+
+def options(explain: argparse.ArgumentParser) -> None:
+    """Add the options of ``explain``."""
+    from hwdiag.core.command_line import add_options
+    from hwdiag.parameters.watching import ExplainParams
+
+    add_options(explain, ExplainParams)
+    explain.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: outputs/<host>/<time>)")
+    explain.add_argument("--json", action="store_true", help="print all that was found as JSON")
+
+
+def run_explain(args: argparse.Namespace) -> int:
+    """hwdiag explain"""
+    from hwdiag.core.command_line import given
+    from hwdiag.explain import show
+    from hwdiag.explain.explain import explain
+    from hwdiag.explain.steps import Explained, load
+    from hwdiag.parameters.watching import ExplainParams
+    from hwdiag.record.store import writable
+
+    params = load(given(args, ExplainParams))
+    run = Explained(params, writable(args.out))
+    stream = sys.stderr if params.command else sys.stdout  # what a command prints is its own
+    if params.command:
+        print("hwdiag: the command runs once, as it is", file=sys.stderr, flush=True)
+    program = run.look((sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()) if params.command else None)
+    run.done = explain(program, run.host)
+    if args.json:
+        print(run.done.model_dump_json(indent=1), file=stream)
+    else:
+        tables = (
+            show.where_the_time_went(run.done),
+            show.looked_at(run.done),
+            show.findings(run.done),
+            show.next_steps(run.done),
+        )
+        parts = [*(t.to_text(terminal_width()) for t in tables if t is not None), show.cost(run.done), run.save()]
+        print("\n\n".join(parts), file=stream)
+    return status(program.ending.status, bool(params.command), False)
