@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hwdiag.core.errors import HwdiagError
 
@@ -42,9 +42,9 @@ def write(path: Path, text: str) -> None:
         raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
 
 
-def terminal_width() -> int | None:
-    """Return the columns to wrap tables to, or None where the output goes to a file or a program."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+def terminal_width(stream: TextIO | None = None) -> int | None:
+    """Return the columns to wrap to; None where the stream, by default the output, goes to a file or a program."""
+    return shutil.get_terminal_size().columns if (stream or sys.stdout).isatty() else None
 
 
 def status(of_command: int | None, ran: bool, cut: bool) -> int:

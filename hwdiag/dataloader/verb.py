@@ -89,7 +89,7 @@ def watch_training(args: argparse.Namespace) -> int:
     else:
         by_itself = ran is not None and ran.status not in (None, 0, -signal.SIGINT, 128 + signal.SIGINT)
         section = waiting(found, ran.outcome.detail if ran is not None and by_itself else "")
-        tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
+        tables = [part.to_text(terminal_width(stream)) for part in section.parts if isinstance(part, Table)]
         print(section.verdict, *tables, sep="\n\n", file=stream)
     if ran is None:
         return 0 if found else 1

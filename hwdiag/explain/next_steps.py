@@ -43,5 +43,10 @@ def _steps(case: Case, findings: Sequence[Finding]) -> Iterator[NextStep]:
 
 def python_option(case: Case) -> str:
     """Return ``--python`` with the program's own interpreter; nothing where it is not known."""
-    executable = next((p.executable for p in case.computing if "python" in p.executable.rpartition("/")[2]), "")
-    return f" --python {shlex.quote(executable)}" if executable else ""
+    interpreters = (p for p in case.computing if "python" in p.executable.rpartition("/")[2])
+    process = next(interpreters, None)
+    if process is None:
+        return ""
+    # The link of a virtual environment, not what it points to: that one has other packages.
+    called = process.command[0] if process.command and "/" in process.command[0] else process.executable
+    return f" --python {shlex.quote(called)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from hwdiag.core.text import listed
 from hwdiag.explain.model import Explanation, TimeShare
 from hwdiag.process.observation.model import ObservedProcess
@@ -23,8 +25,9 @@ def verdict(done: Explanation) -> str:
 def what_it_was(done: Explanation) -> str:
     """Return what was looked at: ``python train.py, 12 s, 5 processes.``"""
     program = done.program
-    name = shorten(" ".join(program.command), 60) if program.command else f"PID {program.pid}"
-    return f"{clean(name)}: {seconds(program.seconds)}, {plural(len(program.processes), 'process', 'processes')} seen."
+    command = clean(shorten(" ".join(program.command), 60))
+    name = command if program.pid is None else f"PID {program.pid} ({command})"
+    return f"{name}: {seconds(program.seconds)}, {plural(len(program.processes), 'process', 'processes')} seen."
 
 
 def ended(done: Explanation) -> str:
@@ -57,6 +60,24 @@ def findings(done: Explanation) -> Table | None:
     """Return what is wrong, why it matters, and what to do; None where nothing is."""
     rows = [(f.severity, f.title, f.detail) for f in done.findings]
     return Table("What is wrong", ("severity", "what", "why, and what to do"), rows) if rows else None
+
+
+def findings_text(done: Explanation, width: int | None) -> str:
+    """Return what is wrong as numbered paragraphs for a terminal of so many columns; None does not wrap."""
+    blocks = []
+    for n, f in enumerate(done.findings, 1):
+        head = wrapped(f"{n}. {f.severity}: {clean(f.title)}", width, "   ")
+        blocks.append("\n".join([head, wrapped(f"   {clean(f.detail)}", width, "   ")] if f.detail else [head]))
+    return "\n".join(blocks)
+
+
+def wrapped(text: str, width: int | None, indent: str) -> str:
+    """Return the text in lines of so many columns; commands stay whole."""
+    if width is None:
+        return text
+    return textwrap.fill(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+    )
 
 
 def where_the_time_went(done: Explanation) -> Table | None:

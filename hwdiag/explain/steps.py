@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from hwdiag.explain.explain import explain
 from hwdiag.explain.model import Explanation
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
+from hwdiag.host.sampling import Sampler
 from hwdiag.parameters.diagnosis import load_topic
 from hwdiag.parameters.watching import ExplainParams
 from hwdiag.process.agent import MAIN
 from hwdiag.process.observation.model import Program
 from hwdiag.process.observation.observe import observe_command, observe_pid
+from hwdiag.process.supervised import Stdio
 from hwdiag.record.model import Record
 from hwdiag.record.store import folder_name
 from hwdiag.report.section import Section
@@ -56,7 +59,7 @@ class Explained:
         self.params, self.folder = params, folder
         self.host = read_host(Root.live())
 
-    def look(self, stdio: tuple[int, int, int] | None = None) -> Program:
+    def look(self, stdio: Stdio = (None, None, None)) -> Program:
         """Look at the command or the process; ``stdio`` are the command's files.
 
         Raises:
@@ -64,11 +67,13 @@ class Explained:
             HwdiagError: the command could not be started.
         """
         params = self.params
-        if params.pid is not None:
-            return observe_pid(params.pid, params.seconds or PID_S)
-        if not params.command:
+        if not params.command and params.pid is None:
             raise UsageError("explain what? Give a command behind --, or --pid PID of a process that runs")
-        return observe_command(params.command, stdio=stdio, seconds=params.seconds, inside=params.inside)
+        with closing(Sampler(Root.live())) as sampler:
+            if params.command:
+                return observe_command(params.command, stdio=stdio, seconds=params.seconds, sampler=sampler)
+            assert params.pid is not None
+            return observe_pid(params.pid, params.seconds or PID_S, sampler=sampler)
 
     @cached_property
     def done(self) -> Explanation:

@@ -13,8 +13,6 @@ EPILOG = """the command:
   runs once, as it is, with this terminal's input and output; nothing in it is changed, and it gets the signals that
   hwdiag gets, Ctrl-C too. Its exit status is hwdiag's, and all that it leaves running is ended. What hwdiag says goes
   to the standard error, behind what the command prints. hwdiag need not be installed in the command's Python.
-  Its Python processes are looked at from inside by a sitecustomize at the front of PYTHONPATH, which records some
-  seconds of PyTorch's operations; --no-inside looks from outside alone.
 
 a process that runs:
   hwdiag explain --pid 4711    looks from outside for --seconds (20); it is not stopped and not changed.
@@ -54,17 +52,14 @@ def run_explain(args: argparse.Namespace) -> int:
     stream = sys.stderr if params.command else sys.stdout  # what a command prints is its own
     if params.command:
         print("hwdiag: the command runs once, as it is", file=sys.stderr, flush=True)
-    program = run.look((sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()) if params.command else None)
+    program = run.look((sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()))
     run.done = explain(program, run.host)
     if args.json:
         print(run.done.model_dump_json(indent=1), file=stream)
     else:
-        tables = (
-            show.where_the_time_went(run.done),
-            show.looked_at(run.done),
-            show.findings(run.done),
-            show.next_steps(run.done),
-        )
-        parts = [*(t.to_text(terminal_width()) for t in tables if t is not None), show.cost(run.done), run.save()]
-        print("\n\n".join(parts), file=stream)
+        width = terminal_width(stream)
+        tables = (show.looked_at(run.done), show.where_the_time_went(run.done), show.next_steps(run.done))
+        looked, time, steps = (t.to_text(width) if t is not None else "" for t in tables)
+        parts = (looked, time, show.findings_text(run.done, width), steps, show.cost(run.done), run.save())
+        print("\n\n".join(part for part in parts if part), file=stream)
     return status(program.ending.status, bool(params.command), False)

@@ -61,6 +61,10 @@ def watch(args: argparse.Namespace) -> int:
         print(done.model_dump_json(indent=1), file=stream)
     else:
         tables = (show.percentiles(done.monitored), show.marks_table(done.monitored), show.absent_table(done.monitored))
-        parts = [*(t.to_text(terminal_width()) for t in tables if t is not None), show.cost(done.monitored), saved]
+        parts = [
+            *(t.to_text(terminal_width(stream)) for t in tables if t is not None),
+            show.cost(done.monitored),
+            saved,
+        ]
         print("\n\n".join(parts), file=stream)
     return status(done.monitored.status, bool(params.command), bool(done.monitored.cut))

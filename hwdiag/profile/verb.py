@@ -58,6 +58,11 @@ def run_profile(args: argparse.Namespace) -> int:
         return status(done.status, True, False)
     assert done.traced is not None
     tables = (show.operations(done.traced), show.idle(done.traced))
-    parts = [*(t.to_text(terminal_width()) for t in tables), "\n".join(show.summary(done)), show.verdict(done), written]
+    parts = [
+        *(t.to_text(terminal_width(stream)) for t in tables),
+        "\n".join(show.summary(done)),
+        show.verdict(done),
+        written,
+    ]
     print("\n\n".join(parts), file=stream)
     return status(done.status, True, False)
