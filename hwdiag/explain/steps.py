@@ -28,7 +28,7 @@ from hwdiag.record.model import Record
 from hwdiag.record.store import folder_name
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
-from hwdiag.workbook.params import Chosen
+from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
 
 EXAMPLE = MAIN.with_name("example_training.py")
@@ -39,7 +39,7 @@ load = partial(load_topic, ExplainParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Chosen[ExplainParams]:
+def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[ExplainParams]:
     """Check the parameters that the notebook's first cells set.
 
     Args:
@@ -122,7 +122,7 @@ class Replayed(Explained):
         return told(self.record, self.folder, show.verdict(self.done))
 
 
-def start(choice: Chosen[ExplainParams]) -> Explained:
+def start(choice: ChosenParameters[ExplainParams]) -> Explained:
     """Begin; with HWDIAG_REPLAY set, walk through the explanation recorded there instead.
 
     Where neither a command nor a process is given, the program is the agent's ``example_training.py``.
