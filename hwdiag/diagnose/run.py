@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -174,13 +174,29 @@ class Diagnosis:
             ceilings=ceilings(measured, study.workloads),
         )
 
+    def runs_of_command(self) -> str:
+        """Return how often the person's own command will run, in a sentence; empty where there is none."""
+        if self.profile.command is None:
+            return ""
+        budget = BUDGETS[self.profile.budget].lasting(self.profile.minutes)
+        minutes = plural(math.ceil(budget.total_s / 60), "minute")
+        runs = least_runs(budget, self.factors)
+        return f"the command will run some {runs} times or more, for up to {minutes} (--budget, --minutes)"
+
     def _has(self, workload: Workload) -> bool:
         """Return whether the target interpreter has the library that the workload is about."""
         needed = {"numpy": self.record.software.numpy_version, "onednn": self.record.software.onednn}
         return workload.kind not in needed or bool(needed[workload.kind])
 
     def _command_runs(self, campaign: Campaign) -> bool:
-        """Run it once, which is not counted: caches are cold still. Raises ``UsageError`` where it takes too long."""
+        """Run it twice, which is not counted: caches are cold at first, and what it leaves may stop the second run.
+
+        Returns:
+            Whether the first run ended well.
+
+        Raises:
+            UsageError: it takes too long, or only its first run ended well.
+        """
         before = campaign.remaining_s
         (first,) = campaign.run([DEFAULT], self.study.workloads, "noise")
         if not first.outcome.ok:
@@ -191,6 +207,13 @@ class Diagnosis:
             raise UsageError(
                 f"parameter minutes: one run of the command takes {took:.3g} s and the search needs some {runs} of "
                 f"them, so give it {plural(need, 'minute')} or more, not {campaign.budget.total_s / 60:.3g}"
+            )
+        (second,) = campaign.run([DEFAULT], self.study.workloads, "noise")
+        if not second.outcome.ok:
+            raise UsageError(
+                f"the command ended well once, and its second run did not: {second.outcome.detail}. tune starts it "
+                "again and again, so it must do the same each time: clear what it leaves behind before each run, as "
+                "in: hwdiag tune -- sh -c 'rm -rf OUTPUT; exec COMMAND'"
             )
         campaign.measurements.clear()
         return True
@@ -379,9 +402,22 @@ def least_runs(budget: Budget, factors: Sequence[Factor]) -> int:
     return 2 * budget.noise_blocks + options + beside + 2 * MIN_PAIRS
 
 
-def run_all(profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> Diagnosis:
-    """Run all steps in order and return the diagnosis."""
+def run_all(
+    profile: Profile,
+    *,
+    outputs: Path | None = None,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Diagnosis:
+    """Run all steps in order and return the diagnosis.
+
+    ``announce`` is told how often a command will run, before it does.
+    """
     run = Diagnosis(profile, outputs=outputs, progress=progress)
-    for step in (run.probe_software, run.plan, run.measure, run.advise, run.emit, run.finish):
+    run.probe_software()
+    run.plan()
+    if text := run.runs_of_command():
+        announce(text)
+    for step in (run.measure, run.advise, run.emit, run.finish):
         step()
     return run

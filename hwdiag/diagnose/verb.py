@@ -66,7 +66,11 @@ def run(args: argparse.Namespace) -> int:
     profile = load(given(args, Params))
     if "command" in args and not (profile.command or profile.workload_file):
         raise UsageError("tune what? Give a command behind --, or --file FILE")
-    done = run_all(profile, progress=terminal_progress(sys.stderr))
+    done = run_all(
+        profile,
+        progress=terminal_progress(sys.stderr),
+        announce=lambda text: print(f"hwdiag: {text}", file=sys.stderr, flush=True),
+    )
     return say(RunSummary(done.record, done.folder).as_dict(), args.json)
 
 

@@ -115,6 +115,18 @@ def test_a_command_that_fails_is_the_verdict_and_status_1(workshop: Path) -> Non
     assert "no such model" in (workshop / summary["report"]).read_text()
 
 
+def test_a_command_that_runs_well_once_only_is_refused_with_a_hint(workshop: Path, tmp_path: Path) -> None:
+    """Its number of runs is said before the first."""
+    place = tmp_path / "out"
+    done = tune("--minutes", "1", "--", "sh", "-c", f"echo ran >&2; mkdir {place}")
+    assert done.returncode == 2
+    said = done.stderr.splitlines()
+    assert "the command will run some" in next(line for line in said if line.startswith("hwdiag: "))
+    assert "its second run did not: exit status 1: mkdir: cannot create directory" in said[-1]
+    assert "clear what it leaves behind before each run" in said[-1]
+    assert not list(workshop.rglob("launch.sh"))
+
+
 @pytest.mark.usefixtures("workshop")
 def test_an_interrupted_command_leaves_nothing_running() -> None:
     seconds = f"{700 + time.time() % 60:.6f}"
