@@ -13,6 +13,8 @@ BUSY = 0.2
 WORKING = 0.05
 """CPUs that a process used, from which on what it may use matters."""
 SHORTEST_S = 0.5
+LEAST_S = 1.0
+"""Of a program that was shorter, waiting for CPUs says nothing: it only started."""
 CROWDED = 1.25
 """CPUs wanted over CPUs that it may have, from which on its own threads are in each other's way."""
 WAITED = 0.15
@@ -61,6 +63,11 @@ class CpuUse:
     def wanted(self) -> float:
         """CPUs that its threads ran on or waited for."""
         return self.used + (self.waited or 0.0)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it ended before how it used the CPUs could matter."""
+        return self.seconds < LEAST_S
 
     @property
     def is_crowded(self) -> bool:

@@ -38,7 +38,7 @@ def sentence(ending: Ending) -> str:
     if ending.status is None:
         return "It was still running when the look ended." if ending.outcome.ok else f"{clean(ending.outcome.detail)}."
     line = last_line(ending)
-    wrote = f" Its last line: {line}" if line and ending.status else ""
+    wrote = f' Its last line: "{line}".' if line and ending.status else ""
     return f"It ended {how(ending)} after {seconds(ending.seconds)}.{wrote}"
 
 

@@ -215,3 +215,11 @@ def test_waiting_without_a_known_cause_is_told_and_little_of_it_is_fine() -> Non
 def test_a_host_of_one_cpu_has_nothing_to_narrow() -> None:
     one = Case(make_host(cores_per_node=1), case(busy(allowed=(0,)), own_allowed=(0,)).program)
     assert not asked(one)
+
+
+def test_a_program_that_only_started_is_not_judged_by_its_waiting() -> None:
+    other = (Neighbour(name="render-job", processes=3, cpus=3.5),)
+    short = case(busy(cpu_s=0.1, wait_s=0.4, nice=10), neighbours=other, seconds=0.6, machine={"cpu.use": 100.0})
+    assert not asked(short)
+    assert checks([*neighbours.look(short)])["neighbours"].state == "unchecked"
+    assert checks([*cpus.look(short)])["cpu-waiting"].state == "unchecked"

@@ -9,6 +9,7 @@ import yaml
 
 from hwdiag.explain.messages import GAP, messages, said
 from hwdiag.explain.probes.ending import look
+from hwdiag.process.observation.model import CgroupOfProcess
 from hwdiag.process.observation.packages import packages
 from tests.explain.observed import case, checks, ending, findings, process
 
@@ -211,6 +212,13 @@ def test_an_unknown_end_is_told_with_its_last_line_and_is_never_fine(status: int
     assert "my own trouble: 42" in found.title + found.detail
 
 
+def test_an_end_that_a_limit_explains_is_told_once() -> None:
+    group = CgroupOfProcess(path="/a", memory_limit_bytes=1 << 30, oom_kills=1)
+    assert not [*look(case(process(cgroup=group), ending=ending(1, "the job failed\n")))]
+    near = process(most_open_files=1000)
+    assert "ended" in findings([*look(case(near, ending=ending(1, "the job failed\n")))])
+
+
 def test_a_program_that_said_nothing_and_failed_is_told_of() -> None:
     [found] = findings([*look(case(process(), ending=ending(7)))]).values()
     assert "exit status 7" in found.title
@@ -222,6 +230,8 @@ def test_a_good_end_and_ctrl_c_are_no_findings() -> None:
         answers = [*look(case(process(), ending=end))]
         assert not findings(answers)
         assert checks(answers)["ending"].state == "fine"
+    text = "Traceback (most recent call last):\n  ...\nValueError: in a child\n"
+    assert "ValueError: in a child" in checks([*look(case(process(), ending=ending(0, text)))])["ending"].detail
 
 
 def test_versions_are_those_that_lie_beside_what_the_traceback_names() -> None:

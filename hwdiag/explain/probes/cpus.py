@@ -36,8 +36,12 @@ def look(case: Case) -> Iterator[Answer]:
     yield from allowed(case, use)
     yield from sharing(use)
     yield from quota(use)
-    yield from steal(case)
-    yield from waiting(use)
+    if use.is_short:
+        title, why = "Whether it waited for a CPU", f"it was there for {seconds(use.seconds)} only"
+        yield Check(id="cpu-waiting", state="unchecked", title=title, detail=why)
+    else:
+        yield from steal(case)
+        yield from waiting(use)
 
 
 def allowed(case: Case, use: CpuUse) -> Iterator[Answer]:

@@ -8,9 +8,11 @@ from hwdiag.core.finding import Check, Finding, Severity
 from hwdiag.explain.ended import ended_by, failed, how, last_line, sentence
 from hwdiag.explain.messages import told
 from hwdiag.explain.model import Answer, Case
+from hwdiag.explain.probes import limits
 from hwdiag.process.observation.model import Ending
 from hwdiag.report.format import clean, seconds, shorten
 
+TRACEBACK = "Traceback (most recent call last)"
 NOT_STARTED = ("not-started", "import-error")
 
 
@@ -35,6 +37,7 @@ def look(case: Case) -> Iterator[Answer]:
             detail=f"{remedy}{wrote}{end} Source: {one.message.source}.",
             evidence=("program.ending",),
         )
+    known = known or any(isinstance(a, Finding) and a.severity == "problem" for a in limits.look(case))
     if not known:
         yield from unexplained(case)
 
@@ -54,7 +57,8 @@ def unexplained(case: Case) -> Iterator[Answer]:
     elif not failed(ending):
         running = ending.status is None
         title = "It runs on" if running else f"It ended well, after {seconds(ending.seconds)}"
-        yield Check(id="ending", state="fine", title=title, detail=sentence(ending))
+        wrote = f" It wrote a traceback all the same: {last_line(ending)}" if TRACEBACK in ending.stderr else ""
+        yield Check(id="ending", state="fine", title=title, detail=f"{sentence(ending)}{wrote}")
     elif ended_by(ending) != "SIGKILL":  # the probe ``limits`` tells of that
         line = last_line(ending)
         yield Finding(
@@ -68,7 +72,7 @@ def unexplained(case: Case) -> Iterator[Answer]:
 
 def where_to_look(ending: Ending, line: str) -> str:
     """Return where the reason stands, or how to get it told."""
-    if "Traceback (most recent call last)" in ending.stderr:
+    if TRACEBACK in ending.stderr:
         return "The traceback that it wrote says where it stopped."
     if line:
         return "What it wrote before that line may say more."

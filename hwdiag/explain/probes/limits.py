@@ -114,6 +114,7 @@ def tasks(case: Case, heard: Heard) -> Iterator[Finding]:
         return
     threads = sum(p.most_threads for p in case.program.processes)
     what = f"It had {plural(threads, 'thread')} in {plural(len(case.program.processes), 'process', 'processes')}."
+    what = what if threads else "It ended before its threads could be counted."
     fewer = "Start fewer: 'export OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2', fewer DataLoader workers."
     if group is not None and (refused_ or (group.pids_peak or 0) >= NEAR * (group.pids_limit or 0)):
         count = f"{plural(refused_, 'start')} of a thread or process" if refused_ else "a thread"
@@ -149,7 +150,7 @@ def open_files(case: Case, heard: Heard) -> Iterator[Finding]:
         return
     limit = f"the limit is {worst.limits.open_files} (ulimit -n)" if worst else "the limit is not known ('ulimit -n')"
     seen = f" {worst.most_open_files} were seen open in PID {worst.pid}." if worst and worst.most_open_files else ""
-    yield finding(
+    found = finding(
         case,
         "open-files",
         f"It {'ran' if 'open-files' in heard else 'nearly ran'} out of open files: {limit}",
@@ -158,6 +159,7 @@ def open_files(case: Case, heard: Heard) -> Iterator[Finding]:
         "of the systemd unit. Or let workers use names in /dev/shm in place of open files: "
         "torch.multiprocessing.set_sharing_strategy('file_system'). Or keep copies ('batch.clone()'), not the batches.",
     )
+    yield found if "open-files" in heard else found.model_copy(update={"severity": "warning"})
 
 
 def shared_memory(case: Case, heard: Heard) -> Iterator[Finding]:

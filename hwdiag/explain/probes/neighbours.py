@@ -11,7 +11,7 @@ from hwdiag.core.text import listed, plural
 from hwdiag.explain.cpu_use import WAITED, cpu_use
 from hwdiag.explain.model import Answer, Case
 from hwdiag.process.observation.model import Neighbour
-from hwdiag.report.format import clean, percent, shorten
+from hwdiag.report.format import clean, percent, seconds, shorten
 
 TAKEN = 0.1
 """Share of the CPUs that it may use, taken by others, from which on they are in its way."""
@@ -27,7 +27,9 @@ def look(case: Case) -> Iterator[Answer]:
     use = cpu_use(case)
     busy, share = case.program.machine.get("cpu.use"), use.wait_share
     neighbours = case.program.neighbours
-    if not use.working:
+    if not use.working or use.is_short:
+        why = "no process of it was seen" if not use.working else f"it was there for {seconds(use.seconds)} only"
+        yield Check(id="neighbours", state="unchecked", title="Whether other programs took its CPUs", detail=why)
         return
     if not neighbours:
         yield Check(

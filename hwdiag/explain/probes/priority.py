@@ -16,6 +16,8 @@ LIGHT = 50
 def look(case: Case) -> Iterator[Answer]:
     """Yield by what its priority is low, and what that did to it."""
     use = cpu_use(case)
+    if use.is_short:
+        return
     share = use.wait_share
     busy = [(p, t) for p in use.working for t in busy_threads(p)]
     low = [(p, t) for p, t in busy if t.nice > 0 or t.policy == "idle"]

@@ -22,7 +22,7 @@ COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
 def look(case: Case) -> Iterator[Answer]:
     """Yield whether its threads are too many or too few for its CPUs."""
     use = cpu_use(case)
-    if use.working:
+    if use.working and not use.is_short:
         yield from too_many(use)
         yield from too_few(case, use)
 
