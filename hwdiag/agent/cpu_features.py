@@ -45,7 +45,23 @@ def cpu_features():
     return None
 
 
-def features_x86():
+def cpu_name():
+    """Return what the CPU calls itself to this process (CPUID, 0x80000002 to 4); None where it does not say."""
+    if platform.machine() != "x86_64":
+        return None
+    try:
+        cpuid = cpuid_function()
+        if cpuid(0x80000000)["a"] < 0x80000004:
+            return None
+        leaves = [cpuid(0x80000002 + n) for n in range(3)]
+    except (OSError, ValueError, AttributeError):
+        return None
+    raw = b"".join(leaf[r].to_bytes(4, "little") for leaf in leaves for r in "abcd")
+    return " ".join(raw.split(b"\0")[0].decode("ascii", "replace").split()) or None
+
+
+def cpuid_function():
+    """Return a function that gives the registers a to d of a leaf."""
     call = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)(executable(CPUID_CODE))
 
     def cpuid(leaf, subleaf=0):
@@ -53,6 +69,11 @@ def features_x86():
         call(leaf, subleaf, ctypes.addressof(out))
         return dict(zip("abcd", out))
 
+    return cpuid
+
+
+def features_x86():
+    cpuid = cpuid_function()
     highest, extended = cpuid(0)["a"], cpuid(0x80000000)["a"]
     leaves = {1: cpuid(1)}
     if highest >= 7:

@@ -7,7 +7,7 @@ import re
 import sys
 
 from .channel import one_line
-from .cpu_features import cpu_features
+from .cpu_features import cpu_features, cpu_name
 from .operations import OPERATIONS
 
 
@@ -19,6 +19,7 @@ def list_packages(channel):
         prefix=sys.prefix,
         machine=platform.machine(),
         features=cpu_features(),
+        cpu=cpu_name(),
         packages=native_packages(),
         operations={name: module for name, (module, _) in OPERATIONS.items()},
     )

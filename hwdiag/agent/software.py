@@ -1,17 +1,21 @@
 """Describes the person's PyTorch: its build, its libraries, its thread pools, and the devices that it can use."""
 
+import ctypes
 import os
 import platform
 import re
 import sys
 
+from .applied import mapped_files
 from .channel import Ended, one_line
-from .pools import thread_pools
+from .pools import NOLOAD, thread_pools
 from .torch_import import import_torch
 
 ENVIRONMENT = re.compile(
-    r"(OMP|GOMP|KMP|MKL|OPENBLAS|BLIS|NVPL|ONEDNN|DNNL|ATEN|PYTORCH|TORCH|NPY|NUMEXPR|FAISS|POLARS|CUDA|MALLOC|TCMALLOC)_\w+"
-    r"|LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES|MALLOC_CONF|THP_MEM_ALLOC_ENABLE|L2_WRITER_QUEUE_MAX|PYTHONPATH"
+    r"(OMP|GOMP|KMP|MKL|OPENBLAS|GOTO|BLIS|NVPL|VECLIB|ONEDNN|DNNL|ATEN|PYTORCH|TORCH|NPY|NUMEXPR|FAISS|POLARS|CUDA|CUDNN"
+    r"|CUBLAS|CUBLASLT|HIP|ROCR|NCCL|TORCHDYNAMO|TORCHINDUCTOR|MALLOC|_RJEM_MALLOC|TCMALLOC|MIMALLOC)_\w+"
+    r"|LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES|MALLOC_CONF|THP_MEM_ALLOC_ENABLE|L2_WRITER_QUEUE_MAX|NVIDIA_TF32_OVERRIDE"
+    r"|PYTHON[A-Z]+|CC|CXX|LOCAL_RANK|LOCAL_WORLD_SIZE"
 )
 """Inherited variables worth showing: those that numeric libraries, allocators and loaders read."""
 
@@ -43,9 +47,54 @@ def describe_software(torch):
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
         "pools": thread_pools(torch.__config__.parallel_info()),
+        "main_cpus": sorted(os.sched_getaffinity(0)),
+        "thread_limit": thread_limit(),
+        "libraries": notable_libraries(),
         "numpy_version": numpy and numpy.__version__,
         "environment": {k: v for k, v in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(k)},
     }
+
+
+NOTABLE = re.compile(
+    r"lib(torch|c10|gomp|iomp5|omp|mkl|(scipy_)?openblas|blis|nvpl|tcmalloc|jemalloc|mimalloc|cudart|cudnn|cublas|nccl)"
+)
+MOST_LIBRARIES = 100
+
+
+def notable_libraries():
+    """Return the paths of mapped files that decide how torch runs: runtimes, BLAS, allocators, and what variables
+    brought."""
+    preloads = os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
+    preloads = {name for p in preloads for name in (os.path.basename(p), os.path.basename(os.path.realpath(p)))}
+    folders = {os.path.realpath(f) for f in re.split("[:;]", os.environ.get("LD_LIBRARY_PATH", "")) if f}
+    found = [
+        path
+        for path in mapped_files()
+        if ".so" in path
+        and (
+            NOTABLE.match(os.path.basename(path))
+            or os.path.basename(path) in preloads
+            or os.path.dirname(path) in folders
+        )
+    ]
+    return found[:MOST_LIBRARIES]
+
+
+def thread_limit():
+    """Return ``omp_get_thread_limit()`` of the first OpenMP runtime; None where it does not limit."""
+    limits = [said for path in mapped_files() if (said := openmp_limit(path)) is not None]
+    return limits[0] if limits else None
+
+
+def openmp_limit(path):
+    """Return the limit that an OpenMP runtime tells; None for another file, and where there is none."""
+    if not re.match(r"lib(gomp|iomp5|omp)[-.\w]*\.so", os.path.basename(path)):
+        return None
+    try:
+        said = ctypes.CDLL(path, mode=NOLOAD).omp_get_thread_limit()
+    except (OSError, AttributeError):
+        return None
+    return said if 0 < said < 2**30 else None
 
 
 def accelerators(torch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwdiag.audit.knobs import BY_ID, KNOBS
 from hwdiag.audit.model import Audit, Row
 from hwdiag.core.text import listed
+from hwdiag.report.answers import answers_table
 from hwdiag.report.format import UNKNOWN, plural
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table, join_few
@@ -101,8 +102,5 @@ def symptoms(audit: Audit) -> Section:
 
 def symptoms_table(audit: Audit) -> Table:
     """Each question with its answer."""
-    rows: list[tuple[str, ...]] = [
-        (f.severity, f.title, f.detail) for f in audit.findings if not f.id.startswith("setting-")
-    ]
-    rows += [("fine" if c.state == "fine" else "not checked", c.title, c.detail) for c in audit.checks]
-    return Table("Symptoms", ("State", "What was looked at", "Detail"), tuple(rows))
+    asked = (f for f in audit.findings if not f.id.startswith("setting-"))
+    return answers_table("Symptoms", (*asked, *audit.checks))

@@ -19,6 +19,7 @@ from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.parameters.audit import AuditParams
 from hwdiag.parameters.diagnosis import load_topic
+from hwdiag.process.preflight import preflight
 from hwdiag.process.storage import read_speed
 from hwdiag.record import store
 from hwdiag.record.model import Record
@@ -26,7 +27,7 @@ from hwdiag.report.host_table import host_section
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
 from hwdiag.workbook.params import ChosenParameters
-from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
+from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, sorted_by_kind, told
 
 
 def load(given: Mapping[str, Any]) -> AuditParams:
@@ -58,7 +59,7 @@ class AuditRun:
         """Made once, when it is first asked for."""
         here = self.root.source == "live"
         models = str(Path(self.params.models).expanduser().resolve()) if self.params.models else None
-        return audit(
+        found = audit(
             self.root,
             self.host,
             role=self.params.role,
@@ -67,6 +68,8 @@ class AuditRun:
             models=models,
             read=read_speed(Path(models)) if models and here else None,
         )
+        findings, checks = sorted_by_kind(preflight(self.host))
+        return found.model_copy(update={"findings": (*found.findings, *findings), "checks": (*found.checks, *checks)})
 
     @cached_property
     def record(self) -> Record:

@@ -41,9 +41,12 @@ def show_host(args: argparse.Namespace) -> None:
     if args.json:
         print(host.model_dump_json(indent=1))
         return
+    from hwdiag.process.preflight import preflight
+    from hwdiag.report.answers import answers_table
     from hwdiag.report.host_table import host_table
 
-    print(host_table(host).to_text(terminal_width()))
+    print(host_table(host).to_text(terminal_width()), end="\n\n")
+    print(answers_table("What a program that is started here gets", preflight(host)).to_text(terminal_width()))
 
 
 def write_snapshot(args: argparse.Namespace) -> None:

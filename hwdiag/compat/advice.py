@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterator
 
 from hwdiag.compat.explain import advice, explain
-from hwdiag.compat.model import Compatibility, Cure, Survey
+from hwdiag.compat.instructions import title
+from hwdiag.compat.model import Compatibility, Cure, Interpreter, Survey
 from hwdiag.core.finding import Check, Finding, Recommendation
+from hwdiag.core.text import listed
 from hwdiag.experiment.lever import Lever, Plan
 from hwdiag.experiment.model import OVERALL
 from hwdiag.process.launch import Launch
+from hwdiag.process.preflight import CPU_TYPE_HOST
 
 NEEDED = ("torch", "numpy")
 """What a diagnosis checks by itself, in about 4 s; ``hwdiag compat`` does all packages."""
@@ -19,6 +22,7 @@ NEEDED_TITLE = "what it needs"
 
 def consult(survey: Survey) -> Iterator[Finding | Check]:
     """Yield a finding for each stage that died or failed, with its cause; a check where all of it runs."""
+    yield from about_cpu(survey.interpreter)
     for r in survey.failed:
         if r.outcome.kind == "import-error" and r.version is None:
             continue  # not installed: whoever needs it says so
@@ -47,6 +51,30 @@ def consult(survey: Survey) -> Iterator[Finding | Check]:
                 title=f"{package} {of_it[0].version or ''} runs on this CPU".replace("  ", " "),
                 detail=f"{', '.join(r.stage for r in of_it)}: each ran to its end.{without_avx2(survey, of_it[0])}",
             )
+
+
+SINCE_2011 = ("pni", "ssse3", "sse4_1", "sse4_2", "popcnt")
+"""Features that every x86 processor has had since Intel's Nehalem and AMD's Bulldozer, in /proc/cpuinfo's words."""
+
+
+def about_cpu(interpreter: Interpreter) -> Iterator[Finding]:
+    """A finding where the CPU that the interpreter sees lacks what no processor of today lacks: something hides it."""
+    features = interpreter.features
+    if interpreter.machine != "x86_64" or features is None:
+        return
+    lacking = [title(name) for name in SINCE_2011 if name not in features]
+    if lacking:
+        called = f", {interpreter.cpu}," if interpreter.cpu else ""
+        yield Finding(
+            id="cpu-type-hides-features",
+            severity="problem",
+            title=f"The CPU that this Python sees{called} lacks {listed(lacking)}: a virtual CPU type such as kvm64 or "
+            "qemu64 hides them",
+            detail="Every x86 processor made since 2011 has them, and wheels of NumPy 2.4 and newer need them "
+            f"(x86-64-v2): without them they end with SIGILL, illegal instruction. {CPU_TYPE_HOST} Where that cannot "
+            "be, x86-64-v2 is the least that serves.",
+            evidence=("studies.compat.interpreter",),
+        )
 
 
 def without_avx2(survey: Survey, ran: Compatibility) -> str:

@@ -15,7 +15,7 @@ from hwdiag.compat.packages import list_packages
 from hwdiag.compat.remedies import normalised
 from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
-from hwdiag.process.environment import can_force, is_read_by_libraries
+from hwdiag.process.environment.registry import can_force, is_read_by_libraries
 from hwdiag.process.model import Outcome
 from hwdiag.process.outcome import SIGNAL_MEANING, last_line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from hwdiag.core.finding import Check, Finding
 from hwdiag.core.value import TopicStudy, Value
 from hwdiag.process.model import Outcome
 
@@ -31,6 +32,8 @@ class Interpreter(Value):
     """``x86_64`` or ``aarch64``."""
     features: tuple[str, ...] | None = None
     """What CPUID (AT_HWCAP on Arm) tells *that process*, in /proc/cpuinfo's words; None if it could not be asked."""
+    cpu: str | None = None
+    """What CPUID calls the CPU there: under an emulator another one than the host's."""
     packages: tuple[Package, ...] = ()
     operations: dict[str, str] = {}
     """Operations that the probe knows, with the module that each needs."""
@@ -122,6 +125,9 @@ class Survey(TopicStudy):
     """Inherited variables that numeric libraries and loaders read."""
     results: tuple[Compatibility, ...] = ()
     cure: Cure | None = None
+    findings: tuple[Finding, ...] = ()
+    """What this shell and this host hand to what is started here, and what holds it back."""
+    checks: tuple[Check, ...] = ()
 
     @property
     def failed(self) -> tuple[Compatibility, ...]:

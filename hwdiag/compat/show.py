@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from hwdiag.compat.advice import about_cpu
 from hwdiag.compat.explain import advice, explain, place
 from hwdiag.compat.instructions import title
 from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
 from hwdiag.compat.static import Content
+from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import listed
-from hwdiag.process.environment import known_variable
+from hwdiag.process.environment.registry import known_variable
+from hwdiag.report.answers import answers_table
 from hwdiag.report.format import UNKNOWN, outcome_text, plural, seconds
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table, join_few
@@ -120,6 +123,12 @@ def environment(survey: Survey) -> Section:
     if rows:
         return Section(f"{plural(len(rows), 'inherited variable')} worth a look, and none was seen to kill.", (table,))
     return Section("No inherited variable forces or caps an instruction set.", ())
+
+
+def shell_table(survey: Survey) -> Table:
+    """What the shell, the host and the CPU hand to what is started here."""
+    answers: tuple[Finding | Check, ...] = (*about_cpu(survey.interpreter), *survey.findings, *survey.checks)
+    return answers_table("What a program that is started here gets", answers)
 
 
 def static_table(contents: Sequence[Content], level: str) -> Table:

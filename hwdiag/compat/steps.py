@@ -20,12 +20,15 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.parameters.compat import CheckParams
 from hwdiag.parameters.diagnosis import Params, interpreter, load_topic
+from hwdiag.process.model import Software
+from hwdiag.process.preflight import preflight
+from hwdiag.process.software import probe_software
 from hwdiag.record.model import Record
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import replayed
 from hwdiag.workbook.params import ChosenParameters
-from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, told
+from hwdiag.workbook.records import chosen_params, record_of, replayed_study, save, sorted_by_kind, told
 
 load = partial(load_topic, CheckParams)
 """Returns the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
@@ -61,14 +64,21 @@ class CompatCheck:
     def checked(self) -> Survey:
         """Return the check's result, after running it if need be."""
         if self.survey is None:
-            self.survey = survey(
+            done = survey(
                 self.python,
                 packages=self.params.packages,
                 timeout_s=self.params.child_timeout,
                 cpu=self.host.cpu.model,
                 progress=self.progress,
             )
+            findings, checks = sorted_by_kind(preflight(self.host, software=self.software(done)))
+            self.survey = done.model_copy(update={"findings": tuple(findings), "checks": tuple(checks)})
         return self.survey
+
+    def software(self, done: Survey) -> Software | None:
+        """The PyTorch that was checked, asked what it is; None where it was not checked, or did not come up."""
+        runs = any(r.package == "torch" and r.stage == "import" and r.outcome.ok for r in done.results)
+        return probe_software(self.python, timeout_s=self.params.child_timeout) if runs else None
 
     def contents(self, level: str) -> list[Content]:
         """Return the instructions above a level in the packages' shared objects, half a second for each object.
@@ -106,8 +116,13 @@ class CompatCheck:
         """Return the check as a record."""
         done, params = self.checked(), self.params.model_dump(mode="json")
         return record_of(
-            "compat", done, host=self.host, verdict=show.verdict(done), params=params, said=consult(done)
-        )  # fmt: skip
+            "compat",
+            done,
+            host=self.host,
+            verdict=show.verdict(done),
+            params=params,
+            said=(*consult(done), *done.findings, *done.checks),
+        )
 
     def save(self) -> str:
         """Write the record under outputs/; says where. Raises ``HwdiagError`` where that fails."""

@@ -59,6 +59,7 @@ def check_packages(args: argparse.Namespace) -> int:
         tables = [show.packages_table(survey)] if survey.results else []
         tables += [show.culprit_table(r, r.culprit) for r in survey.crashed if r.culprit]
         tables += [show.failures_table(survey)] if survey.failed else []
+        tables += [show.shell_table(survey)]
         for table in tables:
             print(table.to_text(terminal_width()), end="\n\n")
         print(check.save())

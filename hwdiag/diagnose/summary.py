@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hwdiag.core.finding import worst_first
 from hwdiag.core.home import home
 from hwdiag.record.model import Record
 from hwdiag.record.store import FILE
@@ -33,6 +34,7 @@ class RunSummary:
             "record": files.get(FILE),
             "launch": files.get("launch.sh") or files.get("launch-instances.sh"),
             "source": self.record.host.source,
+            "findings": [f"{f.severity}: {f.title}" for f in worst_first(self.record.findings)],
             "measured": any(m.outcome.ok for m in tuning(self.record).measurements),
         }
 

@@ -24,6 +24,10 @@ the command:
   One that starts with a python is taken to run that one's torch; for another program give --python."""
 
 
+SHOWN = 12
+"""Findings whose titles are printed."""
+
+
 def register(verbs: Any) -> None:
     """Add these verbs."""
     text = "measure this host and write record, report and launch script"
@@ -92,6 +96,10 @@ def say(summary: dict[str, Any], as_json: bool) -> int:
     if as_json:
         print(json.dumps(summary, indent=1))
     else:
-        paths = {k: v for k, v in summary.items() if k not in ("verdict", "source", "measured") and v}
-        print("\n".join([*(f"{name + ':':<10} {path}" for name, path in paths.items()), summary["verdict"]]))
+        paths = {k: v for k, v in summary.items() if k not in ("verdict", "source", "measured", "findings") and v}
+        found = summary["findings"]
+        more = [f"  and {len(found) - SHOWN} more, in the report"] if len(found) > SHOWN else []
+        lines = [f"{name + ':':<10} {path}" for name, path in paths.items()]
+        lines += [summary["verdict"], *(f"  {title}" for title in found[:SHOWN]), *more]
+        print("\n".join(lines))
     return 0 if summary["measured"] or summary["source"] != "live" else 1

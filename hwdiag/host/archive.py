@@ -64,6 +64,10 @@ class Manifest(Value):
     uname: Uname | None = None
     affinity: CpuList | None = None
     page_bytes: int | None = None
+    shared_memory: tuple[int, int] | None = None
+    """Size and free bytes of /dev/shm."""
+    compilers: tuple[str, ...] | None = None
+    """Of those that were looked for, the ones on PATH."""
     gpus: tuple[Gpu, ...] = ()
     gpu_note: str | None = None
     folders: dict[str, tuple[str, ...]] = {}
@@ -117,6 +121,14 @@ class Archive(Root):
     @property
     def page_bytes(self) -> int | None:
         return self.manifest.page_bytes
+
+    @property
+    def shared_memory(self) -> tuple[int, int] | None:
+        return self.manifest.shared_memory
+
+    def commands(self, *names: str) -> tuple[str, ...] | None:
+        found = self.manifest.compilers
+        return None if found is None else tuple(name for name in names if name in found)
 
     @property
     def gpus(self) -> tuple[tuple[Gpu, ...], str | None] | None:

@@ -40,6 +40,8 @@ class CgroupLimits:
     memory_bytes: int | None = None
     cpus: tuple[int, ...] | None = None
     mems: tuple[int, ...] | None = None
+    pids: int | None = None
+    pids_now: int | None = None
 
 
 def read_cgroup(root: Root, process: str = "self") -> CgroupLimits:
@@ -50,13 +52,16 @@ def read_cgroup(root: Root, process: str = "self") -> CgroupLimits:
     hierarchies = read_hierarchies(root, process)
     quotas: list[float | None] = []
     memories: list[int | None] = []
+    tasks: list[tuple[int, int | None]] = []
     cpus = mems = None
     for hierarchy in hierarchies:
         for folder in hierarchy.folders:
+            tasks += _pids(root, hierarchy, folder)
             quotas.append(_quota(root, hierarchy, folder))
             memories.append(_memory(root, hierarchy, folder))
         cpus = cpus or _cpuset(root, hierarchy, "cpus")
         mems = mems or _cpuset(root, hierarchy, "mems")
+    pids, pids_now = min(tasks, key=lambda t: t[0] - (t[1] or 0), default=(None, None))
     version = 2 if any(h.version == 2 for h in hierarchies) else None
     if any(h.version == 1 and "cpu" in h.controllers for h in hierarchies):
         version = 1
@@ -66,6 +71,8 @@ def read_cgroup(root: Root, process: str = "self") -> CgroupLimits:
         memory_bytes=min((m for m in memories if m is not None), default=None),
         cpus=cpus,
         mems=mems,
+        pids=pids,
+        pids_now=pids_now,
     )
 
 
@@ -191,6 +198,16 @@ def _memory(root: Root, hierarchy: Hierarchy, folder: str) -> int | None:
         return None
     limit = root.integer(path)
     return limit if limit is not None and 0 <= limit < V1_NO_LIMIT else None
+
+
+def _pids(root: Root, hierarchy: Hierarchy, folder: str) -> list[tuple[int, int | None]]:
+    """How many tasks a group may have and has; nothing where it is not limited."""
+    if hierarchy.version != 2 and "pids" not in hierarchy.controllers:
+        return []
+    limit = root.word(f"{folder}/pids.max")
+    if limit is None or not limit.isdecimal() or len(limit) > 9:
+        return []
+    return [(int(limit), root.integer(f"{folder}/pids.current"))]
 
 
 def _cpuset(root: Root, hierarchy: Hierarchy, what: str) -> tuple[int, ...] | None:

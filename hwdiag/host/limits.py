@@ -17,7 +17,7 @@ def read_limits(root: Root, online: tuple[int, ...], nodes: tuple[int, ...] = ()
     ``online`` are the machine's online CPUs and ``nodes`` its NUMA nodes: a list that names all of them restricts
     nothing.
     """
-    cgroup = read_cgroup(root)
+    cgroup, shared = read_cgroup(root), root.shared_memory
     affinity = root.affinity
     if affinity is None:
         affinity = _status_list(root, "Cpus_allowed_list")
@@ -38,6 +38,12 @@ def read_limits(root: Root, online: tuple[int, ...], nodes: tuple[int, ...] = ()
         cgroup_version=cgroup.version,
         nofile=resource_limit(root, OPEN_FILES),
         memlock_bytes=resource_limit(root, LOCKED_MEMORY),
+        processes=resource_limit(root, "Max processes"),
+        address_space_bytes=resource_limit(root, "Max address space"),
+        pids=cgroup.pids,
+        pids_now=cgroup.pids_now,
+        shared_memory_bytes=None if shared is None else shared[0],
+        shared_memory_free_bytes=None if shared is None else shared[1],
     )
 
 

@@ -40,6 +40,8 @@ class System(Value):
     """SHA-256 of ``hwdiag:`` plus ``/etc/machine-id``: tells machines apart without giving it away (machine-id(5))."""
     boot_id: str | None = None
     cmdline: str | None = None
+    compilers: tuple[str, ...] | None = None
+    """C++ and C compilers on PATH; None where nobody looked."""
 
 
 class LogicalCpu(Value):
@@ -259,6 +261,17 @@ class Limits(Value):
     """Soft and hard limit of open files; None inside for unlimited."""
     memlock_bytes: tuple[int | None, int | None] | None = None
     """Soft and hard limit of locked memory."""
+    processes: tuple[int | None, int | None] | None = None
+    """Soft and hard limit of a user's processes and threads."""
+    address_space_bytes: tuple[int | None, int | None] | None = None
+    """Soft and hard limit of the memory that one process may map."""
+    pids: int | None = None
+    """Processes and threads that the cgroup and its ancestors allow together, the least of them."""
+    pids_now: int | None = None
+    """Of these, how many there are."""
+    shared_memory_bytes: int | None = None
+    """Size of the file system /dev/shm, over which DataLoader workers hand batches; 0 where there is none."""
+    shared_memory_free_bytes: int | None = None
 
 
 class Host(Value):

@@ -291,6 +291,25 @@ class Root:
         return os.sysconf("SC_PAGE_SIZE") if self.source == "live" else None
 
     @property
+    def shared_memory(self) -> tuple[int, int] | None:
+        """Size and free bytes of /dev/shm (statvfs(3)), zeros where there is none; None for a dump."""
+        if self.source != "live":
+            return None
+        try:
+            told = os.statvfs("/dev/shm")
+        except OSError:
+            return 0, 0
+        return told.f_frsize * told.f_blocks, told.f_frsize * told.f_bavail
+
+    def commands(self, *names: str) -> tuple[str, ...] | None:
+        """Those of these programs that are on PATH; None for a dump."""
+        if self.source != "live":
+            return None
+        import shutil  # slow to import
+
+        return tuple(name for name in names if shutil.which(name))
+
+    @property
     def gpus(self) -> tuple[tuple[Gpu, ...], str | None] | None:
         """The GPUs that a snapshot remembers, and why there are none; None where NVML is to be asked or absent."""
         return None

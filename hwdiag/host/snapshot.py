@@ -93,6 +93,7 @@ def make_snapshot(
 
 def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) -> tuple[Manifest, dict[str, bytes]]:
     """Return the content of the archive: the manifest, and the files under root-relative names."""
+    shared, free = host.limits.shared_memory_bytes, host.limits.shared_memory_free_bytes
     uname, rename = recorder.uname, _plain if with_names else _aliases(recorder)
     secrets = () if with_names else _secrets(recorder)
     files = {}
@@ -113,6 +114,8 @@ def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) ->
         ),
         affinity=recorder.affinity,
         page_bytes=recorder.page_bytes,
+        shared_memory=None if shared is None or free is None else (shared, free),
+        compilers=host.system.compilers,
         gpus=tuple(g if with_names else g.model_copy(update={"uuid": None}) for g in host.gpus),
         gpu_note=host.gpu_note,
         folders={rename(k): v for k, v in recorder.folders.items()},

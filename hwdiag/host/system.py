@@ -61,6 +61,7 @@ def read_system(root: Root, info: CpuInfo) -> System:
         machine_hash=hashlib.sha256(f"hwdiag:{machine_id}".encode()).hexdigest() if machine_id else None,
         boot_id=root.word("/proc/sys/kernel/random/boot_id"),
         cmdline=kernel_options(root.word("/proc/cmdline")),
+        compilers=root.commands("g++", "c++", "clang++", "gcc", "cc", "clang"),
     )
 
 

@@ -63,6 +63,12 @@ class Software(Value):
     threads: int | None = None
     interop_threads: int | None = None
     pools: tuple[ThreadPool, ...] = ()
+    main_cpus: CpuList | None = None
+    """CPUs that the main thread may use after ``import torch``: a library may have bound it."""
+    thread_limit: int | None = None
+    """``omp_get_thread_limit()``; None where it does not limit."""
+    libraries: tuple[str, ...] | None = None
+    """Mapped files that decide how it runs: OpenMP runtimes, BLAS, allocators, what variables brought."""
     numpy_version: str | None = None
     environment: dict[str, str] = {}
     """Inherited variables that numeric libraries and loaders read (OMP_*, MKL_*, LD_PRELOAD ...)."""

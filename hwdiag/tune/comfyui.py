@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwdiag.host.model import Host
 from hwdiag.host.script import render
-from hwdiag.process.environment import VARIABLES
+from hwdiag.process.environment.registry import VARIABLES
 
 OPTIMIZED = "comfyui-optimized.sh"
 NATIVE_HALF = frozenset({"AVX512-FP16", "AVX512-BF16", "AMX-FP16", "AMX-BF16"})

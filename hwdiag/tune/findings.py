@@ -14,7 +14,7 @@ from hwdiag.experiment.model import Measurement
 from hwdiag.experiment.statistics import warming
 from hwdiag.experiment.workloads import MATMUL_N
 from hwdiag.host.cpulist import format_cpulist
-from hwdiag.process.environment import about_environment
+from hwdiag.process.preflight import preflight
 from hwdiag.process.software import ELSEWHERE
 from hwdiag.tune.evidence import Evidence
 from hwdiag.tune.placement import kind_domains
@@ -86,12 +86,10 @@ def expected_hardware(e: Evidence) -> Iterator[Said]:
         )
 
 
-def environment(e: Evidence) -> Iterator[Said]:
-    """Yield findings on inherited variables that mislead the libraries."""
-    said = list(about_environment(e.software))
-    yield from said
-    if not any(f.severity != "note" for f in said) and e.software.outcome.ok:
-        yield Check(id="environment", state="fine", title="No inherited variable misleads the numeric libraries")
+def shell_and_host(e: Evidence) -> Iterator[Said]:
+    """What do this shell and this host hand to a program?"""
+    inherited = e.software.environment if e.software.outcome.ok else None
+    yield from preflight(e.host, environment=inherited, software=e.software)
 
 
 def torch_runs(e: Evidence) -> Iterator[Said]:
@@ -209,24 +207,6 @@ def engines(e: Evidence) -> Iterator[Said]:
     )
 
 
-def thread_default(e: Evidence) -> Iterator[Said]:
-    """Yield a finding where torch starts more threads than this process may use CPUs."""
-    threads, usable, quota = e.software.threads, len(e.host.usable_cpus), e.host.limits.cpu_quota
-    may_use = min(usable or 10**6, quota or 10**6)
-    if threads is None or may_use == 10**6:
-        return
-    if threads > may_use + 0.5:
-        yield Finding(
-            id="more-threads-than-cpus",
-            severity="warning",
-            title=f"torch starts {threads} threads, but this process may use {may_use:g} CPUs",
-            detail="Thread defaults do not see a cgroup's CPU quota: what exceeds it is stopped part of the time.",
-            evidence=("host.limits", "software.threads"),
-        )
-    else:
-        yield Check(id="threads", state="fine", title=f"torch's {threads} threads fit the {may_use:g} CPUs it may use")
-
-
 def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
     """Yield a finding where torch cannot use a GPU that is there."""
     if not e.host.gpus:
@@ -292,50 +272,11 @@ def mixed_cores(e: Evidence) -> Iterator[Said]:
     )
 
 
-def hidden_isa(e: Evidence) -> Iterator[Said]:
-    """Yield a finding where something hides instructions that the processor has."""
-    isa = e.host.cpu.isa
-    if isa is None:
-        return
-    for hidden in isa.hidden:
-        features = ", ".join(hidden.features) or "some features"
-        advice = {
-            "hypervisor": "In the virtual machine's settings choose the CPU type 'host' (QEMU: -cpu host); "
-            "it can then only move to hosts whose CPU has them too.",
-            "kernel": "Whoever set that option may have had a reason, such as a defect of this CPU: ask first.",
-        }[hidden.by]
-        yield Finding(
-            id=f"hidden-by-{hidden.by}",
-            severity="warning",
-            title=f"The {hidden.by} hides {features}: {hidden.why}",
-            detail=f"Numeric libraries then take slower kernels. {advice}",
-            evidence=("host.cpu.isa.hidden", "host.system.cmdline"),
-        )
-    if not isa.hidden and e.host.system.arch in ("x86_64", "aarch64"):
-        yield Check(id="hidden-isa", state="fine", title="Nothing is seen to hide instructions from programs")
-
-
-def quota_on_threads(e: Evidence) -> Iterator[Said]:
-    """Yield a finding where torch would start more threads by default than a CPU quota pays for. That is known without
-    a torch."""
-    quota, usable = e.host.limits.cpu_quota, len(e.host.usable_cpus)
-    if quota is not None and usable > quota + 0.5:
-        yield Finding(
-            id="quota-below-cpus",
-            severity="warning",
-            title=f"A CPU quota pays for {quota:g} CPUs, but {usable} may be used",
-            detail=f"Libraries count the CPUs and not the quota: torch starts up to {usable} threads by default, "
-            "which are then stopped part of the time. Set OMP_NUM_THREADS to the quota.",
-            evidence=("host.limits.cpu_quota",),
-        )
-
-
 def measured_elsewhere(e: Evidence) -> Iterator[Said]:
     """Yield a check for each question that needs measuring, on a host that is not here."""
     plans = ", ".join(plan.title for plan in e.plans)
     for id_, title in (
         ("torch", "Whether PyTorch runs there, and with which kernels"),
-        ("environment", "Inherited variables that mislead the numeric libraries"),
         ("results", "Whether every Launch computes the same results"),
         ("speeds", f"The speed of {', '.join(w.name for w in e.workloads) or 'any workload'}"),
         ("ceilings", "How much of its ceilings the machine reaches"),
@@ -356,16 +297,14 @@ def unknown_facts(e: Evidence) -> Iterator[Said]:
 RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     torch_runs,
     failures,
-    environment,
+    shell_and_host,
     warmed_up,
     engines,
-    thread_default,
     gpu_seen_by_torch,
     expected_hardware,
     quiet_machine,
     bindings,
     mixed_cores,
-    hidden_isa,
     allocators,
     unknown_facts,
 )
@@ -373,8 +312,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
 ELSEWHERE_RULES: tuple[Callable[[Evidence], Iterator[Said]], ...] = (
     expected_hardware,
     mixed_cores,
-    hidden_isa,
-    quota_on_threads,
+    shell_and_host,
     measured_elsewhere,
     unknown_facts,
 )

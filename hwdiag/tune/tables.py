@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hwdiag.core.choices import ENGINES
 from hwdiag.experiment.lever import Plan
 from hwdiag.experiment.model import Estimate, Measurement, Workload
-from hwdiag.process.environment import IMAGINED_CAPS, caps_of
+from hwdiag.process.environment.registry import IMAGINED_CAPS, caps_of
 from hwdiag.process.model import Disturbance, Software, ThreadPool
 from hwdiag.record.model import Record
 from hwdiag.record.tuning import tuning

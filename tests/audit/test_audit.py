@@ -26,7 +26,7 @@ from hwdiag.host.model import Gpu, Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.host.snapshot import make_snapshot
-from hwdiag.process.environment import VARIABLES
+from hwdiag.process.environment.registry import VARIABLES
 from hwdiag.process.model import Disturbance, Outcome
 from hwdiag.process.storage import ReadSpeed, read_speed
 from hwdiag.process.symptoms import ALARMS, REASONS, Seen, answers

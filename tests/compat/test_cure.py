@@ -103,9 +103,28 @@ def test_a_run_on_a_host_that_needs_it_hands_over_a_script_that_does_it(
     assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
 
 
+OLD = ("pni", "ssse3", "sse4_1", "sse4_2", "popcnt")
+"""What every CPU has that PyTorch's wheels run on."""
+
+
+def test_a_cpu_type_that_hides_what_every_cpu_has_is_named_with_the_type_to_choose() -> None:
+    def found(*features: str) -> list[Finding]:
+        interpreter = Interpreter(
+            python="p", outcome=Outcome(kind="ok"), machine="x86_64", features=features, cpu="Common KVM processor"
+        )
+        said = consult(Survey(started_at="", seconds=1, interpreter=interpreter))
+        return [s for s in said if isinstance(s, Finding)]
+
+    (hidden,) = found("pni")
+    assert "Common KVM processor, lacks SSSE3, SSE4.1, SSE4.2 and POPCNT" in hidden.title
+    assert "kvm64" in hidden.title
+    assert "CPU type 'host'" in hidden.detail
+    assert not found(*OLD)
+
+
 def test_what_runs_without_avx2_says_that_it_does_not_need_it() -> None:
     def found(*features: str) -> list[Finding | Check]:
-        interpreter = Interpreter(python="p", outcome=Outcome(kind="ok"), machine="x86_64", features=features)
+        interpreter = Interpreter(python="p", outcome=Outcome(kind="ok"), machine="x86_64", features=(*OLD, *features))
         ran = Compatibility(package="torch", version="2.13.0", stage="import", outcome=Outcome(kind="ok"))
         gone = Compatibility(package="numpy", stage="import", outcome=Outcome(kind="import-error"))
         return list(consult(Survey(started_at="", seconds=1, interpreter=interpreter, results=(ran, gone))))

@@ -6,7 +6,8 @@ import re
 
 from hwdiag.audit.kinds.unread import Unread
 from hwdiag.audit.knobs.model import Knob
-from hwdiag.process.environment import VARIABLES, Variable
+from hwdiag.process.environment.model import Variable
+from hwdiag.process.environment.registry import VARIABLES
 
 _SCOPE = {
     "per program": "launch.sh sets it for one program where that was measured to help",
