@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -265,9 +266,10 @@ class FollowedProcess:
 
     # All together
 
-    def found(self) -> ObservedProcess:
-        """Return what was seen of it."""
-        last = () if self._last_point is None or self._last_point is self.memory[-1] else (self._last_point,)
+    def found(self, detail: float = 1.0) -> ObservedProcess:
+        """Return what was seen of it; ``detail``: of the threads and points of memory, which share at most."""
+        memory = self.memory[:: max(1, math.ceil(len(self.memory) / (detail * MOST_POINTS)))]
+        last = () if self._last_point is None or self._last_point is memory[-1] else (self._last_point,)
         threads = sorted(((t.found(tid)) for tid, t in self.threads.items()), key=lambda t: -t.cpu_s)
         return ObservedProcess(
             pid=self.pid,
@@ -280,11 +282,11 @@ class FollowedProcess:
             ended_s=round(self.ended, 3),
             first_allowed=self.first_allowed,
             allowed=self.allowed,
-            threads=tuple(threads[:MOST_THREADS]),
+            threads=tuple(threads[: int(detail * MOST_THREADS)]),
             most_threads=self.most_threads,
             cpu_s=self.cpu_s,
             major_faults=max(0, self.stat.major_faults - self._faults_before),
-            memory=(*self.memory, *last),
+            memory=(*memory, *last),
             environment=self.variables,
             libraries=self.libraries,
             torch=self.torch,

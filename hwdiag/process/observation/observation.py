@@ -37,6 +37,8 @@ from hwdiag.process.supervisor import START
 
 MOST_PROCESSES = 256
 """That are followed at a time, and told of."""
+IN_DETAIL = 16
+"""Of them the busiest, with all of their threads; a record of the others' would be large."""
 MOST_REMEMBERED = 1024
 PACES = ((0.5, 0.05), (2.0, 0.1), (10.0, 0.5), (float("inf"), 1.0))
 """Until which second of the observation, so many seconds lie between two dear looks."""
@@ -91,10 +93,11 @@ class Observation:
         """Look at what changes quickly, and is cheap."""
         self.looks += 1
         self.waits.look()
-        for pid in self.waits.alive:
-            if (process := self.followed.get(pid)) is not None:
-                process.count_files()
-                self.room.glance(pid)
+        if self.looks % 2 == 0:
+            for pid in self.waits.alive:
+                if (process := self.followed.get(pid)) is not None:
+                    process.count_files()
+                    self.room.glance(pid)
 
     def look(self) -> None:
         """Look at everything."""
@@ -233,7 +236,8 @@ class Observation:
                 process.command = command
         mark_workers(everybody)
         everybody.sort(key=lambda p: -p.cpu_s)
-        found = tuple(process.found() for process in everybody[:MOST_PROCESSES])
+        details = (1.0 if n < IN_DETAIL else 0.1 for n in range(MOST_PROCESSES))
+        found = tuple(p.found(detail) for p, detail in zip(everybody, details, strict=False))
         mapped = [path for process in found for path in process.libraries]
         return Program(
             command=command,

@@ -22,6 +22,8 @@ from hwdiag.process.observation.waiting_model import Doing, Waited
 
 LOOK_S = 0.02
 """Between two looks, in the mean; about 0.1 % of a CPU."""
+SELDOM = 5
+"""Of so many looks one is at the workers and counters, too."""
 BLOCK_S = 1.0
 """Seconds that are taken together for the interval: looks that are near each other are alike."""
 TREE_S = 2.0
@@ -43,13 +45,16 @@ class Look:
         self._at_disk = self._worker_looks = self._most = 0
         self._cpu_s, self._cpu_of_s = 0.0, 0.0
         self._delay = self._now = processes.delay_s(training.pid)
+        self._delay_at = self.began
+        self._looks = 0
         self.follow(training)
 
     def follow(self, training: Training) -> None:
         """Take these workers from now on; adds up what the others used. Before its first workers it was starting."""
         self._add_up()
         if training.workers and not self._most:
-            self.began, self._delay = time.monotonic(), self.processes.delay_s(training.pid)
+            self.began = self._delay_at = time.monotonic()
+            self._delay = self._now = self.processes.delay_s(training.pid)
             self.blocks.clear()
         self.training = training
         self._most = max(self._most, len(training.workers))
@@ -60,11 +65,19 @@ class Look:
     def look(self) -> None:
         """Look once."""
         self.ended = time.monotonic()
-        self._now = self.processes.delay_s(self.training.pid) or self._now
+        self._looks += 1
+        if self._looks % SELDOM == 0:
+            self._look_seldom()
         doing = self._doing()
         if doing is not None:
             block = int((self.ended - self.began) / BLOCK_S)
             self.blocks.setdefault(block, Counter())[doing] += 1
+
+    def _look_seldom(self) -> None:
+        """Look at what tells as much with fewer looks: counters, and the workers."""
+        now = self.processes.delay_s(self.training.pid)
+        if now is not None:
+            self._now, self._delay_at = now, self.ended
         for pid in self.training.workers:
             state = self.processes.stat(pid)[:1]
             self._worker_looks += bool(state)
@@ -125,7 +138,12 @@ class Look:
         looks = sum(total.values())
         low, high = interval(list(self.blocks.values()))
         took = self.ended - self.began
-        delay = None if self._delay is None or self._now is None or not took else (self._now - self._delay) / took
+        counted = self._delay_at - self.began
+        delay = (
+            (self._now - self._delay) / counted
+            if self._delay is not None and self._now is not None and counted > 0
+            else None
+        )
         return Waited(
             pid=self.training.pid,
             words=self.training.words,

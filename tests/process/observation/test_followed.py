@@ -43,6 +43,9 @@ def test_a_long_life_has_few_points_of_memory_and_always_the_last(tmp_path: Path
     assert points[-1].resident_bytes == 4999 * 1024
     gaps = {b.seconds - a.seconds for a, b in pairwise(points[:-1])}
     assert gaps == {32.0}, "they lie evenly"
+    few = process.found(detail=0.1).memory
+    assert 8 < len(few) <= MOST_POINTS // 10 + 1
+    assert (few[0], few[-1]) == (points[0], points[-1])
 
 
 def test_of_mapped_files_those_that_decide_about_speed_are_kept() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -227,6 +228,43 @@ def test_whose_reader_goes_away_is_told_so_by_the_kernel() -> None:
     program = observe_command(["yes"], stdio=(None, target, None))
     os.close(target)
     assert program.ending.status in (-signal.SIGPIPE, 1)
+
+
+def test_a_terminals_new_size_reaches_the_command() -> None:
+    """A script in a terminal of its own observes a command, which says its terminal's size with each SIGWINCH."""
+    inner = """
+        import os, signal, time
+        def tell(*_):
+            columns = os.get_terminal_size(1).columns
+            print("columns", columns, flush=True)
+            if columns == 77: os._exit(0)
+        signal.signal(signal.SIGWINCH, tell)
+        print("waits", flush=True)
+        time.sleep(30)
+    """
+    code = f"""
+from hwdiag.process.observation.observe import observe_command
+observe_command({python(inner)!r}, stdio=(0, 1, 2))
+"""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs) as observer:
+        os.close(theirs)
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 66, 0, 0))
+        assert b"waits" in read_until(ours, b"waits")
+        time.sleep(0.3)
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 77, 0, 0))
+        observer.send_signal(signal.SIGWINCH)
+        assert b"columns 77" in read_until(ours, b"columns 77")
+        assert observer.wait(10) == 0
+    os.close(ours)
+
+
+def read_until(file: int, word: bytes, seconds: float = 15.0) -> bytes:
+    said, deadline = b"", time.monotonic() + seconds
+    while word not in said and time.monotonic() < deadline:
+        if select.select([file], [], [], 0.2)[0]:
+            said += os.read(file, 1000)
+    return said
 
 
 # Ends
