@@ -29,7 +29,9 @@ def test_steady_growth_is_told_with_its_rate_and_what_to_look_for() -> None:
         [400 + 300 * (1 - np.exp(-n / 8)) for n in range(60)],  # a cache fills
         [500 + 200 * (n % 10) / 10 for n in range(60)],  # a saw
         [800 - 5 * n for n in range(60)],
+        [400 + 300 * (1 - np.exp(-n / 20)) for n in range(60)],  # the same, slower
         [400 + 0.4 * n for n in range(60)],  # too little to matter
+        [min(900, 200 + 20 * n) for n in range(60)],  # loading, for more than half of the time
         [300] * 59 + [900],  # one step at the end
     ],
 )
@@ -75,3 +77,13 @@ def test_swapping_is_told_and_a_group_at_its_limit_that_reads_pages_again() -> N
     assert "500 times a second" in findings([*look(case(at_limit))])["major-faults"].title
     cold = process(memory=points([500.0] * 60), major_faults=5000)
     assert not findings([*look(case(cold))]), "libraries that are read at the start"
+
+
+def test_a_leak_is_told_although_its_end_takes_long_and_imports_are_none() -> None:
+    seen = [83, 138, 165, 196, 205, 225, 245, 272, 287, 319, 355, 365, 407, 451, 503, 530, 555, 556, 556, 500]
+    files = [38, 65, 74, 75, 75, 77, 78, 80, 80, 88, 88, 88, 88, 88, 88, 88, 88, 88, 88, 88]
+    leak = points([float(v) for v in seen], 17.0, file_bytes=[float(v) for v in files])
+    assert findings([*look(case(process(ended_s=17.0, memory=leak)))]), "as it was seen on a busy machine"
+    imports = [60.0 + 20 * n for n in range(45)] + [960.0] * 15
+    mapped = [30.0 + 8 * n for n in range(45)] + [390.0] * 15
+    assert not findings([*look(case(process(memory=points(imports, file_bytes=mapped))))])

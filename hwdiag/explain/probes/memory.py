@@ -24,8 +24,12 @@ GROWING = 6
 LEAST_BYTES = 64 * MIB
 LEAST_SHARE = 0.1
 """What grew, of what there was."""
-STEADY = 0.4
+STEADY = 0.6
 """Growth of the second half over that of the first: less of it levels off."""
+REACHED = 0.98
+"""Share of the most from which on it is as large as it becomes."""
+MOST_OF_IT = 0.65
+"""Share of the time after loading in which it has to grow."""
 LEAST_S = 2.0
 SWAPPED = 16 * MIB
 SWAP_IN = 1e6
@@ -51,15 +55,15 @@ def look(case: Case) -> Iterator[Answer]:
 
 
 def growth(points: Sequence[MemoryPoint], began_s: float) -> tuple[float, str] | None:
-    """Return by how many bytes a second the resident memory grows steadily to the end, and what of it grows.
+    """Return by how many bytes a second the resident memory grows steadily, and what of it grows.
 
-    The first third is left out: libraries are loaded then, and caches fill. The rest is cut into eight parts of which
-    six have to grow, the second half nearly as much as the first. None where it does not grow so.
+    What is looked at begins when libraries are loaded (files that are mapped grow no more), after a third of the time
+    at the earliest, and ends when the memory is as large as it becomes: a program that ends lets go for a while. That
+    has to be most of the time that is left. Of its eight parts six have to grow, the second half nearly as much as the
+    first. None where it does not grow so.
     """
-    last = points[-1].seconds
-    first = began_s + (last - began_s) / 3
-    later = [p for p in points if p.seconds >= first]
-    took = later[-1].seconds - later[0].seconds if len(later) > PARTS // 2 else 0.0
+    later = growing_part(points, began_s)
+    took = later[-1].seconds - later[0].seconds if later else 0.0
     if took < LEAST_S:
         return None
     at = np.array([p.seconds for p in later])
@@ -73,9 +77,19 @@ def growth(points: Sequence[MemoryPoint], began_s: float) -> tuple[float, str] |
         return None
     kinds = {name: getattr(later[-1], name) - getattr(later[0], name) for name, _ in KINDS}
     most = max(kinds, key=lambda name: kinds[name])
-    if most == "file_bytes":
-        return None
-    return total / took, most
+    return None if most == "file_bytes" else (total / took, most)
+
+
+def growing_part(points: Sequence[MemoryPoint], began_s: float) -> list[MemoryPoint]:
+    """Return the points from when all is loaded to when the memory is largest; none where that is a small part."""
+    last = points[-1].seconds
+    files, most = max(p.file_bytes for p in points), max(p.resident_bytes for p in points)
+    loaded = next(p.seconds for p in points if p.file_bytes >= REACHED * files)
+    first = max(loaded, began_s + (last - began_s) / 3)
+    full = next(p.seconds for p in points if p.resident_bytes >= REACHED * most)
+    if full - first < MOST_OF_IT * (last - first):
+        return []
+    return [p for p in points if first <= p.seconds <= full]
 
 
 def growing(case: Case, process: ObservedProcess, rate: float, kind: str) -> Finding:
@@ -96,7 +110,7 @@ def growing(case: Case, process: ObservedProcess, rate: float, kind: str) -> Fin
         severity="problem" if failed(case.program.ending) else "warning",
         title=f"The memory of PID {process.pid} ({clean(process.name)}) grows steadily, by {disk_size(rate)} a second, "
         f"to {size(at_end)} resident",
-        detail=f"What grows is {what}.{told} That is {disk_size(minute)} a minute, to the end of the look.{until} "
+        detail=f"What grows is {what}.{told} That is {disk_size(minute)} a minute.{until} "
         f"{remedy(process, kind, graph)}",
         evidence=("program.processes",),
     )
@@ -152,7 +166,7 @@ def steady(case: Case, seen: Sequence[ObservedProcess]) -> Check:
         id="memory-grows",
         state="fine",
         title="Its memory does not grow steadily",
-        detail=f"at most {size(peak)} resident in PID {most.pid}; the last two thirds of its time were looked at",
+        detail=f"at most {size(peak)} resident in PID {most.pid}; looked at from when its libraries were loaded",
     )
 
 
