@@ -27,7 +27,7 @@ LOOSEST = {"same": 0.0, "reduced": 0.1, "quantised": 0.3}
 layers, or integers; a wrong kernel is off by far more."""
 LOOSEST_GRADIENTS = {"same": 0.0, "reduced": 1.0, "quantised": 2.0}
 """The same of all gradients together."""
-MODULES = ("workloads", "kernels", "net_workloads")
+MODULES = ("workloads", "own_file", "kernels", "net_workloads")
 """In which the builders of workloads are looked for; the first has what most runs measure, the others take longer."""
 
 
@@ -84,6 +84,15 @@ def checked(compare):
         raise
 
 
+def in_use(torch):
+    """Return the accelerator that the person's code has begun to use; None where it uses none."""
+    for name in ("cuda", "xpu"):
+        module = getattr(torch, name, None)
+        if module is not None and getattr(module, "is_initialized", bool)():
+            return module
+    return None
+
+
 class Prepared:
     """A workload that is built, checked and warm."""
 
@@ -94,9 +103,13 @@ class Prepared:
         self.step, compare = build(
             torch, torch.device(device), getattr(torch, workload["dtype"]), **workload["size"], **more
         )
+        if workload["kind"] == "file" and self.accelerator is None:
+            self.accelerator, self.device = in_use(torch), None  # its own choice; None is the current device
         self.synchronize()
         start = time.perf_counter()
         self.step()
+        if workload["kind"] == "file" and self.accelerator is None:
+            self.accelerator = in_use(torch)  # one that it first uses in a call
         self.synchronize()
         self.first_s = time.perf_counter() - start
         self.max_error = self.tolerance = None
@@ -110,7 +123,7 @@ class Prepared:
                 raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
         if hasattr(self.accelerator, "reset_peak_memory_stats"):
             self.accelerator.empty_cache()  # of what the reference took
-            self.accelerator.reset_peak_memory_stats(device)
+            self.accelerator.reset_peak_memory_stats(self.device)
         self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, warmup_s)
 
     def synchronize(self):

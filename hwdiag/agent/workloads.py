@@ -3,15 +3,10 @@
 A module of this folder whose ``BUILDERS`` has a workload's kind is where it is built: ``measure.MODULES`` lists them.
 """
 
-import importlib.util
 import math
-import os
-import sys
 
 from . import techniques
 from .applying import called, doubled, under
-from .channel import one_line
-from .failures import WrongResult
 
 SEED = 0
 """Of weights and inputs, so that a reference has the same."""
@@ -220,39 +215,7 @@ def builder_of(net):
     return lambda torch, device, dtype, **size: build_net(torch, device, lambda: net(torch, device, dtype, **size))
 
 
-def build_file(torch, device, dtype, path):
-    """The user's own: ``build()`` of a Python file gives a callable, or a pair of it and one that checks its result.
-
-    ``check()`` is called once after the first call; the result is wrong if it gives False or an assertion fails.
-    """
-    sys.path.insert(0, os.path.dirname(path))  # as ``python FILE`` has it, so that it finds what lies beside it
-    spec = importlib.util.spec_from_file_location("hwdiag_workload", path)
-    if spec is None:
-        raise ValueError("%s is no Python file" % path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "build", None)):
-        raise ValueError("%s has no function build()" % path)
-    built = module.build()
-    step, own_check = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
-    if not callable(step) or not (own_check is None or callable(own_check)):
-        raise ValueError("build() of %s gives %s, not a callable or a pair of them" % (path, type(built).__name__))
-
-    def check():
-        try:
-            right = own_check() is not False
-        except AssertionError as error:
-            raise WrongResult("check() of %s: %s" % (path, one_line(error))) from None
-        if not right:
-            raise WrongResult("check() of %s gives False" % path)
-        return None, None
-
-    return step, check if own_check else lambda: (None, None)
-
-
 BUILDERS = {
-    "file": build_file,
     "matmul": build_matmul,
     "onednn": build_onednn,
     "numpy": build_numpy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, TypeVar, get_args
 
+from hwdiag.core.choices import Accuracy
 from hwdiag.core.interval import Interval
 from hwdiag.core.value import Value
 
@@ -42,6 +43,10 @@ class Recommendation(Value):
     speedup: Interval | None = None
     instances: int = 1
     """Processes at the same time, whose total throughput the speed-up is about."""
+    accuracy: Accuracy = "same"
+    """What its plan does to results."""
+    shares: dict[str, float] = {}
+    """What each lever of the plan gave in the screening, as a ratio of speeds, by its title."""
     risk: str = ""
     offered: bool = False
     """Left to the person to choose: it was shown to be faster, but carries a risk that nobody takes unasked."""

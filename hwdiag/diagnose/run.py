@@ -34,6 +34,7 @@ from hwdiag.experiment.commands import Commands
 from hwdiag.experiment.estimates import estimates
 from hwdiag.experiment.lever import DEFAULT, Factor, Plan, plan_by_id
 from hwdiag.experiment.model import Workload
+from hwdiag.experiment.net_facts import NetFacts, describe_file
 from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.activity import watch
@@ -58,6 +59,7 @@ from hwdiag.tune.recommend import recommend, verdict
 from hwdiag.tune.runtime import find_allocators
 from hwdiag.tune.tune import tune
 from hwdiag.tune.user_workloads import command_workload, file_workload
+from hwdiag.tune.within import SWITCHES, switching_folder
 
 DEVICE_BLOCKS = 3
 """Processes per GPU: enough to see whether they agree."""
@@ -121,8 +123,10 @@ class Diagnosis:
         listed = tuple(w for w in catalogue(host) if w.name in self.profile.workloads and self._has(w))
         workloads = self.own or listed
         models = tuple(w.name for w in workloads if w.family == "model")
-        self.factors = self._factors(workloads)
+        facts = self._facts(workloads)
+        self.factors = self._factors(workloads, facts)
         return self._tuned(
+            facts=facts,
             plans=(DEFAULT, *(Plan.of(lever) for factor in self.factors for lever in factor.levers)),
             workloads=workloads,
             overall_of=models or tuple(w.name for w in workloads),
@@ -162,6 +166,7 @@ class Diagnosis:
             study.overall_of,
             self.profile.min_effect / 100,
             risky=self.profile.unsupported,
+            accuracy=self.profile.accuracy,
         )
         measured = tuple(campaign.measurements)
         return self._tuned(
@@ -170,6 +175,8 @@ class Diagnosis:
             steps=tuned.steps,
             noise=tuned.noise,
             comparisons=tuned.comparisons,
+            shares=tuned.shares,
+            untried=tuned.untried,
             estimates=estimates(measured),
             ceilings=ceilings(measured, study.workloads),
         )
@@ -218,7 +225,14 @@ class Diagnosis:
         campaign.measurements.clear()
         return True
 
-    def _factors(self, workloads: Sequence[Workload]) -> tuple[Factor, ...]:
+    def _facts(self, workloads: Sequence[Workload]) -> NetFacts | None:
+        """Ask what ``build()`` of a file of the person's own gives; None of all else."""
+        path = next((w.path for w in workloads if w.path is not None), None)
+        if path is None or not (self.record.host.is_here and self.record.software.outcome.ok):
+            return None
+        return describe_file(self.python, path, self.profile.child_timeout)
+
+    def _factors(self, workloads: Sequence[Workload], facts: NetFacts | None) -> tuple[Factor, ...]:
         host, software, here = self.record.host, self.record.software, self.record.host.is_here
         return factors(
             host,
@@ -228,6 +242,8 @@ class Diagnosis:
             threads=self.profile.threads,
             allocators=find_allocators(software.prefix) if here else (),
             vendor_check=build_vendor_check(self._scratch) if here and has_foreign_mkl(host, software) else None,
+            facts=facts,
+            folder=switching_folder(self._scratch) if here and self.profile.command is not None else None,
         )
 
     @cached_property
@@ -290,6 +306,10 @@ class Diagnosis:
         written = [write_file(self.folder, f) for f in files]
         libraries = {path for launch in launches.values() for path in launch.preload}
         written += [self._copy(Path(path), "A library that a launch script preloads") for path in sorted(libraries)]
+        if any(launch.python_path for launch in launches.values()):
+            text = (switching_folder(self._scratch) / "sitecustomize.py").read_text()
+            what = "What switches torch in every Python that a launch script starts"
+            written.append(self._write(f"scripts/{SWITCHES}/sitecustomize.py", text, what))
         return self._learn(files=tuple(written))
 
     def finish(self) -> Record:

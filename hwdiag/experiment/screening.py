@@ -179,6 +179,19 @@ class Screening:
         """Return the effect of each lever."""
         return self._effects(self.blocks, self._lever_columns, self.usual.__getitem__)
 
+    def shares(self, plan: Plan) -> dict[str, float]:
+        """Return what each lever of a plan was estimated to give, as a ratio of speeds, by its id.
+
+        What two give together beyond each by itself counts half for either.
+        """
+        effects = self.by_lever()
+        found = {lever.id: effects.gain([lever.id])[0] for lever in plan.levers}
+        for one, other in itertools.combinations(plan.levers, 2):
+            beside = effects.gain(self._columns([one, other])[2:])[0]
+            found[one.id] += beside / 2
+            found[other.id] += beside / 2
+        return {name: math.exp(gain) for name, gain in found.items()}
+
     def _effects(self, blocks: Sequence[Block], columns: Columns, expected: Callable[[str], float]) -> Effects:
         trials = [
             Trial(block.number, plan, seconds)

@@ -14,7 +14,7 @@ from hwdiag.core.interval import Interval
 from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
 from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
 from hwdiag.experiment.laboratory import Block, Laboratory, Scope
-from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan, within
+from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan, within
 from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import Screening
 
@@ -79,6 +79,12 @@ class SearchResult:
     def comparisons(self) -> tuple[Comparison, ...]:
         """Return the verdicts on what was confirmed."""
         return tuple(judge_in_order(self.claims, self.confirmed, self.min_effect, self.share))
+
+    def untried(self, space: SearchSpace) -> tuple[Lever, ...]:
+        """Return the levers that no plan was measured with, for want of time."""
+        factors = [*([space.first] if space.first else []), *space.factorial, *space.last]
+        tried = {lever for plan in self.screening.plans.values() for lever in plan.lever_ids}
+        return tuple(lever for factor in factors for lever in factor.levers if lever.id not in tried)
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -155,6 +161,8 @@ def search(
     def until(slow_s: float = 0.0) -> float:
         """Return when the screening must end for the confirmation to have its pairs, of processes whose first call
         takes so many seconds."""
+        if not screening.pace:
+            return deadline  # nothing was measured so far
         plans = 1 + len(limits) + len(space.offers)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, enough_pairs(len(scopes), share))
         confirming = SPARE * pairs * (plans * screening.pace + slow_s)
@@ -207,7 +215,7 @@ def screen(
         share = RACE_SHARE if space.factorial or space.last else 1.0
         left = screening.race(space.first, began + share * (screening.deadline - began))
     screening.bests = dict.fromkeys(limits, screening.best_within("same"))
-    screening.deadline = until(0.0)
+    screening.deadline = factorial_end(space, limits, began, until)
     near = [again(space.first, screening.best, left)] if space.first is not None else []
     together = [factor for factor in (*near, *space.factorial) if factor.levers]
     if together:
@@ -223,6 +231,20 @@ def screen(
             screening.deadline = until(WARM * factor.slow_s)
             if able and screening.laboratory.clock() + factor.slow_s * len(able) < screening.deadline:
                 screening.race(replace(factor, levers=tuple(able)), limit=limit)
+
+
+def factorial_end(
+    space: SearchSpace, limits: Sequence[Accuracy], began: float, until: Callable[[float], float]
+) -> float:
+    """Return when the factorial blocks end: early enough for what is slow to start, where at least half of the time is
+    left for them then."""
+    slow = [factor for factor in space.last if factor.slow_s]
+    whole = until(0.0)
+    if not slow:
+        return whole
+    early = until(WARM * max(factor.slow_s for factor in slow))
+    early -= sum(factor.slow_s * len(factor.levers) * len(limits) for factor in slow)
+    return early if early - began >= (whole - began) / 2 else whole
 
 
 def next_best(screening: Screening, alternatives: Sequence[Plan], first: Sequence[Factor]) -> list[Plan]:

@@ -317,4 +317,71 @@ TECHNIQUES: tuple[Technique, ...] = (
     ),
 )
 
-BY_NAME = {t.name: t for t in TECHNIQUES}
+COMBINED: tuple[Technique, ...] = (
+    Technique(
+        name="matmul-bf16",
+        title="fp32 products in bf16",
+        sentence="float32 operands are rounded to bf16 for products and convolutions.",
+        accuracy="reduced",
+        accelerator=False,
+        setup=(
+            'torch.set_float32_matmul_precision("medium")',
+            'for part in ("matmul", "conv", "rnn"):',
+            '    if hasattr(getattr(torch.backends.mkldnn, part, None), "fp32_precision"):',
+            '        getattr(torch.backends.mkldnn, part).fp32_precision = "bf16"',
+        ),
+        caution="8 bits of precision in products",
+        source="torch documentation, set_float32_matmul_precision",
+    ),
+    Technique(
+        name="flush-denormals",
+        title="denormal numbers count as 0",
+        sentence="Numbers below 1.2e-38, which are slow on most CPUs, are taken as 0.",
+        accelerator=False,
+        setup=("torch.set_flush_denormal(True)",),
+        source="torch documentation, set_flush_denormal",
+    ),
+    Technique(
+        name="compile-max-autotune",
+        title="torch.compile, max-autotune",
+        sentence="As torch.compile, and times several kernels for each product.",
+        slow_start=True,
+        prepare=('net = torch.compile(net, mode="max-autotune")',),
+        caution="the first call takes minutes",
+        source="torch.compile documentation",
+    ),
+    Technique(
+        name="compile-freezing",
+        title="torch.compile, frozen weights",
+        sentence="As torch.compile, with weights taken as constants and laid out for the kernels.",
+        modes=("inference",),
+        slow_start=True,
+        setup=("import torch._inductor.config", "torch._inductor.config.freezing = True"),
+        prepare=("net = torch.compile(net)",),
+        caution="weights cannot change afterwards",
+        source="torch.compile documentation",
+    ),
+    Technique(
+        name="math-attention",
+        title="attention from single operations",
+        sentence="scaled_dot_product_attention takes no fused kernel.",
+        needs="attention",
+        around="torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)",
+        source="torch SDPA documentation",
+    ),
+    Technique(
+        name="int8-dynamic",
+        title="int8 by torch's dynamic quantisation",
+        sentence="Multiplies linear layers in int8 on the CPU: weights once, activations at each call.",
+        accuracy="quantised",
+        modes=("inference",),
+        accelerator=False,
+        needs="linear_layers",
+        prepare=("net = torch.ao.quantization.quantize_dynamic(net, {torch.nn.Linear}, dtype=torch.qint8)",),
+        caution="accuracy must be checked on data of your own",
+        source="torch quantisation documentation",
+    ),
+)
+"""Those that a search combines with others, and that are not tried by themselves."""
+
+BY_NAME = {t.name: t for t in (*TECHNIQUES, *COMBINED)}

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hwdiag.core.bounded_yaml import LARGEST, TooMuchError, load_yaml
-from hwdiag.core.choices import NAMES, Goal
+from hwdiag.core.choices import NAMES, Accuracy, Goal
 from hwdiag.core.errors import UsageError
 from hwdiag.core.home import home
 from hwdiag.core.params import Option, one_of, refuse_unknown, suggestion
@@ -96,6 +96,9 @@ class Params(Value):
         None, min_length=1, description="thread counts to try; None derives them from the topology"
     )
     min_effect: MinEffect = 3.0
+    accuracy: Accuracy = Field(
+        "same", description="what a recommended way may do to results: rounding alone, fewer bits (bf16), or integers"
+    )
     unsupported: bool = Field(
         False, description="recommend settings that a vendor does not support, too; they are measured either way"
     )

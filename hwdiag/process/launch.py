@@ -14,6 +14,8 @@ from hwdiag.core.text import plural
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList, format_cpulist
 
+SWITCH = "HWDIAG_SWITCH_"
+"""Beginning of the variables that tell a ``sitecustomize`` of ours what to switch."""
 FEW_PLACES = 4
 """Places that are all named."""
 
@@ -52,6 +54,8 @@ class Launch(Value):
     allocator: Allocator | None = None
     preload: tuple[str, ...] = ()
     """Further shared objects in front of all others."""
+    python_path: tuple[str, ...] = ()
+    """Folders in front of PYTHONPATH, whose ``sitecustomize`` every Python that is started runs first."""
     env: dict[str, str] = {}
     """Further environment variables, such as ``MKL_NUM_THREADS`` where MKL is what torch uses."""
     unset: tuple[str, ...] = ()
@@ -84,6 +88,7 @@ class Launch(Value):
         changed = {name: value for name in Launch.model_fields if (value := getattr(change, name))}
         merged = {
             "preload": (*self.preload, *change.preload),
+            "python_path": tuple(dict.fromkeys((*self.python_path, *change.python_path))),
             "env": {**self.env, **change.env},
             "unset": (*self.unset, *change.unset),
         }
@@ -114,7 +119,8 @@ class Launch(Value):
         if self.allocator is not None:
             parts.append(self.allocator.name)
         parts += [f"{PurePath(path).name} preloaded" for path in self.preload]
-        parts += [f"{k}={v}" for k, v in sorted(self.env.items()) if not k.endswith("_NUM_THREADS")]
+        shown = {k: v for k, v in self.env.items() if not k.endswith("_NUM_THREADS")}
+        parts += [f"{v} at Python's start" if k.startswith(SWITCH) else f"{k}={v}" for k, v in sorted(shown.items())]
         parts += [f"without {name}" for name in self.unset]
         return ", ".join(parts) or "nothing set: as it runs today"
 

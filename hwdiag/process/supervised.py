@@ -211,11 +211,13 @@ class Supervised:
 
 
 def child_environment(launch: Launch) -> dict[str, str]:
-    """Return the inherited environment with the Launch's variables, its libraries in front of those preloaded."""
+    """Return the inherited environment with the Launch's variables, its libraries and folders in front of others."""
     inherited = {name: value for name, value in os.environ.items() if name not in launch.unset}
     env = {**inherited, **launch.environment()}
     if launch.preloaded:
         env["LD_PRELOAD"] = ":".join(filter(None, (*launch.preloaded, inherited.get("LD_PRELOAD"))))
+    if launch.python_path:
+        env["PYTHONPATH"] = ":".join(filter(None, (*launch.python_path, inherited.get("PYTHONPATH"))))
     return env
 
 

@@ -12,6 +12,7 @@ from hwdiag.core.value import TopicStudy
 from hwdiag.experiment.ceilings import Ceiling
 from hwdiag.experiment.lever import Plan, plan_by_id
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, SearchStep, Workload
+from hwdiag.experiment.net_facts import NetFacts
 from hwdiag.record.model import Record
 
 
@@ -30,6 +31,12 @@ class Tuning(TopicStudy):
     """The search, factor by factor."""
     comparisons: tuple[Comparison, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
+    shares: dict[str, dict[str, float]] = {}
+    """By the ids of plans of several levers that were confirmed: what each lever gave in the screening, as a ratio."""
+    untried: tuple[str, ...] = ()
+    """Titles of levers for which there was no time."""
+    facts: NetFacts | None = None
+    """What is known of a net of the person's own."""
 
     @model_validator(mode="after")
     def _holds_every_plan(self) -> Tuning:

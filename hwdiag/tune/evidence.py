@@ -24,6 +24,7 @@ class Evidence(Value):
     noise: Noise | None = None
     steps: tuple[SearchStep, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    shares: dict[str, dict[str, float]] = {}
 
     @property
     def min_effect(self) -> float:

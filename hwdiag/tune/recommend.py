@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from statistics import median
 
+from hwdiag.core.choices import ACCURACIES, Accuracy
 from hwdiag.core.finding import Recommendation
 from hwdiag.core.interval import Interval
 from hwdiag.core.text import plural
-from hwdiag.experiment.lever import BASELINE, Plan, plan_by_id
+from hwdiag.experiment.lever import BASELINE, Plan, plan_by_id, within
 from hwdiag.experiment.model import OVERALL, Comparison
+from hwdiag.experiment.techniques import BY_NAME
 from hwdiag.tune.evidence import Evidence
 
 UNDO = "Start the program without the launch script: nothing on the host is changed."
@@ -20,7 +22,7 @@ def recommend(e: Evidence) -> tuple[Recommendation, ...]:
     if not any(m.outcome.ok for m in e.measurements):
         return ()
     single = [for_scope(e, name) for name in e.overall_of if len(e.overall_of) > 1]
-    rest = [*single, *offers(e)]
+    rest = [*single, *offers(e), *by_accuracy(e)]
     rest.sort(key=lambda r: r.speedup.median if r.plan and r.speedup else 0, reverse=True)
     return (for_scope(e, OVERALL), *rest)
 
@@ -49,6 +51,76 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
             )
 
 
+WORDS: dict[Accuracy, str] = {
+    "same": "With unchanged results",
+    "reduced": "With fewer bits (bf16, fp16 and the like)",
+    "quantised": "In integers",
+}
+"""What an accuracy is called at the start of a sentence."""
+
+
+def by_accuracy(e: Evidence) -> Iterator[Recommendation]:
+    """Yield the best plan of each accuracy that was not asked for, where it was shown to be faster overall."""
+    for accuracy in ACCURACIES:
+        best = best_of_accuracy(e, accuracy)
+        if accuracy == e.profile.accuracy or best is None:
+            continue
+        plan = plan_by_id(e.plans, best.candidate)
+        yield Recommendation(
+            id=f"accuracy-{accuracy}",
+            scope=OVERALL,
+            plan=plan.id,
+            title=f"{WORDS[accuracy]}: {gain_text(plan, best.speedup)}",
+            why=f"{interval_text(best.speedup)}{single_text(e, plan)}. {errors_text(e, plan)}"
+            f"{latency_text(e, plan, OVERALL)}",
+            speedup=best.speedup,
+            instances=len(plan.launch.members),
+            accuracy=accuracy,
+            shares=shares_of(e, plan),
+            risk=risk_of(plan, e),
+            offered=True,
+            undo=UNDO,
+            evidence=best.measurements,
+        )
+
+
+def best_of_accuracy(e: Evidence, accuracy: Accuracy) -> Comparison | None:
+    """Return the surest gain overall of the plans of just this accuracy, without a risk that nobody chose."""
+    mine = {p.id for p in e.plans if p.accuracy == accuracy and not is_left_to_choose(p, e)}
+    confirmed = (c for c in e.comparisons if c.phase == "confirm" and c.workload == OVERALL and c.candidate in mine)
+    better = (c for c in confirmed if c.verdict == "better" and not harms(e, c))
+    return max(better, key=lambda c: c.speedup.low, default=None)
+
+
+def accuracy_sentences(e: Evidence) -> Iterator[str]:
+    """Yield what the accuracies that were not asked for would give, as sentences of a verdict."""
+    for accuracy in ACCURACIES:
+        best = best_of_accuracy(e, accuracy)
+        if accuracy != e.profile.accuracy and best is not None:
+            plan = plan_by_id(e.plans, best.candidate)
+            error = largest_error(e, plan.id)
+            of = "error not measured" if error is None else f"error {100 * error:.2g} %"
+            yield f"{WORDS[accuracy]}: {best.speedup.median:.2f}x by {plan.title} ({of})."
+
+
+def single_text(e: Evidence, plan: Plan) -> str:
+    """Return what a plan gives on each workload, where there are several."""
+    single = [c for c in e.comparisons if c.phase == "confirm" and c.candidate == plan.id and c.workload != OVERALL]
+    return f": {', '.join(f'{c.workload} {ratio_text(c.speedup)}' for c in single)}" if single else ""
+
+
+def shares_of(e: Evidence, plan: Plan) -> dict[str, float]:
+    """Return what each lever of a plan gave, by its title."""
+    ratios = e.shares.get(plan.id, {})
+    return {lever.title: ratios[lever.id] for lever in plan.levers if lever.id in ratios}
+
+
+def largest_error(e: Evidence, plan: str) -> float | None:
+    """Return the largest relative error of a plan's results on what counts; None where none was compared."""
+    mine = (m for m in e.measurements if m.plan == plan and m.workload in e.overall_of)
+    return max((m.max_error for m in mine if m.max_error is not None), default=None)
+
+
 def errors_text(e: Evidence, plan: Plan) -> str:
     """Return a sentence with the largest relative errors of a plan's results against float64, beside today's."""
     errors = {
@@ -67,7 +139,7 @@ def is_left_to_choose(plan: Plan, e: Evidence) -> bool:
 
 def for_scope(e: Evidence, scope: str) -> Recommendation:
     """Return the recommendation for one workload, or overall."""
-    left = {plan.id for plan in e.plans if is_left_to_choose(plan, e)}
+    left = {p.id for p in e.plans if is_left_to_choose(p, e) or not within(p.accuracy, e.profile.accuracy)}
     of_scope = [c for c in e.comparisons if c.workload == scope and c.candidate not in left]
     confirmed = [c for c in of_scope if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better" and not harms(e, c)]
@@ -85,6 +157,8 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         f"{latency_text(e, plan, scope)}",
         speedup=best.speedup,
         instances=len(plan.launch.members),
+        accuracy=plan.accuracy,
+        shares=shares_of(e, plan),
         risk=risk_of(plan, e),
         undo=UNDO,
         evidence=best.measurements,
@@ -92,12 +166,18 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
 
 
 def gain_text(plan: Plan, speedup: Interval, *, called: str = "") -> str:
-    """Return a plan's gain as a clause; ``called`` is a name to put before its settings."""
-    sets = plan.launch.describe()
+    """Return what it brings, as a clause; ``called`` is a name to put before what it sets."""
+    sets = sets_text(plan)
     what = f"{called} ({sets})" if called else sets
     if plan.launch.instances:
         return f"{what}, give {ratio_text(speedup)} the throughput of one process as it runs today"
     return f"{what} is {ratio_text(speedup)} as fast as today's default"
+
+
+def sets_text(plan: Plan) -> str:
+    """Return what a plan sets, of the process and within it."""
+    inside = [lever.title for lever in plan.levers if lever.techniques]
+    return ", ".join([*([] if plan.launch.is_default and inside else [plan.launch.describe()]), *inside])
 
 
 def latency_text(e: Evidence, plan: Plan, scope: str) -> str:
@@ -171,6 +251,8 @@ def interval_text(speedup: Interval) -> str:
 def risk_of(plan: Plan, e: Evidence) -> str:
     """Return a plan's risks in sentences."""
     launch, risks = plan.launch, [plan.risk] if plan.risk else []
+    cautions = (BY_NAME[name].caution for name in plan.techniques if name in BY_NAME)
+    risks += [f"Mind: {'; '.join(kept)}." for kept in [[c for c in cautions if c]] if kept]
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
     if launch.preloaded:
@@ -187,7 +269,12 @@ def risk_of(plan: Plan, e: Evidence) -> str:
 
 
 def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
-    """Return the run's verdict in one sentence."""
+    """Return the run in a sentence, and one for each accuracy that would give more."""
+    return " ".join([first_sentence(e, recommendations), *(accuracy_sentences(e) if recommendations else ())])
+
+
+def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
+    """Return what to do, at the accuracy that was asked for."""
     if not e.host.is_here:
         what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
         return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."
@@ -198,14 +285,17 @@ def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
     overall, *single = recommendations
     if overall.plan is not None:
         return f"{overall.title}."
-    best = next((r for r in single if r.plan is not None), None)
+    best = next((r for r in single if r.plan is not None and not r.id.startswith("accuracy-")), None)
     if best is not None:
         return f"Keep what you have overall; {best.title[0].lower()}{best.title[1:]}."
-    safe = [plan.id for plan in e.plans if not is_left_to_choose(plan, e)]
+    able = [p for p in e.plans if not is_left_to_choose(p, e) and within(p.accuracy, e.profile.accuracy)]
+    safe = [plan.id for plan in able]
     nearest = best_of(
         c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm" and c.candidate in safe
     )
     if nearest is not None and is_open(nearest):
         may = f"{plan_by_id(e.plans, nearest.candidate).title!r} may be faster, {ratio_text(nearest.speedup)}"
         return f"Undecided: {may}; keep what you have for now."
+    if e.profile.accuracy == "same" and any(p.accuracy != "same" for p in e.plans):
+        return "With unchanged results nothing was shown to beat what you have."
     return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from hwdiag.core.choices import Accuracy
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign, CampaignLaboratory
 from hwdiag.experiment.judge import Claim, describe
@@ -26,6 +27,10 @@ class Tuned:
     steps: tuple[SearchStep, ...]
     comparisons: tuple[Comparison, ...]
     noise: Noise | None
+    shares: dict[str, dict[str, float]]
+    """By the ids of plans of several levers that were confirmed: what each lever gave in the screening, as a ratio."""
+    untried: tuple[str, ...]
+    """Titles of levers for which there was no time."""
 
 
 def tune(
@@ -36,10 +41,12 @@ def tune(
     min_effect: float,
     *,
     risky: bool = False,
+    accuracy: Accuracy = "same",
 ) -> Tuned:
     """Find the Plan that is fastest on the workloads of ``overall_of`` together, and others for single ones.
 
     A lever with a risk takes part in the search only if ``risky``; else it is measured beside the winner, as an offer.
+    The best Plan of each accuracy is looked for, that of ``accuracy`` first.
     """
     deciding = [w for w in workloads if w.name in overall_of]
     others = [w for w in workloads if w.name not in overall_of]
@@ -50,14 +57,16 @@ def tune(
     if not any(m.outcome.ok for m in campaign.measurements if m.plan == BASELINE and m.workload in overall_of):
         factors = ()  # there is nothing to compare with
     noise = noise_of(campaign.measurements, overall_of)
+    space = search_space(factors, risky=risky)
     found = search(
         CampaignLaboratory(campaign, deciding),
-        search_space(factors, risky=risky),
+        space,
         scopes_of(overall_of),
         effort_of(campaign.budget, campaign.remaining_s),
         min_effect,
         least_noise=noise.spread if noise else 0.0,
         seed=campaign.seed,
+        accuracy=accuracy,
     )
     if found.finalists and others:
         campaign.run([DEFAULT, *found.finalists], others, "screen")
@@ -67,14 +76,20 @@ def tune(
         steps=tuple(found.screening.steps),
         comparisons=(*screened(found.plans, campaign.measurements, [*scopes], min_effect), *found.comparisons),
         noise=noise_of(campaign.measurements, overall_of),
+        shares={plan.id: found.screening.shares(plan) for plan in found.finalists if len(plan.levers) > 1},
+        untried=tuple(lever.title for lever in found.untried(space)) if factors else (),
     )
 
 
 def search_space(factors: Sequence[Factor], *, risky: bool) -> SearchSpace:
-    """Return the search space: the first factor is raced, the others are tried together."""
+    """Return the search space: the first factor is raced, the others are tried together, and what is slow to start is
+    raced at the end."""
     able = [factor for factor in factors if factor.levers] if risky else [without_risk(factor) for factor in factors]
     offers = [] if risky else [Plan.of(lever) for factor in factors for lever in factor.levers if lever.risk]
-    return SearchSpace(able[0] if able else None, able[1:], offers=offers)
+    slow = [factor for factor in able if factor.slow_s]
+    fast = [factor for factor in able if not factor.slow_s]
+    is_raced = bool(fast) and all(lever.accuracy == "same" for lever in fast[0].levers)
+    return SearchSpace(fast[0] if is_raced else None, fast[1:] if is_raced else fast, last=slow, offers=offers)
 
 
 def effort_of(budget: Budget, total_s: float) -> Effort:
