@@ -62,7 +62,11 @@ def test_its_check_is_called_after_the_first_call(tmp_path: Path) -> None:
     ("code", "kind", "detail"),
     [
         ("x = 1", "error", "ValueError: FILE has no function build()"),
-        ("def build(): return 7", "error", "ValueError: build() of FILE gives int, not a callable, a pair of them, or a net and its inputs"),
+        (
+            "def build(): return 7",
+            "error",
+            "ValueError: build() of FILE gives int, not a callable, a pair of them, or a net and its inputs",
+        ),
         ("def build(): 1 / 0", "error", "ZeroDivisionError: division by zero"),
         ("import nothing_like_it", "error", "ModuleNotFoundError: No module named 'nothing_like_it'"),
         ("def build(", "error", "SyntaxError: '(' was never closed"),
