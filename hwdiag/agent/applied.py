@@ -1,4 +1,4 @@
-"""What of a Launch a process sees of itself. Standard library only."""
+"""Settings of a Launch as the process sees them of itself. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a handler for SIGILL, SIGSEGV, SIGBUS and SIGFPE sees inside the dying process. Standard library only.
+"""Handler of SIGILL, SIGSEGV, SIGBUS and SIGFPE that looks inside the dying process. Standard library only.
 
 The signal is raised again with its default action afterwards. That needs no ptrace and no core file, and works under
 user-mode emulation, as the emulator answers for /proc/self/maps.
@@ -53,7 +53,8 @@ class DlInfo(ctypes.Structure):
 
 
 def mapping_of(address):
-    """The mapping that holds an address: ``(path or None, offset into the file, readable)``; None if there is none."""
+    """Return the mapping that holds an address: ``(path or None, offset into the file, readable)``; None if there is
+    none."""
     with open("/proc/self/maps", errors="replace") as maps:
         for line in maps:
             fields = line.split(None, 5)
@@ -76,7 +77,7 @@ def python_stack(frame):
 
 
 def aligned(handler):
-    """An entry to a signal handler that aligns the stack first.
+    """Return an entry to a signal handler that aligns the stack first.
 
     QEMU's user mode before 9.1 enters handlers on x86-64 with a stack that is off by 8 bytes, and compiled code dies
     of that: push rbp; mov rbp,rsp; and rsp,-16; mov rax,handler; call rax; leave; ret.
@@ -103,7 +104,7 @@ class Witness:
         self.entry = aligned(ctypes.cast(self.callback, ctypes.c_void_p).value)
 
     def install(self):
-        """Why the look inside is not possible here, or None."""
+        """Install the handler and return None, or return why it cannot look inside here."""
         if self.pc_offset is None:
             return "no look inside on %s: the layout of its signal frames is not known here" % platform.machine()
         action = Sigaction(self.entry, flags=SA_SIGINFO)

@@ -29,7 +29,8 @@ class Missing(Exception):
 
 
 def pictures(torch):
-    """JPEGs as they lie on a disk: cut from one picture that is smooth but for a grain, some 0.2 bytes a pixel."""
+    """Return JPEGs as they lie on a disk: cut from one picture that is smooth but for a grain, some 0.2 bytes a
+    pixel."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -54,7 +55,7 @@ def by_pillow(data):
 
 
 def by_opencv(data):
-    """The same picture from OpenCV, in the same form."""
+    """Return the same picture from OpenCV, in the same form."""
     import cv2
     import numpy
     from PIL import Image
@@ -87,7 +88,8 @@ def loader(torch, data, task, workers, **more):
 
 
 def alone(torch, data, task, workers):
-    """Seconds of a batch that nothing is done with, when what was loaded ahead at the start is used up."""
+    """Return the seconds of a batch that nothing is done with, when the batches loaded ahead at the start are used
+    up."""
     batches = iter(loader(torch, data, task, workers))
     for _ in range(WARM + 2 * workers):
         next(batches)
@@ -99,7 +101,7 @@ def alone(torch, data, task, workers):
 
 
 def restart(torch, files, task, keep):
-    """Seconds from the start of a second epoch to its first batch."""
+    """Return the seconds from the start of a second epoch to its first batch."""
     data = Pictures(torch, files, task["side"], task["batch"] * max(1, task["workers"]))
     again = loader(torch, data, task, task["workers"], persistent_workers=keep)
     for _ in again:
@@ -110,7 +112,7 @@ def restart(torch, files, task, keep):
 
 
 def each(data):
-    """Seconds of one of some pictures, in this process."""
+    """Return the seconds for each picture, over some of them, in this process."""
     data[0]
     start = time.perf_counter()
     for n in range(DECODED):
@@ -119,7 +121,7 @@ def each(data):
 
 
 def ways_to_load(torch, files, data, task):
-    """Seconds of the loader alone by each way that guides advise, and by the one without."""
+    """Return the seconds of the loader alone by each way that guides advise, and by the one without."""
     kept = [by_pillow(file) for file in files[:DECODED]]
     side = task["side"]
     found = {
@@ -136,7 +138,7 @@ def ways_to_load(torch, files, data, task):
 
 
 def cpu_seconds():
-    """Of this process and of the loader's workers."""
+    """Return the CPU seconds of this process and of the loader's workers."""
     ticks = 0
     for pid in [os.getpid(), *(child.pid for child in multiprocessing.active_children())]:
         with open("/proc/%d/stat" % pid) as stat:
@@ -155,7 +157,7 @@ def training(torch, data, task):
     batches = iter(loader(torch, data, task, task["workers"]))
 
     def steps(enough):
-        """Until there are enough batches; gives how long was waited for each."""
+        """Train until there are enough batches, and return how long each was waited for."""
         waits = []
         while not enough(len(waits)):
             before = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What an exception means, in the parent's words."""
+"""Translation of an exception into the parent's words."""
 
 from .channel import one_line
 

@@ -21,7 +21,7 @@ def reduction(torch, device, dtype, elements):
 
 
 def attention(torch, device, dtype, batch, heads, tokens, width, what=None):
-    """``what``: the backend, where torch shall not choose one itself."""
+    """Build attention. ``what``: the backend, where torch shall not choose one itself."""
     q, k, v = (torch.randn(batch, heads, tokens, width, device=device).to(dtype) for _ in range(3))
 
     def by_itself():
@@ -43,7 +43,8 @@ def attention(torch, device, dtype, batch, heads, tokens, width, what=None):
 
 
 def transfer(torch, device, dtype, elements, what):
-    """``what``: ``to pageable``, ``to pinned``, ``from pageable``, ``from pinned``."""
+    """Build a copy between host and device. ``what``: ``to pageable``, ``to pinned``, ``from pageable``, ``from
+    pinned``."""
     direction, kind = what.split()
     here = torch.full((elements,), 1.5, dtype=dtype, pin_memory=kind == "pinned")
     there = torch.full((elements,), 0.5, dtype=dtype, device=device)
@@ -56,7 +57,8 @@ def transfer(torch, device, dtype, elements, what):
 
 
 def in_place(torch, device, dtype, elements):
-    """Pinned memory has an address on the device too; a tensor of the device is laid over it."""
+    """Build the sum of an array in the host's memory: pinned memory has an address on the device too, and a tensor of
+    the device is laid over it."""
     here = torch.rand(elements, dtype=dtype, pin_memory=True)
     about = {"shape": (elements,), "typestr": "<f4", "data": (here.data_ptr(), False), "version": 3}
     there = torch.as_tensor(type("Here", (), {"__cuda_array_interface__": about, "memory": here})(), device=device)
@@ -69,7 +71,7 @@ def in_place(torch, device, dtype, elements):
 
 
 def dispatch(torch, device, dtype, what):
-    """One addition of one number: what starting a kernel costs, in a row, or each ``waited`` for."""
+    """Build one addition of one number, which costs the start of a kernel: in a row, or each ``waited`` for."""
     x = torch.zeros(1, device=device, dtype=dtype)
     y = torch.zeros(1, device=device, dtype=dtype)
     module = accelerator(torch, str(device))
@@ -84,7 +86,7 @@ def dispatch(torch, device, dtype, what):
 
 
 def precision(torch, device, dtype, n, what):
-    """A product in one precision. Its error is against the float64 product of operands not yet rounded to it."""
+    """Build a product in one precision. Its error is against the float64 product of operands not yet rounded to it."""
     a = torch.randn(n, n, device=device, dtype=torch.float32)
     b = torch.randn(n, n, device=device, dtype=torch.float32)
     step, result, tolerance = PRECISIONS[what](torch, dtype, a, b)
@@ -106,7 +108,7 @@ BACKENDS = {
 
 
 def plain(torch, dtype, a, b):
-    """torch.mm in the type itself."""
+    """Build a product by ``torch.mm`` in the type itself."""
     x, y = a.to(dtype), b.to(dtype)
     out = torch.empty_like(x)
     # Rounded operands, and sums that some kernels keep in the type itself: a random walk of its own rounding.
@@ -114,19 +116,20 @@ def plain(torch, dtype, a, b):
 
 
 def tf32(torch, dtype, a, b):
-    """float32 in memory, 10 bits of it in the product: what ``set_float32_matmul_precision("high")`` allows."""
+    """Build a product of float32 with 10 bits of it used, as ``set_float32_matmul_precision("high")`` allows."""
     torch.set_float32_matmul_precision("high")
     out = torch.empty_like(a)
     return lambda: torch.mm(a, b, out=out), lambda: out, 0.02
 
 
 def scaled(x, largest, dim):
-    """Scales by which each row, or column, uses the whole range."""
+    """Return the scales by which each row, or column, uses the whole range."""
     return x.abs().amax(dim, keepdim=True) / largest
 
 
 def int8(torch, dtype, a, b):
-    """int8 times int8 into int32, with a scale for each row and column; only the product is timed."""
+    """Build a product of int8 times int8 into int32, with a scale for each row and column. Only the product is
+    timed."""
     sa, sb = scaled(a, 127, 1), scaled(b, 127, 0)
     x, y = (a / sa).round().to(torch.int8), (b / sb).round().to(torch.int8)
 
@@ -137,7 +140,7 @@ def int8(torch, dtype, a, b):
 
 
 def fp8(torch, dtype, a, b):
-    """8 bits with an exponent (e4m3), one scale for each matrix; only the product is timed."""
+    """Build a product of 8 bits with an exponent (e4m3), with one scale for each matrix. Only the product is timed."""
     sa, sb = a.abs().max() / 448, b.abs().max() / 448
     x, y = (a / sa).to(dtype), (b / sb).to(dtype).t().contiguous().t()  # the second one column by column
 

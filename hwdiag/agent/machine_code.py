@@ -8,7 +8,7 @@ PAGES = []  # type: list[mmap.mmap]
 
 
 def executable(code):
-    """The address of this machine code, made executable. Raises OSError where the system forbids that."""
+    """Return the address of this machine code, made executable. Raises OSError where the system forbids that."""
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     page.write(code)
     PAGES.append(page)

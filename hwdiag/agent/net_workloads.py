@@ -14,7 +14,7 @@ PARTS_TOLERANCE = 2.0
 
 
 def made(torch, device, name, size):
-    """A net with weights of its own in float32, and its inputs: the same ones each time."""
+    """Return a net with weights of its own in float32, and its inputs: the same ones each time."""
     torch.manual_seed(0)
     if name in workloads.NETS:
         net, x = workloads.NETS[name](torch, device, torch.float32, **size)
@@ -28,7 +28,7 @@ def spec_of(name, phase, size):
 
 
 def inference(torch, device, dtype, what, fed=0, **size):
-    """One forward pass; ``fed``: its inputs come from the host's memory each time."""
+    """Build one forward pass. ``fed``: its inputs come from the host's memory each time."""
     limit_memory()
     used = techniques.chosen()
     for technique in used:
@@ -58,7 +58,7 @@ def inference(torch, device, dtype, what, fed=0, **size):
 
 
 def training(torch, device, dtype, what, **size):
-    """One step of AdamW on a batch. Its learning rate is 0, so that every step meets the same weights."""
+    """Build one step of AdamW on a batch. Its learning rate is 0, so that every step meets the same weights."""
     limit_memory()
     used = techniques.chosen()
     for technique in used:
@@ -96,7 +96,7 @@ def training(torch, device, dtype, what, **size):
 
 
 def decode(torch, device, dtype, what, **size):
-    """One token more, with the context in the cache."""
+    """Build the step that makes one token more, with the context in the cache."""
     limit_memory()
     torch.manual_seed(0)
     spec = spec_of(what, "decode", size)
@@ -124,7 +124,7 @@ def limit_memory():
 
 
 def random_like(torch, value, device):
-    """Inputs that are not all alike; anything but a tensor as it is."""
+    """Return inputs that are not all alike. What is no tensor stays as it is."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.is_floating_point():
@@ -133,7 +133,7 @@ def random_like(torch, value, device):
 
 
 def trained(net):
-    """Training mode without dropout, whose random numbers no reference has."""
+    """Set training mode without dropout, whose random numbers no reference has."""
     net.train()
     for module in net.modules():
         for name, value in vars(module).items():
@@ -142,7 +142,7 @@ def trained(net):
 
 
 def cut(given, parts):
-    """The batch in so many parts of equal size, as near as can be."""
+    """Return the batch in so many parts of equal size, as near as can be."""
     if parts == 1:
         return [given]
     first = next(v for v in (given.values() if isinstance(given, dict) else given) if hasattr(v, "square"))
@@ -156,6 +156,6 @@ def cut(given, parts):
 
 
 def from_host(device, given, pinned):
-    """Copies the inputs from the host's memory, as a data loader leaves them there."""
+    """Return a function that copies the inputs from the host's memory, where a data loader leaves them."""
     here = each(given, lambda t: t.cpu().pin_memory() if pinned else t.cpu())
     return lambda: each(here, lambda t: t.to(device, non_blocking=pinned))

@@ -14,13 +14,15 @@ from .operations import OPERATIONS
 
 
 def import_all(names):
-    """The package itself, and what else it lets one import: that may need what is not installed."""
+    """Import the package and the modules that it names, and return those that were left out: they may need what is not
+    installed."""
     importlib.import_module(names[0])
     return load_optional(names[1:])
 
 
 def load_optional(names):
-    """Modules that the import left out. One that raises may be optional; only its death counts."""
+    """Import the modules that are not imported yet, and return those that raised. Such a module may be optional; only
+    its death counts."""
     skipped = []
     for name in names:
         if name in sys.modules:

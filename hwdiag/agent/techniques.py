@@ -1,4 +1,4 @@
-"""What each technique changes in the process that uses it; ``hwdiag.experiment.techniques`` says of each why."""
+"""Changes that each technique makes in the process that uses it; ``hwdiag.experiment.techniques`` says of each why."""
 
 import contextlib
 import importlib
@@ -21,7 +21,7 @@ def found(torch, path):
 
 
 class Technique:
-    """What one of them changes; in this class nothing."""
+    """A technique that changes nothing, the base of all others."""
 
     order = 0
     """Those of a lower number change a net first: layout and type, then integers, then what wraps the whole."""
@@ -32,18 +32,18 @@ class Technique:
     pinned = False
 
     def process(self, torch, device):
-        """Switches of the whole process, before a net is built."""
+        """Set switches of the whole process, before a net is built."""
 
     def net(self, torch, net, given):
-        """The net to call in place of this one."""
+        """Return the net to call in place of this one."""
         return net
 
     def given(self, torch, tensor):
-        """An input in place of this one."""
+        """Return an input in place of this one."""
         return tensor
 
     def around(self, torch, device):
-        """What the forward pass runs inside of."""
+        """Return the context that the forward pass runs in."""
         return contextlib.nullcontext()
 
 
@@ -205,7 +205,7 @@ def checkpointed(torch, forward):
 
 
 def repeated_blocks(net, least=3):
-    """The largest parts of which a net has at least so many of one class of its own."""
+    """Return the largest parts of which a net has at least so many of one class of its own."""
     found = []
     inside = set()
     classes = [type(m) for m in net.modules()]
@@ -256,5 +256,5 @@ USED = []  # type: ignore[var-annotated]
 
 
 def chosen():
-    """Those that this process uses, in the order in which they change a net."""
+    """Return the techniques that this process uses, in the order in which they change a net."""
     return sorted((TECHNIQUES[name]() for name in USED), key=lambda technique: technique.order)

@@ -31,7 +31,7 @@ def keep_freed_memory(torch):
 
 
 def sampled(step, seconds, prepare=lambda: None):
-    """Seconds of each call, after a warm-up of a share of the time and at least two calls.
+    """Return the seconds of each call, after a warm-up of a share of the time and at least two calls.
 
     ``prepare`` runs before each call and is not timed.
     """
@@ -73,7 +73,7 @@ class Cold:
 
 
 def displacing(torch, step, written, spec):
-    """What stands for the rest of a net before each timed call.
+    """Return a function that stands for the rest of a net before each timed call.
 
     It reads ``displaced_bytes`` of memory and writes what the operation reads. Of single modules, of which only the
     start is timed, another one is called first: the interpreter's own code is never displaced.
@@ -122,7 +122,8 @@ def attention(torch, dtype, dims, spec):
 
 
 def elementwise(torch, dtype, dims, spec):
-    """``dims``: the elements of the result, and of one row where the operation works along rows."""
+    """Build an elementwise operation. ``dims``: the elements of the result, and of one row where the operation works
+    along rows."""
     count, width = dims
     functional, name = torch.nn.functional, spec["name"]
     if name in ("batch_norm", "max_pool", "mean_pool"):
@@ -167,7 +168,7 @@ def elementwise(torch, dtype, dims, spec):
 
 
 def overhead(torch, dtype, dims, spec):
-    """What starting something costs when there is next to nothing to do: a view, an operation, the same in a module.
+    """Build the start of something that has next to nothing to do: a view, an operation, the same in a module.
 
     ``dims``: so many modules take turns, as each of a net's is met once in a run.
     """
@@ -180,7 +181,8 @@ def overhead(torch, dtype, dims, spec):
 
 
 def reread(torch, dtype, dims, spec):
-    """Reading so many bytes again: whatever a cache keeps of them from one call to the next is read from there."""
+    """Build a sum that reads so many bytes again: what a cache keeps of them from one call to the next is read from
+    there."""
     x = torch.ones(dims[0] // torch.empty((), dtype=dtype).element_size(), dtype=dtype)
     return x.sum, []
 
@@ -192,7 +194,7 @@ BUILDERS = {
 
 
 def operation(torch, spec):
-    """One single operation's time."""
+    """Time one single operation."""
     torch.manual_seed(0)
     keep_freed_memory(torch)
     with torch.inference_mode():
@@ -206,7 +208,7 @@ def operation(torch, spec):
 
 
 def net(torch, spec):
-    """A whole net's time, built with random weights."""
+    """Time a whole net, built with random weights."""
     gc.collect()
     torch.manual_seed(0)
     made, given = real_net(torch, spec)
@@ -224,7 +226,8 @@ def net(torch, spec):
 
 
 def decode_step(made, first):
-    """One token more; the cache is put back as it was, so that each step meets the same one."""
+    """Return a step that makes one token more and puts the cache back as it was, so that each step meets the same
+    one."""
     cache = getattr(first["past_key_values"], "self_attention_cache", first["past_key_values"])
     before = [(layer, layer.keys, layer.values) for layer in cache.layers]
 
@@ -237,7 +240,8 @@ def decode_step(made, first):
 
 
 def real_net(torch, spec):
-    """The net on the CPU, without the seconds that careful initialisation takes, and inputs as varied as real ones.
+    """Return the net on the CPU, without the seconds that careful initialisation takes, and inputs as varied as real
+    ones.
 
     Weights have the size that keeps values from vanishing or exploding (He et al. 2015, section 2.2): numbers too
     small to be normal, and branches that always go one way, would be faster or slower than in use.
@@ -273,7 +277,7 @@ WORDS = 1000
 
 
 def varied(torch, value, dtype):
-    """An input of this shape that is not all zeros."""
+    """Return an input of this shape that is not all zeros."""
     if not isinstance(value, torch.Tensor):
         return value
     if value.is_floating_point():

@@ -22,7 +22,7 @@ def prctl(option: int, value: int) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the parent dies; end at once where it has died already."""
+    """Ask the kernel to kill this process when the parent dies; end at once where it has died already."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

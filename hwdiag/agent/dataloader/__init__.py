@@ -1,4 +1,4 @@
-"""How data is read, decoded and loaded."""
+"""Reading, decoding and loading of data, measured."""
 
 from .trials import VERBS
 

@@ -1,4 +1,4 @@
-"""What a cache of samples would hold, and how fast each kind of it is written and read."""
+"""Caches of samples: the memory that each kind would hold, and how fast it is written and read."""
 
 import os
 import pickle
@@ -43,7 +43,7 @@ def keep(task):
 
 
 def stored(kept, path, seed):
-    """How LMDB writes and reads them. Only ``lmdb_missing``, with the reason, where it cannot."""
+    """Return how fast LMDB writes and reads the samples. Only ``lmdb_missing``, with the reason, where it cannot."""
     try:
         import lmdb
     except ImportError as error:

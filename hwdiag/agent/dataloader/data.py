@@ -59,14 +59,14 @@ class Pictures:
 
 
 def normalised(numbers):
-    """What most nets want of pixels, 0..255."""
+    """Return pixels, 0..255, in the range that most nets want."""
     import torch
 
     return numbers.to(torch.float32).div_(255).sub_(0.45).div_(0.225)
 
 
 def normalised_first(sample):
-    """The same of a sample with its label."""
+    """Return a sample with its label, its pixels normalised."""
     return normalised(sample[0]), sample[1]
 
 
@@ -84,7 +84,7 @@ class Few:
 
 
 def build(data):
-    """The Dataset, and what collates its batches (None for torch's own).
+    """Return the Dataset, and the function that collates its batches (None for torch's own).
 
     ``few`` names the samples that are used, and ``cache`` what keeps them. Raises what the file raises, and TypeError
     or ValueError where it gives something else.
@@ -100,7 +100,8 @@ def build(data):
 
 
 def pictures(data):
-    """Those of a folder; what a cache keeps of them is not normalised yet, a quarter of the bytes."""
+    """Return the Dataset of a folder. A cache keeps its pictures before they are normalised, in a quarter of the
+    bytes."""
     names = ("size", "decoder", "reduced", "dtype", "broken", "forget")
     more = {name: data[name] for name in names if data.get(name) is not None}
     if data.get("cache") is not None or data.get("bare"):
@@ -109,7 +110,7 @@ def pictures(data):
 
 
 def build_own(file):
-    """What somebody's own file gives."""
+    """Return the Dataset of the user's own file, and the function that collates its batches."""
     import torch
 
     folder, name = os.path.split(file)

@@ -99,7 +99,7 @@ KNOWN = {
 
 
 def scale_of(data, least):
-    """The largest of 1, 2, 4, 8 by which a JPEG file can be divided and still be as large as wanted."""
+    """Return the largest of 1, 2, 4, 8 by which a JPEG file can be divided and still be as large as wanted."""
     size = jpeg_size(data) if least else None
     if size is None:
         return 1
@@ -107,7 +107,7 @@ def scale_of(data, least):
 
 
 def jpeg_size(data):
-    """Width and height that the frame header tells (ITU-T T.81, B.2.2); None for any other file."""
+    """Return the width and height in the frame header (ITU-T T.81, B.2.2); None for any other file."""
     at = 2
     while data[:2] == b"\xff\xd8" and at + 9 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -160,12 +160,12 @@ def compare(task):
 
 
 def pixels_of(picture):
-    """Width and height."""
+    """Return the width and height."""
     return picture.size if hasattr(picture, "convert") else (picture.shape[1], picture.shape[0])
 
 
 def measure(ready, pictures, kind, size, seconds, seed):
-    """Pictures a second of each, in turns, so that what else the machine does hits all of them."""
+    """Return the pictures a second of each decoder, interleaved, so that disturbances hit all of them."""
     order = random.Random(seed)
     sizes = (0, size) if kind == "jpeg" else (0,)
     plans = [(key, least) for key, what in ready.items() if kind in what[4] for least in sizes]
@@ -206,7 +206,7 @@ def seconds_each(decode, pictures, least, seconds):
 
 
 def resized(decode, pictures, least, size, seconds):
-    """Seconds of Pillow's bilinear resize to the size that is wanted, after this decoder; none without Pillow."""
+    """Return the seconds of Pillow's bilinear resize to the wanted size, after this decoder; none without Pillow."""
     try:
         from PIL import Image
     except ImportError:
@@ -224,7 +224,8 @@ def as_pillow(pixels, image):
 
 
 def difference(ready, decode, pictures, least, size):
-    """Mean distance of the values (0..255) from the whole picture of the first decoder, at the size that is wanted."""
+    """Return the mean distance of the values (0..255) from the whole picture of the first decoder, at the wanted
+    size."""
     try:
         import numpy
         from PIL import Image
@@ -242,7 +243,7 @@ def difference(ready, decode, pictures, least, size):
 
 
 def best_known(key):
-    """The decoder of this name, or the first that loads. Raises ImportError where there is none."""
+    """Return the decoder of this name, or the first that loads. Raises ImportError where there is none."""
     for name in [key] if key else KNOWN:
         try:
             return KNOWN[name]()[0]

@@ -8,7 +8,7 @@ PACKED, STORED = "samples", "samples.lmdb"
 
 
 def with_cache(dataset, cache, after):
-    """The Dataset with a cache of this kind around it, filled with what ``keep`` wrote down."""
+    """Return the Dataset with a cache of this kind around it, filled with what ``keep`` wrote down."""
     from . import sample_cache
 
     most = cache["most"]

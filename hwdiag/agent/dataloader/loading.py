@@ -41,7 +41,7 @@ class Endless:
 
 
 class Prepare:
-    """What each worker does first: threads, and the CPUs that it stays on."""
+    """The first step of each worker: threads, and the CPUs that it stays on."""
 
     def __init__(self, threads, places):
         self.threads, self.places = threads, places
@@ -56,14 +56,14 @@ class Prepare:
 
 
 def endless(dataset, seed, count=None, shuffle=True):
-    """A Dataset that never ends, or after so many samples, and the order in which a loader takes them."""
+    """Return a Dataset that never ends, or after so many samples, and the order in which a loader takes them."""
     if streams.is_stream(dataset):
         return streams.Again(dataset, count), None
     return dataset, Endless(len(dataset), seed, count, shuffle)
 
 
 def make(dataset, sampler, collate, setting, timeout_s):
-    """The DataLoader; what the setting leaves out is left to torch."""
+    """Return the DataLoader. What the setting leaves out is left to torch."""
     import torch
 
     workers = setting.get("workers") or 0
@@ -91,7 +91,7 @@ def make(dataset, sampler, collate, setting, timeout_s):
 
 
 def tensors(batch):
-    """All tensors of a batch, however it is nested."""
+    """Return all tensors of a batch, however it is nested."""
     if hasattr(batch, "element_size"):
         return [batch]
     if isinstance(batch, dict):
@@ -102,7 +102,7 @@ def tensors(batch):
 
 
 def gpu():
-    """torch's functions for it."""
+    """Return torch's functions for the GPU."""
     import torch
 
     return torch.cuda
@@ -117,7 +117,8 @@ def consume(batch, device, pinned):
 
 
 def look(task):
-    """What the Dataset gives: its length, a batch's bytes and tensors, whether workers can send it, and GPUs."""
+    """Return the facts of the Dataset: its length, a batch's bytes and tensors, whether workers can send it, and
+    GPUs."""
     import torch
     import torch.multiprocessing  # teaches the pickler below about tensors
 
@@ -165,7 +166,7 @@ def described(error):
 
 
 def begin(task, count=None):
-    """The loader with its sampler, from a Dataset that is built afresh."""
+    """Return the loader with its sampler, from a Dataset that is built afresh."""
     setting = task["setting"]
     if setting.get("sharing"):
         import torch.multiprocessing
@@ -177,7 +178,7 @@ def begin(task, count=None):
 
 
 def length_of(dataset):
-    """Its number of samples; None of an IterableDataset that has none."""
+    """Return the number of samples; None of an IterableDataset that has none."""
     try:
         return len(dataset)
     except TypeError:
@@ -185,14 +186,14 @@ def length_of(dataset):
 
 
 def first(batches):
-    """The first batch. Raises RuntimeError where there is none."""
+    """Return the first batch. Raises RuntimeError where there is none."""
     for batch in batches:
         return batch
     raise RuntimeError("the Dataset gives no whole batch")
 
 
 def trial(task):
-    """How fast batches come: seconds of one, of the first one, and the share of the time that a step waits."""
+    """Return how fast batches come: seconds of one, of the first one, and the share of the time that a step waits."""
     setting, device = task["setting"], gpu() if task.get("cuda") else None
     loader = begin(task)
     pinned, step_s = bool(setting.get("pin_memory")), task.get("step_s") or 0
@@ -220,7 +221,7 @@ def trial(task):
 
 
 def epochs(task):
-    """Seconds until the first batch of the first epoch, and of the second."""
+    """Return the seconds until the first batch of the first epoch, and of the second."""
     setting = task["setting"]
     each = max(1, setting.get("workers") or 0)
     ahead = each * (setting.get("prefetch") or 2)
@@ -246,7 +247,7 @@ def rest(seconds):
 
 
 def ticks(pid):
-    """Clock ticks that a process has used so far; 0 where it ended."""
+    """Return the clock ticks that a process has used so far; 0 where it ended."""
     try:
         with open("/proc/%d/stat" % pid, errors="replace") as stat:
             fields = stat.read().rpartition(")")[2].split()

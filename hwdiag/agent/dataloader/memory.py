@@ -1,4 +1,4 @@
-"""What a process and all that it started hold, as /proc/*/smaps tells it. Standard library only."""
+"""Memory of a process and of all that it started, as /proc/*/smaps tells it. Standard library only."""
 
 import os
 import re
@@ -9,7 +9,8 @@ SHM = "/dev/shm/"
 
 
 def process_bytes(pid):
-    """Its share of what it holds (Pss), and what it alone holds, both without shared memory; 0 where it ended."""
+    """Return a process's proportional share of its memory (Pss), and its own part, both without shared memory; 0 where
+    it ended."""
     for name in ("smaps_rollup", "smaps"):
         try:
             with open("/proc/%d/%s" % (pid, name), errors="replace") as lines:
@@ -30,7 +31,7 @@ def process_bytes(pid):
 
 
 def threads_of(pid):
-    """How many threads a process has; 0 where it ended."""
+    """Return the number of a process's threads; 0 where it ended."""
     try:
         return len(os.listdir("/proc/%d/task" % pid))
     except OSError:
@@ -38,7 +39,8 @@ def threads_of(pid):
 
 
 def oom_kills():
-    """Processes that the kernel killed for want of memory since boot (/proc/vmstat, Linux 4.13)."""
+    """Return the number of processes that the kernel killed for want of memory since boot (/proc/vmstat, Linux
+    4.13)."""
     try:
         with open("/proc/vmstat") as lines:
             found = re.search(r"^oom_kill (\d+)$", lines.read(), re.MULTILINE)
@@ -52,7 +54,7 @@ def total(text, field):
 
 
 def shared_bytes(pids):
-    """Shared memory that these processes have mapped, or open, or named (shm_open(3)), each object once."""
+    """Return the shared memory that these processes have mapped, open, or named (shm_open(3)), each object once."""
     found = {}
     for pid in pids:
         try:
@@ -79,7 +81,7 @@ def shared_bytes(pids):
 
 
 def named(pids):
-    """Files of shared memory that torch made for these processes (sharing strategy file_system)."""
+    """Yield the files of shared memory that torch made for these processes (sharing strategy file_system)."""
     for name in os.listdir(SHM):
         owner = re.match(r"torch_(\d+)_", name)
         if owner and int(owner.group(1)) in pids:
@@ -103,7 +105,7 @@ class Peaks:
         self.alone, self.shared, self.apart, self.totals, self.threads = {}, 0, 0, [], 0
 
     def look(self):
-        """Gives what is held now, in bytes."""
+        """Look once, and return what is held now, in bytes."""
         pids = tree.below(self.top) | {self.top}
         held = {pid: process_bytes(pid) for pid in pids}
         for pid, (_, alone) in held.items():
@@ -116,8 +118,8 @@ class Peaks:
         return self.totals[-1]
 
     def found(self):
-        """At any one time together, without and with shared memory; shared; each worker's own peak, summed; and the
-        most threads of a worker."""
+        """Return the peaks: of all at one time, without and with shared memory; of shared memory; of each worker,
+        summed; and the most threads of a worker."""
         workers = sum(alone for pid, alone in self.alone.items() if pid not in (self.top, self.trial))
         held = max(self.totals, default=0)
         return {

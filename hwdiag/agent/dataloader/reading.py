@@ -1,4 +1,4 @@
-"""What a folder holds, and how fast its files are read. Standard library only.
+"""Files of a folder, and how fast they are read. Standard library only.
 
 Everything that touches the folder happens here, in a child: a network file system that hangs, hangs this process.
 """
@@ -15,7 +15,7 @@ LOOKED_AT = 200
 
 
 def find(task):
-    """Pictures below a folder, in the order of their names, and the device that they lie on."""
+    """Return the pictures below a folder, in the order of their names, and the device that they lie on."""
     folder = task["folder"]
     if not os.path.isdir(folder):
         raise FileNotFoundError("there is no folder %s" % folder)
@@ -56,7 +56,8 @@ def read(task):
 
 
 def looked_up(paths, seconds):
-    """Files a second that are found and described (stat), names from the kernel's own cache where it has them."""
+    """Return the files a second that are found and described (stat), names from the kernel's own cache where it has
+    them."""
     began = time.perf_counter()
     count = 0
     for path in paths:
@@ -81,7 +82,7 @@ def drop(paths):
 
 
 def share_not_in_memory(paths):
-    """Share of the files that must come from the disk, 0..1; None where the file system cannot tell."""
+    """Return the share of the files that must come from the disk, 0..1; None where the file system cannot tell."""
     asked = cold = 0
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
         handle = os.open(path, os.O_RDONLY)
@@ -98,7 +99,8 @@ def share_not_in_memory(paths):
 
 
 def rate(paths, seconds):
-    """Bytes/s, files/s and the slowest file of a hundred in seconds, of as many as the time allows; and those."""
+    """Return bytes/s, files/s and the slowest of a hundred files in seconds, of as many as the time allows; and those
+    files."""
     began, total, times, buffer = time.perf_counter(), 0, [], bytearray(PIECE)
     for path in paths:
         start = time.perf_counter()

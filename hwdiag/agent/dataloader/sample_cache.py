@@ -20,7 +20,7 @@ READERS = 126
 
 
 class Cached(torch.utils.data.Dataset):
-    """What the kinds below have in common; they say where a sample's bytes go."""
+    """The common part of the caches below, which say where a sample's bytes go."""
 
     def __init__(self, dataset, most=None, after=None):
         """``dataset`` needs a length. ``after`` takes each sample that was kept or made, and gives what is used."""
@@ -43,7 +43,7 @@ class Cached(torch.utils.data.Dataset):
         return sample if self.after is None else self.after(sample)
 
     def get(self, index):
-        """Its bytes; None where they are not there yet."""
+        """Return a sample's bytes; None where they are not there yet."""
         raise NotImplementedError
 
     def put(self, index, data):
@@ -115,7 +115,7 @@ class LmdbCache(Cached):
         return dict(self.__dict__, env=None)
 
     def opened(self):
-        """The environment of this process."""
+        """Return the environment of this process."""
         if self.env is None:
             import lmdb
 
@@ -141,7 +141,7 @@ class LmdbCache(Cached):
             return transaction.get(b"%d" % index)
 
     def put(self, index, data):
-        """Left alone: workers that write wait for each other, and ``fill`` writes what is missing."""
+        """Leave the sample out: workers that write wait for each other, and ``fill`` writes what is missing."""
 
     def fill(self, workers=0):
         """Make what is not there yet, by so many workers, written by this process alone. Gives how many were made."""
@@ -160,7 +160,8 @@ class LmdbCache(Cached):
         return len(missing)
 
     def write(self, batch):
-        """One transaction. Raises ``lmdb.MapFullError`` where the file would grow beyond ``map_size``."""
+        """Write a batch in one transaction. Raises ``lmdb.MapFullError`` where the file would grow beyond
+        ``map_size``."""
         with self.opened().begin(write=True) as transaction:
             for key, data in batch:
                 transaction.put(key, data)
@@ -192,14 +193,14 @@ class Packer(pickle.Pickler):
 
 
 def packed(sample):
-    """A sample as bytes. Raises what ``pickle`` raises."""
+    """Return a sample as bytes. Raises what ``pickle`` raises."""
     buffer = io.BytesIO()
     Packer(buffer, pickle.HIGHEST_PROTOCOL).dump(sample)
     return buffer.getvalue()
 
 
 def unpacked(data, dtype, shape):
-    """The tensor that was written so."""
+    """Return the tensor that ``packed`` made into bytes."""
     if not data:
         return torch.empty(shape, dtype=dtype)
     return torch.frombuffer(bytearray(data), dtype=dtype).view(shape)

@@ -31,12 +31,13 @@ class Again(IterableDataset):
 
 
 def is_stream(dataset):
-    """Whether it has no indices."""
+    """Return whether a Dataset has no indices."""
     return isinstance(dataset, IterableDataset)
 
 
 def is_doubled(dataset, collate, size):
-    """Whether two workers give the same first batch: then each gives all samples, and the training sees them twice."""
+    """Return whether two workers give the same first batch: then each gives all samples, and the training sees them
+    twice."""
     from . import sample_cache
 
     loader = torch.utils.data.DataLoader(Again(dataset, 2 * size), size, collate_fn=collate, num_workers=2)

@@ -38,7 +38,7 @@ class Failed(Exception):
 
 
 def explained(error):
-    """One line that says what is wrong, of what torch, the Dataset or the system raised."""
+    """Return one line that says what is wrong, of an error that torch, the Dataset or the system raised."""
     text = str(error)
     is_emfile = isinstance(error, OSError) and error.errno == errno.EMFILE
     if is_emfile or "Too many open files" in text or "received 0 items of ancdata" in text:
@@ -158,7 +158,8 @@ def forked(work, task, channel):
 
 
 def unsaid(tail):
-    """What the queue of a worker prints where it cannot raise: the training waits for ever then. Empty if nothing."""
+    """Return the error that a worker's queue prints where it cannot raise, while the training waits for ever. Empty if
+    there is none."""
     if "Too many open files" in tail:
         return OUT_OF_FILES
     last = next((line for line in reversed(tail.splitlines()) if "pickle" in line), None)
