@@ -90,7 +90,7 @@ def aligned(handler):
         return handler
 
 
-class Witness:
+class CrashWitness:
     """Handlers that tell of a fatal signal, and then let it end the process as if nobody had looked."""
 
     def __init__(self, tell):

@@ -24,7 +24,7 @@ WARM, LEAST = 2, 3
 TRACED = 6
 
 
-class Missing(Exception):
+class NotInstalled(Exception):
     """Something is not in this interpreter, in one line."""
 
 
@@ -34,7 +34,7 @@ def pictures(torch):
     try:
         from PIL import Image
     except ImportError as error:
-        raise Missing("the training that is fed needs Pillow in that interpreter: %s" % error)
+        raise NotInstalled("the training that is fed needs Pillow in that interpreter: %s" % error)
     coarse = torch.rand(1, 3, 48, 64)
     whole = torch.nn.functional.interpolate(coarse, (2 * HEIGHT, 2 * WIDTH), mode="bicubic") * 255
     whole = (whole + 4 * torch.randn_like(whole)).clamp(0, 255).to(torch.uint8)[0].permute(1, 2, 0).contiguous()
@@ -63,7 +63,7 @@ def by_opencv(data):
     return Image.fromarray(cv2.cvtColor(cv2.imdecode(numpy.frombuffer(data, numpy.uint8), 1), cv2.COLOR_BGR2RGB))
 
 
-class Pictures:
+class JpegDataset:
     """A Dataset of so many pictures, decoded by one thread, cut to a square and normalised."""
 
     def __init__(self, torch, files, side, count, opened=by_pillow):
@@ -102,7 +102,7 @@ def alone(torch, data, task, workers):
 
 def restart(torch, files, task, keep):
     """Return the seconds from the start of a second epoch to its first batch."""
-    data = Pictures(torch, files, task["side"], task["batch"] * max(1, task["workers"]))
+    data = JpegDataset(torch, files, task["side"], task["batch"] * max(1, task["workers"]))
     again = loader(torch, data, task, task["workers"], persistent_workers=keep)
     for _ in again:
         pass
@@ -130,10 +130,10 @@ def ways_to_load(torch, files, data, task):
         "afresh": restart(torch, files, task, False),
         "kept": restart(torch, files, task, True),
         "pillow": each(data),
-        "memory": each(Pictures(torch, kept, side, DECODED, lambda picture: picture)),
+        "memory": each(JpegDataset(torch, kept, side, DECODED, lambda picture: picture)),
     }
     if importlib.util.find_spec("cv2"):
-        found["opencv"] = each(Pictures(torch, files, side, DECODED, by_opencv))
+        found["opencv"] = each(JpegDataset(torch, files, side, DECODED, by_opencv))
     return found
 
 
@@ -192,7 +192,7 @@ def train(channel, **task):
     channel.tell("begin", workload="the training that is fed")
     torch.manual_seed(1)
     files = pictures(torch)
-    data = Pictures(torch, files, task["side"], 1 << 20)
+    data = JpegDataset(torch, files, task["side"], 1 << 20)
     ways = ways_to_load(torch, files, data, task)
     channel.tell("fed", ways=ways, **training(torch, data, task))
 

@@ -67,7 +67,7 @@ def training(torch, device, dtype, what, **size):
     trained(net)
     net, given, around = under(torch, device, used, net, given)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0)
-    parts = cut(given, max(t.parts for t in [techniques.Technique, *used]))
+    parts = cut(given, max(t.parts for t in [techniques.BaseTechnique, *used]))
     tolerance = GRADIENT_TOLERANCE if len(parts) == 1 else PARTS_TOLERANCE
 
     def gradients():

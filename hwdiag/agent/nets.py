@@ -292,7 +292,7 @@ def unet_block(torch, channels=320, heads=8):
     """A block of the U-Net of latent diffusion (Rombach et al. 2022): residual convolutions, then self-attention."""
     nn = torch.nn
 
-    class Block(nn.Module):
+    class UnetBlock(nn.Module):
         def __init__(self):
             super().__init__()
             parts = [[nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, 1, 1)] for _ in range(2)]
@@ -308,4 +308,4 @@ def unet_block(torch, channels=320, heads=8):
             mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
             return x + self.project(mixed).transpose(1, 2).reshape(n, c, h, w)
 
-    return Block()
+    return UnetBlock()

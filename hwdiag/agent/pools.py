@@ -17,7 +17,7 @@ OPENBLAS = [
 ]  # builds of NumPy and SciPy rename what they export, so that several may be in one process
 
 
-class Kind:
+class LibraryKind:
     """One sort of library: its file names, what tells its threads and version, and whether only that makes it one."""
 
     def __init__(self, api, name, files, threads, version=(), exact=True):
@@ -48,18 +48,22 @@ def openblas(what):
 
 
 KINDS = (
-    Kind("openmp", "libgomp", r"libgomp[-.\w]*\.so", ("omp_get_max_threads",)),
-    Kind("openmp", "libiomp5", r"libiomp5[-.\w]*\.so", ("omp_get_max_threads",)),
-    Kind("openmp", "libomp", r"libomp[-.\w]*\.so", ("omp_get_max_threads",)),
-    Kind("blas", "OpenBLAS", r"lib(scipy_)?openblas[-.\w]*\.so", openblas("num_threads"), openblas("config")),
-    Kind("blas", "MKL", r"libmkl_rt[-.\w]*\.so", ("MKL_Get_Max_Threads",)),
-    Kind("blas", "BLIS", r"libblis[-.\w]*\.so", ("bli_thread_get_num_threads",), ("bli_info_get_version_str",)),
-    Kind("blas", "NVPL", r"libnvpl_blas[-.\w]*\.so", ("nvpl_blas_get_max_threads",)),
-    Kind("blas", "Arm Compute Library", r"libarm_compute[-.\w]*\.so", ()),
+    LibraryKind("openmp", "libgomp", r"libgomp[-.\w]*\.so", ("omp_get_max_threads",)),
+    LibraryKind("openmp", "libiomp5", r"libiomp5[-.\w]*\.so", ("omp_get_max_threads",)),
+    LibraryKind("openmp", "libomp", r"libomp[-.\w]*\.so", ("omp_get_max_threads",)),
+    LibraryKind("blas", "OpenBLAS", r"lib(scipy_)?openblas[-.\w]*\.so", openblas("num_threads"), openblas("config")),
+    LibraryKind("blas", "MKL", r"libmkl_rt[-.\w]*\.so", ("MKL_Get_Max_Threads",)),
+    LibraryKind("blas", "BLIS", r"libblis[-.\w]*\.so", ("bli_thread_get_num_threads",), ("bli_info_get_version_str",)),
+    LibraryKind("blas", "NVPL", r"libnvpl_blas[-.\w]*\.so", ("nvpl_blas_get_max_threads",)),
+    LibraryKind("blas", "Arm Compute Library", r"libarm_compute[-.\w]*\.so", ()),
     # Distributions install whichever it is under the name of the interface.
-    Kind("blas", "OpenBLAS", r"lib(c?blas|lapack)\.so", openblas("num_threads"), openblas("config"), exact=False),
-    Kind("blas", "BLIS", r"libc?blas\.so", ("bli_thread_get_num_threads",), ("bli_info_get_version_str",), exact=False),
-    Kind("blas", "MKL", r"libc?blas\.so", ("MKL_Get_Max_Threads",), exact=False),
+    LibraryKind(
+        "blas", "OpenBLAS", r"lib(c?blas|lapack)\.so", openblas("num_threads"), openblas("config"), exact=False
+    ),
+    LibraryKind(
+        "blas", "BLIS", r"libc?blas\.so", ("bli_thread_get_num_threads",), ("bli_info_get_version_str",), exact=False
+    ),
+    LibraryKind("blas", "MKL", r"libc?blas\.so", ("MKL_Get_Max_Threads",), exact=False),
 )
 
 

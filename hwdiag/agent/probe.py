@@ -9,7 +9,7 @@ import sys
 import time
 
 from .channel import one_line
-from .crash_witness import Witness
+from .crash_witness import CrashWitness
 from .operations import OPERATIONS
 
 
@@ -45,7 +45,7 @@ def stages(imports, extensions, operations):
 
 def run(channel, imports, extensions=(), operations=()):
     """Go through all stages; a package that cannot be imported has no others."""
-    witness = Witness(channel.tell)
+    witness = CrashWitness(channel.tell)
     channel.tell("ready", note=witness.install())
     for name, work in stages(imports, extensions, operations):
         channel.tell("begin", stage=name)

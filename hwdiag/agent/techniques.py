@@ -20,7 +20,7 @@ def found(torch, path):
     return thing
 
 
-class Technique:
+class BaseTechnique:
     """A technique that changes nothing, the base of all others."""
 
     order = 0
@@ -47,16 +47,16 @@ class Technique:
         return contextlib.nullcontext()
 
 
-class Autograd(Technique):
+class Autograd(BaseTechnique):
     records_gradients = True
 
 
-class InferenceMode(Technique):
+class InferenceMode(BaseTechnique):
     def around(self, torch, device):
         return torch.inference_mode()
 
 
-class ChannelsLast(Technique):
+class ChannelsLast(BaseTechnique):
     """A net without convolutions stays as it is."""
 
     order = 10
@@ -68,7 +68,7 @@ class ChannelsLast(Technique):
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
-class Half(Technique):
+class Half(BaseTechnique):
     """The whole net in a type of 16 bits: weights, inputs and what lies between."""
 
     order = 20
@@ -83,7 +83,7 @@ class Half(Technique):
         return tensor.to(getattr(torch, self.dtype)) if tensor.is_floating_point() else tensor
 
 
-class Compile(Technique):
+class Compile(BaseTechnique):
     order = 90
 
     def __init__(self, mode=None, freezing=False):
@@ -102,7 +102,7 @@ class Compile(Technique):
         return found(torch, "compile")(net, mode=self.mode)
 
 
-class Autocast(Technique):
+class Autocast(BaseTechnique):
     def __init__(self, dtype):
         self.dtype = dtype
 
@@ -110,7 +110,7 @@ class Autocast(Technique):
         return torch.autocast(device.type, dtype=getattr(torch, self.dtype))
 
 
-class Int8(Technique):
+class Int8(BaseTechnique):
     """Weights and activations of linear layers; convolutions stay as they are."""
 
     order = 30
@@ -128,7 +128,7 @@ class Int8(Technique):
         return net
 
 
-class DynamicInt8(Technique):
+class DynamicInt8(BaseTechnique):
     """The same by torch's own kernels, which work on the CPU."""
 
     order = 30
@@ -140,22 +140,22 @@ class DynamicInt8(Technique):
         return quantize(net, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
 
 
-class MathAttention(Technique):
+class MathAttention(BaseTechnique):
     def around(self, torch, device):
         return found(torch, "nn.attention.sdpa_kernel")(torch.nn.attention.SDPBackend.MATH)
 
 
-class CudnnBenchmark(Technique):
+class CudnnBenchmark(BaseTechnique):
     def process(self, torch, device):
         torch.backends.cudnn.benchmark = True
 
 
-class Tf32(Technique):
+class Tf32(BaseTechnique):
     def process(self, torch, device):
         torch.set_float32_matmul_precision("high")
 
 
-class MatmulBf16(Technique):
+class MatmulBf16(BaseTechnique):
     """Products and convolutions of float32 operands may be computed in bf16."""
 
     def process(self, torch, device):
@@ -166,7 +166,7 @@ class MatmulBf16(Technique):
                 part.fp32_precision = "bf16"
 
 
-class FlushDenormals(Technique):
+class FlushDenormals(BaseTechnique):
     """Numbers too small to be normal count as 0; they are slow on most CPUs."""
 
     def process(self, torch, device):
@@ -174,7 +174,7 @@ class FlushDenormals(Technique):
             raise Missing("this torch cannot flush denormal numbers on this CPU")
 
 
-class Graphs(Technique):
+class Graphs(BaseTechnique):
     """All kernels of the net are recorded once, and started together."""
 
     order = 95
@@ -186,7 +186,7 @@ class Graphs(Technique):
         return torch.cuda.make_graphed_callables(net, tensors)
 
 
-class Checkpointing(Technique):
+class Checkpointing(BaseTechnique):
     order = 40
 
     def net(self, torch, net, given):
@@ -217,11 +217,11 @@ def repeated_blocks(net, least=3):
     return found
 
 
-class Accumulation(Technique):
+class Accumulation(BaseTechnique):
     parts = 4
 
 
-class Pinned(Technique):
+class Pinned(BaseTechnique):
     pinned = True
 
 

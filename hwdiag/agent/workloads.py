@@ -143,7 +143,7 @@ def resnet18(torch, device, dtype, batch, side):
     def conv(cin, cout, kernel, stride):
         return [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(cout)]
 
-    class Block(nn.Module):
+    class BasicBlock(nn.Module):
         def __init__(self, cin, cout, stride):
             super().__init__()
             self.body = nn.Sequential(*conv(cin, cout, 3, stride), nn.ReLU(inplace=True), *conv(cout, cout, 3, 1))
@@ -156,7 +156,7 @@ def resnet18(torch, device, dtype, batch, side):
 
     stem = [*conv(3, 64, 7, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
     stages = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
-    blocks = [Block(*s) for s in [*stages, (512, 512, 1)]]
+    blocks = [BasicBlock(*s) for s in [*stages, (512, 512, 1)]]
     net = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
     return net.to(device, dtype), torch.randn(batch, 3, side, side, device=device).to(dtype)
 
@@ -165,7 +165,7 @@ def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, 
     """A net and its input: GPT-2 small (Radford et al. 2019), 124 million parameters; a prompt, without a cache."""
     nn, functional = torch.nn, torch.nn.functional
 
-    class Block(nn.Module):
+    class TransformerBlock(nn.Module):
         def __init__(self):
             super().__init__()
             self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -185,7 +185,7 @@ def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, 
             # Not nn.Embedding: its initialisation on "meta" imports half of torch's compiler, a second of every child.
             self.token = nn.Parameter(torch.empty(vocabulary, width))
             self.position = nn.Parameter(torch.empty(positions, width))
-            self.blocks = nn.Sequential(*[Block() for _ in range(layers)])
+            self.blocks = nn.Sequential(*[TransformerBlock() for _ in range(layers)])
             self.norm = nn.LayerNorm(width)
 
         def forward(self, ids):

@@ -245,7 +245,7 @@ def test_compiling_without_a_compiler_is_one_clear_line(
 
 def test_checkpointing_takes_the_outermost_blocks_of_a_net() -> None:
     net, _ = workloads.resnet18(torch, torch.device("cpu"), torch.float32, batch=1, side=32)
-    assert [type(b).__name__ for b in techniques.repeated_blocks(net)] == ["Block"] * 8  # type: ignore[no-untyped-call]
+    assert [type(b).__name__ for b in techniques.repeated_blocks(net)] == ["BasicBlock"] * 8  # type: ignore[no-untyped-call]
     plain = torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(9)])
     assert techniques.repeated_blocks(plain) == []  # type: ignore[no-untyped-call]
 

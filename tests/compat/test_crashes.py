@@ -208,8 +208,8 @@ def test_threads_that_die_at_once_give_one_report(site: Site, shared_object: Cal
 
 SECOND = """
 import ctypes, os, threading
-from hwdiag.agent.crash_witness import Witness
-witness = Witness(lambda event, **values: os.write(1, b"it tells"))
+from hwdiag.agent.crash_witness import CrashWitness
+witness = CrashWitness(lambda event, **values: os.write(1, b"it tells"))
 witness.claim.acquire()  # by a thread that has not told all yet
 sent = ctypes.addressof(ctypes.create_string_buffer(128))
 second = threading.Thread(target=witness.handle, args=(4, sent, sent), daemon=True)

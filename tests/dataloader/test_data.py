@@ -88,7 +88,7 @@ def test_reading_that_hangs_costs_one_answer(feeder: Feeder, tmp_path: Path) -> 
 HUNG = """
 import ctypes, os, sys
 from hwdiag.dataloader.budget import BUDGETS, Data
-from hwdiag.dataloader.run import Run
+from hwdiag.dataloader.run import DataloaderRun
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 
@@ -97,7 +97,7 @@ options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
 libc = ctypes.CDLL(None, use_errno=True)
 if libc.mount(b"nas:/pictures", sys.argv[1].encode(), b"fuse", 0, options):
     sys.exit(77)
-run = Run(sys.executable, Data("x", sys.argv[1]), read_host(Root.live()), BUDGETS["quick"], timeout_s=1.0)
+run = DataloaderRun(sys.executable, Data("x", sys.argv[1]), read_host(Root.live()), BUDGETS["quick"], timeout_s=1.0)
 feed = run.all()
 print(feed.storage.kind, "|", feed.problem)
 """

@@ -20,7 +20,7 @@ from hwdiag.cli import main
 from hwdiag.dataloader.input_bound_rules import bound, reasons, verdict
 from hwdiag.dataloader.input_bound_show import waiting
 from hwdiag.process.observation import stack_sampling
-from hwdiag.process.observation.processes import CALLS, Hidden, Processes, Training, Wait, trainings
+from hwdiag.process.observation.processes import CALLS, NotShown, Processes, Training, Wait, trainings
 from hwdiag.process.observation.waiting import Look, interval, watch
 from hwdiag.process.observation.waiting_model import Waited
 
@@ -273,7 +273,7 @@ def test_what_the_kernel_hides_is_said(tree: Tree, monkeypatch: pytest.MonkeyPat
         raise PermissionError
 
     monkeypatch.setattr("hwdiag.process.observation.processes.read_bytes", refused)
-    with pytest.raises(Hidden, match="ptrace_scope"):
+    with pytest.raises(NotShown, match="ptrace_scope"):
         processes.wait(20, 20)
 
 
@@ -305,7 +305,7 @@ def test_the_verdict_says_how_sure_it_is_and_why() -> None:
     assert "too many run beside it" in reasons(waited(for_a_cpu=0.3))[0]
     assert "62%" in reasons(waited(gpu=0.62))[0]
     section = waiting([waited(worker_cpu=0.97)])
-    assert "waits for its workers" in repr(section)
+    assert "is waiting for its workers" in repr(section)
     assert waiting([]).verdict.startswith("No training was found")
 
 

@@ -52,7 +52,7 @@ def test_what_is_told_of_a_training_on_this_cpu(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("code", "kind", "detail"),
     [
-        ("\nimport sys\nsys.modules['PIL'] = None\n", "error", "Missing: the training that is fed needs Pillow"),
+        ("\nimport sys\nsys.modules['PIL'] = None\n", "error", "NotInstalled: the training that is fed needs Pillow"),
         ("\nraise ImportError('no')\n", "import-error", "torch cannot be imported: ImportError: no"),
         ("\nimport os\nos.kill(os.getpid(), 9)\n", "signal", "killed by SIGKILL"),
     ],

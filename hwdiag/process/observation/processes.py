@@ -32,7 +32,7 @@ WORKER = "pt_data_worker"
 """What torch calls a worker of a DataLoader (since 2.6)."""
 
 
-class Hidden(Exception):
+class NotShown(Exception):
     """The kernel does not show it; the text says why."""
 
 
@@ -117,16 +117,16 @@ class Processes:
             return ""
 
     def wait(self, pid: int, thread: int) -> Wait:
-        """Return what a thread waits for. Raises ``Hidden`` where that is not shown."""
+        """Return what a thread waits for. Raises ``NotShown`` where that is not shown."""
         try:
             words = read_bytes(f"{self.proc}/{pid}/task/{thread}/syscall").split()
         except PermissionError:
-            raise Hidden(
+            raise NotShown(
                 "the kernel does not show what its threads wait for: look as its owner or as root, or let hwdiag start "
                 "it (kernel.yama.ptrace_scope)"
             ) from None
         if not words and (self.proc / str(pid)).is_dir() and not (self.proc / "self" / "syscall").exists():
-            raise Hidden("this kernel does not tell what threads wait for (CONFIG_HAVE_ARCH_TRACEHOOK)")
+            raise NotShown("this kernel does not tell what threads wait for (CONFIG_HAVE_ARCH_TRACEHOOK)")
         if not words or words[0] in (b"running", b"-1"):
             return Wait()
         call = self.calls.get(int(words[0]), "other")

@@ -16,7 +16,7 @@ from statistics import mean
 
 import numpy as np
 
-from hwdiag.process.observation.processes import Hidden, Processes, Training, Wait, trainings
+from hwdiag.process.observation.processes import NotShown, Processes, Training, Wait, trainings
 from hwdiag.process.observation.stack_sampling import Stacks
 from hwdiag.process.observation.waiting_model import Doing, Waited
 
@@ -95,7 +95,7 @@ class Look:
             return "computes"
         try:
             return self._waits(self.processes.wait(pid, pid))
-        except Hidden as why:
+        except NotShown as why:
             self.hidden = str(why)
             return None
 
