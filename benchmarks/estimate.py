@@ -16,7 +16,7 @@ from pathlib import Path
 from hwdiag.agent.nets import NAMES
 from hwdiag.compare.steps import RecordComparison, load
 from hwdiag.estimate.check import check
-from hwdiag.estimate.mlperf import BENCHMARKS, TARGET, mlperf_rows, ranked_right
+from hwdiag.estimate.constants import fitted_constants
 from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET
 from hwdiag.estimate.show import check as check_section
 from hwdiag.experiment.net_count import NetSpec, count_nets
@@ -26,6 +26,7 @@ from hwdiag.report.table import Table
 
 RECORDS = 10_000
 HOSTS = 2_500
+MEDIAN, NINETIETH, RANKED = 0.20, 0.45, 0.95
 EXAMPLE = Path(__file__).resolve().parents[1] / "outputs" / "example" / "record.json"
 Row = tuple[str, str, str, str]
 """What, its target, what was measured, and whether that reaches it."""
@@ -36,7 +37,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true", help="also check the estimator on this host")
     options = arguments.parse_args()
-    rows = [*counting(), *mlperf(), *comparing()]
+    rows = [*counting(), *published(), *comparing()]
     if options.check:
         checked, _ = check(sys.executable, read_host(Root.live()), progress=terminal_progress(sys.stderr))
         print(check_section(checked), end="\n\n")
@@ -63,13 +64,16 @@ def counting() -> Iterator[Row]:
     yield "memory of counting, torch included", "< 1 GB", f"{most / 1e9:.2f} GB", "yes" if most < 1e9 else "no"
 
 
-def mlperf() -> Iterator[Row]:
-    """The worst error over MLPerf's results."""
-    counts = count_nets(sys.executable, [spec for _, spec in BENCHMARKS.values()])
-    rows = mlperf_rows(dict(zip(BENCHMARKS, counts, strict=True)))
-    worst = max((r.held_out_error for r in rows), key=abs)
-    good = abs(worst) <= TARGET and ranked_right(rows)
-    yield "MLPerf, each part held out", f"<= {TARGET:.0%}, ranked right", f"{worst:+.1%}", "yes" if good else "no"
+def published() -> Iterator[Row]:
+    """The errors on published speeds, each device left out, of each group of devices."""
+    found = fitted_constants()
+    for group in ("CPUs", "datacenter GPUs", "consumer GPUs and SoCs"):
+        e = next(e for e in found.evidence if e.device_class == group and e.work is None)
+        good = e.median <= MEDIAN and e.ninetieth <= NINETIETH
+        said = f"{e.median:.1%}, {e.ninetieth:.1%} ({e.points} points, {e.devices} devices)"
+        yield f"{group}: median error, nine of ten", f"<= {MEDIAN:.0%}, {NINETIETH:.0%}", said, "yes" if good else "no"
+    good = found.ranked >= RANKED
+    yield "order of pairs 25 % apart", f">= {RANKED:.0%}", f"{found.ranked:.1%}", "yes" if good else "no"
 
 
 def comparing() -> Iterator[Row]:

@@ -24,15 +24,16 @@ CLASSES = {
     "reduce": "sum mean amax amin max min argmax argmin var std var_mean any all prod cumsum cumprod topk sort norm "
     "linalg_vector_norm nonzero bincount histc",
     "pool": "max_pool2d_with_indices max_pool2d avg_pool2d _adaptive_avg_pool2d avg_pool1d _adaptive_avg_pool3d "
-    "adaptive_max_pool2d upsample_bilinear2d upsample_nearest2d upsample_bicubic2d",
+    "adaptive_max_pool2d upsample_bilinear2d upsample_nearest2d upsample_bicubic2d grid_sampler_2d grid_sampler_3d",
     "copy": "clone copy_ cat stack _to_copy contiguous constant_pad_nd repeat roll flip expand_copy view_copy tril "
     "triu reflection_pad1d reflection_pad2d repeat_interleave fill_ zero_ masked_fill im2col lift_fresh_copy",
     "gather": "embedding index index_select gather take scatter scatter_ scatter_add scatter_add_ index_put index_put_ "
-    "index_add index_add_ index_copy_ masked_select one_hot _unsafe_index",
+    "index_add index_add_ index_copy_ masked_select one_hot _unsafe_index _embedding_bag _embedding_bag_forward_only",
     "create": "empty empty_strided zeros ones full arange scalar_tensor new_empty new_zeros new_ones new_full eye "
     "empty_like zeros_like ones_like full_like linspace new_empty_strided rand randn rand_like randn_like",
     "pointwise": "floor_divide",
-    "slow": "gelu tanh exp sigmoid silu erf pow log log1p softplus sin cos mish hardswish elu sinh cosh exp2 expm1",
+    "slow": "gelu tanh exp sigmoid silu erf pow log log1p softplus sin cos mish hardswish elu sinh cosh exp2 expm1 "
+    "_fft_r2c _fft_c2c _fft_c2r _cdist_forward _euclidean_dist",
 }
 OF_NAME = {name: kind for kind, names in CLASSES.items() for name in names.split()}
 OF_NAME.update(dict.fromkeys(GEMM, "gemm"), **dict.fromkeys(CONV, "conv"))
@@ -206,6 +207,10 @@ class Counter:
         weight = sum(size_of(t) for t in weights)
         if kind == "gather":  # a table is not read whole, but as many rows as come out
             weight, read = (min(weight, written), sum(size_of(t) for t in data[1:])) if weights else (0, written)
+            if name.startswith("_embedding_bag"):  # many rows become one
+                row = size_of(args[0]) // int(args[0].shape[0])
+                rows = int(args[1].numel()) * row
+                weight, read = (rows, size_of(args[1])) if weights else (0, rows + size_of(args[1]))
         if kind is None:
             calls, size = self.uncounted.get(str(func), (0, 0))
             self.uncounted[str(func)] = (calls + 1, size + read + weight + written)
@@ -304,7 +309,10 @@ def count(torch, spec):
         finally:
             hook.remove()
     parameters = sum(p.numel() for p in net.parameters())
-    return {"parameters": parameters, "kv_bytes": kv, **counter.result()}
+    found = {"parameters": parameters, "kv_bytes": kv, **counter.result()}
+    if ":" in spec["net"]:
+        found["samples"] = nets.samples_of(torch, given)
+    return found
 
 
 def emptied(net):

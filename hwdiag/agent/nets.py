@@ -6,6 +6,7 @@ is built on the device that is current: on ``meta`` nothing takes memory.
 """
 
 import importlib
+import inspect
 import os
 import sys
 
@@ -34,6 +35,83 @@ TINYLLAMA = {
     "intermediate_size": 5632,
     "vocab_size": 32000,
 }
+LLAMA_13B = {
+    "hidden_size": 5120,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 40,
+    "intermediate_size": 13824,
+    "vocab_size": 32000,
+}
+LLAMA_3_8B = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+}
+LLAMA_3_70B = {
+    "hidden_size": 8192,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "intermediate_size": 28672,
+    "vocab_size": 128256,
+}
+LLAMA_32_3B = {
+    "hidden_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 24,
+    "num_key_value_heads": 8,
+    "intermediate_size": 8192,
+    "vocab_size": 128256,
+    "tie_word_embeddings": True,
+}
+MISTRAL_NEMO = {
+    "hidden_size": 5120,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 14336,
+    "vocab_size": 131072,
+    "sliding_window": None,
+}
+QWEN_25_7B = {
+    "hidden_size": 3584,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "intermediate_size": 18944,
+    "vocab_size": 152064,
+}
+QWEN_25_14B = {
+    "hidden_size": 5120,
+    "num_hidden_layers": 48,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 8,
+    "intermediate_size": 13824,
+    "vocab_size": 152064,
+}
+QWEN_25_72B = {
+    "hidden_size": 8192,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "intermediate_size": 29568,
+    "vocab_size": 152064,
+}
+PHI_4 = {
+    "hidden_size": 5120,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 10,
+    "intermediate_size": 17920,
+    "vocab_size": 100352,
+    "pad_token_id": 0,
+}
+OPT_125M = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "ffn_dim": 3072}
 VIT_LARGE = {
     "hidden_size": 1024,
     "num_hidden_layers": 24,
@@ -88,6 +166,27 @@ TITLES = {
     "whisper-large": "Whisper large",
     "deeplabv3-r50": "DeepLabV3-R50",
     "unet-block": "A U-Net block",
+    "gpt-j-6b": "GPT-J 6B",
+    "llama-13b": "Llama 13B",
+    "llama-3-8b": "Llama 3 8B",
+    "llama-3-70b": "Llama 3 70B",
+    "llama-3.2-3b": "Llama 3.2 3B",
+    "mistral-7b": "Mistral 7B",
+    "mistral-nemo-12b": "Mistral Nemo 12B",
+    "qwen2.5-7b": "Qwen2.5 7B",
+    "qwen2.5-14b": "Qwen2.5 14B",
+    "qwen2.5-72b": "Qwen2.5 72B",
+    "phi-4": "Phi-4 14B",
+    "resnet101": "ResNet-101",
+    "regnet-y-8g": "RegNetY-8GF",
+    "efficientnet-b0": "EfficientNet-B0",
+    "swin-t": "Swin-T",
+    "distilbert": "DistilBERT",
+    "t5-base": "T5-base",
+    "clip-vit-b32": "CLIP ViT-B/32",
+    "opt-125m": "OPT-125M",
+    "sdxl-unet": "SDXL's U-Net",
+    "dlrm": "DLRM",
 }
 """Every net by its name, as a person reads it."""
 NAMES = tuple(sorted(TITLES))
@@ -127,14 +226,63 @@ TRANSFORMERS = {
         {"num_labels": 1000, "tf_padding": False},
         IMAGE,
     ),
+    "gpt-j-6b": ("gptj", "GPTJConfig", "GPTJForCausalLM", {}, TEXT),
+    "llama-13b": ("llama", "LlamaConfig", "LlamaForCausalLM", LLAMA_13B, TEXT),
+    "llama-3-8b": ("llama", "LlamaConfig", "LlamaForCausalLM", LLAMA_3_8B, TEXT),
+    "llama-3-70b": ("llama", "LlamaConfig", "LlamaForCausalLM", LLAMA_3_70B, TEXT),
+    "llama-3.2-3b": ("llama", "LlamaConfig", "LlamaForCausalLM", LLAMA_32_3B, TEXT),
+    "mistral-7b": ("mistral", "MistralConfig", "MistralForCausalLM", {"sliding_window": None}, TEXT),
+    "mistral-nemo-12b": ("mistral", "MistralConfig", "MistralForCausalLM", MISTRAL_NEMO, TEXT),
+    "qwen2.5-7b": ("qwen2", "Qwen2Config", "Qwen2ForCausalLM", QWEN_25_7B, TEXT),
+    "qwen2.5-14b": ("qwen2", "Qwen2Config", "Qwen2ForCausalLM", QWEN_25_14B, TEXT),
+    "qwen2.5-72b": ("qwen2", "Qwen2Config", "Qwen2ForCausalLM", QWEN_25_72B, TEXT),
+    "phi-4": ("phi3", "Phi3Config", "Phi3ForCausalLM", PHI_4, TEXT),
+    "resnet101": (
+        "resnet",
+        "ResNetConfig",
+        "ResNetForImageClassification",
+        {"num_labels": 1000, "depths": [3, 4, 23, 3]},
+        IMAGE,
+    ),
+    "regnet-y-8g": (
+        "regnet",
+        "RegNetConfig",
+        "RegNetForImageClassification",
+        {"num_labels": 1000, "hidden_sizes": [224, 448, 896, 2016], "depths": [2, 4, 10, 1], "groups_width": 56},
+        IMAGE,
+    ),
+    "efficientnet-b0": (
+        "efficientnet",
+        "EfficientNetConfig",
+        "EfficientNetForImageClassification",
+        {"num_labels": 1000, "width_coefficient": 1.0, "depth_coefficient": 1.0, "image_size": 224, "hidden_dim": 1280},
+        IMAGE,
+    ),
+    "swin-t": ("swin", "SwinConfig", "SwinForImageClassification", {"num_labels": 1000}, IMAGE),
+    "distilbert": ("distilbert", "DistilBertConfig", "DistilBertModel", {}, TEXT),
+    "t5-base": (
+        "t5",
+        "T5Config",
+        "T5Model",
+        {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
+        {"tokens": 128},
+    ),
+    "clip-vit-b32": ("clip", "CLIPVisionConfig", "CLIPVisionModel", {}, IMAGE),
+    "opt-125m": ("opt", "OPTConfig", "OPTForCausalLM", OPT_125M, TEXT),
     "whisper-base": ("whisper", "WhisperConfig", "WhisperForConditionalGeneration", WHISPER_BASE, {"tokens": 64}),
     "whisper-large": ("whisper", "WhisperConfig", "WhisperForConditionalGeneration", WHISPER_LARGE, {"tokens": 64}),
 }
 PLAIN = {"deeplabv3-r50": {"side": 512, "channels": 3}, "unet-block": {"side": 32, "channels": 320}}
 """Written out here: the side and the channels of the image that they take."""
+OTHERS = ("sdxl-unet", "dlrm")
+"""Written out in ``more_nets``."""
 WHISPER_FRAMES = 3000
 """Mel frames of 30 s of sound, which Whisper always takes."""
-DECODERS = ("gpt2", "gpt2-xl", "llama-7b", "tinyllama-1.1b", "mixtral-8x7b", "whisper-base", "whisper-large")
+DECODERS = (
+    "gpt2", "gpt2-xl", "gpt-j-6b", "llama-7b", "llama-13b", "llama-3-8b", "llama-3-70b", "llama-3.2-3b", "mistral-7b",
+    "mistral-nemo-12b", "qwen2.5-7b", "qwen2.5-14b", "qwen2.5-72b", "phi-4", "opt-125m", "tinyllama-1.1b",
+    "mixtral-8x7b", "whisper-base", "whisper-large",
+)  # fmt: skip
 
 
 class NotBuilt(Exception):
@@ -147,12 +295,16 @@ def build(torch, spec):
     ``spec``: ``net`` (a name, or ``module:function`` of the person's own), ``batch``, and ``tokens`` or ``side``.
     """
     if ":" in spec["net"]:
-        return build_own(torch, spec["net"])
+        return build_own(torch, spec)
     if spec["net"] in PLAIN:
         net = {"deeplabv3-r50": deeplabv3_r50, "unet-block": unet_block}[spec["net"]](torch)
         image = PLAIN[spec["net"]]
         side = spec.get("side") or image["side"]
         return net.eval(), {"x": torch.zeros(spec["batch"], image["channels"], side, side)}
+    if spec["net"] in OTHERS:
+        more = importlib.import_module(".more_nets", __package__)
+        net, given = more.NETS[spec["net"]](torch, spec)
+        return net.eval(), given
     if spec["net"] not in TRANSFORMERS:
         raise NotBuilt("no net %r (known: %s; or module:function)" % (spec["net"], ", ".join(NAMES)))
     module, configuration, architecture, values, size = TRANSFORMERS[spec["net"]]
@@ -174,8 +326,10 @@ def inputs(torch, module, spec, size):
     tokens = torch.zeros(batch, spec.get("tokens") or size["tokens"], dtype=torch.long)
     if module == "whisper":
         return {"input_features": torch.zeros(batch, 80, WHISPER_FRAMES), "decoder_input_ids": tokens}
-    if module == "bert":
+    if module in ("bert", "distilbert"):
         return {"input_ids": tokens}
+    if module == "t5":
+        return {"input_ids": tokens, "decoder_input_ids": tokens, "use_cache": False}
     return {"input_ids": tokens, "use_cache": spec["phase"] == "decode"}
 
 
@@ -188,34 +342,87 @@ def import_transformers(specs):
             pass  # said where the net is built
 
 
-def build_own(torch, where):
-    """``module:function`` or ``file.py:function``: called without arguments, gives the net and its inputs.
+def build_own(torch, spec):
+    """``module:function`` or ``file.py:function``: called, gives the net and its inputs, a tuple or a dictionary.
 
-    The inputs are a tuple or a dictionary. The function runs the person's own code, as importing it would.
+    Where the function takes ``batch`` or ``tokens``, it is given those that were asked for; else the inputs that it
+    brings are made as long. The function runs the person's own code, as importing it would.
     """
+    where = spec["net"]
     module, _, function = where.rpartition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     if module.endswith(".py"):
         sys.path.insert(0, os.path.dirname(os.path.abspath(module)))
         module = os.path.basename(module)[:-3]
+    wanted = {"tokens": spec.get("tokens"), "batch": spec["batch"] if spec.get("resize") else None}
     try:
-        made = getattr(importlib.import_module(module), function)()
+        found = getattr(importlib.import_module(module), function)
+        takes = inspect.signature(found).parameters
+        passed = {name: value for name, value in wanted.items() if value is not None and name in takes}
+        made = found(**passed)
     except Exception as error:
         raise NotBuilt("%s: %s: %s" % (where, type(error).__name__, (str(error).splitlines() or [""])[0]))
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module):
         net, given = made
         if isinstance(given, (dict, tuple)):
-            return net.eval(), given
+            left = {name: value for name, value in wanted.items() if value is not None and name not in passed}
+            return net.eval(), resized(torch, where, given, left)
     raise NotBuilt("%s must give (net, inputs): a torch.nn.Module and a tuple or dictionary of its inputs" % where)
+
+
+def samples_of(torch, given):
+    """Return how many samples inputs hold: the first dimension that all their tensors share; None without one."""
+    values = given.values() if isinstance(given, dict) else given
+    lengths = {int(v.shape[0]) for v in values if isinstance(v, torch.Tensor) and v.dim()}
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def resized(torch, where, given, wanted):
+    """Return inputs of another batch, or of so many tokens; raises NotBuilt where it does not follow from them how."""
+    if not wanted:
+        return given
+    samples = samples_of(torch, given)
+    if samples is None:
+        raise NotBuilt(
+            "%s brings inputs that share no first dimension, so which is the batch is not known: let the function "
+            "take %s" % (where, " and ".join(sorted(wanted)))
+        )
+    batch, tokens = wanted.get("batch") or samples, wanted.get("tokens")
+    texts = [v for v in (given.values() if isinstance(given, dict) else given) if is_text(torch, v)]
+    if tokens and not texts:
+        raise NotBuilt(
+            "%s brings no token ids (integers in two dimensions), so --tokens means nothing: let the function take "
+            "tokens" % where
+        )
+
+    def one(value):
+        if not isinstance(value, torch.Tensor) or not value.dim():
+            return value
+        shape = [batch] + [int(n) for n in value.shape[1:]]
+        if tokens and value.dim() == 2 and shape[1] == int(texts[0].shape[1]):
+            shape[1] = tokens
+        return value.new_zeros(shape)
+
+    return {k: one(v) for k, v in given.items()} if isinstance(given, dict) else tuple(one(v) for v in given)
+
+
+def is_text(torch, value):
+    """Whether an input is token ids: integers in two dimensions."""
+    return isinstance(value, torch.Tensor) and value.dim() == 2 and value.dtype in (torch.int64, torch.int32)
 
 
 def with_cache(torch, net, given, spec):
     """Inputs of one decoding step whose context of ``tokens`` is in the cache: runs the prefill."""
     name = "decoder_input_ids" if "decoder_input_ids" in given else "input_ids"
     if name not in given:
-        raise NotBuilt("%s has no decoding step" % spec["net"])
-    first = net(**{**given, "use_cache": True})
+        raise NotBuilt("%s has no decoding step: its inputs are no dictionary with input_ids" % spec["net"])
+    try:
+        first = net(**{**given, "use_cache": True})
+        if not any(hasattr(first.past_key_values, name) for name in ("layers", "self_attention_cache")):
+            raise TypeError("its past_key_values is no cache of transformers")
+    except (TypeError, AttributeError) as error:
+        raise NotBuilt("%s has no decoding step that is known: it takes or gives no cache (%s)" % (spec["net"], error))
     cache = first.past_key_values
     for layer in getattr(cache, "self_attention_cache", cache).layers:  # as each later step leaves them
         layer.keys, layer.values = layer.keys.contiguous(), layer.values.contiguous()

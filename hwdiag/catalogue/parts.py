@@ -27,7 +27,12 @@ Whole = Annotated[int, Field(gt=0, le=10**6)]
 Clock = Literal["base", "sustained", "max"]
 """``base``: promised under any load; ``sustained``: what all cores keep up, the base clock under a matrix unit's heat;
 ``max``: one core's, which no result exceeds."""
-Precision = Literal["float64", "float32", "bfloat16", "int8"]
+Precision = Literal["float64", "float32", "float16", "bfloat16", "float8", "int8"]
+DeviceClass = Literal[
+    "server CPU with AMX", "CPU with AVX-512", "CPU with AVX2", "CPU of Arm", "CPU without AVX2", "datacenter GPU",
+    "consumer GPU", "unified-memory SoC",
+]  # fmt: skip
+"""Kinds of devices whose libraries and memories behave alike."""
 
 
 class Sourced(Value, Generic[T]):
@@ -38,6 +43,8 @@ class Sourced(Value, Generic[T]):
     """A name among the part's ``sources``."""
     confirmed: bool = True
     """False where nobody has compared it with the source yet."""
+    as_of: str | None = Field(None, max_length=20)
+    """When it held: of a price the year."""
 
 
 class Operations(Sourced[Positive]):
@@ -89,10 +96,10 @@ class MainMemory(Value):
 class Result(Value):
     """A published or measured result on this part."""
 
-    what: Literal["hpl", "gemm", "copy", "resnet50-int8-offline", "bert99-int8-offline"]
+    what: Literal["hpl", "gemm", "copy"]
     dtype: Precision
     value: Sourced[Positive]
-    """GFLOP/s; for ``copy`` GB/s; for the MLPerf results samples a second of one socket."""
+    """GFLOP/s; for ``copy`` GB/s."""
 
 
 class Part(Value):
@@ -100,6 +107,8 @@ class Part(Value):
 
     name: str = Field(min_length=1, max_length=80)
     kind: Literal["cpu", "gpu"]
+    segment: Literal["datacenter", "consumer", "soc"] | None = None
+    """Of a GPU, what it is sold for; ``soc`` shares its memory with the CPU."""
     vendor: str
     architecture: str
     year: Sourced[Whole] | None = None
@@ -115,7 +124,7 @@ class Part(Value):
     power_w: Sourced[Positive] | None = None
     """Measured under load, where known."""
     price_usd: Sourced[Positive] | None = None
-    """List price when it came out, of one."""
+    """List price of one, in US dollars, in the year ``as_of``."""
     results: tuple[Result, ...] = ()
     note: str | None = None
     measured: bool = False
@@ -131,12 +140,30 @@ class Part(Value):
         """Bytes a second."""
         return self.memory.bandwidth_gbs.value * 1e9
 
-    def peak(self, dtype: str, clock: Clock = "base", *, matrix: bool = True) -> float | None:
+    @property
+    def device_class(self) -> DeviceClass:
+        """What class of devices it belongs to, by which the constants of an estimate are chosen."""
+        if self.kind == "gpu":
+            segments: dict[str | None, DeviceClass] = {"soc": "unified-memory SoC", "consumer": "consumer GPU"}
+            return segments.get(self.segment, "datacenter GPU")
+        features = set(self.isa.value) if self.isa else set()
+        if "amx_int8" in features:
+            return "server CPU with AMX"
+        if "avx512f" in features:
+            return "CPU with AVX-512"
+        if "avx2" in features:
+            return "CPU with AVX2"
+        return "CPU of Arm" if features & {"neon", "sve", "sve2", "asimd"} else "CPU without AVX2"
+
+    def peak(
+        self, dtype: str, clock: Clock = "base", *, matrix: bool = True, equal_shares: bool = False
+    ) -> float | None:
         """Operations a second that follow from cores, clock and operations a cycle; None where it lacks the type.
 
-        Without ``matrix``, what the vector units do where a matrix unit stands beside them.
+        Without ``matrix``, what the vector units do where a matrix unit stands beside them. With ``equal_shares``,
+        what is left where software deals out the same to every core, so that all wait for the slowest kind.
         """
-        total = 0.0
+        total, slowest = 0.0, float("inf")
         for kind in self.cores:
             operations = kind.operations.get(dtype)  # type: ignore[call-overload]
             if operations is None:
@@ -145,7 +172,8 @@ class Part(Value):
             a_cycle = operations.vector.value if operations.vector and not matrix else operations.value
             ghz = operations.ghz or kind.ghz(clock, with_matrix_unit)
             total += kind.count.value * ghz * 1e9 * a_cycle
-        return total
+            slowest = min(slowest, ghz * 1e9 * a_cycle)
+        return slowest * self.core_count if equal_shares else total
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Part:
@@ -154,6 +182,10 @@ class Part(Value):
         return self
 
     def _contradictions(self) -> Iterator[str]:
+        if (self.kind == "gpu") != (self.segment is not None):
+            yield "a GPU, and only a GPU, has a segment: datacenter, consumer or soc"
+        if self.price_usd and self.price_usd.as_of is None:
+            yield "price_usd lacks as_of, the year in which it held"
         for where, sourced in sourced_values(self):
             if sourced.source not in self.sources:
                 yield f"{where} names the source {sourced.source!r}, which is not among its sources"
@@ -181,15 +213,10 @@ class Part(Value):
         else:
             peak = self.peak(result.dtype, "max")
             peak = None if peak is None else peak / 1e9
-            reached *= GOPS_A_SAMPLE.get(result.what, 1)
         if peak is None:
             yield f"a result of {result.what} is in {result.dtype}, for which it has no operations a cycle"
         elif reached > peak * (1 + ROUNDING):
             yield f"{result.what} measured {reached:,.0f}, which exceeds the peak of {peak:,.0f}"
-
-
-GOPS_A_SAMPLE = {"resnet50-int8-offline": 8.18, "bert99-int8-offline": 60.0}
-"""Billion operations that one sample takes at least (BERT: a short question of 100 tokens)."""
 
 
 def differs(a: float, b: float) -> bool:

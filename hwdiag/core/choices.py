@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-DType = Literal["float32", "bfloat16", "int8"]
+EstimateType = Literal["float32", "bfloat16", "float16", "float8", "int8", "int8-weights", "int4-weights"]
+"""``int8-weights`` and ``int4-weights``: weights in groups of 32 with a scale each, the arithmetic in 16 bits."""
+Software = Literal["eager", "compiled", "engine", "llama.cpp"]
+"""What runs a net: PyTorch operation by operation, ``torch.compile``, an inference engine (OpenVINO, TensorRT, vLLM,
+oneDNN by an MLPerf submitter), or llama.cpp and what is built on it."""
 
 Role = Literal["desktop", "headless", "shared"]
 

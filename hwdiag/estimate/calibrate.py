@@ -17,10 +17,11 @@ from hwdiag.core.errors import HwdiagError
 from hwdiag.estimate.model import WIDTH, Calibration
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance
-from hwdiag.process.net_child import ask_once
+from hwdiag.process.net_child import ask_each
 
 SAMPLE_S = 0.02
-TIMEOUT_S = 300.0
+EACH_S = 60.0
+"""For one single operation, starting torch included: a busy machine takes its time."""
 POOL_TIMES_LLC = 3
 """Weights in turn fill so many times the last-level caches."""
 LARGEST_POOL = 2**30
@@ -35,7 +36,12 @@ REREAD = (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 3 / 2, 2, 4)
 USUAL_LLC = 2**25
 """Where the host does not tell."""
 LARGEST = 4e9
-"""FLOP of the largest single operation; beyond it rates no longer change."""
+"""FLOP of the largest single operation on a few cores with vector units; beyond it rates no longer change."""
+FEW_CORES = 4
+MATRIX_UNIT = 16
+"""So many times as much where a matrix unit computes in this type: it is another machine than the vector units."""
+BEYOND = (1 / 2, 1, 2)
+"""Of the last-level caches together, what is read again and again beside shares of one core's, where they hold more."""
 
 ROWS = (1, 4, 16, 64, 256, 1024, 4096)
 WIDTHS = (64, 256, 1024, 4096)
@@ -62,15 +68,23 @@ OTHERS = 0.25
 STEAL = 0.05
 
 
-def grid(dtype: str, llc_bytes: int) -> Iterator[dict[str, Any]]:
-    """All that one calibration times on a host with such caches."""
+def grid(dtype: str, llc_bytes: int, largest: float = LARGEST) -> Iterator[dict[str, Any]]:
+    """All that one calibration times on a host with such caches; ``largest`` is that of its operations, in FLOP."""
     share = min(LARGEST_DISPLACED, llc_bytes)
-    for point in operations(dtype):
+    for point in operations(dtype, largest):
         yield point
         if touched(point, dtype) <= NEAR_LARGEST * share:
             yield {**point, "near": True}
-    for part in REREAD:
-        yield {"kind": "reread", "dtype": "float32", "dims": (int(part * share),)}
+    sizes = [int(part * share) for part in REREAD]
+    sizes += [size for part in BEYOND if (size := int(part * llc_bytes)) > sizes[-1]]
+    for size in sizes:
+        yield {"kind": "reread", "dtype": "float32", "dims": (size,)}
+
+
+def largest_operation(features: Sequence[str], dtype: str, threads: int) -> float:
+    """Return the FLOP of the largest single operation that is worth timing with these units and so many threads."""
+    matrix = dtype == "bfloat16" and any(f.startswith(("amx_bf16", "amx-bf16", "sme")) for f in features)
+    return LARGEST * max(1.0, threads / FEW_CORES) * (MATRIX_UNIT if matrix else 1)
 
 
 def touched(point: Mapping[str, Any], dtype: str) -> float:
@@ -88,16 +102,16 @@ def touched(point: Mapping[str, Any], dtype: str) -> float:
     return float(count * WIDTH[point.get("dtype", dtype)])
 
 
-def operations(dtype: str) -> Iterator[dict[str, Any]]:
+def operations(dtype: str, largest: float = LARGEST) -> Iterator[dict[str, Any]]:
     """The single operations of one calibration."""
     for rows in ROWS:
         for inner in WIDTHS:
             for columns in WIDTHS:
-                if 2.0 * rows * inner * columns <= LARGEST:
+                if 2.0 * rows * inner * columns <= largest:
                     yield {"kind": "gemm", "dims": (rows, inner, columns)}
                     if min(inner, columns) > WIDTHS[0]:
                         yield {"kind": "gemm", "name": "plain", "dims": (rows, inner, columns)}
-    yield from convolutions()
+    yield from convolutions(largest)
     for heads in (8, 32):
         for queries, keys in ((1, 64), (1, 256), (1, 1024), (16, 64), (64, 64), (256, 256), (1024, 1024), (1, 4096)):
             yield {"kind": "attention", "dims": (heads, queries, keys, 64)}
@@ -113,7 +127,7 @@ def operations(dtype: str) -> Iterator[dict[str, Any]]:
         yield {"kind": "overhead", "name": name, "dims": (64,)}
 
 
-def convolutions() -> Iterator[dict[str, Any]]:
+def convolutions(largest: float = LARGEST) -> Iterator[dict[str, Any]]:
     """Convolutions: 1 x 1 and 3 x 3 with and without stride, first layers, patches, and one channel at a time."""
     shapes = []
     for side in SIDES:
@@ -129,7 +143,7 @@ def convolutions() -> Iterator[dict[str, Any]]:
     shapes += [(cin, 2 * cin, 2, side, 1, 2) for cin, side in ((64, 28), (256, 14), (1024, 7))]
     for cin, cout, kernel, side, groups, stride in shapes:
         flops = 2.0 * cin * cout // groups * kernel**2 * side**2
-        if flops <= LARGEST and cin * (side * stride) ** 2 <= 2**24:
+        if flops <= largest and cin * (side * stride) ** 2 <= 2**24:
             yield {"kind": "conv", "dims": (cin, cout, kernel, side, groups, stride)}
 
 
@@ -137,13 +151,21 @@ def convolutions() -> Iterator[dict[str, Any]]:
 class Timed:
     """Times of the whole grid, in the grid's order."""
 
-    seconds: tuple[float, ...]
+    seconds: tuple[float | None, ...]
+    """None of what gave no answer."""
     why: str
     """What disturbed it; empty if it was left alone."""
 
 
 def time_grid(
-    python: str, dtype: str, threads: int, *, llc_bytes: int, seed: int, between: Callable[[], None] = lambda: None
+    python: str,
+    dtype: str,
+    threads: int,
+    *,
+    llc_bytes: int,
+    seed: int,
+    between: Callable[[], None] = lambda: None,
+    largest: float = LARGEST,
 ) -> Timed:
     """Time the grid once, in an order drawn anew: half of it in a fresh child, the rest in another.
 
@@ -151,47 +173,54 @@ def time_grid(
     shared machine becomes slower or faster by a third within minutes.
 
     Raises:
-        HwdiagError: a child died, or an operation failed.
+        HwdiagError: no child could be started.
     """
-    size = sum(1 for _ in grid(dtype, llc_bytes))
+    points = list(grid(dtype, llc_bytes, largest))
+    size = len(points)
     order = random.Random(seed).sample(range(size), size)
-    first = time_points(python, dtype, threads, order[: size // 2], llc_bytes=llc_bytes)
+    first = time_points(python, dtype, threads, points, order[: size // 2], llc_bytes=llc_bytes)
     between()
-    second = time_points(python, dtype, threads, order[size // 2 :], llc_bytes=llc_bytes)
+    second = time_points(python, dtype, threads, points, order[size // 2 :], llc_bytes=llc_bytes)
     times = first[0] | second[0]
-    return Timed(tuple(times[n] for n in range(size)), first[1] or second[1])
+    return Timed(tuple(times.get(n) for n in range(size)), first[1] or second[1])
 
 
 def time_points(
-    python: str, dtype: str, threads: int, order: Sequence[int], *, llc_bytes: int
+    python: str, dtype: str, threads: int, points: Sequence[Mapping[str, Any]], order: Sequence[int], *, llc_bytes: int
 ) -> tuple[dict[int, float], str]:
-    """Seconds of these points of the grid, timed in one fresh child, and what disturbed it.
+    """Seconds of these points of the grid, timed in a fresh child, and what disturbed it.
 
     Raises:
-        HwdiagError: the child died, or an operation failed.
+        HwdiagError: no child could be started.
     """
     share = min(LARGEST_DISPLACED, llc_bytes)
     far = {"pool_bytes": min(LARGEST_POOL, POOL_TIMES_LLC * llc_bytes), "displaced_bytes": share}
     near = {"pool_bytes": int(NEAR_POOL * share), "displaced_bytes": int(NEAR_DISPLACED * share)}
     common = {"dtype": dtype, "seconds": SAMPLE_S, "name": "", "causal": False}
-    specs = [{**common, **(near if point.get("near") else far), **point} for point in grid(dtype, llc_bytes)]
-    wanted = [specs[i] for i in order]
-    report = ask_once(python, "time_operations", wanted, timeout_s=TIMEOUT_S, launch=Launch(threads=threads))
-    failed = next((e for e in report.events if e["event"] == "failed"), None)
-    if failed is not None or not report.outcome.ok:
-        raise HwdiagError(f"calibrating failed: {failed['detail'] if failed else report.outcome.detail}")
+    wanted = [{**common, **(near if points[i].get("near") else far), **points[i]} for i in order]
+    report = ask_each(python, "time_operations", wanted, each_s=EACH_S, launch=Launch(threads=threads))
+    if not report.outcome.ok:
+        raise HwdiagError(f"calibrating failed: {report.outcome.detail}")
     times = {order[e["index"]]: e["found"]["seconds"] for e in report.events if e["event"] == "done"}
     return times, why_disturbed(report.disturbance)
 
 
-def combined(dtype: str, threads: int, timed: Sequence[Timed], *, llc_bytes: int) -> Calibration:
-    """A calibration from several processes; of those that were left alone where there are any."""
+def combined(
+    dtype: str, threads: int, timed: Sequence[Timed], *, llc_bytes: int, largest: float = LARGEST
+) -> Calibration:
+    """A calibration from several processes; of those that were left alone where there are any.
+
+    A point that no process answered for is left out: its neighbours stand for it.
+    """
     quiet = [t for t in timed if not t.why]
     used = quiet or list(timed)
-    points = (
-        {"dtype": dtype, **point, "seconds": median(seconds), "spread": max(seconds) / min(seconds)}
-        for point, seconds in zip(grid(dtype, llc_bytes), zip(*(t.seconds for t in used), strict=True), strict=True)
-    )
+    points = []
+    all_points = list(grid(dtype, llc_bytes, largest))
+    for point, answers in zip(all_points, zip(*(t.seconds for t in used), strict=True), strict=True):
+        seconds = [s for s in answers if s is not None]
+        if seconds:
+            spread = max(seconds) / min(seconds)
+            points.append({"dtype": dtype, **point, "seconds": median(seconds), "spread": spread})
     return Calibration.model_validate(
         {
             "threads": threads,

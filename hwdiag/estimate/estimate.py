@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hwdiag.catalogue.parts import Part
+from hwdiag.catalogue.parts import DeviceClass, Part
+from hwdiag.core.choices import EstimateType, Software
 from hwdiag.core.errors import UsageError
 from hwdiag.core.value import Value
+from hwdiag.estimate.constants import constants_of, evidence_of, work_kind
 from hwdiag.estimate.model import WIDTH, Calibration, NetEstimate, PartEstimate
-from hwdiag.estimate.rates import Rates
-from hwdiag.experiment.net_count import MATRIX, Count, Operation
+from hwdiag.estimate.types import TYPES
+from hwdiag.estimate.work import Constants, barrier, by_operation, seconds, usual_peak, work_of
+from hwdiag.experiment.net_count import Count, Operation
+
+if TYPE_CHECKING:  # scipy takes half a second to import, and only a calibrated host needs it
+    from hwdiag.estimate.rates import Rates
 
 OVERHEAD = "starting operations"
 FAR = 4.0
@@ -20,6 +27,8 @@ FAR = 4.0
 
 def estimate_here(count: Count, calibration: Calibration, name: str, rates: Rates | None = None) -> NetEstimate:
     """The time on the host that was calibrated; its ceilings are the best that any single operation reached."""
+    from hwdiag.estimate.rates import Rates
+
     rates = rates or Rates(calibration)
     peak, bandwidth = rates.peak, rates.bandwidth
     groups: dict[str, list[Operation]] = defaultdict(list)
@@ -73,12 +82,18 @@ class Machine:
 
 
 def whole(
-    count: Count, machine: Machine, dtype: str, parts: Iterable[PartEstimate], threads: int | None = None
+    count: Count,
+    machine: Machine,
+    dtype: str,
+    parts: Iterable[PartEstimate],
+    threads: int | None = None,
+    *,
+    moved: float | None = None,
 ) -> NetEstimate:
-    """The sum of its parts."""
+    """The sum of its parts; ``moved`` are the bytes that no fusion spares, where they differ from the count's type."""
     kept = tuple(sorted((p for p in parts if p.likely > 0), key=lambda p: -p.likely))
     likely = sum(p.likely for p in kept)
-    moved = count.least_bytes * WIDTH[dtype] / WIDTH[count.spec.dtype] - machine.cached
+    moved = (count.least_bytes if moved is None else moved) - machine.cached
     by_bound: dict[str, float] = defaultdict(float)
     for part in kept:
         by_bound[part.bound] += part.likely
@@ -88,6 +103,7 @@ def whole(
             "part": machine.name,
             "dtype": dtype,
             "threads": threads,
+            "samples": count.samples,
             "floor": min(likely, max(count.flops / machine.peak, moved / machine.bandwidth)),
             "likely": likely,
             "pessimistic": max(likely, sum(p.pessimistic for p in kept)),
@@ -100,98 +116,88 @@ def whole(
 
 # --- Parts of the catalogue -------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Constant:
-    """Share of a peak that a class of operations reaches with a tuned library and every core busy."""
-
-    likely: float
-    low: float
-    source: str
-
-
-MLPERF = "MLPerf Inference, offline, three generations of Xeon: see hwdiag.estimate.mlperf"
-CONSTANTS = {
-    "conv": Constant(0.38, 0.20, f"{MLPERF}, ResNet-50"),
-    "gemm": Constant(0.34, 0.18, f"{MLPERF}, BERT"),
-    "attention": Constant(0.34, 0.10, "as products: no public result measures it alone on a CPU"),
-    "memory": Constant(0.80, 0.50, "STREAM results of servers: 75 to 90 % of the channels' bandwidth"),
-}
-"""One constant a class, of the peak at the sustained clock. What follows a product, fused with it, is part of it."""
-OF_MEASURED = {
-    "conv": Constant(0.60, 0.30, "nets in float32 on an EPYC of Zen 5, against its best single convolution or product"),
-    "gemm": Constant(0.60, 0.30, "the same"),
-    "attention": Constant(0.40, 0.15, "the same"),
-    "memory": Constant(0.90, 0.60, "decoding there, against its best copy"),
-}
-"""Shares of ceilings that were measured on the host itself, which lie below a data sheet's."""
-START_S = 5e-6
-"""One parallel region over some hundred cores: an OpenMP barrier takes 2 to 10 us there (EPCC OpenMP benchmarks)."""
-START_GPU_S = 3e-6
-"""One kernel's start on a GPU."""
+OF_MEASURED = Constants(
+    conv=0.6,
+    gemm=0.6,
+    attention=0.4,
+    depthwise=0.3,
+    memory=0.9,
+    traffic=0.1,
+    traffic_other=0.3,
+    start_s=5e-6,
+    start_other=0.3,
+)
+"""Shares of ceilings that were measured on a host itself, which lie below a data sheet's: nets in float32 on an EPYC of
+Zen 5 against its best single convolution, product and copy."""
+SPREAD_OF_MEASURED = 2.0
+"""The interval of those, as a factor: no published figure was held against them."""
 
 
-def estimate_part(count: Count, part: Part, dtype: str, *, matrix: bool = True) -> NetEstimate:
+def estimate_part(
+    count: Count, part: Part, dtype: EstimateType, *, software: Software | None = None, matrix: bool = True
+) -> NetEstimate:
     """The time on a part of the catalogue; without its matrix unit where ``matrix`` is False.
 
-    Likely: operations one after another, each bound by arithmetic or by its weights, with what can be fused fused.
-    Pessimistic: nothing fused, and the lower end of every constant.
+    Likely: each operation bound by arithmetic or by its bytes, by the constants of the part's class and the software.
+    The interval is the one in which nine of ten published speeds of devices lie that the constants had not seen.
 
     Raises:
         UsageError: the part has no figures for this type.
     """
-    base, best = part.peak(dtype, "sustained", matrix=matrix), part.peak(dtype, "max", matrix=matrix)
-    if base is None or best is None:
+    numeric = TYPES[dtype]
+    computed = numeric.computed_in(part)
+    if computed is None:
         raise UsageError(f"{part.name} has no arithmetic in {dtype} in the catalogue")
-    constants = OF_MEASURED if part.measured else CONSTANTS
-    scale = WIDTH[dtype] / WIDTH[count.spec.dtype]
-    start = START_S if part.kind == "cpu" else START_GPU_S
+    software = software or usual_software(dtype)
+    usual, best = usual_peak(part, computed, software, matrix=matrix), part.peak(computed, "max", matrix=matrix) or 0.0
+    device_class = part.device_class if matrix else WITHOUT_MATRIX.get(part.device_class, part.device_class)
+    constants = OF_MEASURED if part.measured else constants_of(device_class, software, numeric.width)
+    evidence = None if part.measured else evidence_of(device_class, work_kind(count))
+    factor = evidence.factor if evidence else SPREAD_OF_MEASURED
+    work = work_of(count, numeric)
+    share, traffic, start = by_operation(work, constants, barrier(part))
+    arithmetic = work.flops / (share * usual)
+    streaming = (work.weights + traffic * work.moved) / (constants.memory * part.bandwidth)
+    each = seconds(work, usual, part.bandwidth, share, constants.memory, traffic, start)
     groups: dict[str, list[PartEstimate]] = defaultdict(list)
-    for operation in count.operations:
-        kind = operation.kind.partition("-")[0]
-        groups[kind].append(one_on_part(operation, constants, base, best, part.bandwidth, scale, start))
-    parts = [merged(kind, found, base) for kind, found in groups.items()]
+    for i, operation in enumerate(count.operations):
+        terms: dict[str, float] = {"overhead": start[i], "compute": arithmetic[i], "memory": streaming[i]}
+        one = PartEstimate.model_validate(
+            {
+                "kind": operation.kind.partition("-")[0],
+                "flops": operation.flops * operation.times,
+                "bytes": (work.weights[i] + work.moved[i]) * operation.times,
+                "floor": operation.flops / best * operation.times,
+                "likely": each[i] * operation.times,
+                "pessimistic": each[i] * operation.times * factor,
+                "bound": max(terms, key=lambda name: terms[name]),
+            }
+        )
+        groups[one.kind].append(one)
+    parts = [merged(kind, found, usual) for kind, found in groups.items()]
     cached = (part.llc_mib.value if part.llc_mib else 0.0) * 2**20
-    estimate = whole(count, Machine(part.name, best, part.bandwidth, cached), dtype, parts)
+    counted = WIDTH[count.spec.dtype]
+    weight, activation = numeric.weight_bytes / counted, numeric.activation_bytes / counted
+    moved = count.touched_bytes * weight + (count.least_bytes - count.touched_bytes) * activation
+    machine = Machine(part.name, best, part.bandwidth, cached)
+    estimate = whole(count, machine, dtype, parts, moved=moved)
     size = part.memory.size_gb
-    needed = count.weights_bytes * scale + count.kv_bytes * scale
-    return estimate if size is None else estimate.model_copy(update={"fits": needed <= size.value * 1e9})
+    needed = count.weights_bytes * weight + count.kv_bytes * activation
+    about = {
+        "software": software,
+        "evidence": evidence,
+        "fast": max(estimate.floor, estimate.likely / factor),
+        "fits": None if size is None else needed <= size.value * 1e9,
+    }
+    return estimate.model_copy(update=about)
 
 
-def one_on_part(
-    operation: Operation,
-    constants: Mapping[str, Constant],
-    base: float,
-    best: float,
-    bandwidth: float,
-    scale: float,
-    start: float,
-) -> PartEstimate:
-    """All operations of one shape."""
-    kind, memory = operation.kind.partition("-")[0], constants["memory"]
-    size = operation.bytes * scale
-    if operation.kind in MATRIX:
-        constant = constants[kind]
-        cold = (operation.weight_bytes + (operation.read_bytes if kind == "attention" else 0.0)) * scale
-        arithmetic, streaming = operation.flops / (constant.likely * base), cold / (memory.likely * bandwidth)
-        likely = max(arithmetic, streaming) + start
-        slow = max(operation.flops / (constant.low * base), size / (memory.low * bandwidth)) + 2 * start
-        bound = "overhead" if start > max(arithmetic, streaming) else "compute" if arithmetic > streaming else "memory"
-    else:  # fused with the product before it, or it moves its bytes
-        likely = operation.weight_bytes * scale / (memory.likely * bandwidth)
-        slow = size / (memory.low * bandwidth) + 2 * start
-        bound = "memory"
-    return PartEstimate.model_validate(
-        {
-            "kind": kind,
-            "flops": operation.flops * operation.times,
-            "bytes": size * operation.times,
-            "floor": operation.flops / best * operation.times,
-            "likely": likely * operation.times,
-            "pessimistic": max(likely, slow) * operation.times,
-            "bound": bound,
-        }
-    )
+WITHOUT_MATRIX: dict[DeviceClass, DeviceClass] = {"server CPU with AMX": "CPU with AVX-512"}
+
+
+def usual_software(dtype: EstimateType) -> Software:
+    """Return what mostly runs nets in this type: weights in groups are llama.cpp's formats."""
+    return "llama.cpp" if TYPES[dtype].width == "weights alone" else "engine"
 
 
 def merged(kind: str, found: Sequence[PartEstimate], peak: float) -> PartEstimate:

@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hwdiag.catalogue.parts import Part, catalogue, find_part, part_of
-from hwdiag.core.choices import BudgetName
+from hwdiag.core.choices import BudgetName, EstimateType, Software
+from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
 from hwdiag.estimate import show
-from hwdiag.estimate.check import check
+from hwdiag.estimate.comparison import NETS, compare_published
+from hwdiag.estimate.constants import fitted_constants
+from hwdiag.estimate.counts import counts_of
 from hwdiag.estimate.estimate import Cost, cost_of, estimate_part
-from hwdiag.estimate.mlperf import BENCHMARKS, mlperf_rows
 from hwdiag.estimate.model import Checked, EstimateStudy, NetEstimate
-from hwdiag.estimate.published import NETS, compare_published
+from hwdiag.estimate.points import published_points
+from hwdiag.estimate.types import FALLBACK, TYPES
 from hwdiag.experiment.campaign import Progress
-from hwdiag.experiment.net_count import Count, NetSpec, count_nets
+from hwdiag.experiment.net_count import Count, NetSpec
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -38,7 +41,7 @@ BLOCKS: dict[BudgetName, int] = {"quick": 0, "standard": 3, "thorough": 6}
 """Blocks of the check on this host."""
 THREE = ("epyc-9654", "ampereone-a192", "xeon-8490h")
 """The parts that the comparison began with."""
-PUBLISHED = "int8"
+PUBLISHED: EstimateType = "int8"
 """The type that it is about."""
 OTHERS = (
     NetSpec(net="bert-large", tokens=512),
@@ -65,7 +68,7 @@ def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[EstimateParams]
 
 
 class Estimator:
-    """One study, to be walked through: ``parts``, ``counts``, ``document``, ``amx``, ``mlperf``, ``check`` ..."""
+    """One study, to be walked through: ``parts``, ``counts``, ``document``, ``amx``, ``evidence``, ``check`` ..."""
 
     def __init__(self, params: EstimateParams, progress: Progress = lambda text, share: None) -> None:
         """Raises ``UsageError`` where there is no such interpreter or part."""
@@ -84,12 +87,9 @@ class Estimator:
     @cached_property
     def found(self) -> dict[str, Count]:
         """The counts of all nets, by what they run."""
-        benchmarks = [spec for _, spec in BENCHMARKS.values()]
-        specs = list(
-            dict.fromkeys(s.model_dump_json() for s in (*NETS.values(), *OTHERS, *benchmarks, *specs_of(self.params)))
-        )
+        specs = [*NETS.values(), *OTHERS, *specs_of(self.params)]
         self.progress("counting", 0)
-        counts = count_nets(self.python, [NetSpec.model_validate_json(s) for s in specs])
+        counts = counts_of(self.python, specs, fresh=self.params.python is not None)
         return {c.spec.model_dump_json(): c for c in counts}
 
     def count_of(self, spec: NetSpec) -> Count:
@@ -112,7 +112,7 @@ class Estimator:
             for key in parts:
                 part = catalogue()[key]
                 rows.append(compare_published(net, key, part, count, estimate_part(count, part, "int8")))
-        return show.document(rows, self.checked)
+        return show.document(rows)
 
     def amx(self) -> Section:
         """Does a matrix unit help Transformers?"""
@@ -120,15 +120,31 @@ class Estimator:
         all_parts = catalogue()
         return show.amx(chosen, all_parts["xeon-8490h"], [all_parts["epyc-9654"]])
 
-    def mlperf(self) -> Section:
+    def evidence(self) -> Section:
         """Is it right where somebody measured?"""
-        return show.mlperf(mlperf_rows({name: self.count_of(spec) for name, (_, spec) in BENCHMARKS.items()}))
+        return show.evidence(fitted_constants())
+
+    def published(self, part: str = "epyc-9654") -> Section:
+        """What was published of one part, and how far off is the estimate that never saw it?"""
+        return show.published(published_points(), fitted_constants(), find_part(part), part)
 
     def check(self) -> Section:
         """Is it right here?"""
         blocks = BLOCKS[self.params.budget]
         if blocks and self.checked is None:
-            self.checked, _ = check(self.python, self.host, blocks=blocks, progress=self.progress)
+            from hwdiag.estimate import check
+
+            nets, dtypes = chosen_for_check(self.params)
+            self.checked, _ = check.check(
+                self.python,
+                self.host,
+                nets=nets or (*check.NETS, *check.OUTSIDE),
+                dtypes=dtypes,
+                blocks=blocks,
+                minutes=self.params.minutes,
+                kept=check.kept_turns(self.host, f"{nets} {dtypes} {blocks} {self.python}"),
+                progress=self.progress,
+            )
         return show.check(self.checked)
 
     def breakdown(self, net: str = "ViT-L", part: str = "xeon-8490h") -> Table:
@@ -138,8 +154,8 @@ class Estimator:
     def elsewhere(self) -> Section:
         """How fast, with what energy, at what cost?"""
         specs = (*NETS.values(), *OTHERS, *specs_of(self.params))
-        rows = estimates([self.count_of(s) for s in specs], self.chosen, self.params.dtype or PUBLISHED)
-        return show.elsewhere(rows, self.checked)
+        counts = [self.count_of(s) for s in specs]
+        return show.elsewhere(estimates(counts, self.chosen, self.params.dtype or PUBLISHED, self.params.software))
 
     @cached_property
     def record(self) -> Record:
@@ -182,16 +198,31 @@ def start(choice: ChosenParameters[EstimateParams]) -> Estimator:
 
 
 def estimates(
-    counts: Sequence[Count], parts: Sequence[Part], dtype: str
+    counts: Sequence[Count], parts: Sequence[Part], dtype: EstimateType, software: Software | None = None
 ) -> list[tuple[NetEstimate, Part, Cost | None]]:
-    """Every net on every part, in this type; in the widest that a part has where it lacks it."""
+    """Every net on every part, in this type; in another where a part lacks it."""
     rows = []
     for count in counts:
         for part in parts:
-            known = next((d for d in (dtype, "bfloat16", "float32") if part.peak(d) is not None), dtype)
-            estimate = estimate_part(count, part, known)
+            known = next((d for d in (dtype, *FALLBACK[part.kind]) if TYPES[d].computed_in(part) is not None), dtype)
+            estimate = estimate_part(count, part, known, software=software)
             rows.append((estimate, part, cost_of(estimate, part)))
     return rows
+
+
+def chosen_for_check(params: EstimateParams) -> tuple[list[tuple[str, dict[str, object]]], tuple[str, ...]]:
+    """Return the nets and types that the check on this host is to measure; no nets stand for its own list.
+
+    Raises:
+        UsageError: single operations are not timed in this type.
+    """
+    if params.dtype not in (None, "float32", "bfloat16"):
+        raise UsageError(f"the check on this host measures in float32 and bfloat16, not in {params.dtype}")
+    about = ("batch", "tokens", "phase", "resize")
+    nets = [
+        (s.net, {k: v for k, v in s.model_dump(exclude_defaults=True).items() if k in about}) for s in specs_of(params)
+    ]
+    return nets, (params.dtype,) if params.dtype else ("float32", "bfloat16")
 
 
 def part_named(name: str) -> Part:
@@ -211,7 +242,7 @@ def specs_of(params: EstimateParams) -> list[NetSpec]:
     """Return the nets that the person named, in each batch size."""
     phase: Literal["prefill", "decode"] = "decode" if params.decode else "prefill"
     return [
-        NetSpec(net=net, batch=batch, tokens=params.tokens, phase=phase)
+        NetSpec(net=net, batch=batch, tokens=params.tokens, phase=phase, resize=":" in net and params.batch is not None)
         for net in params.nets
-        for batch in params.batch
+        for batch in params.batch or (1,)
     ]

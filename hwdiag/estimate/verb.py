@@ -22,7 +22,13 @@ def options(estimate: argparse.ArgumentParser) -> None:
 
     add_options(estimate, EstimateParams)
     estimate.add_argument("--list", action="store_true", help="show the nets and the parts")
-    estimate.add_argument("--check", action="store_true", help="measure how far off it is on this host (minutes)")
+    estimate.add_argument(
+        "--check",
+        action="store_true",
+        help="measure how far off it is on this host, with its own list of nets or those that are named; "
+        "after --minutes it stops, and the same command goes on",
+    )
+    estimate.add_argument("--net", action="append", default=[], help="a net, as if it stood without an option")
     estimate.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
 
@@ -33,8 +39,8 @@ def estimate_nets(args: argparse.Namespace) -> int:
     from hwdiag.core.command_line import given
     from hwdiag.core.errors import UsageError
     from hwdiag.estimate import show
-    from hwdiag.estimate.steps import Estimator, estimates, load, part_named, specs_of
-    from hwdiag.experiment.net_count import count_nets
+    from hwdiag.estimate.counts import counts_of
+    from hwdiag.estimate.steps import Estimator, chosen_for_check, estimates, load, part_named, specs_of
     from hwdiag.parameters.estimate import EstimateParams
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
@@ -44,17 +50,22 @@ def estimate_nets(args: argparse.Namespace) -> int:
         print(show.parts_table(catalogue()).to_text(terminal_width()))
         print(f"\nnets: {', '.join(NAMES)}")
         return 0
-    params = load(given(args, EstimateParams))
+    values = given(args, EstimateParams)
+    if args.net:
+        values["nets"] = [*(values.get("nets") or ()), *args.net]
+    params = load(values)
     if not params.nets and not args.check:
         raise UsageError("which net? For example: hwdiag estimate resnet50 llama-7b (hwdiag estimate --list shows all)")
     if args.check and params.budget == "quick":
         raise UsageError("--check takes the budget standard or thorough: quick leaves it out")
+    if args.check:
+        chosen_for_check(params)  # what is wrong is said before anything is counted
     study = Estimator(params, terminal_progress(sys.stderr))
     parts = [part_named(name) for name in params.parts] or list(catalogue().values())
     specs = specs_of(params)
-    counts = count_nets(study.python, specs) if specs else ()
+    counts = counts_of(study.python, specs, fresh=params.python is not None)
     checked = study.check() if args.check else None
-    rows = estimates(counts, parts, params.dtype or "bfloat16")
+    rows = estimates(counts, parts, params.dtype or "bfloat16", params.software)
     if args.json:
         found = {
             "counts": [c.model_dump() for c in counts],
@@ -63,7 +74,7 @@ def estimate_nets(args: argparse.Namespace) -> int:
         }
         print(json.dumps(found, indent=1))
         return 0
-    sections = [show.counted(counts), show.elsewhere(rows, study.checked)] if counts else []
+    sections = [show.counted(counts), show.elsewhere(rows)] if counts else []
     for section in [*sections, *([checked] if checked else [])]:
         tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
         print(section.verdict, *tables, sep="\n", end="\n\n")

@@ -38,6 +38,8 @@ class NetSpec(Value):
     net: str
     """A name of ``hwdiag.agent.nets``, or ``module:function`` of the person's own."""
     batch: int = Field(1, ge=1)
+    resize: bool = False
+    """Of a net of the person's own: whether its inputs are made as long as ``batch``; else it brings its own."""
     phase: Literal["prefill", "decode"] = "prefill"
     """``decode``: one token more, with ``tokens`` in the cache."""
     tokens: int | None = Field(None, ge=1)
@@ -104,6 +106,8 @@ class Count(Value):
     """Those of them that one run reads: a mixture of experts reads its active ones, an embedding a few rows."""
     kv_bytes: float = 0
     """Keys and values in the cache, for a decoding step."""
+    samples: int | None = None
+    """Samples of one run, of a net that brings its own inputs: the length that these share in their first dimension."""
     modules: int = 0
     """Calls of modules."""
     views: int = 0

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from hwdiag.agent.nets import DECODERS, NAMES
-from hwdiag.core.choices import DType
+from hwdiag.core.choices import EstimateType, Software
 from hwdiag.core.params import Option
 from hwdiag.core.value import Value
 from hwdiag.parameters.shared import Budget, HostName, Names, Python
@@ -23,8 +23,8 @@ class EstimateParams(Value):
     nets: Annotated[Names, Option(positional=True, metavar="NET")] = Field(
         (), description="nets of your choice, by name or as module:function"
     )
-    batch: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = Field(
-        (1,), min_length=1, description="batch sizes of these nets"
+    batch: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
+        None, min_length=1, description="batch sizes of these nets; None takes 1, of your own what they bring"
     )
     tokens: int | None = Field(
         None, ge=1, le=2**24, description="length of their prompt, or context when decoding; None takes the net's own"
@@ -33,12 +33,23 @@ class EstimateParams(Value):
     parts: Annotated[Names, Option("--part", metavar="NAME")] = Field(
         (), description="parts of the catalogue, YAML files or records; None takes all, in the notebook its three"
     )
-    dtype: DType | None = Field(
-        None, description="type to estimate in - float32, bfloat16 or int8; None takes bfloat16, in the notebook int8"
+    dtype: EstimateType | None = Field(
+        None,
+        description="float32, bfloat16, float16, float8, int8, int8-weights or int4-weights; None takes bfloat16",
+    )
+    software: Software | None = Field(
+        None,
+        description="what runs the nets - eager, compiled, engine or llama.cpp; None takes what mostly does",
     )
     budget: Budget = Field(
         "standard",
-        description="of the check on this host - quick leaves it out; standard takes twenty minutes, thorough forty",
+        description="of the check on this host - quick leaves it out; standard takes half an hour, thorough an hour",
+    )
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        le=1440,
+        description="after so many the check on this host stops, and goes on the next time; None takes all",
     )
 
     @model_validator(mode="after")
@@ -46,6 +57,4 @@ class EstimateParams(Value):
         for net in self.nets:
             if self.decode and net in NAMES and net not in DECODERS:
                 raise ValueError(f"{net} does not decode (those that do: {', '.join(DECODERS)})")
-            if ":" in net and (self.batch != (1,) or self.tokens is not None or self.decode):
-                raise ValueError(f"{net} brings its own inputs: batch, tokens and decode are for nets with a name")
         return self

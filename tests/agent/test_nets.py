@@ -7,22 +7,24 @@ from hwdiag.devices.nets import NETS as MEASURED
 from hwdiag.devices.nets import decoding
 from hwdiag.devices.targets import COUNTED
 from hwdiag.estimate.check import NETS as CHECKED
-from hwdiag.estimate.mlperf import BENCHMARKS
-from hwdiag.estimate.published import NETS as PUBLISHED
+from hwdiag.estimate.check import OUTSIDE
+from hwdiag.estimate.comparison import NETS as PUBLISHED
+from hwdiag.estimate.points import published_points
 from hwdiag.estimate.steps import OTHERS
 from hwdiag.experiment.workloads import catalogue
 from tests.conftest import make_host
 
 
 def test_every_net_can_be_built_and_has_a_title() -> None:
-    assert {*nets.TITLES} == {*nets.TRANSFORMERS, *nets.PLAIN}
+    assert {*nets.TITLES} == {*nets.TRANSFORMERS, *nets.PLAIN, *nets.OTHERS}
     assert set(nets.DECODERS) <= {*nets.TITLES}
     assert {*workloads.NETS} <= {*nets.TITLES}
 
 
 def test_every_topic_names_nets_of_the_registry() -> None:
-    specs = [*PUBLISHED.values(), *OTHERS, *COUNTED.values(), *(spec for _, spec in BENCHMARKS.values())]
-    named = {spec.net for spec in specs} | {net for net, _ in CHECKED} | {*MEASURED} | {decoding().what}
+    specs = [*PUBLISHED.values(), *OTHERS, *COUNTED.values()]
+    named = {spec.net for spec in specs} | {net for net, _ in (*CHECKED, *OUTSIDE)} | {*MEASURED} | {decoding().what}
+    named |= {point.net for point in published_points().values()}
     named |= {w.kind for w in catalogue(make_host()) if w.family == "model"}
     assert named <= {*nets.TITLES}
 

@@ -36,13 +36,56 @@ def changed(tmp_path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_it_has_the_documents_three_and_every_part_asked_for() -> None:
-    parts = catalogue()
-    assert {"epyc-9654", "ampereone-a192", "xeon-8490h"} <= set(parts)
-    assert len([p for p in parts.values() if p.kind == "cpu"]) == 17
-    assert {k for k, p in parts.items() if p.kind == "gpu"} == {
-        "rtx-3060", "rtx-4090", "a100-80gb-sxm", "h100-sxm", "h200", "gb10-gpu",
-    }  # fmt: skip
+PEOPLE_OWN = {
+    "ryzen-5950x", "ryzen-7950x", "ryzen-9950x", "core-i9-9900k", "core-i9-13900k", "core-i9-14900k",
+    "core-ultra-9-285k", "core-ultra-7-265k", "threadripper-3970x", "threadripper-3990x",
+    "threadripper-pro-5995wx", "threadripper-7970x", "threadripper-7980x", "threadripper-pro-7995wx",
+    "threadripper-9970x", "threadripper-9980x", "epyc-7742", "epyc-7763", "epyc-9654", "epyc-9754", "epyc-9755",
+    "epyc-9965", "xeon-e5-2680v2", "xeon-e5-2697v2", "xeon-e5-2680v3", "xeon-e5-2699v3", "xeon-e5-2680v4",
+    "xeon-e5-2699v4", "xeon-8180", "xeon-8280", "xeon-8380", "xeon-8480", "xeon-8490h", "xeon-8592", "xeon-6980p",
+    "ampereone-a192", "ampere-altra-q80-30", "ampere-altra-max-m128-30", "graviton2", "graviton3", "graviton4",
+    "google-axion", "azure-cobalt-100", "grace", "apple-m1", "apple-m2-ultra", "apple-m3-max", "apple-m4-max",
+    "strix-halo-cpu", "strix-halo-gpu", "gb10-cpu", "gb10-gpu", "t4", "v100-sxm2", "p40", "l4", "l40s", "a10",
+    "a100-40gb-pcie", "a100-80gb-sxm", "rtx-a6000", "rtx-3060", "rtx-3070", "rtx-3080", "rtx-3090", "rtx-4060",
+    "rtx-4070", "rtx-4080", "rtx-4090", "rtx-5070", "rtx-5080", "rtx-5090", "rtx-pro-6000", "h100-pcie", "h100-sxm",
+    "h200", "gh200", "b200", "mi250", "mi300x", "rx-7900-xtx", "arc-b580", "gaudi-3", "jetson-agx-orin",
+    "jetson-orin-nx", "jetson-thor",
+}  # fmt: skip
+
+
+def test_it_has_what_people_own() -> None:
+    assert {*catalogue()} >= PEOPLE_OWN
+
+
+def test_a_price_names_its_year_and_a_gpu_its_segment() -> None:
+    for key, part in catalogue().items():
+        assert (part.segment is not None) == (part.kind == "gpu"), key
+        assert part.price_usd is None or part.price_usd.as_of, key
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("xeon-8592", "server CPU with AMX"),
+        ("epyc-9654", "CPU with AVX-512"),
+        ("epyc-7742", "CPU with AVX2"),
+        ("graviton3", "CPU of Arm"),
+        ("apple-m1", "CPU of Arm"),
+        ("xeon-e5-2697v2", "CPU without AVX2"),
+        ("l40s", "datacenter GPU"),
+        ("rtx-5090", "consumer GPU"),
+        ("jetson-thor", "unified-memory SoC"),
+    ],
+)
+def test_the_class_follows_from_units_and_segment(name: str, expected: str) -> None:
+    assert catalogue()[name].device_class == expected
+
+
+def test_shares_of_one_size_wait_for_the_slowest_cores() -> None:
+    """OpenMP deals out the same to fast and slow cores, so a hybrid CPU does less than the sum of its cores."""
+    hybrid, plain = catalogue()["core-i9-13900k"], catalogue()["ryzen-7950x"]
+    assert (hybrid.peak("float32", equal_shares=True) or 0) < 0.7 * (hybrid.peak("float32") or 0)
+    assert plain.peak("float32", equal_shares=True) == plain.peak("float32")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +100,15 @@ def test_it_has_the_documents_three_and_every_part_asked_for() -> None:
         ("a100-80gb-sxm", "bfloat16", 312),
         ("h100-sxm", "bfloat16", 990),
         ("h200", "int8", 1979),
+        ("t4", "int8", 130),
+        ("v100-sxm2", "float16", 125),
+        ("l4", "float8", 242),
+        ("rtx-5090", "int8", 838),
+        ("mi300x", "float8", 2615),
+        ("b200", "bfloat16", 2250),
+        ("gaudi-3", "bfloat16", 1678),
+        ("arc-b580", "int8", 233),
+        ("xeon-8580", "bfloat16", 122.9),
     ],
 )
 def test_peaks_follow_from_cores_clock_and_operations(name: str, dtype: str, tera: float) -> None:
@@ -100,7 +152,7 @@ def test_every_value_names_a_source() -> None:
             "copy measured 400, which exceeds the peak of 307",
         ),
         (
-            {"results": [{"what": "resnet50-int8-offline", "dtype": "int8", "value": {"is": 90000, "by": "ark"}}]},
+            {"results": [{"what": "gemm", "dtype": "int8", "value": {"is": 900000, "by": "ark"}}]},
             "exceeds the peak",
         ),
     ],

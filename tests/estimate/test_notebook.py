@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,18 @@ def study(monkeypatch: pytest.MonkeyPatch) -> steps.Estimator:
 
 def test_the_example_says_where_and_why_the_comparison_was_wrong(study: steps.Estimator) -> None:
     said = " ".join(repr(study.document()).split())
-    assert "published latencies lie outside our interval" in said
+    assert "published latencies lie outside the interval in which nine of ten measured ones do" in said
     assert "it counted 0.713 of 123.1 GFLOP (linear layers without their tokens, no attention)" in said
     assert "the peak at the base clock is 29.5 TOPS, 4.0 times as much" in said
     amx = " ".join(repr(study.amx()).split())
     assert "527 µs 991 µs memory" in amx  # the 8490H with AMX: bound by memory
     assert "4.17 ms 660 µs compute" in amx  # the EPYC 9654: bound by arithmetic
-    assert study.mlperf().verdict.startswith("All within 25 % of MLPerf's results and in their order")
+    assert "devices, each device left out in turn: median error" in study.evidence().verdict
 
 
 def test_each_section_is_a_verdict_and_its_table(study: steps.Estimator) -> None:
-    for section in (study.parts(), study.counts(), study.document(), study.amx(), study.mlperf(), study.elsewhere()):
+    told = (study.parts(), study.counts(), study.document(), study.amx(), study.evidence(), study.published())
+    for section in (*told, study.elsewhere()):
         assert isinstance(section, Section)
         assert section.verdict.endswith(".")
         assert section.parts
@@ -51,14 +53,13 @@ def test_each_section_is_a_verdict_and_its_table(study: steps.Estimator) -> None
     assert study.save().endswith("outputs/example/estimate/record.json")
 
 
-def test_the_error_here_stands_next_to_every_estimate(study: steps.Estimator) -> None:
-    checked = study.checked
+def test_the_error_on_devices_that_were_left_out_stands_next_to_every_estimate(study: steps.Estimator) -> None:
     for section in (study.document(), study.elsewhere()):
         (table,) = section.parts
         assert table is not None
-        column = table.header.index("Our error here")  # type: ignore[union-attr]
+        column = table.header.index("Error, held out")  # type: ignore[union-attr]
         cells = {str(r[column]) for r in table.rows}  # type: ignore[union-attr]
-        assert cells == {"not checked here"} if checked is None else all("%" in c for c in cells)
+        assert all(re.match(r"\d+% \(.*\)$", c) for c in cells), cells
 
 
 def test_the_compare_notebook_shows_two_records_and_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +78,8 @@ def test_what_is_saved_holds_the_check_though_nobody_asked_for_it_before(
 ) -> None:
     row = check_row(0.05)
     checked = Checked(host="h", cpu="c", started_at="", rows=(row,), quiet=True)
-    monkeypatch.setattr(steps, "check", lambda *_, **__: (checked, ()))
-    monkeypatch.setattr(steps, "count_nets", lambda *_: ())
+    monkeypatch.setattr("hwdiag.estimate.check.check", lambda *_, **__: (checked, ()))
+    monkeypatch.setattr(steps, "counts_of", lambda *_, **__: ())
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     (tmp_path / "params").mkdir()
     steps.Estimator(steps.load({"budget": "standard"})).save()
@@ -100,7 +101,13 @@ def test_a_file_that_is_no_study_is_refused(tmp_path: Path, text: str) -> None:
     ("load", "given", "message"),
     [
         (steps.load, {"part": "x"}, 'did you mean "parts"'),
-        (steps.load, {"dtype": "int4"}, "dtype must be float32, bfloat16 or int8, got 'int4'"),
+        (
+            steps.load,
+            {"dtype": "int4"},
+            "dtype must be float32, bfloat16, float16, float8, int8, int8-weights or",
+        ),
+        (steps.load, {"software": "tensorrt"}, "software must be eager, compiled, engine or llama.cpp, got"),
+        (steps.load, {"minutes": 0}, "minutes must be above 0"),
         (steps.load, {"budget": "long"}, "budget must be quick, standard or thorough"),
         (steps.load, {"nets": "[a"}, "nets must be a list such as a,b or .a, b., got '.a'"),
         (steps.load, {"nets": {"a": 1}}, "nets must be a list, got "),
@@ -144,7 +151,9 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         (["estimate", "gpt2", "--part", "no"], "no part 'no' in the catalogue"),
         (["estimate", "gpt2", "--batch", "1,0"], "every entry of batch must be at least 1 and at most 65536, got '0'"),
         (["estimate", "gpt2", "--batch", "many"], "every entry of batch must be a whole number, got 'many'"),
-        (["estimate", f"{own}:linear", "--batch", "8"], "brings its own inputs"),
+        (["estimate", f"{own}:inference", "--decode"], "no decoding step: its inputs are no dictionary with input_ids"),
+        (["estimate", f"{own}:linear", "--tokens", "8"], "brings no token ids"),
+        (["estimate", "--check", "--dtype", "int8"], "measures in float32 and bfloat16, not in int8"),
         (["estimate", f"{own}:data_dependent"], "its control flow depends on the values of its data"),
         (["estimate", "gpt2", "--python", "/nonexistent/python"], "there is no file"),
     ):

@@ -1,0 +1,166 @@
+"""Nets that transformers does not have: a diffusion model's U-Net, a recommender."""
+
+DLRM_TABLES, DLRM_ROWS, DLRM_WIDTH, DLRM_BAG = 26, 10**6, 128, 20
+
+
+def sdxl_unet(torch, spec):
+    """The U-Net of Stable Diffusion XL (Podell et al. 2023): 2.57 billion parameters, at 1024 x 1024 pixels.
+
+    ``side`` is the side of the image; the net sees an eighth of it.
+    """
+    nn, f = torch.nn, torch.nn.functional
+    time_width, context_width = 1280, 2048
+
+    class Residual(nn.Module):
+        def __init__(self, cin, cout):
+            super().__init__()
+            self.first = nn.Sequential(nn.GroupNorm(32, cin), nn.SiLU(), nn.Conv2d(cin, cout, 3, padding=1))
+            self.time = nn.Sequential(nn.SiLU(), nn.Linear(time_width, cout))
+            self.second = nn.Sequential(nn.GroupNorm(32, cout), nn.SiLU(), nn.Conv2d(cout, cout, 3, padding=1))
+            self.skip = nn.Identity() if cin == cout else nn.Conv2d(cin, cout, 1)
+
+        def forward(self, x, time, context):
+            inner = self.first(x) + self.time(time)[:, :, None, None]
+            return self.skip(x) + self.second(inner)
+
+    class Attention(nn.Module):
+        def __init__(self, width, context):
+            super().__init__()
+            self.heads = width // 64
+            self.q = nn.Linear(width, width, bias=False)
+            self.k, self.v = nn.Linear(context, width, bias=False), nn.Linear(context, width, bias=False)
+            self.out = nn.Linear(width, width)
+
+        def forward(self, x, context):
+            q, k, v = [
+                y.view(y.shape[0], y.shape[1], self.heads, 64).transpose(1, 2)
+                for y in (self.q(x), self.k(context), self.v(context))
+            ]
+            mixed = f.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+            return self.out(mixed)
+
+    class Block(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(3)])
+            self.own, self.cross = Attention(width, width), Attention(width, context_width)
+            self.gate, self.out = nn.Linear(width, 8 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x, context):
+            y = self.norms[0](x)
+            x = x + self.own(y, y)
+            x = x + self.cross(self.norms[1](x), context)
+            value, gate = self.gate(self.norms[2](x)).chunk(2, -1)
+            return x + self.out(value * f.gelu(gate))
+
+    class Transformer(nn.Module):
+        def __init__(self, width, depth):
+            super().__init__()
+            self.norm = nn.GroupNorm(32, width)
+            self.into, self.out = nn.Linear(width, width), nn.Linear(width, width)
+            self.blocks = nn.ModuleList([Block(width) for _ in range(depth)])
+
+        def forward(self, x, time, context):
+            n, c, h, w = x.shape
+            y = self.into(self.norm(x).permute(0, 2, 3, 1).reshape(n, h * w, c))
+            for block in self.blocks:
+                y = block(y, context)
+            return x + self.out(y).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+    class Resample(nn.Module):
+        def __init__(self, width, up):
+            super().__init__()
+            self.up, self.conv = up, nn.Conv2d(width, width, 3, 1 if up else 2, 1)
+
+        def forward(self, x, time, context):
+            return self.conv(f.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x)
+
+    def stage(cin, cout, depth):
+        return [Residual(cin, cout)] + ([Transformer(cout, depth)] if depth else [])
+
+    class UNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.time = nn.Sequential(nn.Linear(320, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+            self.more = nn.Sequential(nn.Linear(2816, time_width), nn.SiLU(), nn.Linear(time_width, time_width))
+            self.first = nn.Conv2d(4, 320, 3, padding=1)
+            down, widths = [], [320]
+            width = 320
+            for level, (cout, depth) in enumerate(((320, 0), (640, 2), (1280, 10))):
+                for _ in range(2):
+                    down.append(nn.ModuleList(stage(width, cout, depth)))
+                    width = cout
+                    widths.append(width)
+                if level < 2:
+                    down.append(nn.ModuleList([Resample(width, up=False)]))
+                    widths.append(width)
+            self.down = nn.ModuleList(down)
+            self.middle = nn.ModuleList([Residual(1280, 1280), Transformer(1280, 10), Residual(1280, 1280)])
+            up = []
+            for level, (cout, depth) in enumerate(((1280, 10), (640, 2), (320, 0))):
+                for i in range(3):
+                    parts = stage(width + widths.pop(), cout, depth)
+                    width = cout
+                    up.append(nn.ModuleList(parts + ([Resample(width, up=True)] if i == 2 and level < 2 else [])))
+            self.up = nn.ModuleList(up)
+            self.last = nn.Sequential(nn.GroupNorm(32, 320), nn.SiLU(), nn.Conv2d(320, 4, 3, padding=1))
+
+        def forward(self, x, step, pooled, context):
+            time = self.time(step) + self.more(pooled)
+            x = self.first(x)
+            kept = [x]
+            for parts in self.down:
+                for part in parts:
+                    x = part(x, time, context)
+                kept.append(x)
+            for part in self.middle:
+                x = part(x, time, context)
+            for parts in self.up:
+                x = torch.cat([x, kept.pop()], 1)
+                for part in parts:
+                    x = part(x, time, context)
+            return self.last(x)
+
+    batch, side = spec["batch"], (spec.get("side") or 1024) // 8
+    given = {
+        "x": torch.zeros(batch, 4, side, side),
+        "step": torch.zeros(batch, 320),
+        "pooled": torch.zeros(batch, 2816),
+        "context": torch.zeros(batch, 77, context_width),
+    }
+    return UNet(), given
+
+
+def dlrm(torch, spec):
+    """A deep learning recommendation model (Naumov et al. 2019) with 26 tables of a million rows, 20 rows a bag."""
+    nn = torch.nn
+
+    def layers(*widths):
+        pairs = zip(widths[:-1], widths[1:])
+        return nn.Sequential(*[part for a, b in pairs for part in (nn.Linear(a, b), nn.ReLU())])
+
+    class Dlrm(nn.Module):
+        def __init__(self):
+            super().__init__()
+            tables = [nn.EmbeddingBag(DLRM_ROWS, DLRM_WIDTH, mode="sum") for _ in range(DLRM_TABLES)]
+            self.tables = nn.ModuleList(tables)
+            pairs = (DLRM_TABLES + 1) * DLRM_TABLES // 2
+            self.bottom, self.top = (
+                layers(13, 512, 256, DLRM_WIDTH),
+                layers(DLRM_WIDTH + pairs, 1024, 1024, 512, 256, 1),
+            )
+            rows, columns = torch.tril_indices(DLRM_TABLES + 1, DLRM_TABLES + 1, -1)
+            self.register_buffer("pairs", rows * (DLRM_TABLES + 1) + columns)
+
+        def forward(self, dense, rows):
+            x = self.bottom(dense)
+            features = torch.stack([x] + [table(rows[:, i]) for i, table in enumerate(self.tables)], 1)
+            crossed = torch.bmm(features, features.transpose(1, 2)).flatten(1)
+            return torch.sigmoid(self.top(torch.cat([x, crossed.index_select(1, self.pairs)], 1)))
+
+    batch = spec["batch"]
+    rows = torch.zeros(batch, DLRM_TABLES, DLRM_BAG, dtype=torch.long)
+    return Dlrm(), {"dense": torch.zeros(batch, 13), "rows": rows}
+
+
+NETS = {"sdxl-unet": sdxl_unet, "dlrm": dlrm}
