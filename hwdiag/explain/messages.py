@@ -7,7 +7,7 @@ whatever the program wrote.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
@@ -82,24 +82,23 @@ def said(ending: Ending) -> tuple[Said, ...]:
     """
     written, bad = lines(ending), failed(ending)
     found: list[Said] = []
+    taken: set[str] = set()
     for message in messages():
         if bad or message.always:
-            one = look_for(message, written, {s.line for s in found})
-            found += [one] if one else []
+            lines_of_it = [one for line in written if line not in taken and (one := match_line(message, line))]
+            found += lines_of_it[-1:]
+            taken |= {one.line for one in lines_of_it}
     found = [s for s in found if not s.message.fallback] or found
     if bad and not any(not s.message.always for s in found):
         found += [Said(message=m, line="") for m in messages() if m.signal and m.signal == ended_by(ending)]
     return tuple(found)
 
 
-def look_for(message: Message, written: Sequence[str], taken: Collection[str] = ()) -> Said | None:
-    """Return the message as the last of these lines that tells it has it; None where none does."""
-    for line in reversed(written):
-        for pattern in message.patterns:
-            values = match(pattern, line)
-            if values is not None and line not in taken:
-                return Said(message=message, line=line, values=values)
-    return None
+def match_line(message: Message, line: str) -> Said | None:
+    """Return the message as this line has it; None where it has it not."""
+    found = (match(pattern, line) for pattern in message.patterns)
+    values = next((values for values in found if values is not None), None)
+    return None if values is None else Said(message=message, line=line, values=values)
 
 
 def match(pattern: tuple[str, ...], line: str) -> dict[str, str] | None:

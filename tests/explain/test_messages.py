@@ -166,6 +166,15 @@ def test_looking_takes_time_in_proportion_to_the_text_whatever_it_is() -> None:
     assert time.perf_counter() - before < 2
 
 
+def test_each_line_tells_one_message_and_a_message_is_told_once() -> None:
+    text = (
+        "RuntimeError: DataLoader worker (pid 7) is killed by signal: Killed. \n"
+        "The above exception was the direct cause:\n"
+        "RuntimeError: DataLoader worker (pid(s) 7) exited unexpectedly\n"
+    )
+    assert [s.message.id for s in said(ending(1, text))] == ["worker-killed"]
+
+
 def test_warnings_alone_count_where_the_program_ended_well() -> None:
     text = "libgomp: Invalid value for environment variable OMP_NUM_THREADS\nRetrying after MemoryError\n"
     assert [s.message.id for s in said(ending(0, text))] == ["openmp-value-invalid"]

@@ -179,7 +179,7 @@ def shared_memory(case: Case, heard: Heard) -> Iterator[Finding]:
         )
         return
     own = sum(max((m.shared_bytes for m in p.memory), default=0) for p in case.program.processes)
-    others = full and own < (shm.peak_bytes or 0) / 2
+    others = (shm.peak_bytes or 0) >= max((shm.size_bytes or 0) / 2, 2 * own)
     held = f" Most of it is held by others: 'ls -l {shm.path}', 'lsof +D {shm.path}' show who." if others else ""
     peak = f"; at most {size(shm.peak_bytes)} were seen in use" if shm.peak_bytes else ""
     peak += ", so that one batch wanted more than the rest" if peak and not full else ""

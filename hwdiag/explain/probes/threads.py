@@ -53,8 +53,7 @@ def too_many(use: CpuUse) -> Iterator[Answer]:
             f"'torch.set_num_threads({each})' in it.",
             evidence=("program.processes",),
         )
-    elif everything >= CROWDED * capacity and len(use.working) > len(main):
-        workers = len(use.working) - len(main)
+    elif everything >= CROWDED * capacity and (workers := len(use.working) - len(main)) > capacity:
         yield Finding(
             id="too-many-workers",
             severity="note",
