@@ -51,6 +51,14 @@ def torchvision_resize():
     torchvision.transforms.functional.resize(torch.rand(3, 64, 64), [32, 32])
 
 
+def torchvision_nms():
+    import torch
+    import torchvision
+
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.1], [8.0, 8.0, 9.0, 9.0]])
+    assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist() == [0, 2]
+
+
 def numpy_matmul():
     import numpy
 
@@ -192,6 +200,7 @@ OPERATIONS = {  # operation: (import name of the package that it tests, the func
     "torch-svd": ("torch", torch_svd),
     "torch-quantized": ("torch", torch_quantized),
     "torchvision-resize": ("torchvision", torchvision_resize),
+    "torchvision-nms": ("torchvision", torchvision_nms),
     "numpy-matmul": ("numpy", numpy_matmul),
     "scipy-linalg": ("scipy", scipy_linalg),
     "pandas-groupby": ("pandas", pandas_groupby),

@@ -51,10 +51,20 @@ def native_packages():
                 "imports": imports,
                 "extensions": extension_names(shared, suffixes),
                 "shared_objects": [os.path.join(root, f) for f in shared],
+                "built_for": torch_version(distribution.requires or ()),
             }
         except Exception as error:  # a broken installation is one package's, not the list's
             sys.stderr.write("%s\n" % one_line(error))
     return sorted(found.values(), key=lambda package: package["name"].lower())
+
+
+def torch_version(requirements):
+    """The one version of torch that a distribution was built for, as its requirements pin it; None without a pin."""
+    for line in requirements:
+        match = re.match(r"torch\s*\(?\s*==\s*([\w.+!]+)\s*\)?\s*(;|$)", line)
+        if match and "extra" not in line:
+            return match.group(1)
+    return None
 
 
 def import_names(distribution, files, suffixes):

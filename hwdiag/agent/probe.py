@@ -1,13 +1,17 @@
 """Imports one package, tries its operations, and tells what killed the process. Standard library only.
 
-``probe.run`` gives ``begin`` and ``done`` or ``failed`` per stage (``import``, ``extensions``, ``torch-matmul``); in
-between there may be one ``crash``.
+``probe.run`` gives ``begin`` and ``done`` or ``failed`` per stage (``import``, ``extensions``, ``torch-matmul``,
+``libraries``); in between there may be one ``crash``. Of the stage ``libraries`` each file that is not in memory yet
+has a ``trying`` and, where it cannot be loaded, an ``unloaded``.
 """
 
+import ctypes
 import importlib
+import os
 import sys
 import time
 
+from .applied import mapped_files
 from .channel import one_line
 from .crash_witness import CrashWitness
 from .operations import OPERATIONS
@@ -34,20 +38,34 @@ def load_optional(names):
     return skipped
 
 
-def stages(imports, extensions, operations):
+def load_libraries(channel, paths):
+    """Load each shared object by itself that nothing has loaded so far, all its symbols resolved (dlopen(3))."""
+    for path in paths:
+        if os.path.realpath(path) in mapped_files():
+            continue
+        channel.tell("trying", library=path)
+        try:
+            ctypes.CDLL(path)
+        except OSError as error:
+            channel.tell("unloaded", library=path, detail=one_line(error))
+
+
+def stages(channel, imports, extensions, operations, libraries):
     if imports:
         yield "import", lambda: import_all(imports)
     if extensions:
         yield "extensions", lambda: load_optional(extensions)
     for name in operations:
         yield name, OPERATIONS[name][1]
+    if libraries:
+        yield "libraries", lambda: load_libraries(channel, libraries)
 
 
-def run(channel, imports, extensions=(), operations=()):
+def run(channel, imports, extensions=(), operations=(), libraries=()):
     """Go through all stages; a package that cannot be imported has no others."""
     witness = CrashWitness(channel.tell)
     channel.tell("ready", note=witness.install())
-    for name, work in stages(imports, extensions, operations):
+    for name, work in stages(channel, imports, extensions, operations, libraries):
         channel.tell("begin", stage=name)
         witness.install()  # again: the stage before may have brought a handler of its own
         start = time.perf_counter()

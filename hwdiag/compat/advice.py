@@ -26,14 +26,16 @@ def consult(survey: Survey) -> Iterator[Finding | Check]:
     for r in survey.failed:
         if r.outcome.kind == "import-error" and r.version is None:
             continue  # not installed: whoever needs it says so
-        ways = " ".join(remedy.text for remedy in advice(r.culprit)) if r.culprit else ""
+        ways = " ".join(remedy.text for remedy in advice(r.culprit)) if r.culprit else fitting(survey, r)
         yield Finding(
-            id=f"compat-{re.sub('[^a-z0-9]+', '-', f'{r.package}-{r.stage}'.lower())}",
+            id=f"compat-{slug(f'{r.package}-{r.stage}')}",
             severity="problem" if r.stage == "import" else "warning",
-            title=f"{r.package}: {r.stage} {'dies' if r.outcome.kind == 'signal' else 'fails'}",
+            title=f"{r.package}: {r.stage} {'dies' if r.outcome.kind == 'signal' else 'fails'}"
+            + (f"; it is {r.mismatch}" if r.mismatch else ""),
             detail=f"{explain(r)} {ways}".rstrip(),
             evidence=("studies.compat.results",),
         )
+    yield from about_libraries(survey)
     if survey.cure is not None:
         yield Finding(
             id="compat-cure",
@@ -44,7 +46,7 @@ def consult(survey: Survey) -> Iterator[Finding | Check]:
         )
     for package in dict.fromkeys(r.package for r in survey.results):
         of_it = [r for r in survey.results if r.package == package]
-        if all(r.outcome.ok for r in of_it):
+        if all(r.outcome.ok and not r.mismatch for r in of_it) and not any(r in survey.unloadable for r in of_it):
             yield Check(
                 id=f"compat-{package}",
                 state="fine",
@@ -75,6 +77,49 @@ def about_cpu(interpreter: Interpreter) -> Iterator[Finding]:
             "be, x86-64-v2 is the least that serves.",
             evidence=("studies.compat.interpreter",),
         )
+
+
+def about_libraries(survey: Survey) -> Iterator[Finding]:
+    """Yield a finding for each package whose shared objects do not fit, or that was built for another torch."""
+    failed = {r.package for r in survey.failed}
+    for r in survey.unloadable:
+        names = [text for text in r.unloaded if "undefined symbol" in text]
+        yield Finding(
+            id=f"compat-{slug(r.package)}-libraries",
+            severity="problem" if r.mismatch else "warning",
+            title=f"{r.package} {r.version or ''}: {listed(n.partition(':')[0] for n in names)} cannot be loaded"
+            + (f"; it is {r.mismatch}" if r.mismatch else ""),
+            detail=f"{names[0]}. The import succeeds all the same, and what is in it fails when it is first used, with "
+            f"messages such as 'operator {r.package}::nms does not exist'. {fitting(survey, r)}".rstrip(),
+            evidence=("studies.compat.results",),
+        )
+    told = failed | {r.package for r in survey.unloadable}
+    for r in survey.results:
+        if r.mismatch and r.stage == "import" and r.package not in told:
+            yield Finding(
+                id=f"compat-{slug(r.package)}-mismatch",
+                severity="warning",
+                title=f"{r.package} {r.version or ''} is {r.mismatch}",
+                detail=f"What was tried of it ran, but its native code was made for the other. {fitting(survey, r)}",
+                evidence=("studies.compat.results",),
+            )
+
+
+def fitting(survey: Survey, result: Compatibility) -> str:
+    """Return how to install a package and a torch that fit, in a sentence; empty where they are not known to misfit."""
+    if result.mismatch is None:
+        return ""
+    package = next((p for p in survey.interpreter.packages if p.name == result.package), None)
+    pinned = package.built_for.partition("+")[0] if package and package.built_for else None
+    exact = f" `pip install torch=={pinned} {result.package}=={result.version}`" if pinned else ""
+    return (
+        f"Install both together from one index, `pip install --upgrade torch {result.package}` with the same "
+        f"--index-url{', or the torch that it was built for,' if exact else ''}{exact}."
+    )
+
+
+def slug(name: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
 def without_avx2(survey: Survey, ran: Compatibility) -> str:

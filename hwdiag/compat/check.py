@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from hwdiag.compat.children import ProbeEnd, Task, run_tasks
@@ -24,8 +25,14 @@ Progress = Callable[[str, float], None]
 AT_ONCE = 2
 TIMEOUT_S = 120.0
 """Seconds after which a child is killed: importing torch takes 2 s, under user-mode emulation half a minute."""
+LIBRARIES = "libraries"
+MAX_LIBRARIES = 300
+"""Shared objects of one package that are loaded by themselves."""
+NOT_ALONE = re.compile(r"(^|[_\d./-])(avx|sse|fma|bmi|neon|sve|amx|x86_64_v|tests?)[\w.-]*", re.IGNORECASE)
+"""In the path of what a package chooses by the CPU, or tests itself with: loaded by hand it tells nothing."""
 MAX_EXTENSIONS = 300
 """Extension modules of one package that are loaded by name: mypy, compiled with mypyc, has over 200."""
+MAX_TOLD = 20
 FIRST_OF_ALL = "torch"
 
 
@@ -62,7 +69,7 @@ def survey(
     interpreter = list_packages(python, env=environment, timeout_s=timeout_s)
     check = PackageCheck(interpreter, environment, timeout_s, progress)
     wanted = chosen(interpreter, packages) if interpreter.outcome.ok else []
-    results = check.run(wanted)
+    results = with_mismatches(check.run(wanted), interpreter.packages)
     cure = check.cure(wanted, results)
     progress("done", 1.0)
     return Survey(
@@ -134,10 +141,12 @@ class PackageCheck:
     def stages(self, package: Package) -> list[str]:
         """Return the stages of a package, in the order in which they are tried."""
         extensions = ["extensions"] if package.extensions else []
+        libraries = [LIBRARIES] if triable(package) else []
         return [
             "import",
             *extensions,
             *(n for n, needs in self.interpreter.operations.items() if needs in package.imports),
+            *libraries,
         ]
 
     def task_of(self, package: Package, stages: Sequence[str], env: Mapping[str, str] | None = None) -> Task:
@@ -149,7 +158,8 @@ class PackageCheck:
                 "do": "probe.run",
                 "imports": list(package.imports),
                 "extensions": list(package.extensions[:MAX_EXTENSIONS]) if "extensions" in stages else [],
-                "operations": [s for s in stages if s not in ("import", "extensions")],
+                "operations": [s for s in stages if s not in ("import", "extensions", LIBRARIES)],
+                "libraries": triable(package)[:MAX_LIBRARIES] if LIBRARIES in stages else [],
             },
             self.env if env is None else env,
         )
@@ -162,10 +172,15 @@ class PackageCheck:
         rows, seen = [], []
         for event in end.all("done") + [e for e in end.all("failed") if "stage" in e]:
             seen.append(event["stage"])
-            if not (imported and event["stage"] == "import"):
+            if event["stage"] == LIBRARIES:
+                rows.append(libraries_row(package, end))
+            elif not (imported and event["stage"] == "import"):
                 rows.append(self.row(package, event))
         died = self.death(end, package)
-        if died is not None:
+        if died is not None and stage_of(end) == LIBRARIES:
+            seen.append(LIBRARIES)
+            rows.append(libraries_row(package, end))
+        elif died is not None:
             stage = stage_of(end)
             seen.append(stage)
             outcome, culprit = died
@@ -180,7 +195,8 @@ class PackageCheck:
 
     @staticmethod
     def wants(task: Task, stage: str) -> bool:
-        return bool(task.task["extensions"]) if stage == "extensions" else stage in task.task["operations"]
+        lists = {"extensions": "extensions", LIBRARIES: "libraries"}
+        return bool(task.task[lists[stage]]) if stage in lists else stage in task.task["operations"]
 
     @staticmethod
     def row(package: Package, event: dict[str, Any]) -> Compatibility:
@@ -292,6 +308,68 @@ class PackageCheck:
 
         run_tasks(tasks, timeout_s=self.timeout_s, at_once=AT_ONCE, done=finished)
         return said
+
+
+def triable(package: Package) -> list[str]:
+    """Return the shared objects of a package that are tried; not variants for one instruction set, nor tests."""
+    return [path for path in package.shared_objects if NOT_ALONE.search(inside(path, package)) is None]
+
+
+def inside(path: str, package: Package) -> str:
+    """Return a file's path below the folder of its package; its name alone where that folder is not in the path."""
+    parts = PurePath(path).parts
+    tops = [i for i, part in enumerate(parts[:-1]) if part.removesuffix(".libs") in (package.name, *package.imports)]
+    return "/".join(parts[tops[-1] + 1 :] if tops else parts[-1:])
+
+
+def libraries_row(package: Package, end: ProbeEnd) -> Compatibility:
+    """Return how loading each shared object of a package went. One that ended the child by it is not held against the
+    package, which may never load it in that way."""
+    tried = triable(package)[:MAX_LIBRARIES]
+    unloaded = [f"{PurePath(e['library']).name}: {reason(e)}" for e in end.all("unloaded")]
+    left = len(package.shared_objects) - len(tried)
+    if not any(e.get("stage") == LIBRARIES for e in end.all("done")):
+        last = [str(e["library"]) for e in end.all("trying")][-1:]
+        unloaded += [f"{PurePath(path).name}: loaded by itself, it ended the process" for path in last]
+        rest = tried[tried.index(last[0]) + 1 :] if last and last[0] in tried else []
+        left += len(rest)
+        tried = [path for path in tried if path not in rest]
+    seconds = next((e.get("seconds") for e in end.all("done") if e.get("stage") == LIBRARIES), None)
+    return Compatibility(
+        package=package.name,
+        version=package.version,
+        stage=LIBRARIES,
+        outcome=Outcome(kind="ok"),
+        seconds=seconds,
+        libraries=len(tried) - len(unloaded),
+        unloaded=tuple(unloaded[:MAX_TOLD]),
+        untried=left,
+    )
+
+
+def reason(event: Mapping[str, Any]) -> str:
+    """Return the loader's reason without the path before it, in at most 200 characters."""
+    text = str(event.get("detail", "")).removeprefix("OSError: ").removeprefix(f"{event['library']}: ")
+    return text[:200]
+
+
+def with_mismatches(results: Iterable[Compatibility], packages: Iterable[Package]) -> tuple[Compatibility, ...]:
+    """Return the results with what was built for another torch than the installed one marked as such."""
+    packages = tuple(packages)
+    torch = next((p.version for p in packages if normalised(p.name) == FIRST_OF_ALL), None)
+    wrong = {p.name: text for p in packages if torch and p.built_for and (text := mismatch(p, p.built_for, torch))}
+    return tuple(r.model_copy(update={"mismatch": wrong[r.package]}) if r.package in wrong else r for r in results)
+
+
+def mismatch(package: Package, built_for: str, torch: str) -> str:
+    """Return how a package and the installed torch do not fit, in a clause; empty where they do."""
+    (wanted, _, _), (has, _, build) = built_for.partition("+"), torch.partition("+")
+    own = (package.version or "").partition("+")[2]
+    if wanted != has:
+        return f"built for torch {built_for}, and torch {torch} is installed"
+    if own and build and own != build:
+        return f"a build for {own}, and torch {torch} is one for {build}"
+    return ""
 
 
 def stage_of(end: ProbeEnd) -> str:

@@ -19,6 +19,8 @@ class Package(Value):
     extensions: tuple[str, ...] = ()
     """Dotted names of its extension modules; importing the package alone seldom loads all of them."""
     shared_objects: tuple[str, ...] = ()
+    built_for: str | None = None
+    """The version of torch that it was built for, where its requirements pin one."""
 
 
 class Interpreter(Value):
@@ -101,6 +103,14 @@ class Compatibility(Value):
     culprit: Culprit | None = None
     skipped: tuple[str, ...] = ()
     """Its further modules that raised an exception when imported by themselves: often optional ones."""
+    libraries: int | None = None
+    """Of the stage ``libraries``: shared objects that are in memory or could be loaded."""
+    unloaded: tuple[str, ...] = ()
+    """Those that could not, with the loader's reason: ``_C.so: undefined symbol: ...``."""
+    untried: int = 0
+    """Those that were not tried."""
+    mismatch: str | None = None
+    """``built for torch 2.10.0, and torch 2.13.0 is installed``."""
 
 
 class Cure(Value):
@@ -133,6 +143,11 @@ class Survey(TopicStudy):
     def failed(self) -> tuple[Compatibility, ...]:
         """Return the stages that did not end well."""
         return tuple(r for r in self.results if not r.outcome.ok)
+
+    @property
+    def unloadable(self) -> tuple[Compatibility, ...]:
+        """Return the stages in which a shared object lacked a symbol: it does not fit what is installed beside it."""
+        return tuple(r for r in self.results if any("undefined symbol" in text for text in r.unloaded))
 
     @property
     def crashed(self) -> tuple[Compatibility, ...]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from hwdiag.compat.advice import about_cpu
+from hwdiag.compat.advice import about_cpu, fitting
 from hwdiag.compat.explain import advice, explain, place
 from hwdiag.compat.instructions import title
 from hwdiag.compat.model import Compatibility, Culprit, Interpreter, Survey
@@ -49,7 +50,10 @@ def verdict(survey: Survey) -> str:
     failed = [p for p in dict.fromkeys(r.package for r in survey.failed) if p not in crashed]
     took = f"{plural(len(packages), 'package')} checked in {seconds(survey.seconds)}"
     if not crashed and not failed:
-        return f"All of it runs: {took}, none died."
+        misfits = list(dict.fromkeys(r.package for r in survey.unloadable))
+        if misfits:
+            return f"All of them import, but {listed(misfits)} cannot load all of its native code: {took}, none died."
+        return f"All that was tried runs: {took}, none died."
     said = []
     causes: dict[str, list[str]] = {}
     for r in survey.crashed:
@@ -66,7 +70,10 @@ def verdict(survey: Survey) -> str:
 
 def results(survey: Survey) -> Section:
     """Return the section on the packages that import and work, and on those that fail."""
-    return Section(verdict(survey), (failures_table(survey) if survey.failed else None, packages_table(survey)))
+    return Section(
+        verdict(survey),
+        (failures_table(survey) if survey.failed or survey.unloadable else None, packages_table(survey)),
+    )
 
 
 def crashes(survey: Survey) -> Section:
@@ -144,8 +151,25 @@ def failures_table(survey: Survey) -> Table:
     rows = []
     for r in survey.failed:
         help_ = advice(r.culprit, 1) if r.culprit else ()
-        rows.append((r.package, r.version or UNKNOWN, explain(r), help_[0].text if help_ else ""))
+        what = f"{explain(r)} It is {r.mismatch}." if r.mismatch else explain(r)
+        rows.append((r.package, r.version or UNKNOWN, what, help_[0].text if help_ else fitting(survey, r)))
+    rows += [
+        (r.package, r.version or UNKNOWN, f"Imports, but {text}" + (f". It is {r.mismatch}." if r.mismatch else ""),
+         fitting(survey, r))
+        for r in survey.unloadable for text in r.unloaded if "undefined symbol" in text
+    ]  # fmt: skip
     return Table("What does not run", ("Package", "Version", "What was seen", "What to do"), rows)
+
+
+def stage_text(result: Compatibility) -> str:
+    """Return a stage that ended well with how much of it was left out: ``libraries (3 of 4; 1 not tried)``."""
+    if result.libraries is not None:
+        count = result.libraries + len(result.unloaded) + result.untried
+        left = f"; {result.untried} not tried" if result.untried else ""
+        return f"{result.stage} ({result.libraries} of {count}{left})"
+    if result.skipped:
+        return f"{result.stage} ({len(result.skipped)} cannot be imported by themselves)"
+    return result.stage
 
 
 def packages_table(survey: Survey) -> Table:
@@ -153,8 +177,12 @@ def packages_table(survey: Survey) -> Table:
     rows = []
     for name in dict.fromkeys(r.package for r in survey.results):
         of_it = [r for r in survey.results if r.package == name]
-        good, bad = [r.stage for r in of_it if r.outcome.ok], [r for r in of_it if not r.outcome.ok]
-        said = join_few([f"{r.stage} {outcome_text(r.outcome.kind, '')}" for r in bad]) or "ok"
+        good, bad = [stage_text(r) for r in of_it if r.outcome.ok], [r for r in of_it if not r.outcome.ok]
+        misfits = [n.partition(":")[0] for r in of_it for n in r.unloaded if "undefined symbol" in n]
+        said = join_few([f"{r.stage} {outcome_text(r.outcome.kind, '')}" for r in bad])
+        lacking = sorted({m[1] for r in of_it for n in r.unloaded if (m := re.search(r": (\S+): cannot open", n))})
+        said = said or (f"cannot load {join_few(misfits)}" if misfits else "ok")
+        said += f"; what needs {join_few(lacking)} does not load" if lacking else ""
         total = sum(r.seconds or 0 for r in of_it)
         rows.append((name, of_it[0].version or UNKNOWN, said, join_few(good) or "nothing", f"{total:.2f} s"))
     header = ("Package", "Version", "Outcome", "What ran to its end", "Time")

@@ -58,9 +58,9 @@ def check_packages(args: argparse.Namespace) -> int:
     else:
         tables = [show.packages_table(survey)] if survey.results else []
         tables += [show.culprit_table(r, r.culprit) for r in survey.crashed if r.culprit]
-        tables += [show.failures_table(survey)] if survey.failed else []
+        tables += [show.failures_table(survey)] if survey.failed or survey.unloadable else []
         tables += [show.shell_table(survey)]
         for table in tables:
             print(table.to_text(terminal_width()), end="\n\n")
         print(check.save())
-    return 1 if survey.failed or not survey.interpreter.outcome.ok else 0
+    return 1 if survey.failed or survey.unloadable or not survey.interpreter.outcome.ok else 0

@@ -31,7 +31,7 @@ class Site:
         self.folder.mkdir()
         self.python = script(folder / "python", f'PYTHONPATH={self.folder} exec {sys.executable} "$@"')
 
-    def add(self, name: str, code: str, *files: Path, version: str = "1.0") -> str:
+    def add(self, name: str, code: str, *files: Path, version: str = "1.0", needs: str = "") -> str:
         """A package of this code; with files, a distribution whose RECORD lists them."""
         package = self.folder / name
         package.mkdir(exist_ok=True)
@@ -40,7 +40,8 @@ class Site:
             shutil.copy(file, package)
         info = self.folder / f"{name}-{version}.dist-info"
         info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        requires = f"Requires-Dist: {needs}\n" if needs else ""
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}")
         record = [f"{name}/__init__.py", *(f"{name}/{file.name}" for file in files), f"{info.name}/METADATA"]
         (info / "RECORD").write_text("".join(f"{path},,\n" for path in record))
         return name

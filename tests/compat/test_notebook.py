@@ -114,10 +114,10 @@ def test_the_command_line(
     site.add("bad", "import os; os.abort()")
     assert main(["compat", "--python", site.python, "--package", "good"]) == 0
     *_, verdict, place = capsys.readouterr().out.splitlines()
-    assert verdict.startswith("All of it runs: 1 package checked in ")
+    assert verdict.startswith("All that was tried runs: 1 package checked in ")
     record = store.load(tmp_path / "home" / place.strip())
     assert (record.verdict, record.params["compat"]["packages"]) == (verdict, ["good"])
-    assert [c.id for c in record.checks] == ["compat-good"]
+    assert record.checks[0].id == "compat-good"
     assert main(["compat", "--python", site.python, "--package", "good", "--package", "bad", "--json"]) == 1
     found = Survey.model_validate(json.loads(capsys.readouterr().out))
     assert [(r.package, r.outcome.kind) for r in found.results] == [("good", "ok"), ("bad", "signal")]
