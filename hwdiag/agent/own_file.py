@@ -94,7 +94,7 @@ def own_step(torch, path, built, used):
     return step, check if own_check else lambda: (None, None)
 
 
-class Within(techniques.Technique):
+class Within(techniques.BaseTechnique):
     """Of a technique only what a call runs inside of: there is no net to change."""
 
     def __init__(self, technique):
