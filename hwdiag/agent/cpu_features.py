@@ -1,4 +1,4 @@
-"""What the CPU tells this process of its instruction sets. Standard library only."""
+"""Instruction sets that the CPU tells this process. Standard library only."""
 
 import ctypes
 import platform
@@ -28,7 +28,8 @@ HWCAP_ARM = {
 
 
 def cpu_features():
-    """What the CPU tells *this process*: under user-mode emulation /proc/cpuinfo shows the real host's flags.
+    """Return the features that the CPU tells *this process*: under user-mode emulation /proc/cpuinfo shows the real
+    host's flags.
 
     None where it cannot be asked, such as where memory cannot be made executable.
     """

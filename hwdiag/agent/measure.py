@@ -41,13 +41,14 @@ def builder(kind):
 
 
 def peak_rss():
-    """Bytes. getrusage's figure would be the parent's, where that was larger when it started this process."""
+    """Return the peak of this process in bytes. getrusage's figure would be the parent's, where that was larger when it
+    started this process."""
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def time_loop(step, synchronize, loops):
-    """Seconds per iteration of ``loops`` iterations."""
+    """Return the seconds per iteration of ``loops`` iterations."""
     synchronize()
     start = time.perf_counter()
     for _ in range(loops):
@@ -68,7 +69,7 @@ def warm_up(step, synchronize, seconds):
 
 
 def accelerator(torch, device):
-    """What waits for this device and counts its memory, whoever made it; None for the CPU."""
+    """Return torch's module that waits for this device and counts its memory, whoever made it; None for the CPU."""
     if device in ("cpu", "meta"):
         return None
     return getattr(torch, "accelerator", None) or torch.cuda  # before torch 2.6 there is only the latter
@@ -132,12 +133,13 @@ class Prepared:
             self.accelerator.synchronize(self.device)
 
     def peak_device_bytes(self):
-        """The most that torch held on an accelerator since this was checked: what others cannot have, used or not."""
+        """Return the most that torch held on an accelerator since this was checked: what others cannot have, used or
+        not."""
         counts = hasattr(self.accelerator, "max_memory_reserved")
         return self.accelerator.max_memory_reserved(self.device) if counts else None
 
     def sample(self, seconds, min_samples):
-        """Seconds per iteration, one value per group of iterations, for about ``seconds``.
+        """Return the seconds per iteration, one value per group of iterations, for about ``seconds``.
 
         Short iterations begin with one that is not counted: another process may have had the caches, and the threads
         were asleep. Of a long one that is a small part.
@@ -157,7 +159,7 @@ class Prepared:
 
 
 class Session:
-    """What this agent measures: nothing before ``start``."""
+    """The state of one agent's measurements: empty before ``start``."""
 
     def __init__(self):
         self.torch = self.device = self.prepared = self.name = None

@@ -26,7 +26,8 @@ def list_packages(channel):
 
 
 def native_packages():
-    """Installed distributions whose RECORD has shared objects, or that an operation is known for, and their imports.
+    """Return the installed distributions whose RECORD has shared objects, or that an operation is known for, and their
+    imports.
 
     The latter may keep their native code in another distribution, as polars does.
     """
@@ -68,7 +69,8 @@ def torch_version(requirements):
 
 
 def import_names(distribution, files, suffixes):
-    """Top-level modules and packages, the one named like the distribution first; private ones for want of others."""
+    """Return the top-level modules and packages, the one named like the distribution first; private ones for want of
+    others."""
     names = []
     for path in files:
         top, _, rest = path.partition("/")
@@ -88,7 +90,7 @@ VARIANT = re.compile(r"(^|[_\d])(avx|sse|fma|bmi|neon|sve|amx|x86_64_v)\w*$", re
 
 
 def extension_names(shared, suffixes):
-    """Dotted names of extension modules; tests of their own are nobody's stack.
+    """Return the dotted names of extension modules, without those that lie in tests.
 
     Variants for one instruction set are the package's to choose among: loaded by name, ``metrics_cpp_avx2`` of
     RapidFuzz dies on a CPU where RapidFuzz itself runs.

@@ -98,7 +98,7 @@ def openmp_limit(path):
 
 
 def accelerators(torch):
-    """The accelerators, of whichever maker."""
+    """Return the accelerators, of whichever maker."""
     module = getattr(torch, "accelerator", None)
     if module is None:
         kind, count = "cuda", torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -110,7 +110,7 @@ def accelerators(torch):
 
 
 def about(backend, device, index):
-    """One of them; what its backend does not tell is None."""
+    """Return the facts of one accelerator. What its backend does not tell is None."""
     get = getattr(backend, "get_device_properties", None)
     known = get(index) if get else None
     major, minor = getattr(known, "major", None), getattr(known, "minor", None)

@@ -1,1 +1,1 @@
-"""How is this host set, and what of that helps or harms?"""
+"""Audit of a host's settings: their values, and what of them helps or harms."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from hwdiag.audit.kind import Kind
 from hwdiag.audit.knobs import BY_ID, KNOBS
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.model import Audit, Row, State
 from hwdiag.core.choices import Role
 from hwdiag.core.errors import UsageError
@@ -26,7 +26,7 @@ Reading = dict[str, tuple[Setting, ...]]
 
 
 def read_everything(root: Root, host: Host) -> tuple[Reading, dict[str, str]]:
-    """All settings by entry, and the value of everything that was read by its place."""
+    """Return all settings by entry, and the value of everything that was read by its place."""
     cache: dict[Kind, tuple[Setting, ...]] = {}
 
     def read(source: Kind) -> tuple[Setting, ...]:
@@ -53,7 +53,7 @@ def audit(
     read: ReadSpeed | None = None,
     measurements: tuple[Measurement, ...] = (),
 ) -> Audit:
-    """Every entry against this host.
+    """Return the audit of this host: every entry against its settings.
 
     Args:
         root: the machine that ``host`` was read from.
@@ -84,7 +84,9 @@ def audit(
     facts = symptoms(said)
     rows: list[Row] = []
     for knob in KNOBS:
-        cases = (Case(host, role, s, value=choice.get(knob.id), others=others, symptoms=facts) for s in found[knob.id])
+        cases = (
+            KnobCase(host, role, s, value=choice.get(knob.id), others=others, symptoms=facts) for s in found[knob.id]
+        )
         rows += gathered(knob, cases, knob.id in choice)
     refuse_conflicts(rows)
     return Audit(
@@ -100,7 +102,7 @@ def audit(
 
 
 def parse_choice(knobs: Iterable[str]) -> dict[str, str | None]:
-    """What the person chose, by entry, with the value where one was given.
+    """Return the person's choice by entry, with the value where one was given.
 
     Raises:
         UsageError: an unknown name, or a value that the entry does not take.
@@ -126,7 +128,7 @@ def parse_choice(knobs: Iterable[str]) -> dict[str, str | None]:
 
 
 def refuse_conflicts(rows: Iterable[Row]) -> None:
-    """Raises UsageError where a value that is chosen must be less than another one that is chosen, and is not."""
+    """Raise UsageError where a chosen value must be less than another chosen one, and is not."""
     wanted = {r.knob: r.wanted for r in rows if r.chosen and r.wanted}
     for id_, value in wanted.items():
         limit = wanted.get(BY_ID[id_].below or "")
@@ -134,8 +136,8 @@ def refuse_conflicts(rows: Iterable[Row]) -> None:
             raise UsageError(f"{id_} ({value}) must be less than {BY_ID[id_].below} ({limit})")
 
 
-def gathered(knob: Knob, cases: Iterable[Case], asked: bool) -> Iterator[Row]:
-    """The rows of one entry: places that are alike share one."""
+def gathered(knob: Knob, cases: Iterable[KnobCase], asked: bool) -> Iterator[Row]:
+    """Yield the rows of one entry. Places that are alike share one."""
     alike: dict[tuple[object, ...], list[Row]] = {}
     for case in cases:
         row = judged(knob, case, asked)
@@ -146,8 +148,8 @@ def gathered(knob: Knob, cases: Iterable[Case], asked: bool) -> Iterator[Row]:
         yield rows[0].model_copy(update={"where": where, "targets": targets})
 
 
-def judged(knob: Knob, case: Case, asked: bool) -> Row:
-    """One entry in one place."""
+def judged(knob: Knob, case: KnobCase, asked: bool) -> Row:
+    """Return the row of one entry in one place."""
     now = case.setting.now
     wanted = knob.wanted(case) if knob.wanted is not None and now is not None else None
     objection = (knob.objection(case) if knob.objection is not None and now is not None else None) or ""
@@ -184,7 +186,7 @@ def judged(knob: Knob, case: Case, asked: bool) -> Row:
 
 
 def is_same(wanted: str, now: str) -> bool:
-    """Whether two values are the same: ``80`` and ``80.00`` are."""
+    """Return whether two values are the same: ``80`` and ``80.00`` are."""
     try:
         return float(wanted) == float(now)
     except ValueError:
@@ -192,7 +194,7 @@ def is_same(wanted: str, now: str) -> bool:
 
 
 def objections(rows: Iterable[Row]) -> Iterator[Finding]:
-    """A finding for each value that does nothing or harms."""
+    """Yield a finding for each value that does nothing or harms."""
     for row in rows:
         if row.objection:
             knob = BY_ID[row.knob]

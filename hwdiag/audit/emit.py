@@ -26,7 +26,7 @@ PLAYBOOKS = {
 
 
 def settings_files(audit: Audit, host: Host, *, made_at: str) -> tuple[File, ...]:
-    """Everything that follows from what is chosen; nothing where nothing is."""
+    """Return every file that follows from the choice; none where nothing is chosen."""
     scripts = render_settings(audit.chosen, host, made_at=made_at)
     scripts |= render_persistence(audit.chosen, host, scripts, made_at=made_at)
     files = [File(path=f"scripts/{n}", text=text, what=WHAT[n], executable=True) for n, text in scripts.items()]

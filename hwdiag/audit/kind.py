@@ -1,4 +1,4 @@
-"""What a kind of host settings is: how one is read, named in a script, and kept over a reboot.
+"""Kinds of host settings: how one is read, named in a script, and kept over a reboot.
 
 A kind is a module of ``audit.kinds``, and the part of the scripts beside it: ``NAME.sh`` defines ``get_NAME`` and
 ``put_NAME``. A kind without that part is read, and perhaps kept, but never set by a script.
@@ -52,7 +52,7 @@ class PersistentFile(Value):
 
 
 class Kind(Value):
-    """Where settings of one kind are. Subclasses have fields that tell one entry's settings from another's."""
+    """One kind of settings. Subclasses have fields that tell one entry's settings from another's."""
 
     name: ClassVar[str]
     """The first word of its places, and the name of its part of the scripts."""
@@ -82,7 +82,7 @@ class Kind(Value):
 
     @property
     def is_told(self) -> bool:
-        """Whether something tells what it is set to."""
+        """Return whether something tells the present value."""
         return True
 
     def line(self, means: str, place: Place) -> str:

@@ -1,4 +1,4 @@
-"""What the audit gives: each setting with what it is, what it should be, and why."""
+"""Data of an audit: each setting with its value, its wanted value, and the reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Row(Value):
 
 
 class Audit(TopicStudy):
-    """What was read, asked and chosen on one host."""
+    """The settings that were read, the questions that were asked, and the choice, on one host."""
 
     rows: tuple[Row, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -50,5 +50,5 @@ class Audit(TopicStudy):
 
     @property
     def chosen(self) -> tuple[Row, ...]:
-        """What the scripts set, in the order in which they set it."""
+        """Return the rows that the scripts set, in the order in which they set them."""
         return tuple(r for r in self.rows if r.chosen)

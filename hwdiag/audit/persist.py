@@ -56,7 +56,7 @@ is to ask again; asking for what is set already changes nothing."""
 
 
 def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, str], *, made_at: str) -> dict[str, str]:
-    """``make_persistent.sh`` by its name, where something that is chosen would be gone after a reboot."""
+    """Return ``make_persistent.sh`` by its name, where something that is chosen would be gone after a reboot."""
     found = steps(rows, host, persistent=True)
     forgetful = any(g.unified_memory for g in host.gpus)
     files, units = persistent_files(found, scripts, forgetful=forgetful)
@@ -72,7 +72,7 @@ def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, st
 def persistent_files(
     found: tuple[Step, ...], scripts: Mapping[str, str], *, forgetful: bool = False
 ) -> tuple[tuple[PersistentFile, ...], tuple[str, ...]]:
-    """The files in the order in which they are written, and the units to enable.
+    """Return the files in the order in which they are written, and the units to enable.
 
     ``forgetful``: the GPU may forget its clocks while the host runs, as a GB10 may.
     """
@@ -112,5 +112,5 @@ def persistent_files(
 
 
 def of(found: tuple[Step, ...], means: str) -> tuple[Step, ...]:
-    """The steps that are kept by this means."""
+    """Return the steps that are kept by this means."""
     return tuple(s for s in found if BY_ID[s.knob].persists == means)

@@ -46,7 +46,8 @@ class Step(Value):
 
 
 def steps(rows: Iterable[Row], host: Host, *, persistent: bool = False) -> tuple[Step, ...]:
-    """What to set, each after those that it depends on; with ``persistent``, also what can only be kept for later."""
+    """Return the steps of a script, each after those that it depends on; with ``persistent``, also those that can only
+    be kept for later."""
     by_knob: dict[str, list[Row]] = {}
     for row in rows:
         if row.chosen and row.wanted is not None and row.knob in BY_ID:
@@ -56,7 +57,7 @@ def steps(rows: Iterable[Row], host: Host, *, persistent: bool = False) -> tuple
 
 
 def ordered(chosen: Iterable[str]) -> list[str]:
-    """Entries in the order in which they are set."""
+    """Return entries in the order in which they are set."""
     left = [k.id for k in KNOBS if k.id in set(chosen)]
     done: list[str] = []
     while left:
@@ -67,7 +68,7 @@ def ordered(chosen: Iterable[str]) -> list[str]:
 
 
 def step(knob: Knob, rows: list[Row], host: Host) -> Step:
-    """One entry's part of a script."""
+    """Return one entry's part of a script."""
     source, values, where = knob.source, {r.wanted for r in rows}, [w for r in rows for w in r.where]
     glob = source.glob(where) if len(values) == 1 and len(where) > FEW else None
     named = (p for r in rows for w in r.where for p in source.places(w, r.wanted or "", host, knob.disturbs))
@@ -89,7 +90,7 @@ def step(knob: Knob, rows: list[Row], host: Host) -> Step:
 
 
 def render_settings(rows: Iterable[Row], host: Host, *, made_at: str) -> dict[str, str]:
-    """``gpu_optimize.sh`` and ``system_optimize.sh``, as far as something is chosen for them, by their names."""
+    """Return ``gpu_optimize.sh`` and ``system_optimize.sh``, as far as something is chosen for them, by their names."""
     found = steps(rows, host)
     texts = {}
     for name, script in ((GPU, "gpu"), (SYSTEM, "system")):

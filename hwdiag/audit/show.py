@@ -20,7 +20,7 @@ STATES = {
 
 
 def verdict(audit: Audit) -> str:
-    """One sentence."""
+    """Return the verdict in one sentence."""
     known = [r for r in audit.rows if r.now is not None]
     wrong = [r for r in audit.rows if r.objection]
     settings = plural(len({r.knob for r in known}), "setting")
@@ -32,12 +32,13 @@ def verdict(audit: Audit) -> str:
 
 
 def settings(audit: Audit, *, everything: bool = False) -> Section:
-    """How is the host set, and what is known of that?"""
+    """Return the section on the host's settings, and on what is known of them."""
     return Section(verdict(audit), (settings_table(audit, everything=everything),))
 
 
 def settings_table(audit: Audit, *, everything: bool = False) -> Table:
-    """One row for each entry and value; with ``everything``, also those where nothing is to be said."""
+    """Return a table with one row for each entry and value; with ``everything``, also those where nothing is to be
+    said."""
     rows = [r for r in audit.rows if everything or r.chosen or r.objection or r.state in ("differs", "unknown")]
     told = tuple(_row(r) for r in rows)
     if everything:
@@ -65,7 +66,7 @@ def _row(row: Row) -> tuple[str, ...]:
 
 
 def chosen(audit: Audit) -> Section:
-    """What do the scripts set?"""
+    """Return the section on what the scripts set."""
     if not audit.chosen:
         return Section(
             "Nothing: no symptom or measurement here speaks for a change. The parameter knobs chooses what you want.",
@@ -77,7 +78,7 @@ def chosen(audit: Audit) -> Section:
 
 
 def chosen_table(audit: Audit) -> Table:
-    """What the scripts set, and why."""
+    """Return a table of what the scripts set, and why."""
     rows = tuple(
         (r.knob, join_few(r.where, 4), r.now if r.now is not None else UNKNOWN, r.wanted or "", r.why, r.risk, link(r))
         for r in audit.chosen
@@ -91,7 +92,7 @@ def link(row: Row) -> str:
 
 
 def symptoms(audit: Audit) -> Section:
-    """What is wrong, as far as can be told now?"""
+    """Return the section on what is wrong, as far as can be told now."""
     asked = [f for f in audit.findings if not f.id.startswith("setting-")]
     fine = sum(c.state == "fine" for c in audit.checks)
     unchecked = len(audit.checks) - fine
@@ -101,6 +102,6 @@ def symptoms(audit: Audit) -> Section:
 
 
 def symptoms_table(audit: Audit) -> Table:
-    """Each question with its answer."""
+    """Return a table of each question with its answer."""
     asked = (f for f in audit.findings if not f.id.startswith("setting-"))
     return answers_table("Symptoms", (*asked, *audit.checks))

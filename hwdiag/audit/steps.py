@@ -1,4 +1,4 @@
-"""What the audit notebook and ``hwdiag audit`` call: parameters in, an audit to walk through, scripts out."""
+"""Steps of the audit notebook and of ``hwdiag audit``: parameters in, an audit to walk through, scripts out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hwdiag.workbook.records import chosen_params, record_of, replayed_study, sa
 
 
 def load(given: Mapping[str, Any]) -> AuditParams:
-    """The parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
+    """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
     params = load_topic(AuditParams, given)
     parse_choice(params.knobs)
     if params.models is not None and not Path(params.models).expanduser().is_dir():
@@ -56,7 +56,7 @@ class AuditRun:
 
     @cached_property
     def audit(self) -> Audit:
-        """Made once, when it is first asked for."""
+        """Return the audit, made once, when it is first asked for."""
         here = self.root.source == "live"
         models = str(Path(self.params.models).expanduser().resolve()) if self.params.models else None
         found = audit(
@@ -73,7 +73,7 @@ class AuditRun:
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the audit as a record."""
         shown = Path(self.params.snapshot).name.partition(".")[0] if self.params.snapshot else ""
         return record_of(
             "audit",
@@ -86,19 +86,19 @@ class AuditRun:
         )
 
     def machine(self) -> Section:
-        """What is this machine?"""
+        """Return the section on what this machine is."""
         return host_section(self.host)
 
     def settings(self) -> Section:
-        """How is it set?"""
+        """Return the section on the host's settings, and on what is known of them."""
         return show.settings(self.audit)
 
     def symptoms(self) -> Section:
-        """What is wrong?"""
+        """Return the section on what is wrong, as far as can be told now."""
         return show.symptoms(self.audit)
 
     def chosen(self) -> Section:
-        """What do the scripts set?"""
+        """Return the section on what the scripts set."""
         return show.chosen(self.audit)
 
     def save(self) -> str:

@@ -12,7 +12,8 @@ from hwdiag.host.script import render
 
 
 def render_tuned(rows: Iterable[Row], host: Host, *, made_at: str) -> str | None:
-    """The profile; None where nothing of what is chosen is a kernel file. GPUs and mounts are not TuneD's."""
+    """Return the TuneD profile; None where nothing of what is chosen is a kernel file. GPUs and mounts are not
+    TuneD's."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for step in steps(rows, host):
         source = BY_ID[step.knob].source

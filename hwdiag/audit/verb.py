@@ -30,7 +30,7 @@ def audit_options(audit: argparse.ArgumentParser) -> None:
 
 
 def audit_host(args: argparse.Namespace) -> int:
-    """hwdiag audit"""
+    """Run hwdiag audit."""
     from hwdiag.audit import show
     from hwdiag.audit.steps import AuditRun, load
     from hwdiag.core.command_line import given

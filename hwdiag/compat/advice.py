@@ -60,7 +60,8 @@ SINCE_2011 = ("pni", "ssse3", "sse4_1", "sse4_2", "popcnt")
 
 
 def about_cpu(interpreter: Interpreter) -> Iterator[Finding]:
-    """A finding where the CPU that the interpreter sees lacks what no processor of today lacks: something hides it."""
+    """Yield a finding where the CPU that the interpreter sees lacks what no processor of today lacks: something hides
+    it."""
     features = interpreter.features
     if interpreter.machine != "x86_64" or features is None:
         return

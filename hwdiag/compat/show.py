@@ -133,7 +133,7 @@ def environment(survey: Survey) -> Section:
 
 
 def shell_table(survey: Survey) -> Table:
-    """What the shell, the host and the CPU hand to what is started here."""
+    """Return a table of what the shell, the host and the CPU hand to a program that is started here."""
     answers: tuple[Finding | Check, ...] = (*about_cpu(survey.interpreter), *survey.findings, *survey.checks)
     return answers_table("What a program that is started here gets", answers)
 

@@ -76,7 +76,7 @@ class CompatCheck:
         return self.survey
 
     def software(self, done: Survey) -> Software | None:
-        """The PyTorch that was checked, asked what it is; None where it was not checked, or did not come up."""
+        """Return the PyTorch that was checked; None where it was not checked, or did not come up."""
         runs = any(r.package == "torch" and r.stage == "import" and r.outcome.ok for r in done.results)
         return probe_software(self.python, timeout_s=self.params.child_timeout) if runs else None
 

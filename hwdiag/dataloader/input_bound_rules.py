@@ -1,4 +1,4 @@
-"""Is a running training input-bound? The verdict, with what speaks for it and what it cannot tell."""
+"""Verdict on whether a running training is input-bound, with what speaks for it and what it cannot tell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Bound = Literal["input-bound", "not input-bound", "undecided", "unknown"]
 
 
 def bound(waited: Waited) -> Bound:
-    """Whether faster input would make it faster."""
+    """Return whether faster input would make the training faster."""
     if waited.workers and not waited.hidden and waited.looks:
         if waited.low >= INPUT_BOUND:
             return "input-bound"
@@ -29,7 +29,7 @@ def bound(waited: Waited) -> Bound:
 
 
 def verdict(waited: Waited, failed: str = "") -> str:
-    """Return one sentence; ``failed``: how the command ended, where it did not end well.
+    """Return the verdict in one sentence.
 
     What failed did not do the work by which it would be judged: it is never called "not input-bound".
     """
@@ -58,7 +58,7 @@ def verdict(waited: Waited, failed: str = "") -> str:
 
 
 def why_unknown(waited: Waited) -> str:
-    """What is missing."""
+    """Return what is missing for a verdict."""
     if waited.hidden:
         return f"{waited.hidden}; {waited.stacks_why or 'no stacks were seen'}"
     if not waited.looks:
@@ -68,7 +68,7 @@ def why_unknown(waited: Waited) -> str:
 
 
 def reasons(waited: Waited) -> list[str]:
-    """What speaks for the verdict, and what to do."""
+    """Return the reasons for the verdict, and what to do."""
     found = []
     if waited.worker_cpu is not None and waited.workers:
         if waited.worker_cpu >= BUSY_WORKER:

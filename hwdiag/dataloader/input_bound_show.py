@@ -17,7 +17,8 @@ LIMITS = (
 
 
 def waiting(found: Sequence[Waited], failed: str = "") -> Section:
-    """Does the training wait for data? ``failed``: how its command ended, where it did not end well."""
+    """Return the section on the training's wait for data. ``failed``: how its command ended, where it did not end
+    well."""
     if not found:
         ended = f" The command failed: {clean(failed)}." if failed else ""
         return Section(f"No training was found: no process below has DataLoader workers, or torch loaded.{ended}", ())
@@ -25,7 +26,7 @@ def waiting(found: Sequence[Waited], failed: str = "") -> Section:
 
 
 def table(waited: Waited) -> Table:
-    """What was seen of one."""
+    """Return a table of what was seen of one training."""
     rows = [(f"The main thread is {DOING[doing]}", percent(share)) for doing, share in shares(waited)]
     rows += [(reason, "") for reason in reasons(waited)]
     caption = f"PID {waited.pid}: {plural(waited.looks, 'look')} in {seconds(waited.seconds)}. {LIMITS}"

@@ -1,4 +1,4 @@
-"""What ``hwdiag dataloader --pid`` and ``hwdiag dataloader -- command`` call: a running training, from outside."""
+"""Steps of ``hwdiag dataloader --pid`` and ``hwdiag dataloader -- command``: a running training, from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a technique can change anything: which nets, modes and devices it applies to."""
+"""Applicability of techniques: the nets, modes and devices in which one can change anything."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ Sections = Iterator[Section]
 
 
 def of_explain(found: Explanation, _samples: Path | None) -> Sections:
-    """What is wrong with the program on this host?"""
+    """Yield the sections on what is wrong with the program on this host."""
     yield explain.summary(found)
     yield explain.time(found)
     yield explain.seen(found)

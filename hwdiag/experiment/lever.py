@@ -94,12 +94,12 @@ class Plan(Value):
 
     @cached_property
     def techniques(self) -> tuple[str, ...]:
-        """What it changes within the process; the agent knows in which order."""
+        """Return the techniques that the plan uses within the process. The agent knows their order."""
         return tuple(dict.fromkeys(name for lever in self.levers for name in lever.techniques))
 
     @property
     def accuracy(self) -> Accuracy:
-        """What it does to results: the weakest that one of its levers does."""
+        """Return the accuracy of the results: the weakest that one of the levers leaves."""
         return max((lever.accuracy for lever in self.levers), key=ACCURACIES.index, default="same")
 
     @property

@@ -1,4 +1,4 @@
-"""What is known of the nets that are measured, by which it is decided what levers they have."""
+"""Facts of the nets that are measured, which decide what levers they have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hwdiag.process.agent import Agent
 
 
 class NetFacts(Value):
-    """What levers have a hold on."""
+    """The facts of a net that levers need."""
 
     is_net: bool = False
     """Whether layers and inputs can be changed; a callable or a command can only be run in another process."""

@@ -58,11 +58,11 @@ class Technique(Value):
 
     @property
     def plan(self) -> Plan:
-        """The process that is compared with the default one."""
+        """Return the plan of the process that is compared with the default one."""
         return Plan.of(self.lever("technique"))
 
     def lever(self, factor: str) -> Lever:
-        """As a lever of this factor."""
+        """Return the technique as a lever of this factor."""
         return Lever(
             id=self.name,
             factor=factor,
@@ -78,7 +78,8 @@ BEFORE = "an environment variable, to be set before the process starts"
 
 
 def allocator(setting: str) -> dict[str, str]:
-    """Settings of CUDA's allocator, under its name and that before torch 2.9, so that none that is inherited counts."""
+    """Return the settings of CUDA's allocator, under its name and that before torch 2.9, so that no inherited one
+    counts."""
     return {"PYTORCH_ALLOC_CONF": setting, "PYTORCH_CUDA_ALLOC_CONF": setting}
 
 

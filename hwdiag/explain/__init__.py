@@ -1,1 +1,1 @@
-"""What is wrong with my program on this host?"""
+"""Explanation of what is wrong with a program on this host."""

@@ -1,4 +1,4 @@
-"""Which CPUs a program may use, how many it used and wanted, and how long its threads waited for one."""
+"""CPUs of a program: those that it may use, those that it used and wanted, and its threads' wait for one."""
 
 from __future__ import annotations
 
@@ -48,35 +48,35 @@ class CpuUse:
 
     @property
     def capacity(self) -> float:
-        """CPUs' worth of time that it may have."""
+        """Return the CPUs' worth of time that the program may have."""
         cpus = float(len(self.allowed) or len(self.own) or 1)
         return min(cpus, self.quota) if self.quota is not None else cpus
 
     @property
     def wait_share(self) -> float | None:
-        """Of the time in which its threads could run, the share in which they had no CPU."""
+        """Return the share of the time in which its threads could run and had no CPU."""
         if self.waited is None:
             return None
         return self.waited / (self.used + self.waited) if self.used + self.waited > 0.01 else 0.0
 
     @property
     def wanted(self) -> float:
-        """CPUs that its threads ran on or waited for."""
+        """Return the CPUs that its threads ran on or waited for."""
         return self.used + (self.waited or 0.0)
 
     @property
     def is_short(self) -> bool:
-        """Whether it ended before how it used the CPUs could matter."""
+        """Return whether the program ended before its use of the CPUs could matter."""
         return self.seconds < LEAST_S
 
     @property
     def is_crowded(self) -> bool:
-        """Whether its own threads want more CPUs than it may have."""
+        """Return whether the program's own threads want more CPUs than it may have."""
         return self.wanted >= CROWDED * self.capacity
 
     @property
     def is_throttled(self) -> bool:
-        """Whether a quota stopped it for a time worth a word."""
+        """Return whether a quota stopped the program for a time worth a word."""
         return self.throttled_s >= THROTTLED * self.seconds
 
 

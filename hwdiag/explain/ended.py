@@ -1,4 +1,4 @@
-"""How the program ended, as a sentence, and by which signal."""
+"""End of the program, as a sentence, and its signal."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Message(Value):
 
     @cached_property
     def patterns(self) -> tuple[tuple[str, ...], ...]:
-        """Each pattern cut: fragment, name, fragment, name ..."""
+        """Return each pattern cut: fragment, name, fragment, name ..."""
         return tuple(tuple(GAP.split(text)) for text in self.says)
 
 

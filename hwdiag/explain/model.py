@@ -32,7 +32,7 @@ class TimeShare(Value):
 
 
 class Explanation(TopicStudy):
-    """What one look at a program found."""
+    """The findings of one look at a program."""
 
     program: Program
     shares: tuple[TimeShare, ...]
@@ -50,6 +50,7 @@ class Case:
 
     @cached_property
     def computing(self) -> tuple[ObservedProcess, ...]:
-        """The processes that use torch, workers of DataLoaders left out; without any, the one that used most CPU."""
+        """Return the processes that use torch, without workers of DataLoaders; if there are none, the one that used
+        most CPU."""
         processes = [p for p in self.program.processes if not p.worker]
         return tuple(p for p in processes if p.torch) or tuple(processes[:1])

@@ -1,4 +1,4 @@
-"""What a person may try next, as commands to copy."""
+"""Commands that a person may try next."""
 
 from __future__ import annotations
 

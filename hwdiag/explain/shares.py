@@ -1,4 +1,4 @@
-"""Where the program's time went: shares of it, by the best instrument that saw it."""
+"""Shares of the program's time by what it went to, by the best instrument that saw it."""
 
 from __future__ import annotations
 

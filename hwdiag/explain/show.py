@@ -1,4 +1,4 @@
-"""What an explanation shows: a verdict, what is wrong, where the time went, what was looked at, what to try next."""
+"""Sections of an explanation: a verdict, what is wrong, where the time went, what was looked at, what to try next."""
 
 from __future__ import annotations
 
@@ -144,18 +144,18 @@ def cost(done: Explanation) -> str:
 
 
 def summary(done: Explanation) -> Section:
-    """What is wrong with it?"""
+    """Return the section on what is wrong with the program."""
     return Section(verdict(done), (findings(done), next_steps(done)))
 
 
 def time(done: Explanation) -> Section:
-    """Where did the time go?"""
+    """Return the section on where the time went."""
     told = time_words(done.shares) or "Where the time went was not seen."
     return Section(told, (where_the_time_went(done), operations(done)))
 
 
 def seen(done: Explanation) -> Section:
-    """What was looked at?"""
+    """Return the section on what was looked at."""
     fine = sum(c.state == "fine" for c in done.checks)
     told = f"{plural(fine, 'question')} without a finding, {len(done.checks) - fine} that could not be asked. "
     return Section(told + cost(done), (processes(done), looked_at(done)))

@@ -1,4 +1,4 @@
-"""What the explain notebook and ``hwdiag explain`` call: parameters in, an explanation to walk through."""
+"""Steps of the explain notebook and of ``hwdiag explain``: parameters in, an explanation to walk through."""
 
 from __future__ import annotations
 
@@ -77,24 +77,24 @@ class Explained:
 
     @cached_property
     def done(self) -> Explanation:
-        """Made once, when it is first asked for."""
+        """Return the explanation, made once, when it is first asked for."""
         return explain(self.look(), self.host)
 
     def run(self) -> Section:
-        """What is wrong with it?"""
+        """Return the section on what is wrong with the program."""
         return show.summary(self.done)
 
     def time(self) -> Section:
-        """Where did the time go?"""
+        """Return the section on where the time went."""
         return show.time(self.done)
 
     def seen(self) -> Section:
-        """What was looked at?"""
+        """Return the section on what was looked at."""
         return show.seen(self.done)
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the explanation as a record."""
         said: list[Finding | Check] = [*self.done.findings, *self.done.checks]
         params = self.params.model_dump(mode="json")
         name = folder_name(self.params.host, os.uname().nodename)
@@ -110,7 +110,7 @@ class Explained:
         return told(*save(self.record, folder=self.folder))
 
 
-class Replayed(Explained):
+class ReplayedExplanation(Explained):
     """An explanation that was made before, shown in place of a new one."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ def start(choice: ChosenParameters[ExplainParams]) -> Explained:
     Where neither a command nor a process is given, the program is the agent's ``example_training.py``.
     """
     if replayed() is not None:
-        return Replayed()
+        return ReplayedExplanation()
     params = choice.params
     if not params.command and params.pid is None:
         params = params.model_copy(update={"command": (sys.executable, str(EXAMPLE))})

@@ -39,7 +39,7 @@ def options(explain: argparse.ArgumentParser) -> None:
 
 
 def run_explain(args: argparse.Namespace) -> int:
-    """hwdiag explain"""
+    """Run hwdiag explain."""
     from hwdiag.core.command_line import given
     from hwdiag.explain import show
     from hwdiag.explain.explain import explain

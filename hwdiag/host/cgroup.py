@@ -1,4 +1,4 @@
-"""What the control groups of a process allow, version 1, version 2 and both at once.
+"""Limits that the control groups of a process set, version 1, version 2 and both at once.
 
 Functions that take a ``process`` are about this one (``self``) where they are not given another's process id.
 
@@ -77,19 +77,20 @@ def read_cgroup(root: Root, process: str = "self") -> CgroupLimits:
 
 
 def throttled_file(root: Root) -> str | None:
-    """The nearest ``cpu.stat`` that counts how long a CPU quota has stopped this process's group."""
+    """Return the nearest ``cpu.stat`` that counts how long a CPU quota has stopped this process's group."""
     files = (f"{folder}/cpu.stat" for hierarchy in read_hierarchies(root) for folder in hierarchy.folders)
     return next((f for f in files if parse_throttled(root.text(f) or "") is not None), None)
 
 
 def parse_throttled(text: str) -> float | None:
-    """Seconds, as a ``cpu.stat`` tells them."""
+    """Return the seconds of throttling in the text of a ``cpu.stat``."""
     match = re.search(r"^throttled_(usec|time) (\d+)$", text, re.MULTILINE)
     return int(match[2]) / (1e6 if match[1] == "usec" else 1e9) if match else None  # version 2, version 1
 
 
 def read_throttled_s(root: Root) -> float | None:
-    """Seconds for which a CPU quota has stopped this process's group so far; None where no group counts that."""
+    """Return the seconds for which a CPU quota has stopped this process's group so far; None where no group counts
+    that."""
     file = throttled_file(root)
     return parse_throttled(root.text(file) or "") if file else None
 
@@ -113,14 +114,14 @@ def read_hierarchies(root: Root, process: str = "self") -> tuple[Hierarchy, ...]
 
 
 def _paths(root: Root, process: str) -> list[tuple[frozenset[str], str]]:
-    """Controllers and path of each line of /proc/PID/cgroup; version 2 names no controllers."""
+    """Return the controllers and the path of each line of /proc/PID/cgroup; version 2 names no controllers."""
     lines = (root.text(f"/proc/{process}/cgroup") or "").splitlines()
     parts = (line.split(":", 2) for line in lines)
     return [(frozenset(p[1].split(",")) - {""}, p[2]) for p in parts if len(p) == 3]
 
 
 def _mounts(root: Root) -> list[tuple[int, str, str, frozenset[str]]]:
-    """Version, mount point, the group that is mounted there, and options, of each cgroup mount.
+    """Return the version, the mount point, the group that is mounted there, and the options of each cgroup mount.
 
     In a container the mounted group is not the top of the hierarchy; only mountinfo tells it.
     """
@@ -144,12 +145,12 @@ def _version(kind: str) -> int:
 
 
 def _plain(path: str) -> str:
-    r"""A path of a mount table without its octal escapes (``\040`` for a blank, proc(5))."""
+    r"""Return a path of a mount table without its octal escapes (``\040`` for a blank, proc(5))."""
     return _OCTAL.sub(lambda m: chr(int(m[1], 8)), path)
 
 
 def _ancestors(place: str, top: str, path: str) -> tuple[str, ...]:
-    """Folders of the group ``path`` and its ancestors, where the group ``top`` is mounted at ``place``.
+    """Return the folders of the group ``path`` and its ancestors, where the group ``top`` is mounted at ``place``.
 
     A group outside of what is mounted cannot be seen (another namespace shows it as ``/../..``): the mount point itself
     is then the nearest.
@@ -201,7 +202,7 @@ def _memory(root: Root, hierarchy: Hierarchy, folder: str) -> int | None:
 
 
 def _pids(root: Root, hierarchy: Hierarchy, folder: str) -> list[tuple[int, int | None]]:
-    """How many tasks a group may have and has; nothing where it is not limited."""
+    """Return the most tasks that a group may have and the tasks that it has; nothing where it is not limited."""
     if hierarchy.version != 2 and "pids" not in hierarchy.controllers:
         return []
     limit = root.word(f"{folder}/pids.max")
@@ -211,7 +212,7 @@ def _pids(root: Root, hierarchy: Hierarchy, folder: str) -> list[tuple[int, int 
 
 
 def _cpuset(root: Root, hierarchy: Hierarchy, what: str) -> tuple[int, ...] | None:
-    """CPUs or memory nodes of the nearest group that tells them; each is within its ancestors' already."""
+    """Return the CPUs or memory nodes of the nearest group that tells them; each is within its ancestors' already."""
     if hierarchy.version == 2:
         names: tuple[str, ...] = (f"cpuset.{what}.effective",)
     elif "cpuset" in hierarchy.controllers:

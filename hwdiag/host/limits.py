@@ -1,4 +1,4 @@
-"""What this process may use, beside what the machine has."""
+"""Limits of this process, beside what the machine has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hwdiag.host.settings import LOCKED_MEMORY, OPEN_FILES, resource_limit
 
 
 def read_limits(root: Root, online: tuple[int, ...], nodes: tuple[int, ...] = ()) -> Limits:
-    """Affinity, cgroup and resource limits of this process; of a dump, those of the process that made it.
+    """Return the affinity, cgroup and resource limits of this process; of a dump, those of the process that made it.
 
     ``online`` are the machine's online CPUs and ``nodes`` its NUMA nodes: a list that names all of them restricts
     nothing.
@@ -48,7 +48,7 @@ def read_limits(root: Root, online: tuple[int, ...], nodes: tuple[int, ...] = ()
 
 
 def _both(affinity: tuple[int, ...] | None, cpuset: tuple[int, ...] | None, online: tuple[int, ...]) -> tuple[int, ...]:
-    """CPUs in all lists that are known; empty if none is."""
+    """Return the CPUs in all lists that are known; empty if none is."""
     known = [set(ids) for ids in (affinity, cpuset) if ids is not None]
     if not known:
         return ()
@@ -58,7 +58,7 @@ def _both(affinity: tuple[int, ...] | None, cpuset: tuple[int, ...] | None, onli
 
 
 def _status_list(root: Root, key: str) -> tuple[int, ...] | None:
-    """A list of /proc/self/status (proc(5))."""
+    """Return a list of /proc/self/status (proc(5))."""
     match = re.search(rf"^{key}:\s*(\S*)$", root.text("/proc/self/status") or "", re.MULTILINE)
     try:
         return parse_cpulist(match[1]) if match else None

@@ -34,7 +34,7 @@ _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO, er
 
 
 def parse_integer(text: str, base: int = 10) -> int:
-    """A number that fits 64 bits, as all of the kernel's do; base 0 takes ``0x`` as hexadecimal.
+    """Return a number that fits 64 bits, as all of the kernel's do; base 0 takes ``0x`` as hexadecimal.
 
     Raises:
         ValueError: it is no such number.
@@ -60,15 +60,15 @@ class OpenFile:
     """
 
     def __init__(self, handle: int) -> None:
-        """Of a file that ``Root.keep`` has opened."""
+        """Take a file that ``Root.keep`` has opened."""
         self._handle = handle
 
     def word(self) -> bytes:
-        """Content now of an attribute of one line, at most a page."""
+        """Return the content now of an attribute of one line, at most a page."""
         return os.pread(self._handle, 4096, 0)
 
     def text(self) -> str:
-        """Content now of a table, which the kernel gives in pieces; at most ``MAX_BYTES`` of it."""
+        """Return the content now of a table, which the kernel gives in pieces; at most ``MAX_BYTES`` of it."""
         pieces, size = [], 0
         while size < MAX_BYTES and (piece := os.pread(self._handle, 1 << 16, size)):
             pieces.append(piece)
@@ -98,12 +98,12 @@ class Root:
 
     @classmethod
     def live(cls) -> Root:
-        """The machine that this process runs on."""
+        """Return the root of the machine that this process runs on."""
         return cls(None)
 
     @classmethod
     def directory(cls, path: str | os.PathLike[str]) -> Root:
-        """An unpacked dump: a folder with ``proc``, ``sys`` ... in it.
+        """Return the root of an unpacked dump: a folder with ``proc``, ``sys`` ... in it.
 
         Raises:
             NotADirectoryError: there is no such folder.
@@ -117,7 +117,7 @@ class Root:
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
-        """What could not be read so far, each thing once, in the order of discovery."""
+        """Return the gaps so far: what could not be read, each thing once, in the order of discovery."""
         more = (Gap(what="further gaps", why=f"{self._unlisted} not listed"),) if self._unlisted else ()
         return (*self._gaps.values(), *more)
 
@@ -138,7 +138,8 @@ class Root:
     # Files
 
     def text(self, path: str, limit: int = MAX_BYTES) -> str | None:
-        """Content of a text file of at most ``limit`` bytes, without trailing NULs (device-tree strings end in one)."""
+        """Return the content of a text file of at most ``limit`` bytes, without trailing NULs (device-tree strings end
+        in one)."""
         try:
             data = self._read(path, limit)
         except OSError as error:
@@ -161,7 +162,8 @@ class Root:
             return None
 
     def keep(self, path: str) -> OpenFile | None:
-        """The file held open for many reads; None, with a gap, where it cannot be opened. A snapshot gives none."""
+        """Return the file held open for many reads; None, with a gap, where it cannot be opened. A snapshot gives
+        none."""
         try:
             return OpenFile(self._open(path))
         except OSError as error:
@@ -171,16 +173,16 @@ class Root:
         return None
 
     def why(self, path: str) -> str:
-        """Why this path gave nothing: what was noted of it, else that it is not there."""
+        """Return why this path gave nothing: what was noted of it, else that it is not there."""
         return next((gap.why for gap in self._gaps.values() if gap.what == path), "not there")
 
     def word(self, path: str) -> str | None:
-        """Content of a one-line attribute without surrounding blanks; None if empty."""
+        """Return the content of a one-line attribute without surrounding blanks; None if empty."""
         text = self.text(path)
         return (text.strip() or None) if text is not None else None
 
     def integer(self, path: str) -> int | None:
-        """A decimal number."""
+        """Return a decimal number."""
         text = self.text(path)
         if text is None:
             return None
@@ -191,7 +193,7 @@ class Root:
             return None
 
     def cpulist(self, path: str) -> tuple[int, ...] | None:
-        """A kernel list of CPUs or nodes; an empty file is the empty list."""
+        """Return a kernel list of CPUs or nodes; an empty file is the empty list."""
         text = self.text(path)
         if text is None:
             return None
@@ -202,7 +204,7 @@ class Root:
             return None
 
     def cpumask(self, path: str) -> tuple[int, ...] | None:
-        """A kernel mask of CPUs in hexadecimal, ``00000000,000000ff``."""
+        """Return a kernel mask of CPUs in hexadecimal, ``00000000,000000ff``."""
         text = self.text(path)
         if text is None:
             return None
@@ -217,7 +219,7 @@ class Root:
         return tuple(i for i, bit in enumerate(f"{mask:b}"[::-1]) if bit == "1")
 
     def names(self, path: str) -> tuple[str, ...]:
-        """Sorted names in a directory; empty if it is missing."""
+        """Return the sorted names in a directory; empty if it is missing."""
         try:
             names = sorted(self._list(path))
         except OSError as error:
@@ -231,19 +233,19 @@ class Root:
         return tuple(names[:MAX_NAMES])
 
     def ids(self, path: str, prefix: str) -> tuple[int, ...]:
-        """Numbers of the entries of a directory that are called ``prefix`` and a number, ascending."""
+        """Return the numbers of a directory's entries that are called ``prefix`` and a number, ascending."""
         digits = (n[len(prefix) :] for n in self.names(path) if n.startswith(prefix))
         return tuple(sorted(int(d) for d in digits if d.isdecimal() and d.isascii() and len(d) < 7))
 
     def exists(self, path: str) -> bool:
-        """Whether there is something under this path."""
+        """Return whether there is something under this path."""
         try:
             return os.path.lexists(self._folder + self._resolve(path) if self._folder else path)
         except (OSError, Outside):
             return False
 
     def link(self, path: str) -> str | None:
-        """Target of a symbolic link as it is written; None if it is not one."""
+        """Return the target of a symbolic link as it is written; None if it is not one."""
         try:
             parent, name = os.path.split(path)
             return os.readlink(f"{self._folder}{self._resolve(parent)}/{name}" if self._folder else path)
@@ -251,7 +253,8 @@ class Root:
             return None
 
     def output(self, *command: str) -> str | None:
-        """What a program that only tells something printed; None for a dump, and where it is missing or failed."""
+        """Return what a program printed that only tells something; None for a dump, and where it is missing or
+        failed."""
         if self.source != "live":
             return None
         import subprocess  # rarely needed, and slow to import
@@ -277,22 +280,22 @@ class Root:
 
     @property
     def uname(self) -> os.uname_result | None:
-        """uname(2); None for a dump."""
+        """Return uname(2); None for a dump."""
         return os.uname() if self.source == "live" else None
 
     @property
     def affinity(self) -> tuple[int, ...] | None:
-        """CPUs that this process may run on (sched_getaffinity(2)); None for a dump."""
+        """Return the CPUs that this process may run on (sched_getaffinity(2)); None for a dump."""
         return tuple(sorted(os.sched_getaffinity(0))) if self.source == "live" else None
 
     @property
     def page_bytes(self) -> int | None:
-        """Size of a memory page; None for a dump."""
+        """Return the size of a memory page; None for a dump."""
         return os.sysconf("SC_PAGE_SIZE") if self.source == "live" else None
 
     @property
     def shared_memory(self) -> tuple[int, int] | None:
-        """Size and free bytes of /dev/shm (statvfs(3)), zeros where there is none; None for a dump."""
+        """Return the size and the free bytes of /dev/shm (statvfs(3)), zeros where there is none; None for a dump."""
         if self.source != "live":
             return None
         try:
@@ -302,7 +305,7 @@ class Root:
         return told.f_frsize * told.f_blocks, told.f_frsize * told.f_bavail
 
     def commands(self, *names: str) -> tuple[str, ...] | None:
-        """Those of these programs that are on PATH; None for a dump."""
+        """Return those of these programs that are on PATH; None for a dump."""
         if self.source != "live":
             return None
         import shutil  # slow to import
@@ -311,12 +314,13 @@ class Root:
 
     @property
     def gpus(self) -> tuple[tuple[Gpu, ...], str | None] | None:
-        """The GPUs that a snapshot remembers, and why there are none; None where NVML is to be asked or absent."""
+        """Return the GPUs that a snapshot remembers, and why there are none; None where NVML is to be asked or
+        absent."""
         return None
 
     @property
     def read_at(self) -> str:
-        """When the facts were true, as far as it is known: UTC, ISO 8601."""
+        """Return the time at which the facts were true, as far as it is known: UTC, ISO 8601."""
         return now()
 
     # Inside
@@ -331,7 +335,7 @@ class Root:
             self.note(path, (error.strerror or str(error)).lower())
 
     def _read(self, path: str, limit: int) -> bytes:
-        """At most ``limit`` + 1 bytes. Kernel files have no size beforehand and come in pieces."""
+        """Return at most ``limit`` + 1 bytes. Kernel files have no size beforehand and come in pieces."""
         handle = self._open(path)
         try:
             pieces, left = [], limit + 1
@@ -356,7 +360,7 @@ class Root:
         return handle
 
     def _resolve(self, path: str) -> str:
-        """The path below the dump's top with every link followed. Folders on the way are remembered."""
+        """Return the path below the dump's top with every link followed. Folders on the way are remembered."""
         parent, name = os.path.split(path.rstrip("/"))
         if parent not in self._resolved:
             self._resolved[parent] = self._resolve(parent)

@@ -47,7 +47,7 @@ _CONTAINERS = (
 
 
 def read_system(root: Root, info: CpuInfo) -> System:
-    """Facts about the system as a whole; ``info`` tells the architecture of a dump and the hypervisor flag."""
+    """Return the facts of the system as a whole; ``info`` tells the architecture of a dump and the hypervisor flag."""
     uname = root.uname
     machine_id = root.word("/etc/machine-id")
     return System(
@@ -66,8 +66,8 @@ def read_system(root: Root, info: CpuInfo) -> System:
 
 
 def kernel_options(cmdline: str | None) -> str | None:
-    """The command line's options that are the kernel's own: not which init it starts, nor what it hands to that one
-    (after ``--``; Documentation/admin-guide/kernel-parameters.rst)."""
+    """Return the command line's options that are the kernel's own, without those of init and those handed to it (after
+    ``--``; Documentation/admin-guide/kernel-parameters.rst)."""
     if cmdline is None:
         return None
     words = itertools.takewhile(lambda word: word != "--", cmdline.split())
@@ -78,7 +78,8 @@ def kernel_options(cmdline: str | None) -> str | None:
 
 
 def _dump_arch(root: Root, info: CpuInfo) -> str:
-    """As the dump's note says (hwloc-gather-topology leaves one), else by the dialect of its cpuinfo."""
+    """Return the architecture that the dump's note names (hwloc-gather-topology leaves one), else by the dialect of its
+    cpuinfo."""
     noted = _noted(root, "Architecture")
     if noted:
         return noted
@@ -112,14 +113,15 @@ def _noted(root: Root, key: str) -> str | None:
 
 
 def _distribution(root: Root) -> str | None:
-    """PRETTY_NAME of os-release(5)."""
+    """Return PRETTY_NAME of os-release(5)."""
     text = root.text("/etc/os-release") or root.text("/usr/lib/os-release") or ""
     match = re.search(r"^PRETTY_NAME=(.+)$", text, re.MULTILINE)
     return match[1].strip().strip("\"'") or None if match else None
 
 
 def _product(root: Root) -> str | None:
-    """Vendor and product of the machine, of the board where the maker left those empty, or the device-tree's model."""
+    """Return the vendor and product of the machine, of the board where the maker left those empty, or the device-tree's
+    model."""
     for vendor_file, product_file in (("sys_vendor", "product_name"), ("board_vendor", "board_name")):
         vendor, product = _dmi(root, vendor_file), _dmi(root, product_file)
         if product and vendor and not product.lower().startswith(vendor.lower().split()[0]):
@@ -138,7 +140,8 @@ def _dmi(root: Root, name: str) -> str | None:
 
 
 def _hypervisor(root: Root, info: CpuInfo) -> str | None:
-    """The name where something tells it. On x86 the CPU flag decides: a bare-metal cloud host has the same DMI."""
+    """Return the hypervisor's name where something tells it. On x86 the CPU flag decides: a bare-metal cloud host has
+    the same DMI."""
     flags = info.first("flags")
     flagged = flags is not None and "hypervisor" in flags.split()
     named = root.word("/sys/hypervisor/type")
@@ -159,7 +162,8 @@ def _hypervisor(root: Root, info: CpuInfo) -> str | None:
 
 
 def _container(root: Root) -> str | None:
-    """By the marks that container managers leave (systemd's container interface, Docker, Podman, cgroup paths)."""
+    """Return the container's kind by the marks that managers leave (systemd's container interface, Docker, Podman,
+    cgroup paths)."""
     paths = root.text("/proc/self/cgroup") or ""
     for word, name in _CONTAINERS:
         if word in paths:

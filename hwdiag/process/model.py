@@ -1,4 +1,4 @@
-"""What is known of a process: what it was asked to run, what was seen of it, how it ended."""
+"""Data of a process: what it was asked to run, what was seen of it, how it ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OutcomeKind = Literal[
 
 
 class Outcome(Value):
-    """How a child ended."""
+    """The outcome of a child."""
 
     kind: OutcomeKind
     detail: str = ""
@@ -88,7 +88,7 @@ class Command(Value):
 
     @property
     def unit(self) -> str:
-        """``s`` for the wall time, else what the metric calls itself: its field, or the name of its group."""
+        """Return ``s`` for the wall time, else the metric's own name: its field, or the name of its group."""
         if self.metric_json is not None:
             return self.metric_json.rpartition(".")[2]
         if self.metric is not None:
@@ -96,12 +96,12 @@ class Command(Value):
         return "s"
 
     def cost(self, value: float) -> float:
-        """What is compared: the value, or its inverse where a higher one is better."""
+        """Return the value that is compared, or its inverse where a higher one is better."""
         return 1 / value if self.higher_is_better else value
 
 
 class Applied(Value):
-    """What the child saw of its own Launch."""
+    """The settings of its Launch as the child saw them of itself."""
 
     threads: int | None = None
     """None of a command: only torch could tell."""
@@ -115,7 +115,7 @@ class Applied(Value):
 
 
 class Disturbance(Value):
-    """What the machine did meanwhile. None where the host does not tell."""
+    """The rest of the machine meanwhile. None where the host does not tell."""
 
     load: float | None = None
     """1-minute load average before the child started."""

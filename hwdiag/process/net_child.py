@@ -18,7 +18,7 @@ ENDING_S = 10.0
 
 @dataclass(frozen=True)
 class AgentReport:
-    """What one agent said, how it ended, and what the machine did meanwhile."""
+    """The events and the outcome of one agent, and what the machine did meanwhile."""
 
     outcome: Outcome
     events: tuple[dict[str, Any], ...]

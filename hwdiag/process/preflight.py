@@ -40,7 +40,7 @@ CPU_TYPE_HOST = (
 
 @dataclass(frozen=True)
 class Ground:
-    """What a program stands on that is started here."""
+    """The host, environment and software of a program that is started here."""
 
     host: Host
     environment: Mapping[str, str]
@@ -49,17 +49,17 @@ class Ground:
 
     @cached_property
     def chain(self) -> tuple[Ancestor, ...]:
-        """This process and its parents."""
+        """Return this process and its parents."""
         return ancestors()
 
     @cached_property
     def context(self) -> ProcessContext:
-        """What variables are judged by."""
+        """Return the context by which variables are judged."""
         return host_context(self.host, self.environment, software=self.software)
 
     @property
     def seen(self) -> Software | None:
-        """The software, if it came up."""
+        """Return the software, if it came up."""
         return self.software if self.software is not None and self.software.outcome.ok else None
 
 
@@ -93,7 +93,7 @@ def variables(ground: Ground) -> Iterator[Answer]:
 
 
 def affinity(ground: Ground) -> Iterator[Answer]:
-    """May a program use fewer CPUs than the host has?"""
+    """Yield whether a program may use fewer CPUs than the host has."""
     host = ground.host
     online, may = host.cpu.online, host.usable_cpus
     if not online:
@@ -136,7 +136,7 @@ def widening(online: Sequence[int], by_cpuset: bool, job: str | None) -> str:
 
 
 def quota(ground: Ground) -> Iterator[Answer]:
-    """Does a CPU quota pay for fewer CPUs than a program sees?"""
+    """Yield a finding where a CPU quota pays for fewer CPUs than a program sees."""
     host, paid = ground.host, ground.host.limits.cpu_quota
     may = len(host.usable_cpus)
     if paid is None or paid >= may:
@@ -161,7 +161,7 @@ def quota(ground: Ground) -> Iterator[Answer]:
 
 
 def threads(ground: Ground) -> Iterator[Answer]:
-    """Does torch start as many threads as suit the CPUs?"""
+    """Yield whether torch starts as many threads as suit the CPUs."""
     software, context = ground.seen, ground.context
     if software is None or software.threads is None or not context.cpus:
         return
@@ -195,7 +195,7 @@ def threads(ground: Ground) -> Iterator[Answer]:
 
 
 def shared_memory(ground: Ground) -> Iterator[Answer]:
-    """Is /dev/shm large enough for DataLoader workers?"""
+    """Yield whether /dev/shm is large enough for DataLoader workers."""
     limits, title = ground.host.limits, "Shared memory for DataLoader workers (/dev/shm)"
     if limits.shared_memory_bytes is None:
         yield Check(id="shared-memory", state="unchecked", title=title, detail="a snapshot does not tell its size")
@@ -235,7 +235,7 @@ def about_shared_memory(size: int, free: int | None) -> Answer:
 
 
 def files(ground: Ground) -> Iterator[Answer]:
-    """How many files may a program have open?"""
+    """Yield whether the limit of open files suffices."""
     limit = ground.host.limits.nofile
     if limit is None:
         yield Check(id="open-files", state="unchecked", title="Limit of open files", detail="not known")
@@ -260,7 +260,7 @@ def files(ground: Ground) -> Iterator[Answer]:
 
 
 def tasks(ground: Ground) -> Iterator[Answer]:
-    """How many processes and threads may there be?"""
+    """Yield whether the limits of processes and threads suffice."""
     limits = ground.host.limits
     need = ROOM_FOR_TASKS + 4 * len(ground.host.usable_cpus)
     room = None if limits.pids is None else limits.pids - (limits.pids_now or 0)
@@ -293,7 +293,7 @@ def tasks(ground: Ground) -> Iterator[Answer]:
 
 
 def address_space(ground: Ground) -> Iterator[Answer]:
-    """Is the memory limited that one process may map?"""
+    """Yield a finding where the memory is limited that one process may map."""
     limit, memory = ground.host.limits.address_space_bytes, ground.host.memory.total_bytes
     soft = limit[0] if limit else None
     if soft is not None:
@@ -309,7 +309,7 @@ def address_space(ground: Ground) -> Iterator[Answer]:
 
 
 def compilers(ground: Ground) -> Iterator[Answer]:
-    """Is there the compiler that torch.compile starts?"""
+    """Yield whether the compiler is there that torch.compile starts."""
     found = ground.host.system.compilers
     title = "A C++ compiler for torch.compile"
     if found is None:
@@ -331,7 +331,7 @@ def compilers(ground: Ground) -> Iterator[Answer]:
 
 
 def instructions(ground: Ground) -> Iterator[Answer]:
-    """Does something hide instructions that the processor has?"""
+    """Yield whether something hides instructions that the processor has."""
     isa = ground.host.cpu.isa
     if isa is not None:
         yield from about_hidden(isa, ground.host.system.arch)

@@ -88,23 +88,23 @@ Answer = Finding | Check
 
 
 def tuners(root: Root) -> tuple[str, ...]:
-    """Services that run here and set the same things."""
+    """Return the services that run here and set the same things."""
     return tuple(name for unit, name in TUNERS.items() if is_active(root, unit))
 
 
 def file_system(root: Root, folder: str) -> tuple[str, str] | None:
-    """The folder, and the type of the file system that it is on."""
+    """Return the folder, and the type of the file system that it is on."""
     fitting = [(p, kind) for p, kind, *_ in mounts(root) if folder == p or folder.startswith(p.rstrip("/") + "/")]
     return (folder, max(fitting, key=lambda m: len(m[0]))[1]) if fitting else None
 
 
 def answers(seen: Seen) -> tuple[Answer, ...]:
-    """An answer to each question, as far as it can be told here."""
+    """Return an answer to each question, as far as it can be told here."""
     return tuple(a for ask in QUESTIONS for a in ask(seen))
 
 
 def symptoms(found: Iterable[Answer]) -> dict[str, str]:
-    """What speaks for a change of a setting, by the name under which rules ask for it."""
+    """Return the findings that speak for a change of a setting, by the name under which rules ask for them."""
     return {f.id: f.title for f in found if isinstance(f, Finding)}
 
 
@@ -112,7 +112,7 @@ def symptoms(found: Iterable[Answer]) -> dict[str, str]:
 
 
 def gpu_clocks(seen: Seen) -> Iterator[Answer]:
-    """Is a GPU under its clock, and why?"""
+    """Yield whether a GPU is under its clock, and why."""
     for gpu in seen.activity.gpus or seen.host.gpus:
         id_, name = f"gpu-clock:GPU {gpu.index}", f"GPU {gpu.index} ({gpu.name})"
         if gpu.sm_mhz is None or not gpu.sm_max_mhz:
@@ -145,7 +145,8 @@ def idle(gpu: Gpu) -> str:
 
 
 def is_low_power(gpu: Gpu) -> bool:
-    """A DGX Spark whose power supply was negotiated wrongly: a low clock under load, and nothing that explains it."""
+    """Return whether it is a DGX Spark whose power supply was negotiated wrongly: a low clock under load, and nothing
+    that explains it."""
     low = gpu.sm_mhz is not None and gpu.sm_mhz < LOW_POWER_MHZ and (gpu.utilization or 0) >= 90
     hot = any("thermal" in r for r in gpu.throttle_reasons)
     sips = gpu.power_w is None or gpu.power_w < LOW_POWER_W
@@ -153,7 +154,7 @@ def is_low_power(gpu: Gpu) -> bool:
 
 
 def slowed(gpu: Gpu, id_: str, name: str) -> Iterator[Answer]:
-    """Below its highest clock: each reason that the driver gives."""
+    """Yield each reason that the driver gives for a clock below the highest."""
     told = [f"{r}: {REASONS.get(r, 'not known to hwdiag')}" for r in gpu.throttle_reasons]
     clock = f"{gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz"
     if any(r in ALARMS for r in gpu.throttle_reasons):
@@ -175,7 +176,7 @@ def slowed(gpu: Gpu, id_: str, name: str) -> Iterator[Answer]:
 
 
 def cpu_clock(seen: Seen) -> Iterator[Answer]:
-    """Did the CPU compute below its clock?"""
+    """Yield whether the CPU computed below its clock."""
     most = max((c.max_mhz for c in seen.host.cpu.logical if c.max_mhz), default=None)
     ran = [m.disturbance.mhz for m in seen.measurements if m.device == "cpu" and m.disturbance.mhz]
     title = "Clock of the CPU while it computed"
@@ -199,7 +200,7 @@ def cpu_clock(seen: Seen) -> Iterator[Answer]:
 
 
 def idle_states(seen: Seen) -> Iterator[Answer]:
-    """Which idle states are on?"""
+    """Yield the idle states that are on."""
     states: dict[str, list[bool]] = {}
     for where, off in seen.others.items():
         if where.endswith("/disable") and "/cpuidle/" in where:
@@ -226,7 +227,7 @@ def idle_states(seen: Seen) -> Iterator[Answer]:
 
 
 def swapping(seen: Seen) -> Iterator[Answer]:
-    """Is there swapping while memory is free?"""
+    """Yield whether there is swapping while memory is free."""
     pages, memory = seen.activity.swapped_in_pages, seen.host.memory
     title = "Swapping while memory is free"
     if pages is None or not seen.activity.seconds:
@@ -251,7 +252,7 @@ def swapping(seen: Seen) -> Iterator[Answer]:
 
 
 def packets(seen: Seen) -> Iterator[Answer]:
-    """Does the kernel drop packets?"""
+    """Yield whether the kernel drops packets."""
     dropped = seen.activity.dropped_packets
     if dropped:
         yield Finding(
@@ -266,7 +267,7 @@ def packets(seen: Seen) -> Iterator[Answer]:
 
 
 def queues(seen: Seen) -> Iterator[Answer]:
-    """Which queue depth and read-ahead do the disks have?"""
+    """Yield the queue depth and read-ahead of each disk."""
     for disk in seen.host.disks:
         depth = seen.others.get(f"/sys/block/{disk.name}/device/queue_depth")
         requests = seen.others.get(f"/sys/block/{disk.name}/queue/nr_requests")
@@ -280,7 +281,7 @@ def queues(seen: Seen) -> Iterator[Answer]:
 
 
 def storage(seen: Seen) -> Iterator[Answer]:
-    """Is the storage below the models slow?"""
+    """Yield whether the storage below the models is slow."""
     title = "Storage below the models"
     if seen.folder is None:
         yield Check(id="storage", state="unchecked", title=title, detail="no folder was given (parameter models)")
@@ -316,7 +317,7 @@ def storage(seen: Seen) -> Iterator[Answer]:
 
 
 def fight(seen: Seen) -> Iterator[Answer]:
-    """Does a service set the same things?"""
+    """Yield whether a service sets the same things."""
     if not seen.tuners:
         yield Check(id="tuners", state="fine", title="No service sets the same things by itself")
         return

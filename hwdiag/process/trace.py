@@ -1,4 +1,4 @@
-"""What a trace of torch.profiler says: where the time went, what the GPU waited for, and how much memory there was.
+"""Analysis of a trace of torch.profiler: where the time went, what the GPU waited for, and how much memory there was.
 
 The format is Chrome's ("Trace Event Format", Google): complete events (``ph`` X) with ``ts`` and ``dur`` in
 microseconds. Their categories are PyTorch's (libkineto/src/output_json.cpp): ``cpu_op``, ``user_annotation``,
@@ -52,7 +52,7 @@ class OperationTime(Value):
 
 
 class GpuTime(Value):
-    """How one GPU spent the time of the trace; shares of it."""
+    """The time of one GPU over the trace, in shares of it."""
 
     index: int
     name: str
@@ -75,7 +75,7 @@ class AllocatedMemory(Value):
 
 
 class Traced(Value):
-    """What one trace says."""
+    """The result of one trace."""
 
     seconds: float
     events: int
@@ -88,12 +88,12 @@ class Traced(Value):
 
     @property
     def bound(self) -> Literal["CPU", "GPU"]:
-        """What the rest waits for."""
+        """Return the device that the rest waits for."""
         return "GPU" if any(g.busy >= GPU_BOUND for g in self.gpus) else "CPU"
 
 
 def read_trace(path: Path) -> dict[str, Any]:
-    """The trace's JSON.
+    """Return the trace's JSON.
 
     Raises:
         UsageError: there is none, it was cut off, or it is too large.
@@ -112,7 +112,8 @@ def read_trace(path: Path) -> dict[str, Any]:
 
 
 def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
-    """The trace's beginning with at most so many events, and in words what was cut; nothing where it has no more."""
+    """Return the trace's beginning with at most so many events, and in words what was cut; nothing where it has no
+    more."""
     timed = sorted((e for e in trace["traceEvents"] if isinstance(e, dict) and "ts" in e), key=lambda e: e["ts"])
     if len(timed) <= most:
         return trace, ""
@@ -124,7 +125,7 @@ def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
 
 
 def analyse(trace: dict[str, Any]) -> Traced:
-    """What the trace says.
+    """Return the result of a trace.
 
     Raises:
         UsageError: nothing of PyTorch was recorded in it.
@@ -149,7 +150,7 @@ def analyse(trace: dict[str, Any]) -> Traced:
 
 
 def whole(spans: Sequence[dict[str, Any]], work: Sequence[dict[str, Any]]) -> Span:
-    """The time that was recorded: the profiler's own mark of it, else from the first to the last event."""
+    """Return the time that was recorded: the profiler's own mark of it, else from the first to the last event."""
     marked = next((e for e in spans if e.get("cat") == "Trace" and e["dur"] > 0), None)
     found = [marked] if marked else work
     return min(e["ts"] for e in found), max(e["ts"] + e["dur"] for e in found)
@@ -160,7 +161,7 @@ def thread(event: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def threads_at_work(work: Sequence[dict[str, Any]]) -> set[tuple[Any, Any]]:
-    """The thread that is in PyTorch longest, and those that run its backward passes while it waits for them."""
+    """Return the thread that is in PyTorch longest, and those that run its backward passes while it waits for them."""
     times: dict[tuple[Any, Any], float] = defaultdict(float)
     for event, own in self_times(e for e in work if e["cat"] not in ON_GPU):
         times[thread(event)] += own
@@ -169,7 +170,7 @@ def threads_at_work(work: Sequence[dict[str, Any]]) -> set[tuple[Any, Any]]:
 
 
 def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
-    """Each event with its time less that of the events within it, in the same thread."""
+    """Return each event with its time less that of the events within it, in the same thread."""
     threads: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
         threads[thread(event)].append(event)
@@ -188,7 +189,7 @@ def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], f
 
 
 def operations(work: Sequence[dict[str, Any]]) -> tuple[OperationTime, ...]:
-    """The operations that took longest. A kernel counts for the operation that launched it."""
+    """Return the operations that took longest. A kernel counts for the operation that launched it."""
     names = {told(e, "External id"): str(e["name"]) for e in work if e["cat"] == "cpu_op"}
     launched = {told(e, "correlation"): told(e, "External id") for e in work if e["cat"] in CALLS}
     names.pop(None, None)
@@ -208,13 +209,13 @@ def operations(work: Sequence[dict[str, Any]]) -> tuple[OperationTime, ...]:
 
 
 def told(event: dict[str, Any], name: str) -> Any:
-    """One of an event's arguments."""
+    """Return one of an event's arguments."""
     args = event.get("args")
     return args.get(name) if isinstance(args, dict) else None
 
 
 def doing(mine: Sequence[dict[str, Any]], within: list[Span]) -> dict[Cause, list[Span]]:
-    """What this thread did in these stretches: each moment is one cause's, the first that claims it."""
+    """Return what this thread did in these stretches: each moment is one cause's, the first that claims it."""
     claims: dict[Cause, list[Span]] = {cause: [] for cause in CAUSES}
     for event in mine:
         cause = cause_of(event)
@@ -230,7 +231,7 @@ def doing(mine: Sequence[dict[str, Any]], within: list[Span]) -> dict[Cause, lis
 
 
 def cause_of(event: dict[str, Any]) -> Cause | None:
-    """What an event on the CPU is, None for an annotation that only names a stretch."""
+    """Return the cause of an event on the CPU, or None for an annotation that only names a stretch."""
     name, kind = str(event["name"]), event["cat"]
     if kind == "user_annotation":
         return "input" if name.startswith(INPUT) else None
@@ -245,7 +246,7 @@ def cause_of(event: dict[str, Any]) -> Cause | None:
 def gpus(
     trace: dict[str, Any], work: Sequence[dict[str, Any]], mine: Sequence[dict[str, Any]], window: Span
 ) -> Iterable[GpuTime]:
-    """How each GPU that took part spent the time."""
+    """Yield the time of each GPU that took part."""
     names = {d.get("id"): str(d.get("name", "")) for d in trace.get("deviceProperties") or () if isinstance(d, dict)}
     length = window[1] - window[0]
     devices: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -267,7 +268,7 @@ def gpus(
 
 
 def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[AllocatedMemory]:
-    """How much PyTorch had allocated over time, on each device."""
+    """Yield the memory that PyTorch had allocated over time, on each device."""
     points: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for event in events:
         args = event.get("args")
@@ -294,7 +295,7 @@ def span(event: dict[str, Any]) -> Span:
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """These stretches without overlap."""
+    """Return these stretches without overlap."""
     found: list[Span] = []
     for begin, end in sorted(spans):
         if found and begin <= found[-1][1]:
@@ -305,7 +306,7 @@ def union(spans: Iterable[Span]) -> list[Span]:
 
 
 def overlap(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
-    """What is in both."""
+    """Return the stretches that are in both."""
     found: list[Span] = []
     i = j = 0
     while i < len(a) and j < len(b):
@@ -320,7 +321,7 @@ def overlap(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
 
 
 def without(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
-    """What is in ``a`` and not in ``b``, which lies within it."""
+    """Return the stretches that are in ``a`` and not in ``b``, which lies within it."""
     found: list[Span] = []
     j = 0
     for begin, end in a:

@@ -96,7 +96,7 @@ def profile(
 
 
 def look(folder: Path, argv: Sequence[str], ran: Ran, events: int, started_at: str) -> Profiled:
-    """What the command left in the folder."""
+    """Return what the command left in the folder."""
     told = statuses(folder)
     written = [t for t in told if t["state"] == "written"]
     done = Profiled(
@@ -132,7 +132,7 @@ def look(folder: Path, argv: Sequence[str], ran: Ran, events: int, started_at: s
 
 
 def statuses(folder: Path) -> list[dict[str, Any]]:
-    """What each traced process said last, the files taken away: they are of no use to anybody else."""
+    """Return the last status of each traced process, and remove their files, which are of no use to anybody else."""
     found = []
     for path in sorted(folder.glob("hwdiag_*.status.json")):
         with contextlib.suppress(OSError, ValueError):
@@ -144,7 +144,7 @@ def statuses(folder: Path) -> list[dict[str, Any]]:
 
 
 def notes(told: Sequence[dict[str, Any]]) -> list[str]:
-    """What of this a person should know, a line each."""
+    """Return what a person should know of the traced processes, a line each."""
     lines = []
     for t in told:
         who = f"process {t['pid']}"
@@ -163,7 +163,7 @@ def notes(told: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def why_nothing(told: Sequence[dict[str, Any]]) -> str:
-    """Why there is no trace, in one line."""
+    """Return why there is no trace, in one line."""
     if not told:
         return (
             "nothing was traced: the command started no Python that reads PYTHONPATH (one with -I, -E or -S does not)"
@@ -184,7 +184,7 @@ def why_nothing(told: Sequence[dict[str, Any]]) -> str:
 
 
 def python_with_torch(python: str | None) -> str:
-    """The interpreter for a file. Raises ``UsageError`` where there is none."""
+    """Return the interpreter for a file. Raises ``UsageError`` where there is none."""
     found = shutil.which(python or sys.executable)
     if found is None:
         raise UsageError(f"there is no interpreter {python}")

@@ -41,7 +41,7 @@ def profile_options(profile: argparse.ArgumentParser) -> None:
 
 
 def run_profile(args: argparse.Namespace) -> int:
-    """hwdiag profile"""
+    """Run hwdiag profile."""
     from hwdiag.core.command_line import given
     from hwdiag.parameters.diagnosis import load_topic
     from hwdiag.parameters.watching import ProfileParams

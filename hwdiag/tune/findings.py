@@ -87,7 +87,7 @@ def expected_hardware(e: Evidence) -> Iterator[Said]:
 
 
 def shell_and_host(e: Evidence) -> Iterator[Said]:
-    """What do this shell and this host hand to a program?"""
+    """Yield what this shell and this host hand to a program."""
     inherited = e.software.environment if e.software.outcome.ok else None
     yield from preflight(e.host, environment=inherited, software=e.software)
 

@@ -56,7 +56,7 @@ class DiskFiles(Files):
 
     @classmethod
     def keep(cls, means: str, kept: Sequence[tuple[Kind, Place]]) -> PersistentFile:
-        """In the order of the steps: a scheduler before the queue's length that it resets."""
+        """Return the lines in the order of the steps: a scheduler before the queue's length that it resets."""
         by_disk: dict[str, list[DiskPlace]] = {}
         for _, place in kept:
             assert isinstance(place, DiskPlace)

@@ -54,7 +54,7 @@ class Files(Kind):
 
 
 def is_plain_path(where: str) -> bool:
-    """Whether it is an absolute path that a script may hold: no empty part, no ``..``, nothing unprintable."""
+    """Return whether it is an absolute path that a script may hold: no empty part, no ``..``, nothing unprintable."""
     return where.startswith("/") and where.isprintable() and all(p not in ("", ".", "..") for p in where[1:].split("/"))
 
 
@@ -65,21 +65,23 @@ def beside(where: str, names: Sequence[str]) -> tuple[Place, ...]:
 
 
 def sysctl_name(path: str) -> str:
-    """``vm.swappiness`` of ``/proc/sys/vm/swappiness``."""
+    """Return the name of a sysctl: ``vm.swappiness`` of ``/proc/sys/vm/swappiness``."""
     return path.removeprefix(SYSCTL).replace("/", ".")
 
 
 def sysctl(path: str, wanted: str) -> str:
-    """sysctl.d(5). The file sorts after 99-sysctl.conf, which is /etc/sysctl.conf on many distributions."""
+    """Return the file for sysctl.d(5). It sorts after 99-sysctl.conf, which is /etc/sysctl.conf on many
+    distributions."""
     return f"{sysctl_name(path)} = {wanted}"
 
 
 def tmpfile(path: str, wanted: str) -> str:
-    """tmpfiles.d(5): written at boot only."""
+    """Return the file for tmpfiles.d(5), which is written at boot only."""
     return f"w! {path} - - - - {wanted.replace('%', '%%')}"
 
 
 def module_option(path: str, wanted: str) -> str:
-    """modprobe.d(5). Root on ZFS reads it from the initial ramdisk: that must be made again by hand."""
+    """Return the file for modprobe.d(5). Root on ZFS reads it from the initial ramdisk: that must be made again by
+    hand."""
     module, _, parameter = path.removeprefix("/sys/module/").partition("/parameters/")
     return f"options {module} {parameter}={wanted}"

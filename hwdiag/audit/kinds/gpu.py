@@ -47,7 +47,7 @@ def gpu_id(gpu: Gpu) -> str:
 
 
 def _word(value: object) -> str | None:
-    """As nvidia-smi prints it."""
+    """Return a value as nvidia-smi prints it."""
     if isinstance(value, bool):
         return "Enabled" if value else "Disabled"
     if isinstance(value, float):

@@ -35,6 +35,7 @@ class ResourceLimit(Kind):
         yield Place(kind="limit", name=where.removeprefix("limit "), wanted=wanted)
 
     def line(self, means: str, place: Place) -> str:
-        """limits.conf(5): logins only. A service takes LimitNOFILE= and LimitMEMLOCK= of its unit."""
+        """Return the line of limits.conf(5), for logins only. A service takes LimitNOFILE= and LimitMEMLOCK= of its
+        unit."""
         kind = "-" if self.both else "soft"
         return f"* {kind} {self.item} {place.wanted}\nroot {kind} {self.item} {place.wanted}"

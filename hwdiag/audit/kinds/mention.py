@@ -1,4 +1,4 @@
-"""What files of the person's own would set at boot: shown, never set."""
+"""Settings that the person's own files would make at boot: shown, never set."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system
 
 
 class UnitState(Kind):
-    """Whether a systemd unit is enabled: ``enabled`` or ``disabled``; unknown where it is not installed."""
+    """The state of a systemd unit: ``enabled`` or ``disabled``; unknown where it is not installed."""
 
     name = "unit"
 

@@ -1,4 +1,4 @@
-"""What nothing tells: entries that say what is known, and are never set."""
+"""Settings that nothing tells: their entries say what is known, and are never set."""
 
 from __future__ import annotations
 

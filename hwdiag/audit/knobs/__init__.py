@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwdiag.audit.knobs import cpu, environment, gpu, io, limits, memory, network, scheduler, zfs
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 
 KNOBS: tuple[Knob, ...] = (
     *gpu.KNOBS,
@@ -20,4 +20,4 @@ KNOBS: tuple[Knob, ...] = (
 
 BY_ID = {knob.id: knob for knob in KNOBS}
 
-__all__ = ["BY_ID", "KNOBS", "Case", "Knob"]
+__all__ = ["BY_ID", "KNOBS", "Knob", "KnobCase"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwdiag.audit.kinds.file import Files
 from hwdiag.audit.kinds.idle_state import IdleStates
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.knobs.rules import equals, fixed, symptom
 from hwdiag.host.settings import BOOST, CPU, CPU_POLICY, GOVERNOR, NO_TURBO, POLICY
 
@@ -17,14 +17,14 @@ def of_policies(name: str) -> Files:
     return Files(path=f"{POLICY}/{name}", older=f"{CPU_POLICY}/{name}")
 
 
-def offered_governor(case: Case) -> str | None:
-    """A governor that the driver has."""
+def offered_governor(case: KnobCase) -> str | None:
+    """Return a governor that the driver has."""
     wanted = case.value or "performance"
     offered = case.beside("scaling_available_governors")
     return wanted if offered is None or wanted in offered.split() else None
 
 
-def deeper_than_given(case: Case) -> str | None:
+def deeper_than_given(case: KnobCase) -> str | None:
     """Disable the states that take longer to wake up from than the person allows; never the shallowest one."""
     latency = case.beside("latency") or ""
     if case.value is None or not latency.isdecimal() or case.setting.target.endswith("state0"):

@@ -17,7 +17,7 @@ _SCOPE = {
 
 
 def entry(variable: Variable) -> Knob:
-    """A variable of the registry, or a family of them, as an entry."""
+    """Return a variable of the registry, or a family of them, as an entry."""
     return Knob(
         id=f"env.{re.sub('[^a-z]+', '_', variable.pattern.lower()).strip('_')}",
         group="environment",

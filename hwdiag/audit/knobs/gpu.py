@@ -5,27 +5,27 @@ from __future__ import annotations
 from hwdiag.audit.kinds.gpu import GpuFact
 from hwdiag.audit.kinds.unit import UnitState
 from hwdiag.audit.kinds.unread import Unread
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.knobs.rules import equals, fixed, given
 from hwdiag.host.model import Gpu
 
 SMI = "nvidia-smi manual"
 
 
-def gpu_of(case: Case) -> Gpu | None:
-    """The GPU that the setting belongs to."""
+def gpu_of(case: KnobCase) -> Gpu | None:
+    """Return the GPU that the setting belongs to."""
     return next((g for g in case.host.gpus if f"GPU {g.index}" == case.setting.target), None)
 
 
-def driver_unloads(case: Case) -> str | None:
-    """Without a client or persistence mode, the driver unloads the GPU and forgets its settings."""
+def driver_unloads(case: KnobCase) -> str | None:
+    """Return why the driver forgets a GPU's settings: without a client or persistence mode it unloads the GPU."""
     if case.role == "desktop" or case.now != "Disabled":
         return None
     return "nothing keeps the driver loaded between jobs here: each start waits for it, and it forgets its settings"
 
 
-def lower_limit(case: Case) -> str | None:
-    """A power limit within what the GPU allows, and not above what its maker set."""
+def lower_limit(case: KnobCase) -> str | None:
+    """Return a power limit within what the GPU allows, and not above what its maker set."""
     gpu = gpu_of(case)
     if gpu is None or case.value is None or gpu.power_min_w is None or gpu.power_limit_w is None:
         return None
@@ -34,8 +34,8 @@ def lower_limit(case: Case) -> str | None:
     return f"{watts:.2f}" if gpu.power_min_w <= watts <= most else None
 
 
-def one_process_only(case: Case) -> str | None:
-    """A compute mode that keeps a second process away, on a machine that has several."""
+def one_process_only(case: KnobCase) -> str | None:
+    """Return a compute mode that keeps a second process away, on a machine that has several."""
     if case.now in ("", "Default") or (case.now == "Exclusive_Process" and case.role == "headless"):
         return None
     return f"the compute mode is {case.now}: a second CUDA process, such as a notebook beside a training, is refused"

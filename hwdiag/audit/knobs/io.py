@@ -5,7 +5,7 @@ from __future__ import annotations
 from hwdiag.audit.kinds.disk import DiskFiles
 from hwdiag.audit.kinds.mount import AccessTimes
 from hwdiag.audit.kinds.unit import UnitState
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.knobs.rules import at_least, fixed, given, symptom_of_target
 from hwdiag.host.model import Disk
 from hwdiag.host.settings import READ_AHEAD, SCHEDULER
@@ -14,21 +14,22 @@ QUEUE = "/sys/block/*/queue"
 BLOCK = "https://docs.kernel.org/admin-guide/abi-stable.html#abi-sys-block-disk-queue-"
 
 
-def disk_of(case: Case) -> Disk | None:
-    """The disk that the setting belongs to."""
+def disk_of(case: KnobCase) -> Disk | None:
+    """Return the disk that the setting belongs to."""
     return next((d for d in case.host.disks if d.name == case.setting.target), None)
 
 
-def usual_scheduler(case: Case) -> str | None:
-    """What the kernel itself takes: none for disks with many queues, mq-deadline for those with one."""
+def usual_scheduler(case: KnobCase) -> str | None:
+    """Return the scheduler that the kernel itself takes: none for disks with many queues, mq-deadline for those with
+    one."""
     disk = disk_of(case)
     if disk is None:
         return None
     return case.value or {"nvme": "none", "sata": "mq-deadline", "scsi": "mq-deadline"}.get(disk.kind)
 
 
-def one_command_at_a_time(case: Case) -> str | None:
-    """A USB enclosure that speaks the old protocol."""
+def one_command_at_a_time(case: KnobCase) -> str | None:
+    """Return the reason where a USB enclosure speaks the old protocol."""
     disk = disk_of(case)
     if case.now != "1" or disk is None or disk.kind not in ("scsi", "other"):
         return None
@@ -38,8 +39,8 @@ def one_command_at_a_time(case: Case) -> str | None:
     )
 
 
-def can_discard(case: Case) -> str | None:
-    """Some disk is no spinning one and passes discards on."""
+def can_discard(case: KnobCase) -> str | None:
+    """Return the value, where some disk passes discards on."""
     passes = [w for w, now in case.others.items() if w.endswith("/queue/discard_max_bytes") and now not in ("", "0")]
     return (case.value or "enabled") if passes else None
 

@@ -1,11 +1,11 @@
-"""How the kernel hands out memory and when it takes it back."""
+"""Settings by which the kernel hands out memory and takes it back."""
 
 from __future__ import annotations
 
 from hwdiag.audit.kinds.file import Files
 from hwdiag.audit.kinds.mention import Mention
 from hwdiag.audit.kinds.unread import Unread
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.knobs.rules import GIB, equals, fixed, more_than, on_numa, present, swaps_to_memory, unified_memory
 from hwdiag.host.settings import HUGE_PAGES
 
@@ -14,18 +14,18 @@ SYSCTL = "https://docs.kernel.org/admin-guide/sysctl/vm.html"
 THP = "https://docs.kernel.org/admin-guide/mm/transhuge.html"
 
 
-def less_swapping(case: Case) -> str | None:
-    """10 where swap is a disk; where it is compressed memory the default or more is right."""
+def less_swapping(case: KnobCase) -> str | None:
+    """Return 10 where swap is on a disk. Where it is compressed memory the default or more is right."""
     return case.value or (None if swaps_to_memory(case) else "10")
 
 
-def swapping(case: Case) -> str | None:
-    """Pages come back from a disk while memory is free."""
+def swapping(case: KnobCase) -> str | None:
+    """Return the reason where pages come back from a disk while memory is free."""
     return None if swaps_to_memory(case) else case.symptoms.get("swapping-while-free")
 
 
-def much_dirty(case: Case) -> str | None:
-    """A ratio that lets so much unwritten data pile up that flushing it takes minutes."""
+def much_dirty(case: KnobCase) -> str | None:
+    """Return the reason where so much unwritten data may pile up that flushing it takes minutes."""
     total = case.host.memory.total_bytes
     if case.number is None or case.number <= 20 or total is None:
         return None
@@ -35,16 +35,16 @@ def much_dirty(case: Case) -> str | None:
     )
 
 
-def unused_huge_pages(case: Case) -> str | None:
-    """Reserved, but nobody took one."""
+def unused_huge_pages(case: KnobCase) -> str | None:
+    """Return the reason where huge pages are reserved and nobody took one."""
     free = case.others.get("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "")
     if not case.number or free != case.now:
         return None
     return f"{case.number * 2 / 1024:.1f} GiB are reserved as huge pages, and nobody uses one"
 
 
-def less_cache_pressure(case: Case) -> str | None:
-    """Not where the GPU needs the memory."""
+def less_cache_pressure(case: KnobCase) -> str | None:
+    """Return the value, but not where the GPU needs the memory."""
     return case.value or (None if unified_memory(case) else "50")
 
 

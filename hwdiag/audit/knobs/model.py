@@ -1,4 +1,4 @@
-"""What an entry about a setting holds. Adding a setting is adding an entry to one of this package's files."""
+"""Entries about settings. Adding a setting is adding an entry to one of this package's files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ again by a systemd unit, by enabling the unit that it is about, or not at all si
 
 
 @dataclass(frozen=True)
-class Case:
+class KnobCase:
     """One setting on one host, with all that a rule may look at."""
 
     host: Host
@@ -43,15 +43,15 @@ class Case:
 
     @property
     def number(self) -> int | None:
-        """The present value as a number."""
+        """Return the present value as a number."""
         return int(self.now) if self.now.lstrip("-").isdecimal() else None
 
     def beside(self, name: str) -> str | None:
-        """The value of another file in the same folder."""
+        """Return the value of another file in the same folder."""
         return self.others.get(f"{self.setting.where.rpartition('/')[0]}/{name}")
 
 
-Rule = Callable[[Case], "str | None"]
+Rule = Callable[[KnobCase], "str | None"]
 """Looks at a case; None says nothing."""
 
 
@@ -104,10 +104,10 @@ class Knob(Value):
 
     @property
     def script(self) -> Literal["gpu", "system"]:
-        """Which script it belongs to."""
+        """Return the script that sets it."""
         return "gpu" if self.group == "gpu" else "system"
 
     @property
     def lasts(self) -> bool:
-        """Whether a value survives a reboot by itself once it is set."""
+        """Return whether a value survives a reboot by itself once it is set."""
         return self.persists in ("enable", "device")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwdiag.audit.kinds.file import Files
-from hwdiag.audit.knobs.model import Case, Knob, Rule
+from hwdiag.audit.knobs.model import Knob, KnobCase, Rule
 from hwdiag.audit.knobs.rules import at_least, differs_from, fixed, more_than, symptom
 
 CORE, IPV4 = "/proc/sys/net/core", "/proc/sys/net/ipv4"
@@ -15,9 +15,9 @@ MIB = 1 << 20
 
 
 def larger_third(most: int) -> Rule:
-    """Three numbers, of which the last is raised; never lowered."""
+    """Return three numbers, of which the last is raised and never lowered."""
 
-    def rule(case: Case) -> str | None:
+    def rule(case: KnobCase) -> str | None:
         parts = case.now.split()
         if case.value is None and (len(parts) != 3 or not all(p.isdecimal() for p in parts) or int(parts[2]) >= most):
             return None
@@ -27,7 +27,7 @@ def larger_third(most: int) -> Rule:
 
 
 def buffer(name: str, what: str) -> Knob:
-    """The most that a program may ask for as a socket's buffer."""
+    """Return the entry for the most that a program may ask for as a socket's buffer."""
     return Knob(
         id=f"net.{name}",
         group="network",
@@ -45,7 +45,7 @@ def buffer(name: str, what: str) -> Knob:
 
 
 def tcp_buffer(name: str, what: str) -> Knob:
-    """How TCP sizes its buffers."""
+    """Return the entry for the sizes of TCP's buffers."""
     return Knob(
         id=f"net.{name}",
         group="network",
@@ -64,7 +64,7 @@ def tcp_buffer(name: str, what: str) -> Knob:
 
 
 def large_default(name: str) -> Knob:
-    """A buffer that every socket gets, whether it needs it or not."""
+    """Return the reason where every socket gets a large buffer, whether it needs it or not."""
     return Knob(
         id=f"net.{name}",
         group="network",

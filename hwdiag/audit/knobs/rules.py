@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwdiag.audit.knobs.model import Case, Rule
+from hwdiag.audit.knobs.model import KnobCase, Rule
 
 GIB = 2**30
 
@@ -11,12 +11,12 @@ GIB = 2**30
 
 
 def fixed(value: str) -> Rule:
-    """This value, unless the person gave another."""
+    """Return a rule: this value, unless the person gave another."""
     return lambda case: case.value or value
 
 
-def given(case: Case) -> str | None:
-    """Only what the person gave."""
+def given(case: KnobCase) -> str | None:
+    """Return the value that the person gave, and nothing else."""
     return case.value
 
 
@@ -26,7 +26,7 @@ def at_least(value: int) -> Rule:
 
 
 def on_numa(value: str) -> Rule:
-    """Where there is more than one NUMA node."""
+    """Return a rule: this value where there is more than one NUMA node."""
     return lambda case: (case.value or value) if len(case.host.numa) > 1 else None
 
 
@@ -34,12 +34,12 @@ def on_numa(value: str) -> Rule:
 
 
 def symptom(name: str) -> Rule:
-    """A symptom that was seen here."""
+    """Return a rule: the symptom, where it was seen here."""
     return lambda case: case.symptoms.get(name)
 
 
 def symptom_of_target(name: str) -> Rule:
-    """A symptom that was seen of this disk or GPU."""
+    """Return a rule: the symptom, where it was seen of this disk or GPU."""
     return lambda case: case.symptoms.get(f"{name}:{case.setting.target}")
 
 
@@ -47,35 +47,35 @@ def symptom_of_target(name: str) -> Rule:
 
 
 def differs_from(*fine: str, because: str) -> Rule:
-    """Any value but these."""
+    """Return a rule: the reason, where the value is none of these."""
     return lambda case: because.format(now=case.now) if case.now and case.now not in fine else None
 
 
 def equals(*bad: str, because: str) -> Rule:
-    """One of these values."""
+    """Return a rule: the reason, where the value is one of these."""
     return lambda case: because.format(now=case.now) if case.now in bad else None
 
 
 def more_than(limit: int, because: str) -> Rule:
-    """A number above this."""
+    """Return a rule: the reason, where the value is above this number."""
     return lambda case: because.format(now=case.now) if case.number is not None and case.number > limit else None
 
 
 def present(because: str) -> Rule:
-    """That it is there at all."""
+    """Return a rule: the reason, where the setting is there at all."""
     return lambda case: because.format(now=case.now, where=case.setting.where) if case.setting.now else None
 
 
 # Facts that several entries ask for
 
 
-def swaps_to_memory(case: Case) -> bool:
-    """Whether swap lies in compressed memory (zram, zswap), where reading it back is cheap."""
+def swaps_to_memory(case: KnobCase) -> bool:
+    """Return whether swap lies in compressed memory (zram, zswap), where reading it back is cheap."""
     return case.others.get("/sys/module/zswap/parameters/enabled") == "Y" or any(
         where.startswith("/sys/block/zram") and size != "0" for where, size in case.others.items()
     )
 
 
-def unified_memory(case: Case) -> bool:
-    """Whether a GPU takes its memory from the host's."""
+def unified_memory(case: KnobCase) -> bool:
+    """Return whether a GPU takes its memory from the host's."""
     return any(g.unified_memory for g in case.host.gpus)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from hwdiag.audit.kinds.file import Files
 from hwdiag.audit.kinds.mention import Mention
 from hwdiag.audit.kinds.pool import PoolProperty
-from hwdiag.audit.knobs.model import Case, Knob
+from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.knobs.rules import GIB, equals, fixed, present, unified_memory
 
 PARAMETERS = "/sys/module/zfs/parameters"
 MANUAL = "https://openzfs.github.io/openzfs-docs/man/master/4/zfs.4.html"
 
 
-def smaller_cache(case: Case) -> str | None:
-    """An eighth of the memory, 1 to 16 GiB."""
+def smaller_cache(case: KnobCase) -> str | None:
+    """Return an eighth of the memory, 1 to 16 GiB."""
     total = case.host.memory.total_bytes
     return case.value or (str(max(GIB, min(16 * GIB, total // 8 // GIB * GIB))) if total else None)
 
 
-def competes_with_cuda(case: Case) -> str | None:
-    """ZFS's cache is not given back as readily as page cache, and CUDA on unified memory takes from the same."""
+def competes_with_cuda(case: KnobCase) -> str | None:
+    """Return the reason on unified memory: ZFS's cache is not given back as readily as page cache, and CUDA takes from
+    the same."""
     if not unified_memory(case) or case.now != "0":
         return None
     return "ZFS's cache has no limit here, and the GPU takes its memory from the same"

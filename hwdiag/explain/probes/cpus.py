@@ -1,4 +1,4 @@
-"""Which CPUs may it use, who narrowed them, and does it get them?"""
+"""Probe of the CPUs: those that the program may use, who narrowed them, and whether it gets them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def look(case: Case) -> Iterator[Answer]:
 
 
 def allowed(case: Case, use: CpuUse) -> Iterator[Answer]:
-    """May it run on all CPUs of the host, and who narrowed them?"""
+    """Yield whether the program may run on all CPUs of the host, and who narrowed them."""
     missing = use.online - use.allowed
     count, all_ = len(use.allowed & use.online), len(use.online)
     if not missing or not count:
@@ -110,7 +110,7 @@ def narrowed_by(case: Case, use: CpuUse, process: ObservedProcess) -> tuple[str,
 
 
 def quota(use: CpuUse) -> Iterator[Answer]:
-    """Does a quota stop it?"""
+    """Yield whether a quota stops the program."""
     if use.quota is None:
         return
     cpus = f"{use.quota:g} {'CPU' if use.quota == 1 else 'CPUs'}"
@@ -160,7 +160,7 @@ def sharing(use: CpuUse) -> Iterator[Answer]:
 
 
 def steal(case: Case) -> Iterator[Answer]:
-    """Did the hypervisor take the CPUs away?"""
+    """Yield a finding where the hypervisor took the CPUs away."""
     stolen = case.program.machine.get("cpu.steal")
     if stolen is not None and stolen >= STOLEN:
         yield Finding(
@@ -174,7 +174,7 @@ def steal(case: Case) -> Iterator[Answer]:
 
 
 def waiting(use: CpuUse) -> Iterator[Answer]:
-    """Did it wait for CPUs, for a reason that was not found?"""
+    """Yield a finding where the program waited for CPUs, for a reason that was not found."""
     share = use.wait_share
     if share is None:
         why = "this kernel does not tell (CONFIG_SCHED_INFO)"

@@ -1,4 +1,4 @@
-"""How did it end, and why? By its signal, its exit status and what it wrote last."""
+"""Probe of the program's end: its signal, its exit status and what it wrote last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which OpenMP runtimes, BLAS and allocators has it really mapped, and do they fit together?"""
+"""Probe of the OpenMP runtimes, BLAS and allocators that the program has mapped, and of whether they fit together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def by_kind(libraries: tuple[str, ...], kinds: Mapping[str, str]) -> dict[str, l
 
 
 def runtimes(process: ObservedProcess) -> Iterator[Finding]:
-    """Are there two OpenMP runtimes? Copies of the same one, as wheels bring them, are usual."""
+    """Yield a finding where there are two OpenMP runtimes. Copies of the same one, as wheels bring them, are usual."""
     found = by_kind(process.libraries, RUNTIMES)
     if len(found) < 2:
         return
@@ -99,7 +99,7 @@ def owner(path: str) -> str:
 
 
 def reference_blas(process: ObservedProcess) -> Iterator[Finding]:
-    """Does NumPy compute with the reference BLAS?"""
+    """Yield a finding where NumPy computes with the reference BLAS."""
     slow = next((path for path in process.libraries if REFERENCE.fullmatch(path)), None)
     if slow is not None and not by_kind(process.libraries, BLAS):
         yield Finding(
@@ -129,7 +129,7 @@ def two_blas(process: ObservedProcess) -> Iterator[Finding]:
 
 
 def sanitizers(process: ObservedProcess) -> Iterator[Finding]:
-    """Is a sanitizer's runtime in it?"""
+    """Yield a finding where a sanitizer's runtime is in the process."""
     names = [PurePath(path).name for path in process.libraries]
     found = [
         title for word, title in SANITIZERS.items() if any(re.match(rf"lib(clang_rt\.)?{word}\b", n) for n in names)

@@ -1,4 +1,4 @@
-"""Which limit was hit: of memory, tasks, open files, shared memory, disk, file size, CPU time?"""
+"""Probe of the limits that were hit: of memory, tasks, open files, shared memory, disk, file size, CPU time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def look(case: Case) -> Iterator[Answer]:
 
 
 def memory(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Did the kernel kill for want of memory, or refuse some?"""
+    """Yield a finding where the kernel killed for want of memory, or refused some."""
     group = tightest(case)
     kills = sum(c.oom_kills or 0 for c in groups(case))
     if kills:
@@ -106,7 +106,7 @@ def refused(case: Case, heard: Said) -> Finding:
 
 
 def tasks(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Was a thread or a process refused?"""
+    """Yield a finding where a thread or a process was refused."""
     counted = [c for c in groups(case) if c.pids_limit is not None]
     group = min(counted, key=lambda c: c.pids_limit or 0, default=None)
     refused_ = sum(c.pids_refused or 0 for c in groups(case))
@@ -142,7 +142,7 @@ def tasks(case: Case, heard: Heard) -> Iterator[Finding]:
 
 
 def open_files(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Did a process run out of open files?"""
+    """Yield a finding where a process ran out of open files."""
     counted = [p for p in case.program.processes if p.limits.open_files]
     worst = max(counted, key=lambda p: (p.most_open_files or 0) / (p.limits.open_files or 1), default=None)
     near = worst is not None and (worst.most_open_files or 0) >= NEAR * (worst.limits.open_files or 0)
@@ -163,7 +163,7 @@ def open_files(case: Case, heard: Heard) -> Iterator[Finding]:
 
 
 def shared_memory(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Was /dev/shm full?"""
+    """Yield a finding where /dev/shm was full."""
     shm = case.program.shared_memory
     full = bool(shm.size_bytes) and (shm.peak_bytes or 0) >= FULL * (shm.size_bytes or 0)
     one = heard.get("shared-memory")
@@ -195,7 +195,7 @@ def shared_memory(case: Case, heard: Heard) -> Iterator[Finding]:
 
 
 def disk(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Was a disk full?"""
+    """Yield a finding where a disk was full."""
     if "disk" not in heard and not (failed(case.program.ending) and case.program.ending.full_disks):
         return
     one = heard.get("disk")
@@ -220,7 +220,7 @@ def disk(case: Case, heard: Heard) -> Iterator[Finding]:
 
 
 def file_size(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Was a file larger than it may be?"""
+    """Yield a finding where a file was larger than it may be."""
     if "file-size" not in heard:
         return
     limits = [p.limits.file_size_bytes for p in case.program.processes if p.limits.file_size_bytes is not None]
@@ -235,7 +235,7 @@ def file_size(case: Case, heard: Heard) -> Iterator[Finding]:
 
 
 def cpu_time(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Was its CPU time used up?"""
+    """Yield a finding where the program's CPU time was used up."""
     spent = [
         p for p in case.program.processes if p.limits.cpu_s is not None and p.cpu_s >= NEAR * (p.limits.cpu_s or 0)
     ]
@@ -253,7 +253,7 @@ def cpu_time(case: Case, heard: Heard) -> Iterator[Finding]:
 
 
 def killed(case: Case, heard: Heard) -> Iterator[Finding]:
-    """Was it, or a worker of it, killed, and no limit says why?"""
+    """Yield a finding where the program, or a worker of it, was killed, and no limit says why."""
     worker = heard.get("worker")
     if worker is not None:
         yield finding(

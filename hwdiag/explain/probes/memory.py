@@ -1,4 +1,4 @@
-"""Does its memory grow without end, and what grows? Does it swap?"""
+"""Probe of the program's memory: whether it grows without end, what grows, and whether it is swapped."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def steady(case: Case, seen: Sequence[ObservedProcess]) -> Check:
 
 
 def swapping(case: Case) -> Iterator[Answer]:
-    """Is its memory swapped out, or read from disk again and again?"""
+    """Yield a finding where the program's memory was swapped out, or is read from disk again and again."""
     swapped = sum(max((m.swapped_bytes for m in p.memory), default=0) for p in case.program.processes)
     back = case.program.machine.get("swap.in", 0.0)
     if swapped >= SWAPPED:

@@ -1,4 +1,4 @@
-"""Does it run at a low priority, behind other programs?"""
+"""Probe of the program's priority behind other programs."""
 
 from __future__ import annotations
 

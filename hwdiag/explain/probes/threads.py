@@ -1,4 +1,4 @@
-"""Does it compute with as many threads as it may use CPUs: neither too many nor too few?"""
+"""Probe of the program's threads: whether they are as many as it may use CPUs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def spread(several: Sequence[ObservedProcess], threads: Mapping[int, Sequence[Ob
 
 
 def too_few(case: Case, use: CpuUse) -> Iterator[Answer]:
-    """Does torch compute with fewer threads than it may, and leave CPUs idle?"""
+    """Yield a finding where torch computes with fewer threads than it may, and leaves CPUs idle."""
     if use.capacity < 2 or use.wanted > BELOW * use.capacity:
         return
     for process in case.computing:

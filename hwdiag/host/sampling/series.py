@@ -24,7 +24,7 @@ class SampleSeries:
 
     @property
     def seconds(self) -> float:
-        """From the beginning to the last sample."""
+        """Return the seconds from the beginning to the last sample."""
         return self.last - self.began
 
     def take(self) -> Sequence[float]:

@@ -95,7 +95,7 @@ def flag(
     scope: str = "debugging",
     advice: str = UNLESS,
 ) -> Variable:
-    """A variable that is on or off."""
+    """Return the registry's entry of a variable that is on or off."""
     return Variable.model_validate(
         {
             "pattern": pattern,

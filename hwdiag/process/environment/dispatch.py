@@ -57,7 +57,7 @@ BEST = (("skylakex", AVX512), ("haswell", AVX2), ("sandybridge", ("avx",)), ("ne
 
 
 def has_all(flags: tuple[str, ...] | None, needed: tuple[str, ...]) -> bool | None:
-    """Whether the CPU has these features; None where its features are not known."""
+    """Return whether the CPU has these features; None where its features are not known."""
     return None if flags is None else set(needed) <= set(flags)
 
 

@@ -1,4 +1,4 @@
-"""Is a file a shared library for this machine?"""
+"""Check that a file is a shared library for this machine."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def host_context(
 
 
 class SystemFacts(TypedDict):
-    """What this host's kernel, loader and PATH say, as far as variables ask for it."""
+    """The facts of this host's kernel, loader and PATH that variables ask for."""
 
     loadavg: float | None
     glibc: tuple[int, int] | None

@@ -65,13 +65,13 @@ def why_no_preload(word: str, context: ProcessContext) -> str | None:
 
 
 def is_named(word: str, path: str) -> bool:
-    """Whether a mapped file is the one of this name; a link's target has a longer version number."""
+    """Return whether a mapped file is the one of this name; a link's target has a longer version number."""
     wanted, name = PurePath(word).name, PurePath(path).name
     return name == wanted or name.startswith(f"{wanted}.")
 
 
 def refused(wrong: list[tuple[str, str]]) -> Effect:
-    """What files mean that the loader ignores."""
+    """Return the effect of files that the loader ignores."""
     first, why = wrong[0]
     heap = next((name for word, _ in wrong if (name := allocator_of(word))), None)
     lost = f" So malloc() is the C library's, and not {heap}'s." if heap else ""

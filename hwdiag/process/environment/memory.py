@@ -79,7 +79,7 @@ def arenas(it: Inherited) -> Effect | None:
 
 
 def without_allocator(name: Reader) -> Variable:
-    """The settings of an allocator that has to be preloaded or linked."""
+    """Return the registry's entry of settings whose allocator has to be preloaded or linked."""
     patterns = {"jemalloc": "MALLOC_CONF|_RJEM_MALLOC_CONF", "tcmalloc": r"TCMALLOC_\w+", "mimalloc": r"MIMALLOC_\w+"}
 
     def judge(it: Inherited) -> Effect | None:

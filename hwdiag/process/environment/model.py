@@ -65,29 +65,29 @@ class ProcessContext:
     """Whether the files that variables name are those of this process's file system."""
 
     def has(self, reader: Reader) -> bool | None:
-        """Whether the reader is in the process; None where nobody looked."""
+        """Return whether the reader is in the process; None where nobody looked."""
         return self.readers.get(reader)
 
     @property
     def cpus_paid(self) -> float:
-        """CPUs that one process can keep busy: its share of what affinity and quota leave."""
+        """Return the CPUs that one process can keep busy: its share of what affinity and quota leave."""
         return min(float(len(self.cpus)), self.quota or float(len(self.cpus))) / self.processes
 
     @property
     def fair_threads(self) -> int:
-        """Threads that suit one process: a thread for each core, no more than the quota pays for."""
+        """Return the threads that suit one process: a thread for each core, no more than the quota pays for."""
         return max(1, int(min(float(self.cores), self.quota or float(self.cores)) / self.processes + 0.01))
 
     @property
     def cpus_words(self) -> str:
-        """``2 CPUs``; with a quota below that, ``the 1.5 CPUs that the quota pays for``."""
+        """Return the CPUs as text: ``2 CPUs``; with a quota below that, ``the 1.5 CPUs that the quota pays for``."""
         if self.quota is not None and self.quota < len(self.cpus):
             return f"the {plural(self.quota, 'CPU')} that the quota pays for"
         return plural(len(self.cpus), "CPU")
 
 
 class Effect(Value):
-    """How one variable acts in one process, where that is worth a word."""
+    """The effect of one variable in one process, where that is worth a word."""
 
     state: State
     severity: Severity
@@ -109,7 +109,7 @@ class Inherited:
 
     @property
     def shown(self) -> str:
-        """``OMP_NUM_THREADS=1``, a long value cut."""
+        """Return the variable with its value, a long one cut: ``OMP_NUM_THREADS=1``."""
         cut = self.value if len(self.value) <= SHOWN else f"{self.value[:SHOWN]}..."
         return f"{self.name}={cut}"
 
@@ -119,7 +119,7 @@ Judge = Callable[[Inherited], Effect | None]
 
 
 class Variable(Value):
-    """What is known of one variable, or of a family of them."""
+    """The registry's entry of one variable, or of a family of them."""
 
     pattern: str
     """Regular expression that the whole name matches."""

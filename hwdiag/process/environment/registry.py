@@ -32,7 +32,8 @@ IMAGINED_CAPS = ("TORCH_DISABLE_AVX2", "TORCH_DISABLE_AVX512", "PYTORCH_DISABLE_
 
 
 def caps_of(software: Software) -> tuple[str, ...]:
-    """The settings that cap the instruction set for real in this software: those whose reader is in the process."""
+    """Return the settings that cap the instruction set for real in this software: those whose reader is in the
+    process."""
     readers: dict[Reader, Callable[[Software], bool]] = {
         **PRESENT,
         "OpenBLAS": lambda s: has_pool(s, "OpenBLAS"),
@@ -47,16 +48,16 @@ def has_pool(software: Software, *names: str) -> bool:
 
 
 def known_variable(name: str) -> Variable | None:
-    """The registry's entry of a variable."""
+    """Return the registry's entry of a variable."""
     return next((v for v in VARIABLES if re.fullmatch(v.pattern, name)), None)
 
 
 def can_force(name: str) -> bool:
-    """Whether this variable can make a library run what the CPU or the process cannot."""
+    """Return whether this variable can make a library run what the CPU or the process cannot."""
     known = known_variable(name)
     return known is not None and known.forces
 
 
 def is_read_by_libraries(name: str) -> bool:
-    """Whether the registry knows this variable, as read or as wrongly believed to be."""
+    """Return whether the registry knows this variable, as read or as wrongly believed to be."""
     return known_variable(name) is not None

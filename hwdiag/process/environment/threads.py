@@ -56,7 +56,7 @@ def omp_num_threads(it: Inherited) -> Effect | None:
 
 
 def invalid_count(it: Inherited) -> Effect:
-    """What becomes of a value that is no list of positive whole numbers."""
+    """Return the effect of a value that is no list of positive whole numbers."""
     context = it.context
     started = context.threads if context.threads is not None else None
     instead = f"torch starts {plural(started, 'thread')}" if started else "libraries choose by themselves"
@@ -78,7 +78,7 @@ def invalid_count(it: Inherited) -> Effect:
 
 
 def count_effect(it: Inherited, asked: int) -> Effect | None:
-    """What a valid count means on these CPUs, for torch and other OpenMP programs."""
+    """Return the effect of a valid count on these CPUs, for torch and other OpenMP programs."""
     context, cpus = it.context, len(it.context.cpus)
     seen, limit = context.threads, context.thread_limit
     uses = asked if seen is None else seen
@@ -128,12 +128,12 @@ def reader_words(name: str) -> str:
 
 
 def share_words(context: ProcessContext) -> str:
-    """How many processes share the CPUs; empty for one."""
+    """Return how many processes share the CPUs, as text; empty for one."""
     return f", which {context.processes} processes share" if context.processes > 1 else ""
 
 
 def seen_words(context: ProcessContext) -> str:
-    """What was seen of torch's threads; empty where nobody looked."""
+    """Return what was seen of torch's threads, as text; empty where nobody looked."""
     return "" if context.threads is None else f", which starts {plural(context.threads, 'thread')}"
 
 

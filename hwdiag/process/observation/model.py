@@ -31,7 +31,7 @@ class ObservedThread(Value):
 
 
 class CgroupOfProcess(Value):
-    """What the control groups of one process allow, and what they did to it while it was observed."""
+    """The control groups of one process: what they allow, and what they did to it while it was observed."""
 
     path: str = ""
     cpu_quota: float | None = None
@@ -138,7 +138,7 @@ class SharedMemory(Value):
 
 
 class Ending(Value):
-    """How the program ended."""
+    """The end of the program."""
 
     outcome: Outcome
     status: int | None = None
@@ -154,7 +154,7 @@ class Ending(Value):
 
 
 class InsideReport(Value):
-    """What one Python process of the program said of itself, by hwdiag's witness in it."""
+    """The report of one Python process of the program on itself, by hwdiag's witness in it."""
 
     pid: int
     command: tuple[str, ...]
@@ -176,7 +176,7 @@ class InsideReport(Value):
 
 
 class ObservationCost(Value):
-    """What observing took."""
+    """The cost of observing."""
 
     cpu_s: float
     share: float

@@ -19,7 +19,7 @@ DOING: dict[Doing, str] = {
 
 
 class Waited(Value):
-    """What one training process did, seen from outside."""
+    """The waits of one training process, seen from outside."""
 
     pid: int
     words: str
@@ -49,5 +49,5 @@ class Waited(Value):
 
     @property
     def share(self) -> float:
-        """Share of the time in which it waits for data, 0..1."""
+        """Return the share of the time in which it waits for data, 0..1."""
         return self.shares.get("data", 0.0) + self.shares.get("disk", 0.0)
