@@ -39,7 +39,7 @@ def sdxl_unet(torch, spec):
             mixed = f.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
             return self.out(mixed)
 
-    class Block(nn.Module):
+    class DiffusionBlock(nn.Module):
         def __init__(self, width):
             super().__init__()
             self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(3)])
@@ -58,7 +58,7 @@ def sdxl_unet(torch, spec):
             super().__init__()
             self.norm = nn.GroupNorm(32, width)
             self.into, self.out = nn.Linear(width, width), nn.Linear(width, width)
-            self.blocks = nn.ModuleList([Block(width) for _ in range(depth)])
+            self.blocks = nn.ModuleList([DiffusionBlock(width) for _ in range(depth)])
 
         def forward(self, x, time, context):
             n, c, h, w = x.shape

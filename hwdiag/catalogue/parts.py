@@ -72,7 +72,7 @@ class Cores(Value):
     operations: dict[Precision, Operations] = Field(min_length=1)
 
     def ghz(self, clock: Clock, with_matrix_unit: bool) -> float:
-        """The clock of this name, the next higher one where the data sheet does not tell it."""
+        """Return the clock of this name, or the next higher one where the data sheet does not tell it."""
         base, usual = self.base_ghz or self.all_core_ghz or self.max_ghz, self.all_core_ghz or self.base_ghz
         if clock == "max":
             return self.max_ghz.value
@@ -80,7 +80,7 @@ class Cores(Value):
 
 
 class MainMemory(Value):
-    """What holds the weights."""
+    """The memory that holds the weights."""
 
     bandwidth_gbs: Sourced[Positive]
     """10^9 bytes a second, of one socket."""
@@ -132,17 +132,17 @@ class Part(Value):
 
     @property
     def core_count(self) -> int:
-        """Cores of all kinds."""
+        """Return the number of cores of all kinds."""
         return sum(kind.count.value for kind in self.cores)
 
     @property
     def bandwidth(self) -> float:
-        """Bytes a second."""
+        """Return the bandwidth in bytes a second."""
         return self.memory.bandwidth_gbs.value * 1e9
 
     @property
     def device_class(self) -> DeviceClass:
-        """What class of devices it belongs to, by which the constants of an estimate are chosen."""
+        """Return the class of devices by which the constants of an estimate are chosen."""
         if self.kind == "gpu":
             segments: dict[str | None, DeviceClass] = {"soc": "unified-memory SoC", "consumer": "consumer GPU"}
             return segments.get(self.segment, "datacenter GPU")
@@ -158,7 +158,8 @@ class Part(Value):
     def peak(
         self, dtype: str, clock: Clock = "base", *, matrix: bool = True, equal_shares: bool = False
     ) -> float | None:
-        """Operations a second that follow from cores, clock and operations a cycle; None where it lacks the type.
+        """Return the operations a second that follow from cores, clock and operations a cycle; None where it lacks the
+        type.
 
         Without ``matrix``, what the vector units do where a matrix unit stands beside them. With ``equal_shares``,
         what is left where software deals out the same to every core, so that all wait for the slowest kind.
@@ -220,12 +221,12 @@ class Part(Value):
 
 
 def differs(a: float, b: float) -> bool:
-    """Whether two figures are further apart than rounding explains."""
+    """Return whether two figures are further apart than rounding explains."""
     return abs(a - b) > ROUNDING * max(a, b)
 
 
 def sourced_values(value: object, where: str = "") -> Iterator[tuple[str, Sourced[object]]]:
-    """All values with a source below this one, and their places."""
+    """Yield all values with a source below this one, and their places."""
     if isinstance(value, Sourced):
         yield where, value
     elif isinstance(value, Value):
@@ -240,7 +241,7 @@ def sourced_values(value: object, where: str = "") -> Iterator[tuple[str, Source
 
 
 def read_part(path: Path) -> Part:
-    """One file of the catalogue.
+    """Return one file of the catalogue.
 
     Raises:
         UsageError: it cannot be read, lacks a value, has an unknown one, or contradicts itself; in one line.
@@ -263,12 +264,12 @@ def read_part(path: Path) -> Part:
 
 @cache
 def catalogue() -> dict[str, Part]:
-    """All parts by their file's name. Raises ``UsageError`` for the first file that is wrong."""
+    """Return all parts by their file's name. Raises ``UsageError`` for the first file that is wrong."""
     return {path.stem: read_part(path) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def find_part(name: str) -> Part:
-    """A part of the catalogue by its file's name, or from a file of the person's own.
+    """Return a part of the catalogue by its file's name, or from a file of the person's own.
 
     Raises:
         UsageError: there is none, or it is refused.
@@ -282,7 +283,7 @@ def find_part(name: str) -> Part:
 
 
 def part_of(host: Host, ceilings: tuple[Ceiling, ...], label: str | None = None) -> Part:
-    """A Host that was read as an entry: with measured ceilings in place of a data sheet's.
+    """Return a Host that was read as an entry, with measured ceilings in place of a data sheet's.
 
     Raises:
         UsageError: no ceilings were measured.

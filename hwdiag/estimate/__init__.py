@@ -1,1 +1,1 @@
-"""What would another machine do?"""
+"""Estimates of what another machine would do."""

@@ -69,7 +69,8 @@ STEAL = 0.05
 
 
 def grid(dtype: str, llc_bytes: int, largest: float = LARGEST) -> Iterator[dict[str, Any]]:
-    """All that one calibration times on a host with such caches; ``largest`` is that of its operations, in FLOP."""
+    """Yield all that one calibration times on a host with such caches; ``largest`` is that of its operations, in
+    FLOP."""
     share = min(LARGEST_DISPLACED, llc_bytes)
     for point in operations(dtype, largest):
         yield point
@@ -88,7 +89,7 @@ def largest_operation(features: Sequence[str], dtype: str, threads: int) -> floa
 
 
 def touched(point: Mapping[str, Any], dtype: str) -> float:
-    """Bytes that an operation reads and writes."""
+    """Return the bytes that an operation reads and writes."""
     kind, d = point["kind"], point["dims"]
     if kind == "gemm":
         count = d[0] * d[1] + d[1] * d[2] + d[0] * d[2]
@@ -103,7 +104,7 @@ def touched(point: Mapping[str, Any], dtype: str) -> float:
 
 
 def operations(dtype: str, largest: float = LARGEST) -> Iterator[dict[str, Any]]:
-    """The single operations of one calibration."""
+    """Yield the single operations of one calibration."""
     for rows in ROWS:
         for inner in WIDTHS:
             for columns in WIDTHS:
@@ -128,7 +129,7 @@ def operations(dtype: str, largest: float = LARGEST) -> Iterator[dict[str, Any]]
 
 
 def convolutions(largest: float = LARGEST) -> Iterator[dict[str, Any]]:
-    """Convolutions: 1 x 1 and 3 x 3 with and without stride, first layers, patches, and one channel at a time."""
+    """Yield convolutions: 1 x 1 and 3 x 3 with and without stride, first layers, patches, and one channel at a time."""
     shapes = []
     for side in SIDES:
         for cin in CHANNELS:
@@ -188,7 +189,7 @@ def time_grid(
 def time_points(
     python: str, dtype: str, threads: int, points: Sequence[Mapping[str, Any]], order: Sequence[int], *, llc_bytes: int
 ) -> tuple[dict[int, float], str]:
-    """Seconds of these points of the grid, timed in a fresh child, and what disturbed it.
+    """Return the seconds of these points of the grid, timed in a fresh child, and what disturbed it.
 
     Raises:
         HwdiagError: no child could be started.
@@ -208,7 +209,7 @@ def time_points(
 def combined(
     dtype: str, threads: int, timed: Sequence[Timed], *, llc_bytes: int, largest: float = LARGEST
 ) -> Calibration:
-    """A calibration from several processes; of those that were left alone where there are any.
+    """Return a calibration from several processes, or only from those that were not disturbed where there are any.
 
     A point that no process answered for is left out: its neighbours stand for it.
     """
@@ -235,7 +236,7 @@ def combined(
 
 
 def why_disturbed(seen: Disturbance) -> str:
-    """What of others' doing makes a measurement worthless, in a clause; empty where nothing does."""
+    """Return why a measurement is worthless for what others did, in a clause; empty where it is not."""
     if seen.other_cpu is not None and seen.other_cpu > OTHERS:
         return f"others kept {seen.other_cpu:.1f} CPUs busy"
     if seen.steal is not None and seen.steal > STEAL:

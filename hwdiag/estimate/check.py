@@ -1,4 +1,5 @@
-"""Is the estimator right here? Predicts nets from single operations alone, then measures them, and says how far off.
+"""Check of the estimator on this host: it predicts nets from single operations alone, then measures them, and says how
+far off it was.
 
 Calibration never sees a net. In each block every setting (threads and type) has a turn: fresh children time half of the
 single operations, then all nets, then the other half, each in an order drawn anew. A net's error is the median over
@@ -87,8 +88,8 @@ Times = dict[int, tuple[float, str]]
 Net = tuple[str, dict[str, object]]
 
 
-class Turn(Value):
-    """What one setting measured in one block."""
+class CheckedSetting(Value):
+    """The measurements of one setting in one block."""
 
     block: int
     dtype: str
@@ -102,12 +103,12 @@ class Turn(Value):
 
     @property
     def timed(self) -> Timed:
-        """The single operations."""
+        """Return the single operations."""
         return Timed(self.operations, self.why)
 
 
 @dataclass(frozen=True)
-class Block:
+class PredictedAndMeasured:
     """One net in one block: the time that the operations around it predict, and what was measured, in seconds."""
 
     predicted: float
@@ -116,7 +117,7 @@ class Block:
 
 
 def specs_of(dtype: str, nets: Sequence[Net] = NETS) -> list[NetSpec]:
-    """These nets in one type."""
+    """Return these nets in one type."""
     return [NetSpec.model_validate({"net": net, "dtype": dtype, **more}) for net, more in nets]
 
 
@@ -187,7 +188,7 @@ def check(
 
 def one_turn(
     python: str, block: int, dtype: str, threads: int, nets: Sequence[Net], seed: int, llc: int, largest: float
-) -> Turn:
+) -> CheckedSetting:
     """Measure one setting once."""
     shuffle = random.Random(seed)
     found: Times = {}
@@ -196,7 +197,7 @@ def one_turn(
     timed = time_grid(
         python, dtype, threads, llc_bytes=llc, seed=shuffle.randrange(2**31), between=measure, largest=largest
     )
-    return Turn(
+    return CheckedSetting(
         block=block, dtype=dtype, threads=threads, operations=timed.seconds, why=timed.why, nets=found, lost=lost
     )
 
@@ -237,18 +238,18 @@ def kept_turns(host: Host, chosen: str) -> Path:
     return base / "hwdiag" / "check" / f"{name}.json"
 
 
-def read_turns(path: Path | None, about: str) -> list[Turn]:
+def read_turns(path: Path | None, about: str) -> list[CheckedSetting]:
     """Return what an earlier call measured; nothing where the host, the nets or the operations are others now."""
     if path is None:
         return []
     try:
         values = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_BYTES else {}
-        return [Turn.model_validate(t) for t in values["turns"]] if values.get("about") == about else []
+        return [CheckedSetting.model_validate(t) for t in values["turns"]] if values.get("about") == about else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return []
 
 
-def write_turns(path: Path | None, about: str, turns: Sequence[Turn]) -> None:
+def write_turns(path: Path | None, about: str, turns: Sequence[CheckedSetting]) -> None:
     """Keep what was measured so far; where nothing can be written, the next call begins anew."""
     if path is None:
         return
@@ -263,15 +264,18 @@ def write_turns(path: Path | None, about: str, turns: Sequence[Turn]) -> None:
 
 
 def rows_of(
-    counts: Sequence[Count], calibration: Calibration, turns: Sequence[Turn], largest: float = LARGEST
+    counts: Sequence[Count], calibration: Calibration, turns: Sequence[CheckedSetting], largest: float = LARGEST
 ) -> Iterator[CheckRow]:
-    """All nets under one setting: predicted from all blocks together, and from each beside what was measured in it."""
+    """Yield all nets under one setting: predicted from all blocks together, and from each beside what was measured in
+    it."""
     dtype, n, llc = calibration.dtype, calibration.threads, calibration.llc_bytes
     each = [combined(dtype, n, [t.timed], llc_bytes=llc, largest=largest) for t in turns]
     rates, *rates_of_blocks = [Rates(c) for c in (calibration, *each)]
     for i, count in enumerate(counts):
         blocks = [
-            Block(estimate_here(count, c, "here", r).likely, t.nets[i][0], is_quiet=c.quiet and not t.nets[i][1])
+            PredictedAndMeasured(
+                estimate_here(count, c, "here", r).likely, t.nets[i][0], is_quiet=c.quiet and not t.nets[i][1]
+            )
             for c, r, t in zip(each, rates_of_blocks, turns, strict=True)
             if i in t.nets
         ]
@@ -279,8 +283,8 @@ def rows_of(
             yield row(estimate_here(count, calibration, "here", rates), n, blocks)
 
 
-def row(estimate: NetEstimate, threads: int, blocks: Sequence[Block]) -> CheckRow:
-    """One net under one setting: what was predicted, what was measured."""
+def row(estimate: NetEstimate, threads: int, blocks: Sequence[PredictedAndMeasured]) -> CheckRow:
+    """Return the row of one net under one setting: its predicted and its measured time."""
     quiet = [b for b in blocks if b.is_quiet]
     used = quiet or blocks
     return CheckRow(

@@ -60,13 +60,13 @@ class PublishedRow(Value):
 
 
 def compare_published(net: str, key: str, part: Part, count: Count, ours: NetEstimate) -> PublishedRow:
-    """A published figure beside ours, with its explanation from the counts."""
+    """Return a published figure beside ours, with its explanation from the counts."""
     published = MILLISECONDS[key][list(NETS).index(net)] * 1e-3
     return PublishedRow(net=net, part=part.name, published=published, ours=ours, why=why(net, key, part, count, ours))
 
 
 def why(net: str, key: str, part: Part, count: Count, ours: NetEstimate) -> str:
-    """What explains the difference, most important first."""
+    """Return the explanation of the difference, the most important part first."""
     published = MILLISECONDS[key][list(NETS).index(net)] * 1e-3
     said = []
     peak, assumed = (part.peak("int8") or 0.0) / 1e12, INT8_TOPS[key]
@@ -92,6 +92,6 @@ def why(net: str, key: str, part: Part, count: Count, ours: NetEstimate) -> str:
 
 
 def bounds(count: Count, part: Part, *, matrix: bool = True) -> tuple[float, float]:
-    """Least seconds for the arithmetic, at the base clock's peak, and for reading the INT8 weights once."""
+    """Return the least seconds for the arithmetic, at the base clock's peak, and for reading the INT8 weights once."""
     machine = Machine(part.name, part.peak("int8", matrix=matrix) or 1.0, part.bandwidth, 0)
     return count.flops / machine.peak, count.touched_bytes / 4 / machine.bandwidth

@@ -11,7 +11,7 @@ from pathlib import Path
 from hwdiag.catalogue.parts import DeviceClass
 from hwdiag.core.choices import Software
 from hwdiag.core.value import Value
-from hwdiag.estimate.model import Evidence, WorkKind
+from hwdiag.estimate.model import HoldoutError, WorkKind
 from hwdiag.estimate.types import Width
 from hwdiag.estimate.work import Constants
 from hwdiag.experiment.net_count import Count
@@ -34,7 +34,7 @@ class FittedConstants(Value):
     """All that was fitted."""
 
     fitted: tuple[Fitted, ...]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[HoldoutError, ...]
     points: int
     devices: int
     ranked: float
@@ -57,7 +57,7 @@ def constants_of(device_class: DeviceClass, software: Software, width: Width) ->
 
 
 @cache
-def evidence_of(device_class: DeviceClass, work: WorkKind) -> Evidence:
+def evidence_of(device_class: DeviceClass, work: WorkKind) -> HoldoutError:
     """Return the narrowest evidence that has enough points: of the class and this work, the class, its wider group."""
     known = fitted_constants().evidence
     for group in (device_class, wider(device_class), "all devices"):

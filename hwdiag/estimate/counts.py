@@ -53,7 +53,7 @@ def key_of(spec: NetSpec) -> str:
 
 
 def has_name(spec: NetSpec) -> bool:
-    """Whether it is a net of hwdiag's: a file of the person's own may change between two calls."""
+    """Return whether it is a net of hwdiag's: a file of the person's own may change between two calls."""
     return ":" not in spec.net
 
 

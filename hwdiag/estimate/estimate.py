@@ -1,4 +1,4 @@
-"""How long a net takes: on a host that was calibrated, operation by operation; on a part, from its data sheet."""
+"""Time of a net: on a calibrated host, operation by operation; on a part, from its data sheet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAR = 4.0
 
 
 def estimate_here(count: Count, calibration: Calibration, name: str, rates: Rates | None = None) -> NetEstimate:
-    """The time on the host that was calibrated; its ceilings are the best that any single operation reached."""
+    """Return the time on the host that was calibrated. Its ceilings are the best that any single operation reached."""
     from hwdiag.estimate.rates import Rates
 
     rates = rates or Rates(calibration)
@@ -46,7 +46,7 @@ def estimate_here(count: Count, calibration: Calibration, name: str, rates: Rate
 def part_here(
     kind: str, operations: list[Operation], rates: Rates, far: float, peak: float, bandwidth: float
 ) -> PartEstimate:
-    """One class of operations of a net of whose working set the share ``far`` comes from memory."""
+    """Return the time of one class of operations of a net of whose working set the share ``far`` comes from memory."""
     each = [(o, rates.seconds(o, far) * o.times) for o in operations]
     likely = sum(seconds for _, seconds in each)
     pessimistic = sum(seconds * rates.error(o) ** 2 for o, seconds in each)
@@ -65,7 +65,7 @@ def part_here(
 
 
 def bound_of(compute: float, memory: float, likely: float) -> str:
-    """What bounds something that takes ``likely`` seconds, given what arithmetic and memory alone would take."""
+    """Return what bounds a time of ``likely`` seconds, given the times of arithmetic and memory alone."""
     if likely > FAR * max(compute, memory):
         return "overhead"
     return "compute" if compute >= memory else "memory"
@@ -73,7 +73,7 @@ def bound_of(compute: float, memory: float, likely: float) -> str:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a net is estimated for: FLOP/s, bytes/s, and bytes that its caches keep from one run to the next."""
+    """The machine of an estimate: FLOP/s, bytes/s, and bytes that its caches keep from one run to the next."""
 
     name: str
     peak: float
@@ -90,7 +90,8 @@ def whole(
     *,
     moved: float | None = None,
 ) -> NetEstimate:
-    """The sum of its parts; ``moved`` are the bytes that no fusion spares, where they differ from the count's type."""
+    """Return the sum of its parts; ``moved`` are the bytes that no fusion spares, where they differ from the count's
+    type."""
     kept = tuple(sorted((p for p in parts if p.likely > 0), key=lambda p: -p.likely))
     likely = sum(p.likely for p in kept)
     moved = (count.least_bytes if moved is None else moved) - machine.cached
@@ -136,7 +137,7 @@ SPREAD_OF_MEASURED = 2.0
 def estimate_part(
     count: Count, part: Part, dtype: EstimateType, *, software: Software | None = None, matrix: bool = True
 ) -> NetEstimate:
-    """The time on a part of the catalogue; without its matrix unit where ``matrix`` is False.
+    """Return the time on a part of the catalogue, without its matrix unit where ``matrix`` is False.
 
     Likely: each operation bound by arithmetic or by its bytes, by the constants of the part's class and the software.
     The interval is the one in which nine of ten published speeds of devices lie that the constants had not seen.
@@ -201,7 +202,7 @@ def usual_software(dtype: EstimateType) -> Software:
 
 
 def merged(kind: str, found: Sequence[PartEstimate], peak: float) -> PartEstimate:
-    """One class of operations from its shapes."""
+    """Return one class of operations from its shapes."""
     total = {
         name: sum(getattr(p, name) for p in found) for name in ("flops", "bytes", "floor", "likely", "pessimistic")
     }
@@ -214,7 +215,7 @@ def merged(kind: str, found: Sequence[PartEstimate], peak: float) -> PartEstimat
 
 
 class Cost(Value):
-    """What a million samples (of a decoding step: tokens) cost, and their energy."""
+    """The cost and energy of a million samples (of a decoding step: tokens)."""
 
     joules: float
     """Of one sample."""
@@ -225,7 +226,7 @@ class Cost(Value):
 
     @property
     def total(self) -> float | None:
-        """Both together; None where no price is known."""
+        """Return hardware and energy together; None where no price is known."""
         return None if self.hardware is None else self.hardware + self.energy
 
 
@@ -241,7 +242,7 @@ PUE = 1.4
 def cost_of(
     estimate: NetEstimate, part: Part, *, kwh: float = KWH, years: float = YEARS, busy: float = BUSY, pue: float = PUE
 ) -> Cost | None:
-    """Energy and money: measured power where it is known, else the TDP. None where neither is.
+    """Return the energy and money, by measured power where it is known, else by the TDP. None where neither is.
 
     Only the processor's: memory, board, network and people cost the same beside any of them, or more.
     """

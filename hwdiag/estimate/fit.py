@@ -31,7 +31,7 @@ from hwdiag.core.choices import Software
 from hwdiag.estimate.comparison import NETS
 from hwdiag.estimate.constants import FILE, Fitted, FittedConstants, wider, work_kind
 from hwdiag.estimate.counts import counts_of, key_of, ship
-from hwdiag.estimate.model import Evidence, WorkKind
+from hwdiag.estimate.model import HoldoutError, WorkKind
 from hwdiag.estimate.points import PublishedPoint, published_points
 from hwdiag.estimate.types import TYPES, Width
 from hwdiag.estimate.work import OTHER, SHARPNESS, Constants, Work, barrier, joined, seconds, usual_peak, work_of
@@ -107,7 +107,7 @@ CONSTANTS = ("conv", "gemm", "attention", "depthwise", "memory", "traffic", "tra
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedPoint:
     """One published point, ready to be predicted."""
 
     name: str
@@ -119,7 +119,7 @@ class Prepared:
     kind: WorkKind
 
 
-def prepared(points: Mapping[str, PublishedPoint], counts: Mapping[str, Count]) -> list[Prepared]:
+def prepared(points: Mapping[str, PublishedPoint], counts: Mapping[str, Count]) -> list[PreparedPoint]:
     """Return the points with their counts in their own type."""
     found = []
     for name, point in points.items():
@@ -130,14 +130,14 @@ def prepared(points: Mapping[str, PublishedPoint], counts: Mapping[str, Count]) 
             works.append((work_of(following, numeric, point.weight_bits), float(point.new_tokens or 0)))
         cell = (part.device_class, point.software, numeric.width)
         kind = work_kind(counts[key_of(point.spec)]) if point.following is None else "decoding"
-        found.append(Prepared(name, point, part, cell, tuple(works), kind))
+        found.append(PreparedPoint(name, point, part, cell, tuple(works), kind))
     return found
 
 
-class Fit:
+class ConstantsFit:
     """Constants of all cells as one vector of effects, fitted to some of the points."""
 
-    def __init__(self, points: Sequence[Prepared]) -> None:
+    def __init__(self, points: Sequence[PreparedPoint]) -> None:
         self.points = points
         self.cells: list[Cell] = list(dict.fromkeys(p.cell for p in points))
         names = [e for cell in self.cells for constant in CONSTANTS for e in effects(constant, cell)]
@@ -222,7 +222,7 @@ class Fit:
         return np.asarray(solved.x)
 
 
-def computed(p: Prepared) -> str:
+def computed(p: PreparedPoint) -> str:
     """Return the type that a point's arithmetic is done in."""
     found = TYPES[p.point.dtype].computed_in(p.part)
     if found is None:
@@ -230,7 +230,7 @@ def computed(p: Prepared) -> str:
     return found
 
 
-def left_out(fit: Fit, whole: np.ndarray, progress: bool = False) -> np.ndarray:
+def left_out(fit: ConstantsFit, whole: np.ndarray, progress: bool = False) -> np.ndarray:
     """Return each point's logarithm of predicted over published time, by constants that never saw its device."""
     found = np.zeros(len(fit.points))
     parts = list(dict.fromkeys(p.point.part for p in fit.points))
@@ -258,7 +258,7 @@ def all_cells() -> Iterator[Cell]:
                 yield device_class, software, width
 
 
-def groups(points: Sequence[Prepared]) -> Iterator[tuple[str, WorkKind | None, np.ndarray]]:
+def groups(points: Sequence[PreparedPoint]) -> Iterator[tuple[str, WorkKind | None, np.ndarray]]:
     """Return the classes, their wider groups and all devices, each by kind of work and as a whole."""
     of = {"all devices": np.ones(len(points), bool)}
     for p in points:
@@ -272,11 +272,11 @@ def groups(points: Sequence[Prepared]) -> Iterator[tuple[str, WorkKind | None, n
                 yield name, kind, this
 
 
-def evidence(points: Sequence[Prepared], off: np.ndarray) -> Iterator[Evidence]:
+def evidence(points: Sequence[PreparedPoint], off: np.ndarray) -> Iterator[HoldoutError]:
     """Return what the points that were left out tell of each group."""
     for name, kind, mask in groups(points):
         errors = np.abs(np.expm1(-off[mask]))
-        yield Evidence(
+        yield HoldoutError(
             device_class=name,
             work=kind,
             points=int(mask.sum()),
@@ -297,13 +297,13 @@ def interval_factor(off: np.ndarray) -> float:
     return math.exp(float(size[rank - 1]))
 
 
-def same_work(p: Prepared) -> tuple[object, ...]:
+def same_work(p: PreparedPoint) -> tuple[object, ...]:
     """Return what two points must share to be ranked: the net, its sizes, its type, the software."""
     point = p.point
     return point.net, point.phase, point.tokens, point.new_tokens, point.batch, point.dtype, point.software
 
 
-def ranked(points: Sequence[Prepared], off: np.ndarray) -> tuple[int, int]:
+def ranked(points: Sequence[PreparedPoint], off: np.ndarray) -> tuple[int, int]:
     """Return how many pairs on the same work that differ enough come in the published order, and how many there are."""
     right = pairs = 0
     by_work: dict[tuple[object, ...], list[int]] = defaultdict(list)
@@ -318,9 +318,9 @@ def ranked(points: Sequence[Prepared], off: np.ndarray) -> tuple[int, int]:
     return right, pairs
 
 
-def fitted(points: Sequence[Prepared], progress: bool = False) -> tuple[FittedConstants, np.ndarray]:
+def fitted(points: Sequence[PreparedPoint], progress: bool = False) -> tuple[FittedConstants, np.ndarray]:
     """Return constants and evidence, and each point's logarithm of predicted over published, its device left out."""
-    fit = Fit(points)
+    fit = ConstantsFit(points)
     whole = fit.solve(np.ones(len(points), bool))
     off = left_out(fit, whole, progress)
     values = dict(zip(fit.names, whole, strict=True))

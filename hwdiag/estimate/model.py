@@ -1,4 +1,4 @@
-"""What estimating works with: ceilings of a device, what a net does, and what is said of another machine.
+"""Data of estimates: ceilings of a device, the work of a net, and its time on another machine.
 
 Times in seconds, sizes in bytes, FLOP counting a multiply-add as two.
 """
@@ -20,8 +20,8 @@ WorkKind = Literal["convolutions", "products", "decoding"]
 """What most of a net's time goes into: an estimate's error differs by it."""
 
 
-class Evidence(Value):
-    """How far off estimates are on devices that their constants had not seen, each device left out in turn."""
+class HoldoutError(Value):
+    """The errors of estimates on devices that their constants had not seen, each device left out in turn."""
 
     device_class: str
     """A class of devices, or several together."""
@@ -37,7 +37,7 @@ class Evidence(Value):
 
     @property
     def title(self) -> str:
-        """``datacenter GPUs, decoding``."""
+        """Return the class and the work as text: ``datacenter GPUs, decoding``."""
         return f"{self.device_class}, {self.work}" if self.work else self.device_class
 
 
@@ -62,7 +62,7 @@ class Point(Value):
 
 
 class Calibration(Value):
-    """How fast single operations are on this host, with so many threads."""
+    """The times of single operations on this host, with so many threads."""
 
     threads: int
     dtype: Literal["float32", "bfloat16"]
@@ -77,7 +77,7 @@ class Calibration(Value):
 
 
 class PartEstimate(Value):
-    """What one class of operations takes."""
+    """The time of one class of operations."""
 
     kind: str
     flops: float = 0
@@ -91,7 +91,7 @@ class PartEstimate(Value):
 
 
 class NetEstimate(Value):
-    """How long one run of a net takes on one machine, in seconds."""
+    """The time of one run of a net on one machine, in seconds."""
 
     spec: NetSpec
     part: str
@@ -114,13 +114,13 @@ class NetEstimate(Value):
     """Samples of one run, where the net brings its own inputs."""
     fast: float | None = None
     """The lower end of the interval in which nine of ten published speeds lie; ``pessimistic`` is the upper one."""
-    evidence: Evidence | None = None
+    evidence: HoldoutError | None = None
     fits: bool | None = None
     """Whether weights and cache fit into the part's own memory; None where memory is what somebody puts in."""
 
     @property
     def per_second(self) -> float:
-        """Runs' worth of samples a second: images, prompts, or tokens of a decoding step."""
+        """Return the samples a second: images, prompts, or tokens of a decoding step."""
         return (self.samples or self.spec.batch) / self.likely
 
 
@@ -144,7 +144,7 @@ class CheckRow(Value):
 
     @property
     def error(self) -> float:
-        """Predicted over measured, less one: -0.1 predicts a tenth too fast."""
+        """Return predicted over measured, less one: -0.1 predicts a tenth too fast."""
         return self.ratio.median - 1
 
 
@@ -154,7 +154,7 @@ MEAN_OUTSIDE, WORST_OUTSIDE = 0.15, 0.35
 
 
 class Checked(Value):
-    """How far off the estimator is on one host."""
+    """The errors of the estimator on one host."""
 
     host: str
     cpu: str
@@ -170,22 +170,22 @@ class Checked(Value):
 
     @property
     def decided(self) -> tuple[CheckRow, ...]:
-        """The rows that say something."""
+        """Return the rows that decide something."""
         return tuple(r for r in self.rows if r.decided)
 
     @property
     def mean_error(self) -> float:
-        """Mean of the absolute errors, over what is decided (over all where nothing is)."""
+        """Return the mean of the absolute errors, over what is decided (over all where nothing is)."""
         return mean_error(self.decided or self.rows)
 
     @property
     def worst(self) -> CheckRow:
-        """The row that is furthest off."""
+        """Return the row that is furthest off."""
         return max(self.decided or self.rows, key=lambda r: abs(r.error))
 
     @property
     def verdict(self) -> str:
-        """One sentence; under contention, or before all was measured, it decides nothing."""
+        """Return the verdict in one sentence. Under contention, or before all was measured, it decides nothing."""
         if not self.rows:
             return f"Undecided: nothing was measured{f' ({self.why})' if self.why else ''}."
         inside = [r for r in self.decided or self.rows if not r.held_out]
@@ -207,7 +207,7 @@ def mean_error(rows: Sequence[CheckRow]) -> float:
 
 
 def holds(rows: Sequence[CheckRow], mean: float, worst: float) -> bool:
-    """Whether the errors stay within these."""
+    """Return whether the errors stay within these."""
     return mean_error(rows) <= mean and all(abs(r.error) <= worst for r in rows)
 
 
@@ -224,7 +224,7 @@ def told(rows: Sequence[CheckRow], which: str) -> str:
 
 
 class EstimateStudy(TopicStudy):
-    """What an estimate's figures are drawn from, besides the catalogue."""
+    """The data that an estimate's figures are drawn from, besides the catalogue."""
 
     counts: tuple[Count, ...]
     checked: Checked | None = None

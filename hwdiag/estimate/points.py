@@ -56,12 +56,12 @@ class PublishedPoint(Value):
 
     @property
     def spec(self) -> NetSpec:
-        """What is counted: the prompt, or a decoding step."""
+        """Return the run that is counted: the prompt, or a decoding step."""
         return NetSpec(net=self.net, batch=self.batch, phase=self.phase, tokens=self.tokens, side=self.side)
 
     @property
     def following(self) -> NetSpec | None:
-        """A decoding step in the middle of what is generated; None where nothing is."""
+        """Return a decoding step in the middle of what is generated; None where nothing is."""
         if self.new_tokens is None:
             return None
         context = (self.tokens or 1) + self.new_tokens // 2
@@ -69,7 +69,8 @@ class PublishedPoint(Value):
 
     @property
     def seconds(self) -> float:
-        """Seconds that one run takes by the figure: of a batch, a prompt, a step, or a prompt with what follows."""
+        """Return the seconds that one run takes by the figure: of a batch, a prompt, a step, or a prompt with what
+        follows."""
         each = self.figure / self.devices
         if self.unit == "ms":
             return self.figure / 1e3

@@ -36,7 +36,7 @@ ALONG_ROWS = ("softmax", "layer_norm", "batch_norm", "max_pool", "mean_pool")
 
 
 def calibrated_name(operation: Operation) -> str:
-    """The timed operation that stands for this one."""
+    """Return the timed operation that stands for this one."""
     if operation.name in KNOWN:
         return KNOWN[operation.name]
     if operation.kind == "copy" and operation.strided:
@@ -50,7 +50,7 @@ def log2(*values: float) -> tuple[float, ...]:
     return tuple(math.log2(max(v, 1)) for v in values)
 
 
-class Table:
+class RateTable:
     """Rates of one class of operations over logarithms of their shapes."""
 
     def __init__(self, features: Sequence[tuple[float, ...]], work: Sequence[float], seconds: Sequence[float]) -> None:
@@ -76,7 +76,7 @@ class Table:
 
     @cached_property
     def error(self) -> float:
-        """Typical deviation between a point and what its neighbours say of it, as a factor: 1.1 is 10 %."""
+        """Return the typical deviation between a point and what its neighbours say of it, as a factor: 1.1 is 10 %."""
         residuals = []
         for i in range(len(self.log_rates)):
             rest = np.arange(len(self.log_rates)) != i
@@ -88,12 +88,12 @@ class Table:
         return math.exp(float(np.median(np.abs(residuals))))
 
 
-Tables = Mapping[tuple[str, str], Table]
+Tables = Mapping[tuple[str, str], RateTable]
 """By class and type."""
 
 
 class Rates:
-    """What a calibration says of any operation."""
+    """The rates of any operation, from a calibration."""
 
     def __init__(self, calibration: Calibration) -> None:
         self.calibration = calibration
@@ -104,14 +104,14 @@ class Rates:
 
     @cached_property
     def peak(self) -> float:
-        """FLOP/s: the most that any product or convolution reached."""
+        """Return the highest FLOP/s that any product or convolution reached."""
         points = (p for p in self.calibration.points if p.kind in ("gemm", "conv"))
         return max(described_point(p)[1] / p.seconds for p in points)
 
     @cached_property
     def bandwidth(self) -> float:
-        """Bytes/s from memory, read plus written: the most of a product with a vector, whose weights are never cached,
-        and of operations on more than the caches hold."""
+        """Return the bytes/s from memory, read plus written: the most of a product with a vector, whose weights are
+        never cached, and of operations on more than the caches hold."""
         found = [
             p.dims[1] * p.dims[2] * WIDTH[p.dtype] / p.seconds
             for p in self.calibration.points
@@ -124,7 +124,7 @@ class Rates:
         return max(found)
 
     def from_memory(self, working_set: float) -> float:
-        """Share of a net's working set (bytes) that no cache keeps from one run to the next, 0..1.
+        """Return the share of a net's working set (bytes) that no cache keeps from one run to the next, 0..1.
 
         By the time that reading as much again takes, between that of what the last-level cache holds for sure and that
         of what is far larger.
@@ -147,7 +147,7 @@ class Rates:
         return from_memory * far + (1 - from_memory) * min(near, far)
 
     def starting(self, from_memory: float = 1.0) -> tuple[float, float]:
-        """Seconds that a view costs, and what a module adds to what it does."""
+        """Return the seconds that a view costs, and the seconds that a module adds to what it does."""
         each: dict[str, float] = defaultdict(float)
         for p in self.calibration.points:
             if p.kind == "overhead":
@@ -155,11 +155,11 @@ class Rates:
         return each["view"], max(0.0, each["module"] - each["bare"])
 
     def error(self, operation: Operation) -> float:
-        """The factor by which an operation of this class may well be off."""
+        """Return the factor by which an operation of this class may well be off."""
         return self.find(self.far, described(operation)[0], operation.dtype).error
 
-    def find(self, among: Tables, name: str, dtype: str) -> Table:
-        """The table of this class and type; of another type where only that was timed."""
+    def find(self, among: Tables, name: str, dtype: str) -> RateTable:
+        """Return the table of this class and type; of another type where only that was timed."""
         for key in ((name, dtype), (name, self.calibration.dtype), (name, "float32")):
             if key in among:
                 return among[key]
@@ -167,12 +167,12 @@ class Rates:
 
 
 def what(point: Point) -> tuple[object, ...]:
-    """Which operation a point timed, wherever what it needs was."""
+    """Return the operation that a point timed, wherever its operands were."""
     return table_of(point), point.name, point.dtype, point.dims
 
 
 def table_of(point: Point) -> str:
-    """Which table a point belongs to."""
+    """Return the name of the table that a point belongs to."""
     if point.kind == "elementwise":
         return point.name
     if point.kind == "attention":
@@ -183,7 +183,7 @@ def table_of(point: Point) -> str:
 
 
 def tables(points: Iterable[Point]) -> Tables:
-    """A table of each class and type."""
+    """Return a table of each class and type."""
     groups: dict[tuple[str, str], list[Point]] = defaultdict(list)
     for point in points:
         if point.kind not in ("overhead", "reread"):
@@ -191,14 +191,14 @@ def tables(points: Iterable[Point]) -> Tables:
     return {key: table(several) for key, several in groups.items()}
 
 
-def table(points: Sequence[Point]) -> Table:
-    """The table of one class."""
+def table(points: Sequence[Point]) -> RateTable:
+    """Return the table of one class."""
     rows = [described_point(p) for p in points]
-    return Table([r[0] for r in rows], [r[1] for r in rows], [p.seconds for p in points])
+    return RateTable([r[0] for r in rows], [r[1] for r in rows], [p.seconds for p in points])
 
 
 def described_point(point: Point) -> tuple[tuple[float, ...], float]:
-    """Features and work of a timed operation."""
+    """Return the features and the work of a timed operation."""
     d = point.dims
     if point.kind == "gemm":
         return gemm_features(*d, plain=point.name == "plain"), 2.0 * d[0] * d[1] * d[2]
@@ -215,14 +215,15 @@ def described_point(point: Point) -> tuple[tuple[float, ...], float]:
 
 
 def gemm_features(rows: int, inner: int, columns: int, *, plain: bool) -> tuple[float, ...]:
-    """Features of a product; of few rows it matters which way round the weights lie."""
+    """Return the features of a product. Of few rows it matters which way round the weights lie."""
     return (*log2(rows, inner, columns), 4.0 * plain)
 
 
 def conv_features(
     images: int, cin: int, cout: int, kernel: int, pixels: int, groups: int, stride: int
 ) -> tuple[tuple[float, ...], float]:
-    """Features and FLOP of a convolution; one of groups as wide as its channels is described by its channels."""
+    """Return the features and FLOP of a convolution. One of groups as wide as its channels is described by its
+    channels."""
     flops = 2.0 * images * cin * cout * kernel * pixels / groups
     if groups == cin and groups > 1:
         return log2(cout, kernel, images * pixels, stride), flops
@@ -232,7 +233,7 @@ def conv_features(
 
 
 def described(operation: Operation) -> tuple[str, tuple[float, ...], float]:
-    """Table, features and work of a counted operation."""
+    """Return the table, features and work of a counted operation."""
     d = operation.dims
     if operation.kind == "gemm":
         batches, rows, inner, columns = d

@@ -8,7 +8,7 @@ from hwdiag.catalogue.parts import Part, sourced_values
 from hwdiag.estimate.comparison import PublishedRow, bounds
 from hwdiag.estimate.constants import FittedConstants
 from hwdiag.estimate.estimate import Cost
-from hwdiag.estimate.model import Checked, Evidence, NetEstimate
+from hwdiag.estimate.model import Checked, HoldoutError, NetEstimate
 from hwdiag.estimate.points import PublishedPoint
 from hwdiag.experiment.net_count import MATRIX, Count
 from hwdiag.report.format import UNKNOWN, count, disk_size, percent, plural, seconds, significant
@@ -21,7 +21,7 @@ HELD_OUT = "Error, held out"
 
 
 def parts(catalogue: Mapping[str, Part]) -> Section:
-    """What is known of the machines that one does not own?"""
+    """Return the section on the machines of the catalogue."""
     kinds = [sum(p.kind == kind for p in catalogue.values()) for kind in ("cpu", "gpu")]
     open_ = sum(not value.confirmed for p in catalogue.values() for _, value in sourced_values(p))
     verdict = (
@@ -32,7 +32,7 @@ def parts(catalogue: Mapping[str, Part]) -> Section:
 
 
 def parts_table(catalogue: Mapping[str, Part]) -> Table:
-    """Spec sheets, with the peaks that follow from them."""
+    """Return a table of the spec sheets, with the peaks that follow from them."""
     rows = []
     for key, part in catalogue.items():
         kind = part.cores[0]
@@ -70,7 +70,7 @@ def tera(part: Part, dtype: str) -> str:
 
 
 def counted(counts: Sequence[Count]) -> Section:
-    """What does a net do?"""
+    """Return the section on the operations of nets."""
     biggest = max(counts, key=lambda c: c.flops)
     missed = sum(len(c.uncounted) for c in counts)
     told = f"{plural(missed, 'kind')} of operation were not counted" if missed else "no operation went uncounted"
@@ -101,24 +101,24 @@ def counted(counts: Sequence[Count]) -> Section:
 
 
 def share(of: Count, kinds: Sequence[str]) -> float:
-    """Share of the FLOP in these classes."""
+    """Return the share of the FLOP in these classes."""
     return sum(o.flops * o.times for o in of.operations if o.kind in kinds) / of.flops if of.flops else 0.0
 
 
 def other_share(of: Count) -> float:
-    """Elements that are written outside of products, over FLOP: one operation each, roughly."""
+    """Return the elements that are written outside of products, over FLOP: one operation each, roughly."""
     width = 4 if of.spec.dtype == "float32" else 2
     elements = sum(o.written_bytes / width * o.times for o in of.operations if o.kind not in MATRIX)
     return elements / of.flops if of.flops else 0.0
 
 
 def activations(of: Count) -> float:
-    """Bytes of activations that all operations read and write on their own."""
+    """Return the bytes of activations that all operations read and write on their own."""
     return sum((o.read_bytes + o.written_bytes) * o.times for o in of.operations)
 
 
 def document(rows: Sequence[PublishedRow]) -> Section:
-    """What did the comparison say, and what follows from the counts?"""
+    """Return the section on what the comparison said, and on what follows from the counts."""
     outside = [r for r in rows if not (r.ours.fast or r.ours.floor) <= r.published <= r.ours.pessimistic]
     verdict = (
         f"{len(outside)} of {len(rows)} published latencies lie outside the interval in which nine of ten measured "
@@ -145,17 +145,17 @@ def document(rows: Sequence[PublishedRow]) -> Section:
 
 
 def interval(estimate: NetEstimate) -> str:
-    """Between which times nine of ten published ones lie."""
+    """Return the times between which nine of ten published ones lie."""
     return f"{seconds(estimate.fast or estimate.floor)} to {seconds(estimate.pessimistic)}"
 
 
-def error_elsewhere(evidence: Evidence | None) -> str:
-    """How far off the estimator is on devices of this class that it had not seen."""
+def error_elsewhere(evidence: HoldoutError | None) -> str:
+    """Return the estimator's error on devices of this class that it had not seen."""
     return f"{evidence.median:.0%} ({evidence.title})" if evidence else NO_EVIDENCE
 
 
 def amx(counts: Mapping[str, Count], with_unit: Part, others: Sequence[Part]) -> Section:
-    """Does a matrix unit help Transformers?"""
+    """Return the section on whether a matrix unit helps Transformers."""
     rows = []
     for title, c in counts.items():
         compute, memory = bounds(c, with_unit)
@@ -184,7 +184,7 @@ def bound(arithmetic: float, memory: float) -> str:
 
 
 def evidence(found: FittedConstants) -> Section:
-    """Is it right where somebody measured?"""
+    """Return the section on the estimator's error where somebody measured."""
     whole = next(e for e in found.evidence if e.device_class == "all devices" and e.work is None)
     verdict = (
         f"{found.points} published speeds of {found.devices} devices, each device left out in turn: median error "
@@ -211,7 +211,7 @@ def evidence(found: FittedConstants) -> Section:
 
 
 def published(points: Mapping[str, PublishedPoint], found: FittedConstants, part: Part, key: str) -> Section:
-    """What was published of one part, and how far off is the estimate that never saw it?"""
+    """Return the section on what was published of one part, and on the error of the estimate that never saw it."""
     own = {name: p for name, p in points.items() if p.part == key}
     if not own:
         return Section(f"Nothing published of {part.name} is in the folder.", ())
@@ -235,7 +235,7 @@ def published(points: Mapping[str, PublishedPoint], found: FittedConstants, part
 
 
 def check(checked: Checked | None) -> Section:
-    """Is it right here?"""
+    """Return the section on the estimator's error here."""
     if checked is None:
         return Section("The estimator was not checked on this host.", ())
     rows: list[tuple[str, ...]] = [
@@ -265,7 +265,7 @@ def check(checked: Checked | None) -> Section:
 
 
 def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
-    """How fast, with what energy, at what cost?"""
+    """Return the section on speed, energy and cost of nets on other machines."""
     if not rows:
         return Section("There is nothing to estimate.", ())
     nets = list(dict.fromkeys(e.spec.title for e, _, _ in rows))
@@ -306,7 +306,7 @@ def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
 
 
 def breakdown(estimate: NetEstimate) -> Table:
-    """What each class of operations takes."""
+    """Return a table of the time of each class of operations."""
     rows = [
         (
             p.kind,

@@ -1,4 +1,4 @@
-"""What the estimate notebook and ``hwdiag estimate`` call: parameters in, a study to walk through, a file out."""
+"""Steps of the estimate notebook and of ``hwdiag estimate``: parameters in, a study to walk through, a file out."""
 
 from __future__ import annotations
 
@@ -81,31 +81,31 @@ class Estimator:
 
     @cached_property
     def host(self) -> Host:
-        """The facts of this host."""
+        """Return the facts of this host."""
         return read_host(Root.live())
 
     @cached_property
     def found(self) -> dict[str, Count]:
-        """The counts of all nets, by what they run."""
+        """Return the counts of all nets, by what they run."""
         specs = [*NETS.values(), *OTHERS, *specs_of(self.params)]
         self.progress("counting", 0)
         counts = counts_of(self.python, specs, fresh=self.params.python is not None)
         return {c.spec.model_dump_json(): c for c in counts}
 
     def count_of(self, spec: NetSpec) -> Count:
-        """One net's count."""
+        """Return one net's count."""
         return self.found[spec.model_dump_json()]
 
     def parts(self) -> Section:
-        """What is known of the machines that one does not own?"""
+        """Return the section on the machines of the catalogue."""
         return show.parts(catalogue())
 
     def counts(self) -> Section:
-        """What does a net do?"""
+        """Return the section on the operations of nets."""
         return show.counted(list(self.found.values()))
 
     def document(self, parts: Iterable[str] = THREE) -> Section:
-        """What did the comparison say, and what follows from the counts? ``MILLISECONDS`` there names all its parts."""
+        """Return the section on what the comparison said. ``MILLISECONDS`` there names all its parts."""
         rows = []
         for net, spec in NETS.items():
             count = self.count_of(spec)
@@ -115,21 +115,21 @@ class Estimator:
         return show.document(rows)
 
     def amx(self) -> Section:
-        """Does a matrix unit help Transformers?"""
+        """Return the section on whether a matrix unit helps Transformers."""
         chosen = {name: self.count_of(NETS[name]) for name in ("ResNet-50", "ViT-L")}
         all_parts = catalogue()
         return show.amx(chosen, all_parts["xeon-8490h"], [all_parts["epyc-9654"]])
 
     def evidence(self) -> Section:
-        """Is it right where somebody measured?"""
+        """Return the section on the estimator's error where somebody measured."""
         return show.evidence(fitted_constants())
 
     def published(self, part: str = "epyc-9654") -> Section:
-        """What was published of one part, and how far off is the estimate that never saw it?"""
+        """Return the section on what was published of one part, and on the error of the estimate that never saw it."""
         return show.published(published_points(), fitted_constants(), find_part(part), part)
 
     def check(self) -> Section:
-        """Is it right here?"""
+        """Return the section on the estimator's error here."""
         blocks = BLOCKS[self.params.budget]
         if blocks and self.checked is None:
             from hwdiag.estimate import check
@@ -148,18 +148,18 @@ class Estimator:
         return show.check(self.checked)
 
     def breakdown(self, net: str = "ViT-L", part: str = "xeon-8490h") -> Table:
-        """Where does the time go?"""
+        """Return a table of the time of each class of operations."""
         return show.breakdown(estimate_part(self.count_of(NETS[net]), catalogue()[part], "int8"))
 
     def elsewhere(self) -> Section:
-        """How fast, with what energy, at what cost?"""
+        """Return the section on speed, energy and cost of nets on other machines."""
         specs = (*NETS.values(), *OTHERS, *specs_of(self.params))
         counts = [self.count_of(s) for s in specs]
         return show.elsewhere(estimates(counts, self.chosen, self.params.dtype or PUBLISHED, self.params.software))
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the study as a record."""
         return self.recorded(tuple(self.found.values()))
 
     def recorded(self, counts: Sequence[Count]) -> Record:
@@ -174,7 +174,7 @@ class Estimator:
         return told(*save(self.record))
 
 
-class Replayed(Estimator):
+class ReplayedEstimator(Estimator):
     """A recorded study, shown in place of a new one."""
 
     def __init__(self) -> None:
@@ -193,14 +193,14 @@ class Replayed(Estimator):
 def start(choice: ChosenParameters[EstimateParams]) -> Estimator:
     """Begin a study; with HWDIAG_REPLAY set, walk through the one recorded there instead."""
     if replayed() is not None:
-        return Replayed()
+        return ReplayedEstimator()
     return Estimator(choice.params, notebook_progress())
 
 
 def estimates(
     counts: Sequence[Count], parts: Sequence[Part], dtype: EstimateType, software: Software | None = None
 ) -> list[tuple[NetEstimate, Part, Cost | None]]:
-    """Every net on every part, in this type; in another where a part lacks it."""
+    """Return every net on every part, in this type; in another where a part lacks it."""
     rows = []
     for count in counts:
         for part in parts:
@@ -226,7 +226,7 @@ def chosen_for_check(params: EstimateParams) -> tuple[list[tuple[str, dict[str, 
 
 
 def part_named(name: str) -> Part:
-    """A part of the catalogue, one in a YAML file, or the host of a record with its measured ceilings.
+    """Return a part of the catalogue, one in a YAML file, or the host of a record with its measured ceilings.
 
     Raises:
         UsageError: there is none, or it is refused.

@@ -32,7 +32,7 @@ class NumericType:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of one weight."""
+        """Return the bytes of one weight."""
         return self.weight_bits / 8
 
 

@@ -33,7 +33,7 @@ def options(estimate: argparse.ArgumentParser) -> None:
 
 
 def estimate_nets(args: argparse.Namespace) -> int:
-    """hwdiag estimate"""
+    """Run hwdiag estimate."""
     from hwdiag.agent.nets import NAMES
     from hwdiag.catalogue.parts import catalogue
     from hwdiag.core.command_line import given

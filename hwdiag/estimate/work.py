@@ -1,4 +1,4 @@
-"""How long a net's operations take on a part of the catalogue: one formula, for estimates and for fitting constants.
+"""Time of a net's operations on a part of the catalogue: one formula, for estimates and for fitting constants.
 
 An operation takes what its arithmetic and its bytes take, whichever is longer, and what starting it costs. Constants
 say which share of the data sheet's peak and bandwidth a class of devices reaches with a kind of software, how much of
@@ -33,7 +33,7 @@ CORES = 32
 
 
 class Constants(Value):
-    """What a class of devices reaches with a kind of software, in a width of numbers."""
+    """The shares of its ceilings that a class of devices reaches with a kind of software, in a width of numbers."""
 
     conv: float
     """Share of the peak."""

@@ -12,7 +12,7 @@ from hwdiag.core.choices import Software
 from hwdiag.core.errors import UsageError
 from hwdiag.core.interval import Interval
 from hwdiag.estimate.calibrate import Timed, combined, grid, why_disturbed
-from hwdiag.estimate.check import LEAST_QUIET, Block, row
+from hwdiag.estimate.check import LEAST_QUIET, PredictedAndMeasured, row
 from hwdiag.estimate.estimate import cost_of, estimate_here, estimate_part
 from hwdiag.estimate.model import Calibration, Checked, CheckRow, Point
 from hwdiag.estimate.rates import Rates, described, described_point
@@ -176,9 +176,13 @@ def test_under_contention_there_is_no_verdict(calibration: Calibration) -> None:
     checked = Checked(host="h", cpu="c", started_at="", rows=rows, quiet=False, why="others kept 1.0 CPUs busy")
     assert checked.verdict.startswith("Undecided: 1 of 2 rows were disturbed (others kept 1.0 CPUs busy)")
     estimate = estimate_here(count_of(gemm(128, 1024, 1024)), calibration, "here")
-    noisy = [Block(2.0, 1.0, is_quiet=True), Block(2.0, 9.0, is_quiet=False), Block(9.0, 9.0, is_quiet=False)]
+    noisy = [
+        PredictedAndMeasured(2.0, 1.0, is_quiet=True),
+        PredictedAndMeasured(2.0, 9.0, is_quiet=False),
+        PredictedAndMeasured(9.0, 9.0, is_quiet=False),
+    ]
     assert not row(estimate, 1, noisy).decided
-    fine = row(estimate, 1, [*noisy, Block(1.0, 1.1, is_quiet=True)])
+    fine = row(estimate, 1, [*noisy, PredictedAndMeasured(1.0, 1.1, is_quiet=True)])
     assert fine.decided
     assert fine.measured.processes == LEAST_QUIET
     assert fine.measured.median == pytest.approx(1.05)
@@ -187,7 +191,7 @@ def test_under_contention_there_is_no_verdict(calibration: Calibration) -> None:
 
 def test_drift_of_the_machine_is_no_error(calibration: Calibration) -> None:
     estimate = estimate_here(count_of(gemm(128, 1024, 1024)), calibration, "here")
-    blocks = [Block(1.1 * slow, slow, is_quiet=True) for slow in (1.0, 1.4, 0.7)]
+    blocks = [PredictedAndMeasured(1.1 * slow, slow, is_quiet=True) for slow in (1.0, 1.4, 0.7)]
     assert row(estimate, 1, blocks).error == pytest.approx(0.1)
 
 

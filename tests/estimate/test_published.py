@@ -17,7 +17,7 @@ from hwdiag.core.errors import UsageError
 from hwdiag.estimate.constants import constants_of, evidence_of, fitted_constants, wider
 from hwdiag.estimate.counts import counts_of, has_name, kept, key_of, place, shipped
 from hwdiag.estimate.estimate import estimate_part
-from hwdiag.estimate.fit import Fit, fitted, interval_factor, prepared, ranked, specs_needed
+from hwdiag.estimate.fit import ConstantsFit, fitted, interval_factor, prepared, ranked, specs_needed
 from hwdiag.estimate.points import published_points, read_point
 from hwdiag.estimate.types import TYPES
 from hwdiag.experiment.net_count import Count, NetSpec
@@ -94,7 +94,7 @@ def test_the_slopes_are_those_of_the_prediction(counts: dict[str, Count]) -> Non
     points = prepared(
         {n: p for n, p in POINTS.items() if p.part in ("t4", "epyc-9554", "xeon-8480", "rtx-3090")}, counts
     )
-    fit = Fit(points)
+    fit = ConstantsFit(points)
     values, slopes = fit.with_slopes(fit.mean)
     for i in range(0, len(fit.names), 5):
         moved = fit.mean.copy()
@@ -106,7 +106,7 @@ def test_constants_of_a_made_up_world_are_found_again(counts: dict[str, Count]) 
     """Points made from known effects: what is left out in turn is predicted, and its order is right."""
     chosen = {n: p for n, p in POINTS.items() if catalogue()[p.part].device_class == "datacenter GPU"}
     points = prepared(chosen, counts)
-    fit = Fit(points)
+    fit = ConstantsFit(points)
     truth = fit.mean + 0.3 * np.random.default_rng(1).normal(size=len(fit.mean)) * fit.deviation
     fit.truth = fit.predicted(truth)
     solved = fit.solve(np.ones(len(points), bool))
