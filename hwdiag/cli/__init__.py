@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130
     interrupted."""
     words = sys.argv[1:] if argv is None else argv
-    args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
     try:
+        args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
         return int(args.verb(args) or 0)
     except HwdiagError as error:
         print(f"hwdiag: {error}", file=sys.stderr)

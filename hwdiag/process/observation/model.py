@@ -142,7 +142,8 @@ class Ending(Value):
 
     outcome: Outcome
     status: int | None = None
-    """Exit status, or minus the signal; None if it runs on, or had to be killed."""
+    """Exit status, or minus the signal, also that of the person's wish where it had to be killed after it; None if it
+    runs on, or was killed for its time."""
     seconds: float = 0.0
     stderr: str = ""
     """The end of its standard error, at most 64 KiB."""

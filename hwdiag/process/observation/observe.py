@@ -131,9 +131,13 @@ def _ending(end: End, command: Command, launch: Launch, observation: Observation
     outcome = ran.outcome
     if end.why == "ended" and end.returncode == -signal.SIGKILL and requests.first is None and observation.oom_killed():
         outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for want of memory (SIGKILL)")
+    status = ran.status
+    if end.why == "stopped" and requests.first is not None:
+        outcome = Outcome(kind="signal", detail="killed, since it did not end when it was asked to")
+        status = -requests.first
     return Ending(
         outcome=outcome,
-        status=ran.status,
+        status=status,
         seconds=max(0.0, ran.ended - ran.began) if ran.began else 0.0,
         stdout=end.stdout,
         stderr=end.stderr,

@@ -305,6 +305,7 @@ def test_ctrl_c_ends_it_as_it_ends_without_hwdiag(nap: Callable[[], str]) -> Non
 
 def test_one_that_ignores_ctrl_c_and_never_ends_is_killed_within_three_seconds(nap: Callable[[], str]) -> None:
     said, took = ask_to_end(run_observer(f"['sh', '-c', 'trap \"\" INT TERM; {nap()}; {nap()}']"), signal.SIGINT)
+    assert "END -2 signal 2" in said
     assert "s after Ctrl-C, and was killed." in said
     assert took < 3
 
