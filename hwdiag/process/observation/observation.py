@@ -92,7 +92,7 @@ class Observation:
     def glance(self) -> None:
         """Look at what changes quickly, and is cheap."""
         self.looks += 1
-        self.waits.look()
+        self.waits.look(self.seconds)
         if self.looks % 2 == 0:
             for pid in self.waits.alive:
                 if (process := self.followed.get(pid)) is not None:
@@ -191,7 +191,7 @@ class Observation:
             elif moment >= glance_at:
                 self.glance()
             if time.monotonic() >= glance_at:
-                glance_at = time.monotonic() + order.expovariate(1 / self.waits.pause_s)
+                glance_at = time.monotonic() + order.expovariate(1 / self.waits.pause_s(self.seconds))
             ready = [
                 file for file, _ in poller.poll(max(0.0, 1000 * (min(look_at, glance_at, until) - time.monotonic())))
             ]

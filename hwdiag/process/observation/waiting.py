@@ -46,7 +46,7 @@ class Look:
         self._cpu_s, self._cpu_of_s = 0.0, 0.0
         self._delay = self._now = processes.delay_s(training.pid)
         self._delay_at = self.began
-        self._looks = 0
+        self._looks = self._seen = 0
         self.follow(training)
 
     def follow(self, training: Training) -> None:
@@ -56,14 +56,15 @@ class Look:
             self.began = self._delay_at = time.monotonic()
             self._delay = self._now = self.processes.delay_s(training.pid)
             self.blocks.clear()
+            self._seen = 0
         self.training = training
         self._most = max(self._most, len(training.workers))
         self._since = time.monotonic()
         self._before = {pid: self.processes.cpu_s(pid) for pid in training.workers}
         self._pipes = self.processes.pipes(training.workers)
 
-    def look(self) -> None:
-        """Look once."""
+    def look(self, weight: int = 1) -> None:
+        """Look once; ``weight``: how many times as far as usual the looks are from each other now."""
         self.ended = time.monotonic()
         self._looks += 1
         if self._looks % SELDOM == 0:
@@ -71,7 +72,8 @@ class Look:
         doing = self._doing()
         if doing is not None:
             block = int((self.ended - self.began) / BLOCK_S)
-            self.blocks.setdefault(block, Counter())[doing] += 1
+            self.blocks.setdefault(block, Counter())[doing] += weight
+            self._seen += 1
 
     def _look_seldom(self) -> None:
         """Look at what tells as much with fewer looks: counters, and the workers."""
@@ -135,7 +137,7 @@ class Look:
         self._add_up()
         self._before = {}
         total = sum(self.blocks.values(), Counter[Doing]())
-        looks = sum(total.values())
+        weights = sum(total.values())
         low, high = interval(list(self.blocks.values()))
         took = self.ended - self.began
         counted = self._delay_at - self.began
@@ -149,8 +151,8 @@ class Look:
             words=self.training.words,
             workers=self._most,
             seconds=took,
-            looks=looks,
-            shares={doing: count / looks for doing, count in total.items()},
+            looks=self._seen,
+            shares={doing: count / weights for doing, count in total.items()},
             low=low,
             high=high,
             for_a_cpu=None if delay is None else min(1.0, max(0.0, delay)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 
 from hwdiag.process.observation.followed import FollowedProcess
@@ -13,6 +14,8 @@ from hwdiag.process.observation.waiting_model import Waited
 MOST_TRAININGS = 8
 """That are looked at; the others are taken to do as these."""
 IDLE_S = 0.05
+WEIGHTS = ((20.0, 1), (60.0, 2), (math.inf, 4))
+"""Until which second the looks are how many times as far from each other: what goes on for long needs fewer."""
 LEAST_CPU_SHARE = 0.05
 """Of the busiest one's CPU time: a launcher, which has torch loaded too, uses less."""
 
@@ -46,15 +49,14 @@ class Waits:
         """Return the processes that are looked at."""
         return [pid for pid in self.looks if pid not in self._ended]
 
-    @property
-    def pause_s(self) -> float:
-        """Return the mean time between two looks; longer where there are many to look at, or none yet."""
-        return LOOK_S * max(1.0, len(self.alive) / 2) if self.alive else IDLE_S
+    def pause_s(self, seconds: float) -> float:
+        """Return the mean time between two looks after so many seconds: longer where there are many to look at."""
+        return LOOK_S * weight(seconds) * max(1.0, len(self.alive) / 2) if self.alive else IDLE_S
 
-    def look(self) -> None:
-        """Look at each once."""
+    def look(self, seconds: float) -> None:
+        """Look at each once, so many seconds after the beginning."""
         for pid in self.alive:
-            self.looks[pid].look()
+            self.looks[pid].look(weight(seconds))
 
     def take(self, gpus: Iterable[float]) -> None:
         """Note the use of the GPUs now, 0..1 each."""
@@ -75,3 +77,8 @@ class Waits:
             and pid not in idle
             and (look.training.workers or cpu_s.get(pid, 0.0) >= LEAST_CPU_SHARE * most)
         )
+
+
+def weight(seconds: float) -> int:
+    """Return how many usual pauses there are between two looks after so many seconds."""
+    return next(times for until_s, times in WEIGHTS if seconds < until_s)
