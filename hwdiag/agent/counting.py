@@ -58,7 +58,7 @@ class Refused(Exception):
 
 
 def tensors_in(torch, values):
-    """All tensors in nested arguments."""
+    """Yield all tensors in nested arguments."""
     for value in values:
         if isinstance(value, torch.Tensor):
             yield value
@@ -68,7 +68,7 @@ def tensors_in(torch, values):
 
 
 def size_of(tensor):
-    """Bytes of its elements; an expanded dimension, whose stride is 0, is held in memory once."""
+    """Return the bytes of a tensor's elements; an expanded dimension, whose stride is 0, is held in memory once."""
     count = 1
     for length, stride in zip(tensor.shape, tensor.stride()):
         count *= length if stride else 1
@@ -87,7 +87,8 @@ def product(values):
 
 
 def gemm_dims(name, args):
-    """(batches, rows, inner, columns) of a product, and how many of its second operand's matrices are touched."""
+    """Return (batches, rows, inner, columns) of a product, and how many of its second operand's matrices are
+    touched."""
     first = 1 if name in ("addmm", "baddbmm", "addmv") else 0
     a, b = args[first], args[first + 1]
     if name == "linear":
@@ -107,7 +108,7 @@ def gemm_dims(name, args):
 
 
 def conv_dims(args, out):
-    """(images, in-channels, out-channels, kernel elements, output pixels, groups, stride)"""
+    """Return (images, in-channels, out-channels, kernel elements, output pixels, groups, stride) of a convolution."""
     x, w, stride, groups = args[0], args[1], args[3], args[8]
     pixels, step = product(out.shape[2:]), int(stride[0])
     if args[6]:  # transposed: each input pixel meets each kernel element
@@ -116,7 +117,8 @@ def conv_dims(args, out):
 
 
 def row_dims(name, args):
-    """(rows, elements in one) of an operation that works along rows: those of batch norm and pooling are channels."""
+    """Return (rows, elements in one) of an operation that works along rows: those of batch norm and pooling are
+    channels."""
     x = args[0]
     if "layer_norm" in name:
         width = product(args[1])
@@ -132,7 +134,7 @@ def row_dims(name, args):
 
 
 def flops_of(kind, dims):
-    """Floating-point operations, a multiply-add counted as two. Causal attention is counted in full."""
+    """Return the floating-point operations, a multiply-add counted as two. Causal attention is counted in full."""
     if kind == "gemm":
         return 2 * product(dims)
     if kind == "conv":
@@ -178,7 +180,7 @@ class Counter:
         return Mode()
 
     def kind_of(self, func, name, inputs, outputs):
-        """The class of an operator, ``free`` for views and questions, None where it is not known."""
+        """Return the class of an operator, ``free`` for views and questions, None where it is not known."""
         torch = self.torch
         if name in OF_NAME:
             return OF_NAME[name]
@@ -241,7 +243,7 @@ class Counter:
         self.put((kind, name, dtype, dims, flops, weight, read, written, strided))
 
     def experts(self, rows, table):
-        """Bytes of a table of expert matrices that ``rows`` independent choices touch, in the mean."""
+        """Return the bytes of a table of expert matrices that ``rows`` independent choices touch, in the mean."""
         count = int(table.shape[0])
         return int(size_of(table) * (1 - (1 - 1 / count) ** rows))
 
@@ -281,7 +283,8 @@ class Counter:
 
 
 def count(torch, spec):
-    """One net's operations as a JSON-ready dictionary. Raises Refused, NotBuilt, or what the net itself raises."""
+    """Return one net's operations as a JSON-ready dictionary. Raises Refused, NotBuilt, or what the net itself
+    raises."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer, of which nothing would be counted
@@ -316,7 +319,8 @@ def count(torch, spec):
 
 
 def emptied(net):
-    """Weights on the CPU in place of those on ``meta``; one that two modules share stays shared."""
+    """Give a net empty weights on the CPU in place of those on ``meta``. A weight that two modules share stays
+    shared."""
     before = {name: id(p) for name, p in net.named_parameters(remove_duplicate=False)}
     net.to_empty(device="cpu")
     kept = {}
@@ -327,7 +331,7 @@ def emptied(net):
 
 
 def faked(torch, value, dtype):
-    """The inputs as fake tensors on the CPU, floating-point ones in the net's type."""
+    """Return the inputs as fake tensors on the CPU, floating-point ones in the net's type."""
     if isinstance(value, torch.Tensor):
         return torch.empty(value.shape, dtype=dtype if value.is_floating_point() else value.dtype)
     if isinstance(value, (list, tuple)):
@@ -336,7 +340,7 @@ def faked(torch, value, dtype):
 
 
 def why(error, torch):
-    """A failure under fake tensors in one line."""
+    """Return a failure under fake tensors in one line."""
     kind = type(error).__name__
     if "DataDependent" in kind or "data-dependent" in str(error).lower() or "GuardOnDataDependent" in kind:
         return "its control flow depends on the values of its data, which a count does not have (%s)" % kind

@@ -4,7 +4,7 @@ DLRM_TABLES, DLRM_ROWS, DLRM_WIDTH, DLRM_BAG = 26, 10**6, 128, 20
 
 
 def sdxl_unet(torch, spec):
-    """The U-Net of Stable Diffusion XL (Podell et al. 2023): 2.57 billion parameters, at 1024 x 1024 pixels.
+    """Return the U-Net of Stable Diffusion XL (Podell et al. 2023): 2.57 billion parameters, at 1024 x 1024 pixels.
 
     ``side`` is the side of the image; the net sees an eighth of it.
     """
@@ -132,7 +132,8 @@ def sdxl_unet(torch, spec):
 
 
 def dlrm(torch, spec):
-    """A deep learning recommendation model (Naumov et al. 2019) with 26 tables of a million rows, 20 rows a bag."""
+    """Return a deep learning recommendation model (Naumov et al. 2019) with 26 tables of a million rows, 20 rows a
+    bag."""
     nn = torch.nn
 
     def layers(*widths):

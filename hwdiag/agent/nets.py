@@ -290,7 +290,7 @@ class NotBuilt(Exception):
 
 
 def build(torch, spec):
-    """The net in evaluation mode and its keyword arguments, on the current device.
+    """Return the net in evaluation mode and its keyword arguments, on the current device.
 
     ``spec``: ``net`` (a name, or ``module:function`` of the person's own), ``batch``, and ``tokens`` or ``side``.
     """
@@ -334,7 +334,8 @@ def inputs(torch, module, spec, size):
 
 
 def import_transformers(specs):
-    """Two seconds that are nobody's own, spent before the clock runs, if one of these nets needs it."""
+    """Import transformers before the clock runs, if one of these nets needs it: that takes two seconds which are
+    nobody's own."""
     if any(spec.get("net") in TRANSFORMERS for spec in specs):
         try:
             importlib.import_module("transformers.modeling_utils")
@@ -343,7 +344,7 @@ def import_transformers(specs):
 
 
 def build_own(torch, spec):
-    """``module:function`` or ``file.py:function``: called, gives the net and its inputs, a tuple or a dictionary.
+    """Return the net and the inputs of ``module:function`` or ``file.py:function``, as a tuple or a dictionary.
 
     Where the function takes ``batch`` or ``tokens``, it is given those that were asked for; else the inputs that it
     brings are made as long. The function runs the person's own code, as importing it would.
@@ -408,12 +409,12 @@ def resized(torch, where, given, wanted):
 
 
 def is_text(torch, value):
-    """Whether an input is token ids: integers in two dimensions."""
+    """Return whether an input is token ids: integers in two dimensions."""
     return isinstance(value, torch.Tensor) and value.dim() == 2 and value.dtype in (torch.int64, torch.int32)
 
 
 def with_cache(torch, net, given, spec):
-    """Inputs of one decoding step whose context of ``tokens`` is in the cache: runs the prefill."""
+    """Run the prefill, and return the inputs of one decoding step whose context of ``tokens`` is in the cache."""
     name = "decoder_input_ids" if "decoder_input_ids" in given else "input_ids"
     if name not in given:
         raise NotBuilt("%s has no decoding step: its inputs are no dictionary with input_ids" % spec["net"])
@@ -433,7 +434,7 @@ def with_cache(torch, net, given, spec):
 
 
 def cache_tensors(cache):
-    """All keys and values that a cache of transformers holds."""
+    """Yield all keys and values that a cache of transformers holds."""
     for part in ("self_attention_cache", "cross_attention_cache"):
         if hasattr(cache, part):
             for tensor in cache_tensors(getattr(cache, part)):
@@ -444,7 +445,8 @@ def cache_tensors(cache):
 
 
 def deeplabv3_r50(torch):
-    """DeepLabV3 on ResNet-50 (Chen et al. 2017, "Rethinking Atrous Convolution"), output stride 8, 21 classes."""
+    """Return DeepLabV3 on ResNet-50 (Chen et al. 2017, "Rethinking Atrous Convolution"), output stride 8, 21
+    classes."""
     nn = torch.nn
 
     def conv(cin, cout, kernel=1, stride=1, dilation=1, relu=True):
@@ -496,7 +498,8 @@ def deeplabv3_r50(torch):
 
 
 def unet_block(torch, channels=320, heads=8):
-    """A block of the U-Net of latent diffusion (Rombach et al. 2022): residual convolutions, then self-attention."""
+    """Return a block of the U-Net of latent diffusion (Rombach et al. 2022): residual convolutions, then
+    self-attention."""
     nn = torch.nn
 
     class UnetBlock(nn.Module):

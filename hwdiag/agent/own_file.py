@@ -95,7 +95,7 @@ def own_step(torch, path, built, used):
 
 
 class Within(techniques.BaseTechnique):
-    """Of a technique only what a call runs inside of: there is no net to change."""
+    """The context of a technique in which a call runs: there is no net to change."""
 
     def __init__(self, technique):
         self.around = technique.around

@@ -60,7 +60,8 @@ def native_packages():
 
 
 def torch_version(requirements):
-    """The one version of torch that a distribution was built for, as its requirements pin it; None without a pin."""
+    """Return the one version of torch that a distribution was built for, as its requirements pin it; None without a
+    pin."""
     for line in requirements:
         match = re.match(r"torch\s*\(?\s*==\s*([\w.+!]+)\s*\)?\s*(;|$)", line)
         if match and "extra" not in line:

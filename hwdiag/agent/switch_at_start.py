@@ -35,7 +35,7 @@ def flush_denormals(torch):
 
 
 def autocast_bf16(torch):
-    """For what the main thread computes, for as long as the program runs."""
+    """Enter autocast for what the main thread computes, for as long as the program runs."""
     torch.autocast("cpu", dtype=torch.bfloat16).__enter__()
 
 

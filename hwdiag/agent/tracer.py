@@ -58,7 +58,7 @@ class Tracer:
     # Recording
 
     def imported(self, torch):
-        """torch is there: record from now on, or when it begins to use its GPU."""
+        """Record from now on, when torch is imported, or when it begins to use its GPU."""
         self.torch = torch
         self.tell(state="imported", torch=str(torch.__version__))
         atexit.register(self.finish, "its end")
@@ -81,7 +81,7 @@ class Tracer:
         self.tell(state="recording")
 
     def watch(self, gpu_build):
-        """In a thread of its own: ask the main thread to begin and to end when it is time."""
+        """Ask the main thread, from a thread of its own, to begin and to end when it is time."""
         asked, began = None, time.monotonic()
         while not self.done:
             time.sleep(POLL_S)
@@ -96,7 +96,7 @@ class Tracer:
                 asked = self.ask(lambda: self.finish("its size"), asked, "end")
 
     def ask(self, function, asked, what):
-        """Have the main thread call this between two of its instructions, once."""
+        """Make the main thread call this between two of its instructions, once."""
         if asked != what:
             callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: self.quietly(function))
             self.callbacks.append(callback)  # it must outlive its call
@@ -104,7 +104,7 @@ class Tracer:
         return what
 
     def quietly(self, function):
-        """0, whatever goes wrong: the script must not see it."""
+        """Call this and return 0, whatever goes wrong: the script must not see it."""
         try:
             function()
         except BaseException as error:
@@ -154,13 +154,13 @@ class Tracer:
 
 
 def resident():
-    """Bytes of this process in memory."""
+    """Return the bytes of this process in memory."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def ends_well(path):
-    """Whether the trace is whole: the profiler says nothing when the disk is full."""
+    """Return whether the trace is whole: the profiler says nothing when the disk is full."""
     if not os.path.exists(path):
         return False
     with open(path, "rb") as file:
@@ -193,7 +193,7 @@ class WaitForTorch(importlib.abc.MetaPathFinder):
 
 
 def is_worker():
-    """Whether this is a process that multiprocessing started: a DataLoader's worker, a resource tracker."""
+    """Return whether this is a process that multiprocessing started: a DataLoader's worker, a resource tracker."""
     argv = getattr(sys, "orig_argv", None)
     if argv is None:
         with open("/proc/self/cmdline", errors="replace") as file:
@@ -202,7 +202,7 @@ def is_worker():
 
 
 def inject():
-    """As sitecustomize: wait for torch, and let the sitecustomize that this one hides have its turn."""
+    """Wait for torch, as sitecustomize, and run the sitecustomize that this one hides."""
     folder = os.path.dirname(os.path.abspath(__file__))
     here = [p for p in sys.path if os.path.abspath(p) == folder]
     for path in here:

@@ -19,7 +19,8 @@ def relative_error(torch, got, reference):
 
 
 def rounding_tolerance(torch, dtype, terms):
-    """Error allowed for a sum of ``terms`` products: random-walk growth of fp32 rounding plus the output's own.
+    """Return the error allowed for a sum of ``terms`` products: random-walk growth of fp32 rounding plus the output's
+    own.
 
     Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 4.3: errors of long sums grow like the
     square root of their length; the factors 4 and 8 leave room for other orders of summation.
@@ -40,7 +41,7 @@ def build_matmul(torch, device, dtype, n):
 
 
 def build_onednn(torch, device, dtype, n):
-    """The same product by oneDNN's linear layer, whatever torch.mm would take."""
+    """Build the product by oneDNN's linear layer, whatever ``torch.mm`` would take."""
     a = torch.randn(n, n, device=device).to(dtype)
     b = torch.randn(n, n, device=device).to(dtype)
     x, weight = a.to_mkldnn(), b.to_mkldnn()
@@ -57,7 +58,7 @@ def build_onednn(torch, device, dtype, n):
 
 
 def build_numpy(torch, device, dtype, n):
-    """The same product by NumPy's BLAS."""
+    """Build the product by NumPy's BLAS."""
     import numpy
 
     a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
@@ -111,7 +112,8 @@ def build_triad(torch, device, dtype, elements):
 
 
 def build_net(torch, device, make):
-    """A net in evaluation mode under the techniques, checked once against itself in float64. ``make`` makes it."""
+    """Build a net in evaluation mode under the techniques, checked once against itself in float64. ``make`` makes
+    it."""
     used = techniques.chosen()
     for technique in used:
         technique.process(torch, device)
@@ -137,7 +139,7 @@ def build_net(torch, device, make):
 
 
 def resnet18(torch, device, dtype, batch, side):
-    """A net and its input: ResNet-18 (He et al. 2015, table 1), 11.7 million parameters."""
+    """Return a net and its input: ResNet-18 (He et al. 2015, table 1), 11.7 million parameters."""
     nn = torch.nn
 
     def conv(cin, cout, kernel, stride):
@@ -162,7 +164,8 @@ def resnet18(torch, device, dtype, batch, side):
 
 
 def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, positions):
-    """A net and its input: GPT-2 small (Radford et al. 2019), 124 million parameters; a prompt, without a cache."""
+    """Return a net and its input: GPT-2 small (Radford et al. 2019), 124 million parameters; a prompt, without a
+    cache."""
     nn, functional = torch.nn, torch.nn.functional
 
     class TransformerBlock(nn.Module):

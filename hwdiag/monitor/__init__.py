@@ -1,1 +1,1 @@
-"""What does the machine do meanwhile?"""
+"""Monitor of the machine while a program runs."""

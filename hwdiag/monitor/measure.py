@@ -58,12 +58,12 @@ class Watching:
 
     @property
     def running(self) -> Running | None:
-        """The command."""
+        """Return the command that runs, or None."""
         return self.requests.running
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing to wait for any more."""
+        """Return whether there is nothing to wait for any more."""
         return self.running is None and (self.requests.count > 0 or bool(self.recorder.full))
 
     def until(self, seconds: float | None, pipe: int | None, see: See) -> None:

@@ -1,4 +1,4 @@
-"""What watching the machine gives, beside the recording itself: summaries, and what the watching cost."""
+"""Data of a recording: marks, summaries, and the cost of watching."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMMAND_STARTS, COMMAND_ENDS = "the command starts", "the command ends"
 
 
 class Summary(Value):
-    """What one column was while the command ran, or all the time without one."""
+    """The values of one column while the command ran, or all the time without one."""
 
     name: str
     unit: str
@@ -26,7 +26,7 @@ class Summary(Value):
 
 
 class MonitorOverhead(Value):
-    """What the watching itself took."""
+    """The cost of the watching itself."""
 
     cpu_s: float
     """CPU seconds of hwdiag's process from the first to the last sample: sampling, writing and showing."""
@@ -70,9 +70,9 @@ class Monitored(Value):
     summaries: tuple[Summary, ...]
 
     def summary(self, name: str) -> Summary | None:
-        """That of one column; None where it told nothing."""
+        """Return the summary of one column; None where it told nothing."""
         return next((s for s in self.summaries if s.name == name), None)
 
     def when(self, text: str) -> float | None:
-        """Seconds of the first mark with this text."""
+        """Return the seconds of the first mark with this text."""
         return next((m.seconds for m in self.marks if m.text == text), None)

@@ -53,7 +53,7 @@ class Recorder:
             raise HwdiagError(f"cannot write {path}: {error.strerror or error}") from None
 
     def add(self, seconds: float, values: Sequence[float], mark: str | None = None) -> None:
-        """One sample."""
+        """Add one sample."""
         if self.full:
             return
         self._times[self._filled], self._rows[self._filled], self._marks[self._filled] = seconds, values, mark
@@ -103,7 +103,7 @@ class Recorder:
 
 
 def read_columns(path: Path, names: Iterable[str] | None = None) -> Iterator[tuple[str, Any]]:
-    """Each column of numbers of a recording, with its name, one at a time.
+    """Yield each column of numbers of a recording, with its name, one at a time.
 
     Raises:
         UsageError: there is no recording there.
@@ -120,7 +120,8 @@ def read_columns(path: Path, names: Iterable[str] | None = None) -> Iterator[tup
 
 
 def summaries(path: Path, columns: Sequence[Column], began: float, ended: float) -> tuple[Summary, ...]:
-    """What each column was between these seconds, one column in memory at a time; those that said nothing are left."""
+    """Return the summary of each column between these seconds, with one column in memory at a time. Columns that told
+    nothing are left out."""
     ((_, times),) = read_columns(path, [TIME])
     inside = (times > began) & (times <= ended)
     found = []

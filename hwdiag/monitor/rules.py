@@ -1,4 +1,4 @@
-"""What a recording of the machine says is wrong, in plain sentences; nothing that it did not see."""
+"""Rules on a recording of the machine: what is wrong, in plain sentences, and nothing that it did not see."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MISSED = 0.01
 
 
 def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
-    """What is to be said of this recording."""
+    """Return the findings and checks of a recording."""
     seen = Seen(host=host, activity=activity_of(done, path, host), others={})
     asked = (
         *ended(done),
@@ -52,7 +52,8 @@ def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
 
 
 def activity_of(done: Monitored, path: Path, host: Host) -> Activity:
-    """The recording as what the symptoms are asked of: the sums of it, and each GPU when it was busiest."""
+    """Return the recording as the activity that the symptoms look at: the sums of it, and each GPU when it was
+    busiest."""
     swapped, stall = done.summary("swap.in"), done.summary("pressure.memory.some")
     pages = None if swapped is None else round(swapped.mean * done.seconds / os.sysconf("SC_PAGE_SIZE"))
     return Activity(
@@ -64,7 +65,7 @@ def activity_of(done: Monitored, path: Path, host: Host) -> Activity:
 
 
 def busiest(gpu: Gpu, done: Monitored, path: Path) -> Gpu | None:
-    """This GPU at the moment of its highest utilisation; None where that was not told."""
+    """Return this GPU at the moment of its highest utilisation; None where that was not told."""
     names = [c.name for c in done.columns if c.name.startswith(f"gpu{gpu.index}.")]
     values = {name.partition(".")[2]: column for name, column in read_columns(path, names)}
     use = values.get("use")
@@ -84,7 +85,7 @@ def busiest(gpu: Gpu, done: Monitored, path: Path) -> Gpu | None:
 
 
 def throttling(done: Monitored, path: Path) -> Iterator[Answer]:
-    """For how much of its working time was a GPU slowed down, and why?"""
+    """Yield a finding for each GPU that was slowed down, with its share of the working time, and why."""
     for gpu in done.gpus:
         columns = dict(read_columns(path, names_of(done, f"gpu{gpu.index}.use", f"gpu{gpu.index}.reasons")))
         if len(columns) < 2:
@@ -104,7 +105,7 @@ def throttling(done: Monitored, path: Path) -> Iterator[Answer]:
 
 
 def idle_gpus(done: Monitored) -> Iterator[Answer]:
-    """Did a command leave a GPU idle?"""
+    """Yield a finding where a command left a GPU idle."""
     if not done.command:
         return
     for gpu in done.gpus:
@@ -131,7 +132,7 @@ def idle_gpus(done: Monitored) -> Iterator[Answer]:
 
 
 def ended(done: Monitored) -> Iterator[Answer]:
-    """Did the command end well?"""
+    """Yield whether the command ended well."""
     if done.command and done.outcome and done.status not in ASKED:
         by_itself = done.status is not None
         yield Finding(
@@ -146,7 +147,7 @@ def ended(done: Monitored) -> Iterator[Answer]:
 
 
 def crowding(done: Monitored) -> Iterator[Answer]:
-    """Did more threads want to run than there are CPUs?"""
+    """Yield whether more threads wanted to run than there are CPUs."""
     waited, running = done.summary("pressure.cpu.some"), done.summary("cpu.running")
     if waited is None and running is None:
         return
@@ -169,7 +170,7 @@ def crowding(done: Monitored) -> Iterator[Answer]:
 
 
 def waiting(done: Monitored) -> Iterator[Answer]:
-    """Did programs wait for memory, disks, a quota or a hypervisor?"""
+    """Yield findings where programs waited for memory, disks, a quota or a hypervisor."""
     questions = (
         (
             "pressure.memory.some", "Waiting for memory", WAITED, "Programs waited for memory",
@@ -202,7 +203,7 @@ def waiting(done: Monitored) -> Iterator[Answer]:
 
 
 def nodes(done: Monitored) -> Iterator[Answer]:
-    """Did memory come from another NUMA node than wanted?"""
+    """Yield a finding where memory came from another NUMA node than wanted."""
     misses = [s for s in done.summaries if s.name.endswith(".misses")]
     hits = [s for s in done.summaries if s.name.endswith(".hits")]
     missed, all_of_them = sum(s.mean for s in misses), sum(s.mean for s in (*misses, *hits))
@@ -222,6 +223,6 @@ def nodes(done: Monitored) -> Iterator[Answer]:
 
 
 def names_of(done: Monitored, *names: str) -> list[str]:
-    """Those of these columns that were recorded."""
+    """Return those of these columns that were recorded."""
     have = {c.name for c in done.columns}
     return [name for name in names if name in have]

@@ -1,4 +1,4 @@
-"""What a recording shows: a verdict, percentiles, marks, what it cost; and the machine live, while it is watched."""
+"""Sections of a recording: a verdict, percentiles, marks, its cost; and the machine live, while it is watched."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def conclusion(answers: Sequence[Answer]) -> str:
 
 
 def percentiles(done: Monitored) -> Table:
-    """Every column between the command's start and end; of the CPUs, the least and the most busy."""
+    """Return a table of every column between the command's start and end; of the CPUs, the least and the most busy."""
     rows = [
         (title, *(said(v, s.unit) for v in (s.mean, s.p5, s.median, s.p95, s.most)))
         for title, s in shown(done.summaries)
@@ -67,7 +67,8 @@ def percentiles(done: Monitored) -> Table:
 
 
 def shown(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
-    """Rows of the table: those of many CPUs are two, and columns of 0 at all times none but for all CPUs' use."""
+    """Return the rows of the table. Those of many CPUs are two; columns of 0 at all times are left out, but for all
+    CPUs' use."""
     rows: list[tuple[str, Summary]] = []
     for kind in ("use", "clock"):
         each = sorted(
@@ -85,7 +86,7 @@ def shown(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:
 
 
 def answers_table(answers: Sequence[Answer]) -> Table:
-    """What was looked for, and what was seen."""
+    """Return a table of what was looked for, and what was seen."""
     found = [a for a in answers if isinstance(a, Finding)]
     fine = [a for a in answers if not isinstance(a, Finding)]
     rows: list[tuple[str, ...]] = [(f.severity, f.title, f.detail) for f in found]
@@ -94,19 +95,19 @@ def answers_table(answers: Sequence[Answer]) -> Table:
 
 
 def marks_table(done: Monitored) -> Table | None:
-    """When what happened."""
+    """Return a table of what happened when."""
     rows = [(f"{m.seconds:.2f}", m.text) for m in done.marks]
     return Table("Marks", ("seconds", "what happened"), rows, frozenset({0})) if rows else None
 
 
 def absent_table(done: Monitored) -> Table | None:
-    """What is not in the recording, and why."""
+    """Return a table of what is not in the recording, and why."""
     rows = [(g.what, g.why) for g in done.absent] + [(g.what, f"at times: {g.why}") for g in done.lost]
     return Table("Not recorded", ("what", "why"), rows) if rows else None
 
 
 def cost(done: Monitored) -> str:
-    """What the watching took, in a sentence."""
+    """Return the cost of the watching, in a sentence."""
     c = done.cost
     a_sample = c.sampling_cpu_s / done.samples * 1e3 if done.samples else 0.0
     late = f"; {plural(c.late, 'sample')} came late" if c.late else ""
@@ -118,18 +119,18 @@ def cost(done: Monitored) -> str:
 
 
 def summary(done: Monitored, answers: Sequence[Answer]) -> Section:
-    """What did the machine do?"""
+    """Return the section on what the machine did."""
     return Section(verdict(done, answers), (percentiles(done),))
 
 
 def over_time(done: Monitored, path: Path) -> Section:
-    """When?"""
+    """Return the section on when it did that."""
     told = f"{plural(len(done.marks), 'mark')} on the time axis." if done.marks else "No marks: nothing was started."
     return Section(told, (timeline(done, path), marks_table(done)))
 
 
 def findings(answers: Sequence[Answer]) -> Section:
-    """What is wrong?"""
+    """Return the section on what is wrong."""
     found = sum(isinstance(a, Finding) for a in answers)
     others = plural(len(answers) - found, "question")
     told = f"{plural(found, 'finding')}; {others} without one." if found else f"{others} without a finding."
@@ -137,7 +138,7 @@ def findings(answers: Sequence[Answer]) -> Section:
 
 
 def costs(done: Monitored) -> Section:
-    """What did the watching cost, and what is missing?"""
+    """Return the section on the cost of the watching, and on what is missing."""
     return Section(cost(done), (absent_table(done),))
 
 
@@ -156,12 +157,12 @@ class Live:
         self.seconds = 0.0
 
     def add(self, seconds: float, values: Sequence[float]) -> None:
-        """One more sample."""
+        """Add one sample."""
         self.seconds = seconds
         self.history.append(values)
 
     def svg(self) -> str:
-        """The picture: a cell for each CPU, and a line for each other quantity with its present value."""
+        """Return the picture: a cell for each CPU, and a line for each other quantity with its present value."""
         now = self.history[-1]
         across = 64
         top = 44 + 12 * -(-len(self.cores) // across)
@@ -194,12 +195,12 @@ class Live:
         )
 
     def to_html(self) -> str:
-        """The picture as an image, which JupyterLab shows in any notebook."""
+        """Return the picture as an image, which JupyterLab shows in any notebook."""
         data = b64encode(self.svg().encode()).decode()
         return f'<img alt="the machine now, after {self.seconds:.0f} s" src="data:image/svg+xml;base64,{data}">'
 
     def line(self) -> str:
-        """The same in one line for a terminal."""
+        """Return the present values in one line for a terminal."""
         now = self.history[-1]
         wanted = ("cpu.use", "memory.used", "use", "power", "temperature")
         told = [
@@ -211,7 +212,7 @@ class Live:
 
 
 def is_live(name: str) -> bool:
-    """Whether a column is worth a line of the live picture."""
+    """Return whether a column is worth a line of the live picture."""
     kind = name.rpartition(".")[2]
     if name.startswith("gpu"):
         return kind in GPU_ROWS
@@ -219,7 +220,7 @@ def is_live(name: str) -> bool:
 
 
 def rank(name: str) -> int:
-    """Its place in the live picture: of many GPUs, first the use of each."""
+    """Return a column's place in the live picture: of many GPUs, first the use of each."""
     kind = name.rpartition(".")[2]
     return 1 + GPU_ROWS.index(kind) if name.startswith("gpu") else 0
 
@@ -228,7 +229,8 @@ See = Callable[[float, Sequence[float]], None]
 
 
 def notebook_live(columns: Sequence[Column]) -> See:
-    """For a notebook: a picture that changes, where somebody watches; nothing in a headless run."""
+    """Return a function that shows each sample in a notebook: a picture that changes where somebody watches, nothing in
+    a headless run."""
     if not is_interactive():
         return lambda seconds, values: None
     from IPython.display import HTML, display
@@ -247,7 +249,8 @@ def notebook_live(columns: Sequence[Column]) -> See:
 
 
 def terminal_live(columns: Sequence[Column], stream: TextIO | None) -> See:
-    """For a terminal: one line that changes; nothing where the stream is none."""
+    """Return a function that shows each sample in a terminal: one line that changes, nothing where the stream is no
+    terminal."""
     if stream is None or not stream.isatty():
         return lambda seconds, values: None
     live, last = Live(columns), -LIVE_S

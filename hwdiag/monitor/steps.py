@@ -1,4 +1,4 @@
-"""What the monitor notebook and ``hwdiag monitor`` call: parameters in, a recording to walk through."""
+"""Steps of the monitor notebook and of ``hwdiag monitor``: parameters in, a recording to walk through."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Monitor:
 
     @property
     def samples(self) -> Path:
-        """The Parquet file."""
+        """Return the path of the Parquet file."""
         return self.folder / SAMPLES
 
     def watch(
@@ -113,30 +113,30 @@ class Monitor:
 
     @cached_property
     def recording(self) -> Recording:
-        """Made once, when it is first asked for."""
+        """Return the recording, made once, when it is first asked for."""
         return self.done or self.watch(
             self.params.seconds or (None if self.params.command else NOTEBOOK_S), notebook_live
         )
 
     def run(self) -> Section:
-        """What does the machine do?"""
+        """Return the section on what the machine did."""
         return show.summary(self.recording.monitored, self.recording.answers)
 
     def over_time(self) -> Section:
-        """When?"""
+        """Return the section on when it did that."""
         return show.over_time(self.recording.monitored, self.samples)
 
     def findings(self) -> Section:
-        """What is wrong?"""
+        """Return the section on what is wrong."""
         return show.findings(self.recording.answers)
 
     def costs(self) -> Section:
-        """What did the watching cost, and what is missing?"""
+        """Return the section on the cost of the watching, and on what is missing."""
         return show.costs(self.recording.monitored)
 
     @cached_property
     def record(self) -> Record:
-        """What was found, as a record."""
+        """Return the recording as a record."""
         done = self.recording
         assert self.host is not None
         verdict = show.verdict(done.monitored, done.answers)

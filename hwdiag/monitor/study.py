@@ -11,7 +11,7 @@ SAMPLES = "monitor.parquet"
 
 
 class Recording(TopicStudy):
-    """What is kept beside the samples."""
+    """The result of a recording, kept beside the samples."""
 
     monitored: Monitored
     findings: tuple[Finding, ...]
@@ -19,5 +19,5 @@ class Recording(TopicStudy):
 
     @property
     def answers(self) -> tuple[Finding | Check, ...]:
-        """All that is said of it."""
+        """Return all findings and checks of the recording."""
         return (*self.findings, *self.checks)

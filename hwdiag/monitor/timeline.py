@@ -1,4 +1,4 @@
-"""What did the machine do over time, and when did what happen?"""
+"""Plot of what the machine did over time, with the marks."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class Panel:
 
 
 def timeline(done: Monitored, path: Path) -> Figure | None:
-    """All that was recorded on one time axis, with the command and the marks. None without samples."""
+    """Return the plot of all that was recorded on one time axis, with the command and the marks. None without
+    samples."""
     if done.samples < 2:
         return None
     panels = panels_of(done)
@@ -83,7 +84,7 @@ _CAPTION = (
 
 
 def panels_of(done: Monitored) -> list[Panel]:
-    """What there is to draw of this recording."""
+    """Return the panels that this recording has data for."""
     names = [c.name for c in done.columns]
     gpus = sorted({int(n[3:].partition(".")[0]) for n in names if re.fullmatch(r"gpu\d+\.\w+", n)})
     every = {kind: tuple(n for n in names if n.endswith(kind)) for kind in (".read", ".written", ".hits", ".misses")}
@@ -114,7 +115,7 @@ def panels_of(done: Monitored) -> list[Panel]:
 
 
 def average(values: Any, step: int) -> Any:
-    """Means of ``step`` neighbours; the last one may be of fewer."""
+    """Return the means of ``step`` neighbours; the last one may be of fewer."""
     if step <= 1:
         return values
     padded = np.full(-(-len(values) // step) * step, np.nan)
@@ -125,7 +126,7 @@ def average(values: Any, step: int) -> Any:
 
 
 def heat_map(axes: Axes, data: dict[str, Any], cores: Sequence[str], seconds: float) -> None:
-    """A row for each CPU."""
+    """Draw a row for each CPU."""
     from matplotlib import colormaps
 
     axes.set_title("each CPU, % busy: white 0, dark 100", pad=20)  # above the names of the marks
@@ -148,7 +149,7 @@ def heat_map(axes: Axes, data: dict[str, Any], cores: Sequence[str], seconds: fl
 
 
 def draw_panel(axes: Axes, panel: Panel, data: dict[str, Any]) -> None:
-    """One quantity, its lines named."""
+    """Draw one quantity, with its lines named."""
     axes.set_title(panel.title)
     axes.grid(True, axis="y")
     for i, line in enumerate(panel.lines):
@@ -164,7 +165,7 @@ def draw_panel(axes: Axes, panel: Panel, data: dict[str, Any]) -> None:
 
 
 def draw_marks(axes: Axes, done: Monitored, named: bool) -> None:
-    """Where the command started and ended, and what it said."""
+    """Draw where the command started and ended, and what it said."""
     for mark in done.marks[:MOST_MARKS]:
         ends = mark.text in (COMMAND_STARTS, COMMAND_ENDS)
         axes.axvline(mark.seconds, color=svg.INK if ends else svg.MUTED, linewidth=1, linestyle="-" if ends else ":")
@@ -174,7 +175,7 @@ def draw_marks(axes: Axes, done: Monitored, named: bool) -> None:
 
 
 def alt(done: Monitored) -> str:
-    """The same in words."""
+    """Return the plot in words."""
     named = ("cpu.use", "memory.used", "pressure.memory.some", *(f"gpu{g.index}.use" for g in done.gpus))
     found = [s for s in map(done.summary, named) if s is not None]
     told = "; ".join(

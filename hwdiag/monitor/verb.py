@@ -38,7 +38,7 @@ def monitor_options(monitor: argparse.ArgumentParser) -> None:
 
 
 def watch(args: argparse.Namespace) -> int:
-    """hwdiag monitor"""
+    """Run hwdiag monitor."""
     from hwdiag.core.command_line import given
     from hwdiag.monitor import show
     from hwdiag.monitor.steps import Monitor, load
