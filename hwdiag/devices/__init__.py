@@ -1,1 +1,1 @@
-"""CPU against GPU: what is each precision and technique worth here?"""
+"""CPU against GPU: the worth of each precision and technique on this host."""

@@ -1,4 +1,4 @@
-"""A training that a DataLoader feeds, on one device: how long does it wait, and what is at work meanwhile?"""
+"""A training that a DataLoader feeds, on one device: its wait for data, and what is at work meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures that a guide for an old Xeon with an RTX 3060 sets as targets: does this host reach them, and why not?"""
+"""Targets of a guide for an old Xeon with an RTX 3060: whether this host reaches them, and why not."""
 
 from __future__ import annotations
 

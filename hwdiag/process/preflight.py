@@ -81,7 +81,7 @@ def preflight(
 
 
 def variables(ground: Ground) -> Iterator[Answer]:
-    """Do inherited variables mislead the libraries?"""
+    """Yield findings on inherited variables that mislead the libraries."""
     if not ground.host.is_here:
         yield Check(id="environment", state="unchecked", title=VARIABLES_TITLE, detail=NOT_THIS_HOST)
         return

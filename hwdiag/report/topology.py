@@ -334,7 +334,7 @@ def _sample(words: str) -> Layout:
 def _caption(host: Host) -> str:
     blocked = set(host.cpu.online) - set(host.usable_cpus)
     hatched = " Hatched CPUs exist, but this process may not use them." if blocked else ""
-    return f"What {clean(host.label)} is made of: what is drawn close together is quick to reach.{hatched}"
+    return f"{clean(host.label)}: CPUs in one box share a core, a cache, a NUMA node or a socket.{hatched}"
 
 
 def _alt(host: Host) -> str:

@@ -137,7 +137,7 @@ def quota(use: CpuUse) -> Iterator[Answer]:
 
 
 def sharing(use: CpuUse) -> Iterator[Answer]:
-    """Do busy threads sit on one CPU by their masks, while others are allowed elsewhere?"""
+    """Yield a finding where busy threads sit on one CPU by their masks, while others are allowed elsewhere."""
     crowd = crowd_on_a_mask(use)
     if crowd is None:
         return

@@ -1,4 +1,4 @@
-"""Do the variables that it was started with mislead its libraries, each judged by its value and effect?"""
+"""Probe of the program's variables that mislead its libraries, each judged by its value and effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do other programs take the CPUs that it wants?"""
+"""Probe of other programs that take the CPUs that the program wants."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def look(case: Case) -> Iterator[Answer]:
 
 
 def too_many(use: CpuUse) -> Iterator[Answer]:
-    """Do its own threads want more CPUs than it may have?"""
+    """Yield a finding where the program's own threads want more CPUs than it may have."""
     share = use.wait_share
     by_quota = use.quota is not None and use.quota < len(use.allowed)
     if share is None or share < WAITED or by_quota or crowd_on_a_mask(use) is not None:  # the probe ``cpus`` tells
