@@ -58,7 +58,7 @@ is to ask again; asking for what is set already changes nothing."""
 def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, str], *, made_at: str) -> dict[str, str]:
     """Return ``make_persistent.sh`` by its name, where something that is chosen would be gone after a reboot."""
     found = steps(rows, host, persistent=True)
-    forgetful = any(g.unified_memory for g in host.gpus)
+    forgetful = any(g.unified_memory for g in host.accelerators)
     files, units = persistent_files(found, scripts, forgetful=forgetful)
     if not files:
         return {}

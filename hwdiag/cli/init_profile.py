@@ -49,6 +49,6 @@ def profile_of(host: Host, name: str) -> Profile:
         min_cores=host.cpu.cores,
         min_sockets=host.cpu.sockets,
         min_memory_gib=None if total is None else round(0.9 * total / 2**30, 1),
-        gpu=host.gpus[0].name if host.gpus else None,
+        gpu=host.accelerators[0].name if host.accelerators else None,
     )
     return Profile(host=name, title=f"{host.cpu.model or host.system.arch}", expect=expect)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from hwdiag.core.errors import UsageError
+from hwdiag.host.gpu import gpu_sources
 from hwdiag.host.root import Root
-from hwdiag.host.sampling.gpu import gpu_sources
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
@@ -60,7 +60,7 @@ def watch_command(
 @contextmanager
 def gpu_use() -> Iterator[Callable[[], float | None]]:
     """Use of the GPUs now, 0..1, the mean over all that tell; None where none does."""
-    sources = gpu_sources(Root.live(), [])
+    sources = gpu_sources(Root.live(), [], integrated=False)
 
     def used() -> float | None:
         told = [

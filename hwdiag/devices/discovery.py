@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwdiag.devices.model import CPU, Absent, Device
+from hwdiag.host.gpu import torch_build
 from hwdiag.host.model import Gpu, Host
 from hwdiag.process.model import Outcome, Software
 from hwdiag.process.software import describe_software
@@ -39,7 +40,7 @@ def usable(
     """Return the CPU and these accelerators, and one line for each that is not used."""
     cpu = Device(name=CPU, title=host.cpu.model or "CPU", memory_bytes=host.memory.total_bytes)
     found = tuple(Device.model_validate(device) for device in devices)
-    return (cpu, *found), tuple(absent(host.gpus, software, found))
+    return (cpu, *found), tuple(absent(host.accelerators, software, found))
 
 
 def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...]) -> list[Absent]:
@@ -57,6 +58,9 @@ def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...])
 
 def why_unused(gpus: tuple[Gpu, ...], software: Software) -> str:
     """Return the reason why torch does not see a GPU, in one line."""
+    builds = {torch_build(gpu) for gpu in gpus}
+    if builds and "CUDA" not in builds and not software.cuda_note:
+        return f"this torch sees none of them; one built for {' or '.join(sorted(builds))} is at PyTorch's own index"
     visible = software.environment.get("CUDA_VISIBLE_DEVICES")
     driver = next((gpu.cuda for gpu in gpus if gpu.cuda), None)
     if software.cuda is None:

@@ -6,7 +6,7 @@ import re
 import time
 
 from hwdiag.core.value import Value
-from hwdiag.host.gpu import read_gpus
+from hwdiag.host.gpu import open_gpus
 from hwdiag.host.model import Gpu
 from hwdiag.host.root import Root
 
@@ -37,14 +37,15 @@ def watch(root: Root, seconds: float) -> Activity:
         return Activity(dropped_packets=_dropped(root))
     before, began = _counters(root), time.monotonic()
     busiest: dict[int, Gpu] = {}
-    while True:
-        for gpu in read_gpus(root)[0]:
-            if (gpu.utilization or 0) >= (busiest[gpu.index].utilization or 0 if gpu.index in busiest else 0):
-                busiest[gpu.index] = gpu
-        left = began + seconds - time.monotonic()
-        if left <= 0:
-            break
-        time.sleep(min(STEP_S, left))
+    with open_gpus(root) as gpus:
+        while True:
+            for gpu in gpus.read()[0]:
+                if (gpu.utilization or 0) >= (busiest[gpu.index].utilization or 0 if gpu.index in busiest else 0):
+                    busiest[gpu.index] = gpu
+            left = began + seconds - time.monotonic()
+            if left <= 0:
+                break
+            time.sleep(min(STEP_S, left))
     after, took = _counters(root), time.monotonic() - began
     pages, memory, io = (None if a is None or b is None else a - b for a, b in zip(after, before, strict=True))
     return Activity(

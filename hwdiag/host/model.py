@@ -181,11 +181,17 @@ class Memory(Value):
 
 
 class Gpu(Value):
-    """One GPU as NVML tells it. "Not supported" is None here, and normal for several fields on a GB10."""
+    """One GPU as its driver tells it. "Not supported" is None here, and normal for several fields."""
 
+    vendor: str = "nvidia"
+    """Its module of ``host.gpu``. Records of before there were others do not say it."""
     index: int
+    """Numbered over all vendors; NVML's own number for NVIDIA's, which come first."""
     name: str
+    integrated: bool = False
+    """A part of the processor that is there to drive a screen: torch computes on few of them."""
     uuid: str | None = None
+    """What stays with the board: NVIDIA's UUID, AMD's unique id."""
     bus_id: str | None = None
     driver: str | None = None
     cuda: str | None = None
@@ -194,7 +200,7 @@ class Gpu(Value):
     compute_capability: str | None = None
     memory_bytes: int | None = None
     unified_memory: bool = False
-    """Shares its memory with the CPU (GB10, Jetson)."""
+    """Shares its memory with the CPU (GB10, Jetson, integrated ones)."""
     sm_mhz: float | None = None
     sm_max_mhz: float | None = None
     memory_mhz: float | None = None
@@ -296,6 +302,11 @@ class Host(Value):
         """What to call it: its name, or what it is where a snapshot does not tell the name."""
         known = self.system.hostname if self.system.hostname != "unknown" else None
         return known or self.system.product or self.cpu.model or "an unnamed host"
+
+    @property
+    def accelerators(self) -> tuple[Gpu, ...]:
+        """The GPUs that programs compute on: not those that are a part of the processor."""
+        return tuple(gpu for gpu in self.gpus if not gpu.integrated)
 
     @property
     def is_here(self) -> bool:

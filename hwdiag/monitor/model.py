@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hwdiag.core.value import Value
 from hwdiag.host.model import Gap, Gpu
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.process.observation.marks import Mark
 
 COMMAND_STARTS, COMMAND_ENDS = "the command starts", "the command ends"

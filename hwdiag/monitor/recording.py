@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hwdiag.core.errors import HwdiagError, UsageError
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor.model import Summary
 
 ROWS = 1024

@@ -79,7 +79,7 @@ def busiest(gpu: Gpu, done: Monitored, path: Path) -> Gpu | None:
             "sm_mhz": then.get("clock"),
             "power_w": then.get("power"),
             "temperature_c": then.get("temperature"),
-            "throttle_reasons": reason_names(int(then.get("reasons", 0))),
+            "throttle_reasons": reason_names(gpu.vendor, int(then.get("reasons", 0))),
         }
     )
 
@@ -93,7 +93,7 @@ def throttling(done: Monitored, path: Path) -> Iterator[Answer]:
         use, bits = columns.values()
         busy = bits[(use >= BUSY) & ~np.isnan(bits)].astype(int)
         for name in ALARMS:
-            share = float(np.mean([name in reason_names(int(b)) for b in busy])) if len(busy) else 0.0
+            share = float(np.mean([name in reason_names(gpu.vendor, int(b)) for b in busy])) if len(busy) else 0.0
             if share > 0:
                 yield Finding(
                     id=f"gpu-slowed:GPU {gpu.index}:{name.replace(' ', '-')}",

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import listed
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor.model import Monitored, Summary
 from hwdiag.monitor.timeline import timeline
 from hwdiag.process.symptoms import Answer

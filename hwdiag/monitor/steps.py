@@ -16,7 +16,7 @@ from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor import show
 from hwdiag.monitor.measure import See, monitor
 from hwdiag.monitor.rules import answers

@@ -10,6 +10,7 @@ from typing import Protocol
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import plural
 from hwdiag.host.activity import Activity
+from hwdiag.host.gpu import reasons
 from hwdiag.host.model import Gpu, Host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import is_active, mounts
@@ -41,20 +42,9 @@ TUNERS = {
 }
 """Services that set the same things by themselves."""
 
-REASONS = {
-    "software power cap": "the board draws what it may: normal under full load",
-    "software thermal slowdown": "it is near its temperature limit: look at fans, dust and the room",
-    "hardware thermal slowdown": "it is too hot, and the hardware halves its clock: look at fans, dust and the room",
-    "hardware slowdown": "the hardware slows it down, for heat or for want of power",
-    "hardware power brake": "the power supply told it to slow down: look at its cables and its rating",
-    "applications clocks setting": "its clock was set lower by somebody: 'nvidia-smi -rgc' resets that",
-    "sync boost": "it is kept at the clock of the slowest GPU of its group",
-    "display clock setting": "a display holds its clock",
-    "board limit": "a limit of the board",
-    "reliability": "its voltage is kept low for reliability",
-}
-"""What each of NVML's reasons means, in a clause."""
-ALARMS = ("hardware thermal slowdown", "hardware slowdown", "hardware power brake", "software thermal slowdown")
+REASONS = {reason.name: reason.meaning for reason in reasons().values()}
+"""What each reason for a GPU's low clock means, in a clause."""
+ALARMS = tuple(reason.name for reason in reasons().values() if reason.is_fault)
 """Those that are a fault and not the usual end of the range."""
 
 

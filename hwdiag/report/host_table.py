@@ -133,9 +133,12 @@ def _gpu(gpu: Gpu) -> str:
     throttled = f"throttled: {', '.join(gpu.throttle_reasons)}" if gpu.throttle_reasons else None
     facts = (
         gpu.name,
+        gpu.integrated and "a part of the processor",
+        gpu.vendor != "nvidia" and gpu.architecture,
         "unified memory" if gpu.unified_memory else f"{size(gpu.memory_bytes)} memory",
         gpu.compute_capability and f"compute capability {gpu.compute_capability}",
-        gpu.sm_mhz is not None and f"{_clock(gpu.sm_mhz, gpu.sm_max_mhz)} (SM)",
+        gpu.sm_mhz is not None
+        and f"{_clock(gpu.sm_mhz, gpu.sm_max_mhz)} ({'SM' if gpu.vendor == 'nvidia' else 'cores'})",
         gpu.memory_mhz is not None and f"{_clock(gpu.memory_mhz, gpu.memory_max_mhz)} (memory)",
         pcie_text(gpu),
         gpu.nvlinks is not None and f"{gpu.nvlinks} NVLinks up",

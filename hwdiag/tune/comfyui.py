@@ -24,7 +24,7 @@ def render_comfyui(host: Host, folder: str, python: str, launch: str, *, made_at
         launch: absolute path of the launch script of the workbook; what is rendered goes beside it.
         made_at: UTC, ISO 8601.
     """
-    on_cpu = not host.gpus
+    on_cpu = not host.accelerators
     flags = ["--cpu"] if on_cpu else []
     why = ["It listens on 127.0.0.1 only: ComfyUI has no password, and custom nodes run code. Use an SSH tunnel."]
     if on_cpu:

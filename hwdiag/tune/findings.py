@@ -14,6 +14,7 @@ from hwdiag.experiment.model import Measurement
 from hwdiag.experiment.statistics import warming
 from hwdiag.experiment.workloads import MATMUL_N
 from hwdiag.host.cpulist import format_cpulist
+from hwdiag.host.gpu import torch_build
 from hwdiag.process.preflight import preflight
 from hwdiag.process.software import ELSEWHERE
 from hwdiag.tune.evidence import Evidence
@@ -209,15 +210,17 @@ def engines(e: Evidence) -> Iterator[Said]:
 
 def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
     """Yield a finding where torch cannot use a GPU that is there."""
-    if not e.host.gpus:
-        yield Check(id="gpu", state="unchecked", title="No GPU was measured", detail=e.host.gpu_note or "none found")
+    gpus = e.host.accelerators
+    if not gpus:
+        why = e.host.gpu_note or (f"{e.host.gpus[0].name} is a part of the processor" if e.host.gpus else "none found")
+        yield Check(id="gpu", state="unchecked", title="No GPU was measured", detail=why)
     elif e.software.outcome.ok and not e.software.cuda_devices:
         build = f"built for CUDA {e.software.cuda}" if e.software.cuda else "a CPU-only build"
         yield Finding(
             id="gpu-not-used",
             severity="warning",
-            title=f"{e.host.gpus[0].name} is here, but torch {e.software.torch_version} ({build}) sees no GPU",
-            detail=e.software.cuda_note or "Install a CUDA build of torch to use it.",
+            title=f"{gpus[0].name} is here, but torch {e.software.torch_version} ({build}) sees no GPU",
+            detail=e.software.cuda_note or f"Install a {torch_build(gpus[0])} build of torch to use it.",
             evidence=("host.gpus", "software.cuda"),
         )
 

@@ -21,7 +21,7 @@ from hwdiag.core.finding import Check, Finding
 from hwdiag.experiment.model import Measurement
 from hwdiag.host.activity import Activity, watch
 from hwdiag.host.archive import open_root
-from hwdiag.host.gpu import THROTTLE_REASONS
+from hwdiag.host.gpu import reasons
 from hwdiag.host.model import Gpu, Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -343,7 +343,7 @@ def loaded(name: str, mhz: float, *reasons: str, use: int = 98, watts: float = 9
 
 
 def test_every_throttle_reason_is_explained() -> None:
-    assert set(REASONS) == set(THROTTLE_REASONS.values())
+    assert set(REASONS) == set(reasons())
     assert set(ALARMS) < set(REASONS)
 
 

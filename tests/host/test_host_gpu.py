@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from hwdiag.host import Root, read_host
-from hwdiag.host.gpu import COMPUTE_MODES, read_gpus
+from hwdiag.host.gpu import read_gpus
+from hwdiag.host.gpu.nvidia import COMPUTE_MODES
 from hwdiag.report.host_table import host_table
 from hwdiag.report.topology import draw_topology
 

@@ -23,7 +23,7 @@ from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor import recording
 from hwdiag.monitor.measure import monitor
 from hwdiag.monitor.model import COMMAND_ENDS, COMMAND_STARTS, Monitored
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_closed_is_removed_and_said(tmp_path: Path) -> Non
     code = f"""
 import resource
 from pathlib import Path
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor.recording import Recorder
 import os
 os.posix_fallocate = lambda *a: None  # as on a file system that cannot keep room

@@ -10,7 +10,7 @@ import pytest
 
 from hwdiag.core.finding import Finding
 from hwdiag.host.model import Gpu, Host
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor.model import Monitored, MonitorOverhead
 from hwdiag.monitor.recording import Recorder, summaries
 from hwdiag.monitor.rules import answers

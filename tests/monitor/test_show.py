@@ -12,7 +12,7 @@ import pytest
 
 from hwdiag.core.finding import Check
 from hwdiag.host.sampling import Sampler
-from hwdiag.host.sampling.source import Column
+from hwdiag.host.source import Column
 from hwdiag.monitor.measure import monitor
 from hwdiag.monitor.model import Monitored, Summary
 from hwdiag.monitor.recording import MARK

@@ -12,7 +12,7 @@ from hwdiag.host.settings import Setting
 
 
 class GpuFact(Kind):
-    """One attribute of each GPU."""
+    """One attribute of each of NVIDIA's GPUs."""
 
     name = "gpu"
     needs = "nvidia-smi"
@@ -25,7 +25,7 @@ class GpuFact(Kind):
     """What the script calls it, where nothing tells what it is set to: ``field`` is then only what speaks of it."""
 
     def read(self, root: Root, host: Host) -> Iterator[Setting]:
-        for gpu in host.gpus:
+        for gpu in (g for g in host.gpus if g.vendor == "nvidia"):
             value = getattr(gpu, self.fact)
             where = f"gpu {gpu_id(gpu)} {self.field}"
             why = "" if value is not None else "this GPU or its driver does not tell it"

@@ -77,5 +77,5 @@ def swaps_to_memory(case: KnobCase) -> bool:
 
 
 def unified_memory(case: KnobCase) -> bool:
-    """Return whether a GPU takes its memory from the host's."""
-    return any(g.unified_memory for g in case.host.gpus)
+    """Return whether a GPU that programs compute on takes its memory from the host's."""
+    return any(g.unified_memory for g in case.host.accelerators)

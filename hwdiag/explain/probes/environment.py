@@ -49,7 +49,7 @@ def process_context(case: Case, process: ObservedProcess) -> ProcessContext:
         quota=process.cgroup.cpu_quota,
         arch=host.system.arch,
         flags=host.cpu.flags or None,
-        gpus=len(host.gpus) or None,
+        gpus=len(host.accelerators) or None,
         processes=side_by_side(case, process),
         readers={} if libraries is None else readers_mapped(libraries),
         libraries=libraries,

@@ -1,13 +1,13 @@
-"""What the machine is doing, again and again: columns of numbers from files that stay open, and from NVML."""
+"""What the machine is doing, again and again: columns of numbers from files that stay open, and from GPUs."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from hwdiag.host.gpu import gpu_sources
 from hwdiag.host.model import Gap
 from hwdiag.host.root import Root
-from hwdiag.host.sampling.gpu import gpu_sources
 from hwdiag.host.sampling.kernel import KERNEL
 
 
@@ -19,8 +19,7 @@ class Sampler:
         self.root = root
         self.absent: list[Gap] = []
         self.sources = [s for s in (make(root, self.absent) for make in KERNEL) if s is not None]
-        if nvml is not None or root.source == "live":
-            self.sources += gpu_sources(root, self.absent, nvml)
+        self.sources += gpu_sources(root, self.absent, nvml)
         self.columns = tuple(c for s in self.sources for c in s.columns)
         self.read(math.nan)
 
@@ -36,6 +35,6 @@ class Sampler:
         return values
 
     def close(self) -> None:
-        """Close all files and NVML."""
+        """Close all files and drivers."""
         for source in self.sources:
             source.close()

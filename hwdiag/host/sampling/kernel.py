@@ -13,7 +13,7 @@ from hwdiag.host.cgroup import parse_throttled, throttled_file
 from hwdiag.host.disks import NOT_DATA
 from hwdiag.host.model import Gap
 from hwdiag.host.root import OpenFile, Root
-from hwdiag.host.sampling.source import Column, Source
+from hwdiag.host.source import Column, Source
 
 SECTOR = 512
 """Bytes of a sector in /proc/diskstats, whatever the disk's own."""

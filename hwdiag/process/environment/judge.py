@@ -121,7 +121,7 @@ def host_context(
         quota=host.limits.cpu_quota,
         arch=host.system.arch,
         flags=host.cpu.flags or None,
-        gpus=len(host.gpus) or None,
+        gpus=len(host.accelerators) or None,
         processes=processes,
         readers={} if seen is None else readers_of(seen),
         libraries=None if seen is None else seen.libraries,

@@ -5,11 +5,18 @@ Source: NVML API reference; ``nvidia-ml-py`` is NVIDIA's own binding to it.
 
 from __future__ import annotations
 
-import importlib
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from hwdiag.host.model import Gpu
+from hwdiag.host.gpu import NotHere, Opened, Reason, reason_names
+from hwdiag.host.library import Gone, Library, Missing, is_installed
+from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.root import Root
+from hwdiag.host.source import Column, Source
+
+RANK = 0
+TORCH_BUILD = "CUDA"
 
 # Values of nvmlReturn_t that are answers, not errors.
 GPU_IS_LOST = 15
@@ -17,6 +24,9 @@ NOT_SUPPORTED = 3
 FUNCTION_NOT_FOUND = 13
 NO_DRIVER = frozenset({9, 12})
 """Driver not loaded and library not found."""
+NO_DRIVER_HERE = NotHere("no NVIDIA driver on this host")
+DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/sys/module/nvidia", "/dev/nvmap", "/dev/dxg")
+"""What speaks for a driver: its own, a Jetson's, and that of Windows below WSL2. Without any, nothing is asked."""
 
 CLOCK_SM, CLOCK_MEM = 1, 2
 """NVML_CLOCK_SM and NVML_CLOCK_MEM."""
@@ -41,20 +51,43 @@ ARCHITECTURES = {
 }
 """NVML_DEVICE_ARCH_*."""
 
-THROTTLE_REASONS = {
-    0x002: "applications clocks setting",
-    0x004: "software power cap",
-    0x008: "hardware slowdown",
-    0x010: "sync boost",
-    0x020: "software thermal slowdown",
-    0x040: "hardware thermal slowdown",
-    0x080: "hardware power brake",
-    0x100: "display clock setting",
-    0x200: "board limit",
-    0x400: "reliability",
-}
+REASONS = (
+    Reason(
+        bit=0x002,
+        name="applications clocks setting",
+        meaning="its clock was set lower by somebody: 'nvidia-smi -rgc' resets that",
+    ),
+    Reason(bit=0x004, name="software power cap", meaning="the board draws what it may: normal under full load"),
+    Reason(
+        bit=0x008,
+        name="hardware slowdown",
+        meaning="the hardware slows it down, for heat or for want of power",
+        is_fault=True,
+    ),
+    Reason(bit=0x010, name="sync boost", meaning="it is kept at the clock of the slowest GPU of its group"),
+    Reason(
+        bit=0x020,
+        name="software thermal slowdown",
+        meaning="it is near its temperature limit: look at fans, dust and the room",
+        is_fault=True,
+    ),
+    Reason(
+        bit=0x040,
+        name="hardware thermal slowdown",
+        meaning="it is too hot, and the hardware halves its clock: look at fans, dust and the room",
+        is_fault=True,
+    ),
+    Reason(
+        bit=0x080,
+        name="hardware power brake",
+        meaning="the power supply told it to slow down: look at its cables and its rating",
+        is_fault=True,
+    ),
+    Reason(bit=0x100, name="display clock setting", meaning="a display holds its clock"),
+    Reason(bit=0x200, name="board limit", meaning="a limit of the board"),
+    Reason(bit=0x400, name="reliability", meaning="its voltage is kept low for reliability"),
+)
 """Bits of nvmlClocksEventReasons. Bit 0, idle, is no throttling."""
-
 UNIFIED = ("GB10", "Tegra", "Orin", "Xavier", "Thor")
 """Words in the names of chips whose GPU has no memory of its own."""
 
@@ -83,7 +116,11 @@ class Nvml:
             return function(*args)
         except Exception as error:  # not only NVMLError: the binding raises others for functions a driver lacks
             self.last_code, self.last_error = _code(error), clause(error)
-            if self.last_code not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
+            if isinstance(error, Missing):
+                self.last_code = FUNCTION_NOT_FOUND
+            if isinstance(error, Gone):  # whatever it is asked from now on
+                self.root.note("NVML", self.last_error)
+            elif self.last_code not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
                 lost = self.last_code == GPU_IS_LOST  # whatever it is asked from now on
                 self.root.note(self.about if lost and self.about else name, self.last_error)
             return None
@@ -101,42 +138,46 @@ class Nvml:
         return answer if isinstance(answer, int) else None
 
 
-def read_gpus(root: Root, *, nvml: Any = None) -> tuple[tuple[Gpu, ...], str | None]:
-    """The GPUs, and why there are none where there are none.
-
-    ``nvml`` stands in for the module ``pynvml``. A dump has no NVML; a snapshot remembers what it said.
-    """
-    if nvml is None:
-        if root.gpus is not None:
-            return root.gpus
+def open_gpus(root: Root, library: Any = None) -> tuple[Opened | None, str | None]:
+    """Open the GPUs that NVML tells of; ``library`` stands in for ``pynvml``, which is asked in a child."""
+    if library is None:
         if root.source != "live":
-            return (), "a dump holds no GPU facts"
-    opened, why = open_nvml(root, nvml)
-    if opened is None:
-        return (), why
-    try:
-        return _read_all(opened)
-    finally:
-        opened.ask("nvmlShutdown")
-
-
-def open_nvml(root: Root, module: Any = None) -> tuple[Nvml | None, str | None]:
-    """NVML, initialised, or why it cannot be; ``module`` stands in for ``pynvml``. Ask it ``nvmlShutdown`` at last."""
-    if module is None:
-        try:
-            module = importlib.import_module("pynvml")  # here, as a dump need not load it
-        except ImportError:
+            return None, NotHere("a dump holds no GPU facts")
+        if not any(root.exists(path) for path in DRIVER):
+            return None, NO_DRIVER_HERE
+        if not is_installed("pynvml"):
             return None, "the Python package nvidia-ml-py is not installed"
+        library = Library("pynvml")
+    nvml = Nvml(library, root)
+
+    def close() -> None:
+        nvml.ask("nvmlShutdown")
+        if isinstance(library, Library):
+            library.close()
+
+    why = _init(nvml)
+    if why is not None:
+        if isinstance(library, Library):
+            library.close()
+        return None, why
+    count = nvml.number("nvmlDeviceGetCount") or 0
+    return Opened(
+        count, lambda first: _read_all(nvml, first), lambda first, absent: _sources(nvml, first, absent), close
+    ), None
+
+
+def _init(nvml: Nvml) -> str | None:
+    """Start NVML; return why it cannot be."""
     try:
-        module.nvmlInit()
+        nvml.module.nvmlInit()
     except Exception as error:
-        if _code(error) in NO_DRIVER and not root.exists("/proc/driver/nvidia/version"):
-            return None, "no NVIDIA driver on this host"
-        return None, f"NVML failed: {clause(error)}"
-    return Nvml(module, root), None
+        if _code(error) in NO_DRIVER and not nvml.root.exists(DRIVER[0]):
+            return NO_DRIVER_HERE
+        return f"NVML failed: {clause(error)}"
+    return None
 
 
-def _read_all(nvml: Nvml) -> tuple[tuple[Gpu, ...], str | None]:
+def _read_all(nvml: Nvml, first: int) -> tuple[tuple[Gpu, ...], str | None]:
     try:
         count = int(nvml.module.nvmlDeviceGetCount())
     except Exception as error:
@@ -148,7 +189,7 @@ def _read_all(nvml: Nvml) -> tuple[tuple[Gpu, ...], str | None]:
     for index in range(count):
         handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)
         if handle is not None:
-            gpus.append(_read_one(nvml, index, handle, driver, cuda_text))
+            gpus.append(_read_one(nvml, first + index, handle, driver, cuda_text))
     if gpus:
         return tuple(gpus), None
     return (), "the NVIDIA driver sees no GPU" if count == 0 else "NVML failed: no GPU could be opened"
@@ -163,6 +204,7 @@ def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str
     capability = nvml.ask("nvmlDeviceGetCudaComputeCapability", handle)
     limits = nvml.ask("nvmlDeviceGetPowerManagementLimitConstraints", handle) or (None, None)
     return Gpu(
+        vendor="nvidia",
         index=index,
         name=name,
         uuid=nvml.text("nvmlDeviceGetUUID", handle),
@@ -231,18 +273,16 @@ def _nvlinks(nvml: Nvml, handle: Any) -> int | None:
     return sum(1 for state in states if state == 1) if states else None
 
 
-def _throttling(nvml: Nvml, handle: Any) -> tuple[str, ...]:
+def _reason_bits(nvml: Nvml, handle: Any) -> int | None:
     bits = nvml.number("nvmlDeviceGetCurrentClocksEventReasons", handle)
     if bits is None:  # its name before driver 535
         bits = nvml.number("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
-    return reason_names(bits or 0)
+    return bits
 
 
-def reason_names(bits: int) -> tuple[str, ...]:
-    """What NVML's bits say, in words."""
-    unknown = bits & ~(1 | sum(THROTTLE_REASONS))
-    names = [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
-    return (*names, f"unknown reason {unknown:#x}") if unknown else tuple(names)
+def _throttling(nvml: Nvml, handle: Any) -> tuple[str, ...]:
+    bits = _reason_bits(nvml, handle)
+    return reason_names("nvidia", bits or 0)
 
 
 def _node(root: Root, bus_id: str | None) -> int | None:
@@ -276,3 +316,76 @@ def _code(error: BaseException) -> int | None:
 def clause(error: BaseException) -> str:
     """NVML's own words for an error (``Driver Not Loaded``), or the name of the exception."""
     return str(error).strip() or type(error).__name__
+
+
+# What is sampled
+
+
+def _sources(nvml: Nvml, first: int, absent: list[Gap]) -> list[tuple[bool, Source]]:
+    """One source for each GPU. What a driver does not tell of it at first is absent; later it is NaN."""
+    sources: list[tuple[bool, Source]] = []
+    for index in range(nvml.number("nvmlDeviceGetCount") or 0):
+        handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)
+        if handle is None:
+            absent.append(Gap(what=f"GPU {first + index}", why=nvml.last_error))
+        elif (source := _gpu(nvml, first + index, handle, absent)) is not None:
+            sources.append((False, source))
+    if not sources:
+        absent.append(Gap(what="GPUs", why="the NVIDIA driver sees no GPU that tells anything"))
+    return sources
+
+
+Ask = Callable[[Nvml, Any], Sequence[float]]
+
+
+def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | None:
+    columns: list[Column] = []
+    asks: list[tuple[Ask, int]] = []
+    sliced = (nvml.ask("nvmlDeviceGetMigMode", handle) or (0,))[0] == 1
+    for ask, told in _GPU:
+        if any(math.isnan(v) for v in ask(nvml, handle)):
+            why = "it is cut into slices (MIG), of which NVML does not tell this" if sliced else nvml.last_error
+            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=why or "not told"))
+            continue
+        asks.append((ask, len(told)))
+        columns += [Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {t}") for name, unit, t in told]
+
+    def read(_: float) -> list[float]:
+        nvml.about = f"GPU {index}"
+        return [value for ask, _ in asks for value in ask(nvml, handle)]
+
+    return Source(tuple(columns), read) if columns else None
+
+
+def _use(nvml: Nvml, handle: Any) -> Sequence[float]:
+    rates = nvml.ask("nvmlDeviceGetUtilizationRates", handle)
+    return (math.nan, math.nan) if rates is None else (rates.gpu, rates.memory)
+
+
+def _memory_used(nvml: Nvml, handle: Any) -> Sequence[float]:
+    told = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
+    return (math.nan if told is None else float(told.used),)
+
+
+def _reasons(nvml: Nvml, handle: Any) -> Sequence[float]:
+    bits = _reason_bits(nvml, handle)
+    return (math.nan if bits is None else float(bits),)
+
+
+def _one(name: str, *more: int, scale: float = 1) -> Ask:
+    def ask(nvml: Nvml, handle: Any) -> Sequence[float]:
+        value = nvml.number(name, handle, *more)
+        return (math.nan if value is None else value * scale,)
+
+    return ask
+
+
+_GPU: tuple[tuple[Ask, tuple[tuple[str, str, str], ...]], ...] = (
+    (_use, (("use", "%", "had a kernel running"), ("memory_use", "%", "read or wrote its memory"))),
+    (_memory_used, (("memory", "B", "memory in use"),)),
+    (_one("nvmlDeviceGetClockInfo", CLOCK_SM), (("clock", "MHz", "clock of its cores"),)),
+    (_one("nvmlDeviceGetClockInfo", CLOCK_MEM), (("memory_clock", "MHz", "clock of its memory"),)),
+    (_one("nvmlDeviceGetPowerUsage", scale=1e-3), (("power", "W", "power"),)),
+    (_one("nvmlDeviceGetTemperature", TEMPERATURE_GPU), (("temperature", "°C", "temperature"),)),
+    (_reasons, (("reasons", "bits", "reasons for a low clock"),)),
+)
