@@ -298,7 +298,16 @@ class Diagnosis:
         wanted = [x for x in r.recommendations if is_emitted(x, chosen)]
         launches = {x.id: self._launch(x) for x in wanted}
         files = [
-            *launch_files(launches, wanted, r.host, folder=self.folder, command=self.profile.command, made_at=made_at),
+            *launch_files(
+                launches,
+                wanted,
+                r.host,
+                plans=self.study.plans,
+                software=r.software,
+                folder=self.folder,
+                command=self.profile.command,
+                made_at=made_at,
+            ),
             *(settings_files(audited, r.host, made_at=made_at) if audited is not None and r.host.is_here else ()),
         ]
         if self.profile.comfyui is not None and files:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
 
 from hwdiag.core.files import File
 from hwdiag.core.finding import Recommendation
+from hwdiag.experiment.lever import Plan, plan_by_id
 from hwdiag.host.model import Host
 from hwdiag.process.launch import Launch
+from hwdiag.process.model import Software
 from hwdiag.tune.instances_script import render_instances_script, render_unit, unit_path
 from hwdiag.tune.launch_script import render_launch_script, script_path
+from hwdiag.tune.settings_file import render_settings, settings_path
 
 
 def launch_files(
@@ -18,16 +21,20 @@ def launch_files(
     recommendations: Collection[Recommendation],
     host: Host,
     *,
+    plans: Sequence[Plan],
+    software: Software,
     folder: Path,
     command: tuple[str, ...] | None,
     made_at: str,
 ) -> Iterator[File]:
-    """Yield a script for each recommendation, and a unit where it starts several instances.
+    """Yield a script for each recommendation, a unit where it starts several instances, and what a program sets itself.
 
     Args:
         launches: what each starts, by the recommendation's id.
         recommendations: those that were chosen.
         host: the host that they are for.
+        plans: all that were tried.
+        software: the torch that was measured.
         folder: the run's own, which units name their script in.
         command: the user's, if it was what was measured.
         made_at: UTC, ISO 8601.
@@ -35,8 +42,13 @@ def launch_files(
     for r in recommendations:
         launch = launches[r.id]
         render = render_instances_script if r.instances > 1 else render_launch_script
-        text = render(launch, r, host, made_at=made_at)
+        plan = None if r.plan is None else plan_by_id(plans, r.plan)
+        settings = settings_path(r) if plan is not None and plan.techniques else ""
+        text = render(launch, r, host, made_at=made_at, settings=PurePath(settings).name)
         yield File(path=script_path(r), text=text, what=r.title, executable=True)
+        if plan is not None and plan.techniques:
+            what = "What to import in the program"
+            yield File(path=settings, text=render_settings(plan, r, software, made_at=made_at), what=what)
         if r.instances > 1:
             script = (folder / script_path(r)).resolve()
             unit = render_unit(launch, r, host, script=script, command=command, made_at=made_at)
@@ -47,9 +59,11 @@ def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -
     """Return whether a script is written for a recommendation.
 
     The overall one's always is: where nothing helps, it sets nothing and says so. Of the others all that change
-    something are, but for offers, or those whose ids are ``chosen``.
+    something are, those of other accuracies under their own names, but for offers at a risk; or those whose ids are
+    ``chosen``.
     """
     if recommendation.id == "launch-overall":
         return True
-    asked_for = not recommendation.offered if chosen is None else recommendation.id in chosen
+    is_safe = not recommendation.offered or recommendation.id.startswith("accuracy-")
+    asked_for = is_safe if chosen is None else recommendation.id in chosen
     return recommendation.plan is not None and asked_for

@@ -14,7 +14,9 @@ from hwdiag.tune.launch_script import library_names, render, script_path
 PLACEHOLDER = ("python3", "/path/to/your/server.py")
 
 
-def render_instances_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
+def render_instances_script(
+    launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str, settings: str = ""
+) -> str:
     """Return the text of a script that starts every member of ``launch`` and stops all when one fails."""
     members = [
         {
@@ -32,6 +34,7 @@ def render_instances_script(launch: Launch, recommendation: Recommendation, host
         memory=any(member["full"] for member in members),
         environment=launch.environment(),
         libraries=library_names(launch),
+        settings=settings,
         made_at=made_at,
     )
 

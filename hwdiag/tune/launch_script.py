@@ -13,7 +13,9 @@ from hwdiag.host.script import identity
 from hwdiag.process.launch import Launch
 
 
-def render_launch_script(launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str) -> str:
+def render_launch_script(
+    launch: Launch, recommendation: Recommendation, host: Host, *, made_at: str, settings: str = ""
+) -> str:
     """Return the script's text. It sets what ``launch`` sets, on the host that it was measured on, and nothing else."""
     return render(
         "launch.sh.j2",
@@ -24,6 +26,7 @@ def render_launch_script(launch: Launch, recommendation: Recommendation, host: H
         binding=launch.binding(),
         without_numactl=launch.model_copy(update={"memory": None}).binding() if launch.memory else (),
         libraries=library_names(launch),
+        settings=settings,
         made_at=made_at,
     )
 
@@ -46,6 +49,8 @@ def script_path(recommendation: Recommendation) -> str:
     Those for several instances are named ``launch-instances...``.
     """
     stem = "scripts/launch-instances" if recommendation.instances > 1 else "scripts/launch"
+    if recommendation.id.startswith("accuracy-"):
+        return f"{stem}-{recommendation.accuracy}.sh"
     if recommendation.offered:
         return f"{stem}-unsupported.sh"
     return f"{stem}.sh" if recommendation.scope == OVERALL else f"{stem}-{recommendation.scope}.sh"

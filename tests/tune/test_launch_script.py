@@ -55,6 +55,7 @@ LAUNCHES = [
     Launch(preload=("/run/libfirst.so",), unset=("GONE",)),
     EVIL_LAUNCH,
     Launch(unset=("OPENBLAS_CORETYPE", "LD_PRELOAD")),
+    Launch(python_path=("/run/switches",), env={"HWDIAG_SWITCH_PRECISION": "matmul-bf16"}),
     Launch(unset=("LD_PRELOAD",), allocator=Allocator(name="jemalloc", path="/bin/true")),
 ]
 

@@ -1,0 +1,107 @@
+"""What is handed over is what was measured: settings.py is run on a net, and launch.sh names each lever's share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hwdiag.core.finding import Recommendation
+from hwdiag.experiment.lever import DEFAULT, Plan
+from hwdiag.experiment.techniques import BY_NAME
+from hwdiag.host.read import read_host
+from hwdiag.host.root import Root
+from hwdiag.process.launch import Launch
+from hwdiag.tune.emit import is_emitted, launch_files
+from hwdiag.tune.placement import with_threads
+from hwdiag.tune.settings_file import settings_path
+from hwdiag.tune.within import at_start, lever, switching_folder
+from tests.conftest import make_software
+
+NAMES = ("channels-last", "bf16", "autocast-bf16", "matmul-bf16", "inference-mode", "flush-denormals", "math-attention")
+EVIL = 'it\'s """ quoted\n\\ and import os; os.abort()'
+
+
+def handed_over(plan: Plan, folder: Path, **more: object) -> dict[str, str]:
+    """The texts of the files, by their names, written to this folder."""
+    about = {"id": "accuracy-reduced", "scope": "overall", "title": EVIL, "why": EVIL, "accuracy": "reduced"}
+    r = Recommendation.model_validate({**about, "plan": plan.id, "offered": True, **more})
+    assert is_emitted(r, None)
+    files = launch_files(
+        {r.id: plan.launch}, [r], read_host(Root.live()), plans=(DEFAULT, plan), software=make_software(),
+        folder=folder, command=None, made_at="2026-11-30",
+    )  # fmt: skip
+    found = {}
+    for file in files:
+        path = folder / Path(file.path).name
+        path.write_text(file.text)
+        path.chmod(0o755)
+        found[path.name] = file.text
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_sets_is_what_the_agent_set(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    handed_over(Plan.of(lever(name, "precision")), tmp_path)
+    code = (
+        "import torch, settings_reduced as s\n"
+        "net = s.prepared(torch.nn.Conv2d(3, 4, 3))\n"
+        "with s.forward(): y = net(s.given(torch.randn(2, 3, 8, 8)))\n"
+        "print(y.dtype, net.weight.dtype, net.weight.is_contiguous(memory_format=torch.channels_last), "
+        "torch.get_float32_matmul_precision(), y.requires_grad, float(torch.tensor([1e-40]) * 1) == 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    dtype, weights, last, products, records, flushed = done.stdout.split()
+    assert dtype == ("torch.bfloat16" if name in ("bf16", "autocast-bf16") else "torch.float32")
+    assert weights == ("torch.bfloat16" if name == "bf16" else "torch.float32")
+    assert last == str(name == "channels-last")
+    assert products == ("medium" if name == "matmul-bf16" else "highest")
+    assert records == str(name != "inference-mode")
+    assert flushed == str(name == "flush-denormals")
+
+
+def test_both_parts_are_handed_over_and_name_each_other(tmp_path: Path) -> None:
+    plan = Plan.of(with_threads("threads=2", 2, make_software()), lever("bf16", "precision"))
+    found = handed_over(plan, tmp_path, shares={"threads=2": 1.1, "whole net in bf16": 2.3})
+    assert set(found) == {"launch-reduced.sh", "settings_reduced.py"}
+    assert "together with launch-reduced.sh" in found["settings_reduced.py"]
+    shown = subprocess.run(
+        [tmp_path / "launch-reduced.sh", "--show"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "Lever: 1.10x by threads=2" in shown
+    assert "Lever: 2.30x by whole net in bf16" in shown
+    assert "imports settings_reduced.py" in shown
+
+
+def test_a_command_is_switched_by_a_folder_beside_the_script(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    inside = at_start(lever("matmul-bf16", "precision"), switching_folder(tmp_path))
+    assert set(handed_over(Plan.of(inside), tmp_path)) == {"launch-reduced.sh"}
+    code = "import torch; print(torch.get_float32_matmul_precision())"
+    run = [tmp_path / "launch-reduced.sh", sys.executable, "-c", code]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "medium"
+    (tmp_path / "switches" / "sitecustomize.py").unlink()
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "highest"
+    assert "torch is not switched" in done.stderr
+
+
+def test_names_of_the_files_follow_the_recommendation() -> None:
+    keep = Recommendation(id="launch-overall", scope="overall", plan=None, title="", why="")
+    assert settings_path(keep) == "scripts/settings.py"
+    assert settings_path(keep.model_copy(update={"scope": "gpt2"})) == "scripts/settings_gpt2.py"
+
+
+def test_every_technique_that_a_search_takes_can_be_written_down() -> None:
+    for name in ("compile", "compile-freezing", "int8-dynamic", "fp16", "tf32", "cudnn-benchmark"):
+        entry = BY_NAME[name]
+        assert entry.setup or entry.prepare or entry.around
+
+
+def test_what_changes_nothing_within_has_no_settings(tmp_path: Path) -> None:
+    assert set(handed_over(Plan.of(with_threads("threads=2", 2, make_software())), tmp_path)) == {"launch-reduced.sh"}
+    assert Launch(python_path=("/a",)).plus(Launch(python_path=("/a", "/b"))).python_path == ("/a", "/b")
