@@ -48,7 +48,7 @@ BUDGETS: dict[BudgetName, Budget] = {
         turn=Turn(warmup_s=0.05, window_s=0.03, windows=3, min_samples=1),
     ),
     "standard": Budget(
-        total_s=200,
+        total_s=270,
         noise_blocks=2,
         rounds=4,
         most_pairs=16,

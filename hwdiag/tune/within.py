@@ -21,8 +21,9 @@ PRECISION, LAYOUT, COMPILE = "precision", "layout", "compile"
 PRECISION_EFFECT = 1.0
 """Standard deviation of what a precision does to the logarithm of the speed: three times as fast, or much slower."""
 LAYOUT_EFFECT, SMALL_EFFECT = 0.2, 0.1
-BESIDE_LAYOUT, BESIDE_HEAP = 0.4, 0.1
-"""Of what a precision gives beside another layout, and beside another heap, over what both give by themselves."""
+BESIDE_LAYOUT = 0.4
+"""Of what a precision gives beside another layout, over what both give by themselves. Other pairs are taken to
+multiply: each that is reckoned with costs trials, and the playoff compares whole plans."""
 COMPILE_S = 60.0
 """Seconds that compiling a net of a hundred layers takes two cores, roughly."""
 
@@ -40,7 +41,7 @@ def within(host: Host, software: Software, facts: NetFacts) -> tuple[Factor, ...
             PRECISION,
             tuple(precisions(host, software, facts)),
             effect=PRECISION_EFFECT,
-            interacts={LAYOUT: BESIDE_LAYOUT, "heap": BESIDE_HEAP},
+            interacts={LAYOUT: BESIDE_LAYOUT},
         ),
         Factor(LAYOUT, tuple(layouts(facts)), effect=LAYOUT_EFFECT),
         Factor("attention", tuple(attention(facts)), effect=SMALL_EFFECT),

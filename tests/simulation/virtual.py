@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from hwdiag.experiment.lever import Factor, Lever
+from hwdiag.core.choices import Accuracy
+from hwdiag.experiment.lever import Factor, Lever, within
+from hwdiag.experiment.net_facts import NetFacts
 from hwdiag.host.model import Host, LogicalCpu
 from hwdiag.process.launch import Allocator, Launch
 from hwdiag.process.model import Software
 from hwdiag.tune.factors import factors
 from hwdiag.tune.placement import PLACEMENT, Domain, domains, most_threads
 from hwdiag.tune.runtime import BOUND
+from hwdiag.tune.within import LAYOUT, PRECISION
 
 AS_IT_IS = Launch()
+NET = NetFacts(is_net=True, convolutions=True, attention=True, linear_layers=True)
 ALLOCATORS = tuple(Allocator(name=name, path=f"/usr/lib/lib{name}.so") for name in ("jemalloc", "tcmalloc"))
 
 
@@ -69,14 +73,32 @@ class VirtualHost:
     """Of the default's time, what the kernel takes to give out fresh memory."""
     effects: Mapping[str, float]
     """By setting: on what it changes, as a factor."""
+    inside: Mapping[frozenset[str], float] = field(default_factory=dict)
+    """By levers within the process, one or two that meet: what they add to the logarithm of the speed."""
 
     @cached_property
     def factors(self) -> tuple[Factor, ...]:
         """The ones that the workbook has, in its order."""
-        return factors(self.host, self.software, allocators=ALLOCATORS, vendor_check=Path("/x/libhwdiag-mkl.so"))
+        vendor_check = Path("/x/libhwdiag-mkl.so")
+        return factors(self.host, self.software, allocators=ALLOCATORS, vendor_check=vendor_check, facts=NET)
 
-    def seconds(self, launch: Launch) -> float:
+    def seconds(self, launch: Launch, techniques: Sequence[str] = ()) -> float:
         """Time of one iteration, without noise."""
+        used = {*techniques, *(f"{k}={v}" for k, v in launch.env.items())}
+        gain = sum(more for levers, more in self.inside.items() if levers <= used)
+        return self._seconds(launch) / float(np.exp(gain))
+
+    def best_inside(self, accuracy: Accuracy) -> float:
+        """Return the most that levers within the process add up to, of results of this accuracy, without compiling."""
+        able = [[x for x in factor.levers if within(x.accuracy, accuracy)] for factor in self.factors if inside(factor)]
+        whole = (
+            {name for x in chosen if x is not None for name in (*x.techniques, x.id)}
+            for chosen in itertools.product(*([None, *levers] for levers in able))
+        )
+        return max(sum(more for levers, more in self.inside.items() if levers <= used) for used in whole)
+
+    def _seconds(self, launch: Launch) -> float:
+        """Return the time of one iteration of the net as it is."""
         close = launch.cpus is None and launch.env.items() >= BOUND.items()
         n = launch.threads or self.software.threads or 1
         place = self.spread(n) if launch.cpus is None and not close else self.on(launch.cpus or self._first(n), launch)
@@ -162,12 +184,12 @@ class VirtualHost:
         return float(best), len(places) * len(settings)
 
     def exhaustive(self) -> int:
-        """Every combination of the factors' levers, the default's among them."""
-        return int(np.prod([1 + len(factor.levers) for factor in self.factors]))
+        """Every combination of the factors' levers, the default's among them, without what compiles."""
+        return int(np.prod([1.0 + len(factor.levers) for factor in self.factors if not factor.slow_s]))
 
     @property
     def _settings(self) -> list[tuple[Launch, ...]]:
-        others = [factor.levers for factor in self.factors if factor.name != PLACEMENT]
+        others = [factor.levers for factor in self.factors if factor.name != PLACEMENT and not inside(factor)]
         return [(Launch(), *(lever.launch for lever in levers)) for levers in others]
 
     def every_place(self) -> Iterator[Place]:
@@ -243,6 +265,11 @@ class VirtualHost:
         return [key[-1] for key in sorted(keys)]
 
 
+def inside(factor: Factor) -> bool:
+    """Return whether a factor changes something within the process, without compiling."""
+    return factor.name in (PRECISION, LAYOUT, "attention") and not factor.slow_s
+
+
 def _merged(chosen: Sequence[Launch]) -> Launch:
     whole = Launch()
     for change in chosen:
@@ -257,9 +284,11 @@ class Flat:
     lever: Lever | None = None
     gain: float = 1.0
 
-    def seconds(self, launch: Launch) -> float:
+    def seconds(self, launch: Launch, techniques: Sequence[str] = ()) -> float:
         """Time of one iteration, without noise."""
-        return 1 / self.gain if self.lever is not None and holds(launch, self.lever.launch) else 1.0
+        if self.lever is None or not {*self.lever.techniques} <= {*techniques}:
+            return 1.0
+        return 1 / self.gain if holds(launch, self.lever.launch) else 1.0
 
 
 def holds(launch: Launch, part: Launch) -> bool:

@@ -33,13 +33,16 @@ def random_host(seed: int, *, cores: int | None = None) -> VirtualHost:
         python="python",
         outcome=Outcome(kind="ok"),
         mkl=True,
+        onednn=True,
         threads=cores if r.random() < 0.8 else cores * smt,
         pools=(ThreadPool(api="openmp", name=openmp),),
     )
     heaps = heap(host, software, ALLOCATORS).levers
     fresh = {k: r.uniform(0.1, 1.2) for x in heaps for k in (*(f"{k}={v}" for k, v in x.launch.env.items()), x.title)}
     active, passive = r.uniform(0.5, 1.0), r.uniform(1.0, 3.0)
+    inside = random_net(random.Random(f"net {seed}"))
     return VirtualHost(
+        inside=inside,
         host=host,
         software=software,
         slow=r.uniform(0.3, 0.8),
@@ -64,6 +67,22 @@ def random_host(seed: int, *, cores: int | None = None) -> VirtualHost:
             **fresh,
         },
     )
+
+
+def random_net(r: random.Random) -> dict[frozenset[str], float]:
+    """Return what levers within the process give on one net: bf16 helps or harms, channels_last helps beside it."""
+    bits = r.uniform(-0.7, 1.1)
+    single = {
+        "ONEDNN_DEFAULT_FPMATH_MODE=BF16": r.uniform(-0.3, 0.3),
+        "matmul-bf16": bits * r.uniform(0.3, 0.9),
+        "autocast-bf16": bits * r.uniform(0.2, 0.9),
+        "bf16": bits,
+        "int8-dynamic": r.uniform(-0.7, 0.9),
+        "channels-last": r.choice((0.0, r.uniform(-0.2, 0.3))),
+        "math-attention": r.choice((0.0, r.uniform(-0.4, 0.1))),
+    }
+    together = {frozenset((name, "channels-last")): r.uniform(-0.1, 0.4) for name in ("bf16", "autocast-bf16")}
+    return {frozenset((name,)): gain for name, gain in single.items()} | together
 
 
 def make_host(
@@ -98,7 +117,7 @@ def make_host(
                 for k, cpus in enumerate(kinds)
             ),
             caches=tuple(Cache(level=3, type="unified", size_bytes=32 << 20, cpus=cpus) for cpus in caches),
-            isa=Isa(level="x86-64-v4", features=("AVX2", "AVX512F"), missing=()),
+            isa=Isa(level="x86-64-v4", features=("AVX2", "AVX512F", "AVX512-BF16", "AVX512-VNNI"), missing=()),
         ),
         memory=Memory(total_bytes=256 << 30, available_bytes=250 << 30),
         numa=tuple(

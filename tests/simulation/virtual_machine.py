@@ -49,9 +49,9 @@ def spread_by(spread: float) -> Noise:
 
 
 class Timed(Protocol):
-    """How fast launches are, as it is known."""
+    """How fast plans are, as it is known."""
 
-    def seconds(self, launch: Launch) -> float:
+    def seconds(self, launch: Launch, techniques: Sequence[str] = ()) -> float:
         """Return the time of one iteration, without noise."""
 
 
@@ -87,14 +87,14 @@ class VirtualRunner:
         wobble = {name: self._next(len(candidates)) for name in names}
         for i, candidate in enumerate(candidates):
             self.processes += 1
-            sets = candidate.launch.describe()
+            sets = " ".join([candidate.launch.describe(), *candidate.techniques])
             died = self.processes >= self.dies.get(sets, self.processes + 1)
             for name in candidate.todo:
                 result = ProcessResult(process=next(self._numbers))
                 if died:
                     result.outcome = Outcome(kind="error", detail="it died")
                 else:
-                    result.seconds = [self._time(candidate.launch, sets) * float(wobble[name][i])]
+                    result.seconds = [self._time(candidate, sets) * float(wobble[name][i])]
                 candidate.results[name] = result
         self.now += block_s(len(candidates), self.cpus)
         return Disturbance()
@@ -104,9 +104,9 @@ class VirtualRunner:
         self._row = (self._row + 1) % len(self.noise)
         return self._random.permutation(self.noise[self._row])[:k]
 
-    def _time(self, launch: Launch, sets: str) -> float:
+    def _time(self, candidate: Candidate, sets: str) -> float:
         if sets not in self._times:
-            self._times[sets] = self.known.seconds(launch)
+            self._times[sets] = self.known.seconds(candidate.launch, candidate.techniques)
         return self._times[sets]
 
 
