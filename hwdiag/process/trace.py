@@ -92,15 +92,15 @@ class Traced(Value):
         return "GPU" if any(g.busy >= GPU_BOUND for g in self.gpus) else "CPU"
 
 
-def read_trace(path: Path) -> dict[str, Any]:
+def read_trace(path: Path, most_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Return the trace's JSON.
 
     Raises:
         UsageError: there is none, it was cut off, or it is too large.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES >> 30} GiB: record less (--seconds, --events)")
+        if path.stat().st_size > most_bytes:
+            raise UsageError(f"{path} is larger than {most_bytes >> 20} MiB: record less (--seconds, --events)")
         trace = json.loads(path.read_bytes())
     except OSError as error:
         raise UsageError(f"no trace at {path}: {error.strerror}") from None

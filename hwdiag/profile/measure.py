@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.text import now
 from hwdiag.core.value import TopicStudy
-from hwdiag.process.agent import MAIN
 from hwdiag.process.clock import Clock
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
+from hwdiag.process.observation.inside_model import InsideReport, ThreadActivity
+from hwdiag.process.observation.witness import RECORD_FILE, Recording, Witness, bytes_of
 from hwdiag.process.signals import forwarding
 from hwdiag.process.trace import Traced, analyse, cut_trace, read_trace
 
-TRACER = MAIN.with_name("tracer.py")
-TASK = "HWDIAG_TRACE"
+MOST_GROWTH = 1 << 30
+"""Bytes that a process may grow by while it is recorded; a million events a second are possible, of some 300 each."""
+RATE = 100.0
+"""Looks at the stacks a second."""
 
 
 class Profiled(TopicStudy):
@@ -46,6 +45,8 @@ class Profiled(TopicStudy):
     """Calls of what ``build()`` gave."""
     torch: str = ""
     traced: Traced | None = None
+    activities: tuple[ThreadActivity, ...] = ()
+    """What its threads were seen doing from the import of torch to the end: the one that trains first."""
 
 
 def profile(
@@ -75,96 +76,100 @@ def profile(
         UsageError: the trace cannot be read.
         HwdiagError: nothing was traced, or no trace could be written.
     """
-    task = json.dumps({"folder": str(folder.resolve()), "seconds": seconds, "after": after, "events": events})
     started_at = now()
-    env = {TASK: task, "KINETO_LOG_LEVEL": "99"}  # or the profiler's own messages stand among the command's
+    recording = Recording(
+        seconds=seconds, after=after, events=events, growth=MOST_GROWTH, memory=True, all_threads=file is None
+    )
     with ExitStack() as stack:
+        witness = stack.enter_context(
+            Witness(recording, folder=folder, rate=0 if file is not None else RATE, objects=False)
+        )
         if file is None:
-            place = stack.enter_context(tempfile.TemporaryDirectory(prefix="hwdiag-"))
-            try:
-                shutil.copy(TRACER, Path(place, "sitecustomize.py"))
-            except OSError as error:
-                raise HwdiagError(f"cannot write to {place}: {error.strerror}") from None
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, (place, os.environ.get("PYTHONPATH"))))
+            env = dict(witness.variables)
         else:
-            argv = [python, str(TRACER), str(file)]
+            env, argv = dict(witness.own_variables), [python, str(RECORD_FILE), str(file)]
         running = stack.enter_context(Running(Command(argv=tuple(argv), timeout_s=0), Launch(env=env), stdio))
         stack.enter_context(forwarding(running))
         Clock().wait(math.inf, [running.fileno()])
         ran = running.ran()
-    return look(folder, argv if file is None else (str(file),), ran, events, started_at)
+        reports = witness.reports()
+    return look(folder, argv if file is None else (str(file),), ran, reports, events, started_at)
 
 
-def look(folder: Path, argv: Sequence[str], ran: Ran, events: int, started_at: str) -> Profiled:
-    """Return what the command left in the folder."""
-    told = statuses(folder)
-    written = [t for t in told if t["state"] == "written"]
+def look(
+    folder: Path, argv: Sequence[str], ran: Ran, reports: Sequence[InsideReport], events: int, started_at: str
+) -> Profiled:
+    """Return what the command left in the folder.
+
+    Raises:
+        UsageError: the trace cannot be read.
+        HwdiagError: nothing was traced, or no trace could be written.
+    """
+    written = [r for r in reports if r.state == "written"]
     done = Profiled(
         started_at=started_at,
         command=tuple(argv),
         outcome="" if ran.outcome.ok else ran.outcome.detail,
         status=ran.status,
         trace=None,
-        notes=tuple(notes(told)),
+        notes=tuple(notes(reports)),
     )
     if not written:
         ended = f" It ended with: {done.outcome}." if done.outcome else ""
-        raise HwdiagError(f"{why_nothing(told)}{ended}")
+        raise HwdiagError(f"{why_nothing(reports)}{ended}")
     # Where several processes use torch, the one that recorded most is the one that works.
-    names = sorted((t["name"] for t in written), key=lambda n: (folder / n).stat().st_size, reverse=True)
-    chosen = next(t for t in written if t["name"] == names[0])
-    trace, cut = cut_trace(read_trace(folder / names[0]), events)
+    written.sort(key=lambda r: bytes_of(folder / r.trace), reverse=True)
+    chosen = written[0]
+    trace, cut = cut_trace(read_trace(folder / chosen.trace), events)
     if cut:
         try:
-            (folder / names[0]).write_text(json.dumps(trace))
+            (folder / chosen.trace).write_text(json.dumps(trace))
         except OSError as error:
-            raise HwdiagError(f"cannot write {folder / names[0]}: {error.strerror}") from None
+            raise HwdiagError(f"cannot write {folder / chosen.trace}: {error.strerror}") from None
     return done.model_copy(
         update={
-            "trace": names[0],
-            "others": tuple(names[1:]),
-            "steps": chosen.get("steps"),
-            "torch": str(chosen.get("torch", "")),
-            "traced": analyse(trace),
+            "trace": chosen.trace,
+            "others": tuple(r.trace for r in written[1:]),
+            "steps": chosen.steps,
+            "torch": chosen.torch,
+            "traced": with_memory(analyse(trace), chosen),
+            "activities": chosen.activities,
             "notes": (*done.notes, *((f"the trace is cut: {cut}",) if cut else ())),
         }
     )
 
 
-def statuses(folder: Path) -> list[dict[str, Any]]:
-    """Return the last status of each traced process, and remove their files, which are of no use to anybody else."""
-    found = []
-    for path in sorted(folder.glob("hwdiag_*.status.json")):
-        with contextlib.suppress(OSError, ValueError):
-            told = json.loads(path.read_text())
-            found.append({**told, "name": path.name.replace(".status.json", ".pt.trace.json")})
-        with contextlib.suppress(OSError):
-            path.unlink()
-    return found
+def with_memory(traced: Traced, report: InsideReport) -> Traced:
+    """Return the trace with the memory that the process was seen to have, where it has no allocations in it."""
+    return traced if traced.memory else traced.model_copy(update={"memory": report.memory})
 
 
-def notes(told: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what a person should know of the traced processes, a line each."""
+def notes(reports: Sequence[InsideReport]) -> list[str]:
+    """Return what of this a person should know, a line each."""
     lines = []
-    for t in told:
-        who = f"process {t['pid']}"
-        if t["state"] == "written":
-            if t["why"] == "its time":
+    for r in reports:
+        who = f"process {r.pid}"
+        if r.state == "written":
+            if r.why == "its time":
                 lines.append(f"{who}: the recording ended after its time, as it was meant to; the script went on")
-            elif t["why"] == "its size":
+            elif r.why == "its size":
                 lines.append(f"{who}: the recording was cut, as the process had grown by 1 GiB meanwhile")
-            if t["why"] in ("os._exit", "os.execv", "os.execve", "SIGTERM"):
-                lines.append(f"{who}: ended by {t['why']}; the trace was written just before that")
-        elif t["state"] == "failed":
-            lines.append(f"{who}: no trace, {t['error']}")
-        elif t["state"] == "recording":
+            elif r.why == "the program's own profiler":
+                lines.append(f"{who}: the recording ended where the script started a profiler of its own")
+            if r.why in ("os._exit", "os.execv", "os.execve", "SIGTERM"):
+                lines.append(f"{who}: ended by {r.why}; the trace was written just before that")
+            if r.not_all:
+                lines.append(f"{who}: {r.not_all}")
+        elif r.state == "failed":
+            lines.append(f"{who}: no trace, {r.error}")
+        elif r.state == "recording":
             lines.append(f"{who}: killed, or ended without Python's own end, before its trace was written")
     return lines
 
 
-def why_nothing(told: Sequence[dict[str, Any]]) -> str:
+def why_nothing(reports: Sequence[InsideReport]) -> str:
     """Return why there is no trace, in one line."""
-    if not told:
+    if not reports:
         return (
             "nothing was traced: the command started no Python that reads PYTHONPATH (one with -I, -E or -S does not)"
         )
@@ -177,9 +182,9 @@ def why_nothing(told: Sequence[dict[str, Any]]) -> str:
             "nothing was traced: it was over before it used a GPU, within two seconds of importing torch",
         ),
     ):
-        found = next((t for t in told if t["state"] == state), None)
+        found = next((r for r in reports if r.state == state), None)
         if found is not None:
-            return words.format(error=found["error"])
+            return words.format(error=found.error)
     return "nothing was traced: the command never imported torch"
 
 

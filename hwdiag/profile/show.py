@@ -11,6 +11,9 @@ from hwdiag.report.format import clean, percent, seconds, shorten, size
 from hwdiag.report.plots._canvas import canvas, look, to_figure
 from hwdiag.report.table import Share, Table
 
+INPUT_BOUND = 0.2
+"""Share of the time that is input, from which on it is what comes first to mind."""
+LEAST_LOOKS = 50
 LEAST = 0.01
 """Shares below are not told in the verdict."""
 
@@ -22,12 +25,23 @@ def verdict(done: Profiled) -> str:
         return "Nothing was traced."
     ended = f" It ended with: {done.outcome}." if done.outcome else ""
     if not traced.gpus:
-        return f"CPU-bound: no GPU took part. Of the time, {shares(traced.cpu)}.{ended}"
+        return (
+            f"{bound_without_gpu(done, traced)}: no GPU took part. Of the recorded time, {shares(traced.cpu)}.{ended}"
+        )
     told = []
     for gpu in traced.gpus:
         why = f" (idle: {shares(gpu.idle)})" if max(gpu.idle.values(), default=0) >= LEAST else ""
         told.append(f"GPU {gpu.index} had work for {percent(gpu.busy)} of the time{why}")
     return f"{traced.bound}-bound: {listed(told)}.{ended}"
+
+
+def bound_without_gpu(done: Profiled, traced: Traced) -> str:
+    """Return what the rest waits for where no GPU took part: its input from the share on that is worth a change."""
+    loop = done.activities[0] if done.activities else None
+    if loop is not None and loop.looks >= LEAST_LOOKS:
+        told = f" ({percent(loop.input)} of its loop over the whole run)"
+        return f"Input-bound{told}" if loop.input >= INPUT_BOUND else "CPU-bound"
+    return "Input-bound" if traced.cpu.get("input", 0.0) >= INPUT_BOUND else "CPU-bound"
 
 
 def shares(causes: dict[Cause, float]) -> str:
@@ -78,13 +92,22 @@ def memory_figure(traced: Traced) -> Figure | None:
             scale, unit = (2**-30, "GiB") if line.peak_bytes >= 2**30 else (2**-20, "MiB")
             axes.fill_between(line.seconds, [b * scale for b in line.bytes], step="post", color=svg.BLUE, alpha=0.25)
             axes.step(line.seconds, [b * scale for b in line.bytes], where="post", color=svg.BLUE, linewidth=1.2)
-            axes.set_title(f"{line.device}: allocated by PyTorch, {unit}; at most {size(line.peak_bytes)}")
+            axes.set_title(f"{line.device}: {kind_of(line.device)}, {unit}; at most {size(line.peak_bytes)}")
             axes.set_ylim(0, None)
             axes.grid(True, axis="y")
-        grid[-1].set_xlabel("seconds since the recording began")
+        grid[-1].set_xlabel("seconds since PyTorch was imported, or the recording began")
         said = "; ".join(f"{m.device}: at most {size(m.peak_bytes)}" for m in told)
-        caption = "Memory that PyTorch had allocated; what it keeps in reserve, and what Python has, is not in it."
-        return to_figure(picture, "memory", f"Memory over {seconds(traced.seconds)}. {said}.", caption, ())
+        caption = (
+            "What PyTorch had allocated leaves out what it keeps in reserve; resident memory is of the whole process."
+        )
+        return to_figure(
+            picture, "memory", f"Memory over {seconds(max(m.seconds[-1] for m in told))}. {said}.", caption, ()
+        )
+
+
+def kind_of(device: str) -> str:
+    """Return what of a device's memory is told."""
+    return "resident" if device == "process" else "allocated by PyTorch"
 
 
 def summary(done: Profiled) -> list[str]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
 from hwdiag.process.model import Outcome
+from hwdiag.process.observation.inside_model import InsideReport as InsideReport
 from hwdiag.process.observation.marks import Mark
 from hwdiag.process.observation.waiting_model import Waited
-from hwdiag.process.trace import Traced
 
 
 class ObservedThread(Value):
@@ -152,28 +150,6 @@ class Ending(Value):
     """Mount points of those that it works and writes on which had less than 1 % and less than 64 MiB free."""
     asked_to_end: int | None = None
     """The signal by which the person ended it or the look at it: 2 is Ctrl-C."""
-
-
-class InsideReport(Value):
-    """The report of one Python process of the program on itself, by hwdiag's witness in it."""
-
-    pid: int
-    command: tuple[str, ...]
-    state: str
-    """``started``, ``imported``, ``recording``, ``written``, ``failed``, ``nothing``."""
-    why: str = ""
-    torch: str = ""
-    facts: dict[str, Any] = {}
-    """Of torch at its end: threads, inter-op threads, anomaly mode, sharing strategy, compile counters ..., by name."""
-    loaders: tuple[dict[str, Any], ...] = ()
-    """Each DataLoader that was iterated: workers, batch size, pinning, seconds within it."""
-    stacks: dict[str, int] = {}
-    """Samples of the main thread's stack, by what it was in (``input``, ``torch``, ``import``, ``python`` ...)."""
-    growth: dict[str, Any] = {}
-    """What grew in it: live tensors, nodes of the autograd graph, Python objects, at two moments."""
-    traced: Traced | None = None
-    rank: int | None = None
-    """Its rank where it belongs to a process group."""
 
 
 class ObservationCost(Value):

@@ -1,0 +1,146 @@
+"""The witness of this process: begins its instruments, writes what they saw, and ends with the process."""
+
+import _thread
+import atexit
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+
+from . import TASK
+from .facts import facts
+from .objects import Objects
+from .recorder import Recorder
+from .sampler import Sampler
+
+WRITE_S = 2.0
+"""Between two reports of one process."""
+END_S = 20.0
+"""The longest that the end of the process waits for a trace that another thread writes."""
+
+
+class Witness:
+    """What is known of this process."""
+
+    def __init__(self, task, torch):
+        self.task, self.torch, self.pid = task, torch, os.getpid()
+        self.folder = task["folder"]
+        self.name = "hwdiag_%d.%d" % (self.pid, time.time_ns())
+        self.began = time.monotonic()
+        self.done = False
+        self.told = {
+            "pid": self.pid,
+            "argv": [str(word)[:1000] for word in list(getattr(sys, "orig_argv", None) or sys.argv)[:40]],
+            "python": sys.executable,
+            "torch": str(torch.__version__),
+            "state": "imported",
+            "why": "",
+            "error": "",
+        }
+        self.ending = _thread.allocate_lock()
+        self.ender = None
+        path = os.path.join(self.folder, self.name + ".pt.trace.json")
+        self.recorder = Recorder(torch, task["record"], path, self.tell) if task.get("record") else None
+        self.objects = Objects(torch, task["look"]) if task.get("look") else None
+        self.sampler = Sampler(self, task["sample"]) if task.get("sample") else None
+
+    def begin(self):
+        self.tell()
+        atexit.register(self.finish, "its end")
+        self.guard()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forked)
+        if self.recorder is not None:
+            self.recorder.imported()
+        if self.sampler is not None or self.recorder is not None:
+            (self.sampler or Sampler(self, {"rate": 5, "stacks": False})).start()
+
+    # What was seen
+
+    def tell(self, **more):
+        """Write the report anew; a full disk is found out by whoever misses it."""
+        self.told.update(more)
+        self.told["at_s"] = round(time.monotonic() - self.began, 3)
+        target = os.path.join(self.folder, self.name + ".report.json")
+        own = "%s.%d" % (target, _thread.get_ident())
+        try:
+            with open(own, "w") as file:
+                json.dump(self.told, file, default=str)
+            os.replace(own, target)
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):
+                os.unlink(own)
+
+    def look(self):
+        """Gather what the instruments know now."""
+        if self.sampler is not None:
+            self.told.update(self.sampler.found())
+        if self.objects is not None:
+            self.told["growth"] = self.objects.found()
+
+    # Its end
+
+    def finish(self, why):
+        """Say all that was seen; nothing the second time, or in a forked child."""
+        if self.done or os.getpid() != self.pid or self.ender == _thread.get_ident():
+            return
+        if not self.ending.acquire(timeout=END_S):
+            return
+        self.ender = _thread.get_ident()
+        try:
+            if self.done:
+                return
+            self.done = True
+            self.told["end"] = why
+            with contextlib.suppress(Exception):
+                if self.recorder is not None:
+                    self.recorder.end(why)
+            with contextlib.suppress(Exception):
+                if self.sampler is not None:
+                    self.sampler.stop()
+                if self.objects is not None:
+                    self.objects.last()
+            with contextlib.suppress(Exception):
+                self.told["facts"] = facts(self.torch)
+            with contextlib.suppress(Exception):
+                self.look()
+            self.tell(ended=True)
+        except Exception:
+            pass
+        finally:
+            self.ender = None
+            self.ending.release()
+
+    def forked(self):
+        """In a forked child: no thread of ours is there, and nothing of the parent's is recorded on."""
+        self.done = True
+        with contextlib.suppress(Exception):
+            if self.recorder is not None:
+                self.recorder.forked()
+
+    def guard(self):
+        """Hear of the ends that Python's own end does not see."""
+        for name in ("_exit", "execv", "execve"):
+            setattr(os, name, self.before(getattr(os, name), "os." + name))
+        with contextlib.suppress(ValueError):  # not in the main thread
+            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, self.terminated)
+
+    def before(self, function, name):
+        def wrapper(*args, **kwargs):
+            self.finish(name)
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    def terminated(self, number, frame):
+        self.finish("SIGTERM")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # which is a forked worker's own, not ours
+
+
+def begin(torch):
+    """Begin to look at this process."""
+    Witness(json.loads(os.environ[TASK]), torch).begin()

@@ -1,0 +1,223 @@
+"""Records what PyTorch does for a while, by its own profiler, with all threads where this torch can.
+
+The profiler runs from the import of torch on, so that nothing is lost, and costs nothing while there is no operation.
+The clock of the recording starts when the first operations are seen. torch.profiler itself is not used: its start
+imports torch._inductor and sympy, which takes seconds and shows in ``sys.modules``.
+"""
+
+import contextlib
+import ctypes
+import os
+import time
+
+CUDA_WAIT_S = 2.0
+"""How long, where torch was built for a GPU, the script may take to start using it. Started before that, the profiler
+would initialise the GPU's driver, and the script could no longer choose its devices, or fork."""
+SETTLE_S = 0.3
+"""Seconds from the first operation on in which growth is not counted: weights and buffers come into being."""
+UNSEEN = 8
+"""So many times may it grow while no operation is seen: what is loaded before them is no event."""
+OFTEN_S = 2.0
+"""Operations that are seen for so long are taken for the program's work, though no net is."""
+
+
+class Recorder:
+    """The one recording of this process.
+
+    One only: what the script has open when a recording ends would be taken for a part of the next one, and crash it.
+    """
+
+    def __init__(self, torch, task, path, tell):
+        self.torch, self.task, self.path, self.tell = torch, task, path, tell
+        self.seconds, self.after = float(task["seconds"]), float(task.get("after", 0))
+        self.patience = float(task.get("patience", 1))
+        self.growth = int(task.get("growth", 1 << 30))
+        self.began = time.monotonic()
+        self.profile = self.asked = None
+        self.weak = self.strong = self.size = None
+        self.over = False
+        self.callbacks = []
+        self.all_threads, self.why_not_all = all_threads_config(torch) if task.get("all_threads", True) else (None, "")
+        self.gpu_build = bool(torch.version.cuda or getattr(torch.version, "hip", None))
+
+    # Its beginning
+
+    def imported(self):
+        """torch was imported by this thread, the one in which the profiler must begin."""
+        if not self.gpu_build and not self.after:
+            self.start()
+
+    def start(self):
+        """Begin to record."""
+        if self.over or self.profile is not None:
+            return
+        profiler = self.torch.autograd.profiler
+        if self.torch.autograd._profiler_enabled():
+            self.end("the program's own profiler")
+            return
+        # The profiler reports no allocations while it records all threads.
+        options = {"record_shapes": True, "profile_memory": bool(self.task.get("memory")) and self.all_threads is None}
+        if self.all_threads is not None:
+            options["experimental_config"] = self.all_threads
+        if self.gpu_build and self.torch.cuda.is_available():
+            options.update(device_option(profiler))
+        self.give_way()
+        profile = profiler.profile(use_kineto=True, **options)
+        self.own = True
+        try:
+            profile.__enter__()
+        finally:
+            self.own = False
+        self.profile, self.started, self.size_at_start = profile, time.monotonic(), resident()
+        self.tell(state="recording", all_threads=self.all_threads is not None, not_all=self.why_not_all)
+
+    def give_way(self):
+        """End the recording where the program starts the profiler itself: it can run once at a time."""
+        profiler = self.torch.autograd.profiler
+        for name in ("_prepare_profiler", "_enable_profiler"):
+            real = getattr(profiler, name, None)
+            if real is not None:
+                setattr(profiler, name, self.giving_way(real))
+
+    def giving_way(self, real):
+        def wrapper(*args, **kwargs):
+            if not self.own and not self.over:
+                with contextlib.suppress(Exception):
+                    self.end("the program's own profiler")
+            return real(*args, **kwargs)
+
+        return wrapper
+
+    # Its end
+
+    def watch(self, seen, now):
+        """Called every now and then by the witness's thread: begin and end when it is time.
+
+        ``seen``: 0 no operation yet, 1 some operation or tensor, 2 a net at work.
+        """
+        if self.over:
+            return
+        if self.profile is None:
+            waited = now - self.began
+            ready = not self.gpu_build or waited > CUDA_WAIT_S or self.torch.cuda.is_initialized()
+            if ready and waited >= self.after:
+                self.ask(self.start, "start")
+            return
+        if seen and self.weak is None:
+            self.weak = now
+        if seen == 2 or (self.weak is not None and seen and now - self.weak > OFTEN_S):
+            self.strong = self.strong or now
+        if self.weak is None:
+            if resident() - self.size_at_start > UNSEEN * self.growth:
+                self.stop("its size")
+            return
+        if self.size is None and now - self.weak > SETTLE_S:
+            self.size = resident()
+        until = self.weak + self.patience * self.seconds
+        if self.strong is not None:
+            until = min(until, self.strong + self.seconds)
+        if now >= until:
+            self.stop("its time")
+        elif self.size is not None and resident() - self.size > self.growth:
+            self.stop("its size")
+
+    def stop(self, why):
+        """End it from the witness's thread: there, or in the main thread where the recording is that thread's own."""
+        if self.all_threads is not None:
+            self.quietly(lambda: self.end(why))
+        else:
+            self.ask(lambda: self.end(why), "end")
+
+    def ask(self, function, what):
+        """Have the main thread call this between two of its instructions, once."""
+        if self.asked != what:
+            self.asked = what
+            callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: self.quietly(function))
+            self.callbacks.append(callback)  # it must outlive its call
+            ctypes.pythonapi.Py_AddPendingCall(callback, None)
+
+    def quietly(self, function):
+        """Return 0, whatever goes wrong: the script must not see it."""
+        try:
+            function()
+        except BaseException as error:
+            self.over = True
+            self.tell(state="failed", error="%s: %s" % (type(error).__name__, str(error)[:300]))
+        return 0
+
+    def end(self, why):
+        """End the recording and write it; nothing the second time."""
+        if self.over:
+            return
+        self.over = True
+        if self.profile is None:
+            self.tell(state="nothing", why=why)
+            return
+        took = time.monotonic()
+        try:
+            found = self.torch.autograd._disable_profiler()
+            note_end(self.torch.autograd.profiler)
+            found.save(self.path)
+            error = "" if ends_well(self.path) else "the profiler did not write it to its end: is the disk full?"
+        except BaseException as failure:
+            error = "%s: %s" % (type(failure).__name__, str(failure)[:300])
+        if error:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+        now = time.monotonic()
+        self.tell(
+            state="failed" if error else "written",
+            error=error,
+            why=why,
+            recorded_s=round(took - (self.weak or self.started), 3),
+            written_s=round(now - took, 3),
+        )
+
+    def forked(self):
+        """In a forked child, end what it inherited, or it records into memory for as long as it lives."""
+        if self.profile is None or self.over:
+            return
+        self.over = True
+        if not self.gpu_build:
+            self.torch.autograd._disable_profiler()
+            note_end(self.torch.autograd.profiler)
+
+
+def all_threads_config(torch):
+    """Return what has the profiler record all threads, or None, and why not."""
+    try:
+        from torch._C._profiler import _ExperimentalConfig
+
+        return _ExperimentalConfig(profile_all_threads=True), ""
+    except (ImportError, TypeError):
+        return None, "PyTorch %s records only the thread that imported it, and its backward passes" % torch.__version__
+
+
+def device_option(profiler):
+    """Return what has the profiler record the GPU too: the name of this argument changed."""
+    import inspect
+
+    known = inspect.signature(profiler.profile.__init__).parameters
+    return {"use_device": "cuda"} if "use_device" in known else {"use_cuda": True}
+
+
+def note_end(profiler):
+    """Say to torch what leaving its context manager says: no profiler is at work."""
+    end = getattr(profiler, "_run_on_profiler_stop", None)
+    if end is not None:
+        end()
+
+
+def resident():
+    """Return the bytes of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def ends_well(path):
+    """Return whether the trace is whole: the profiler says nothing when the disk is full."""
+    if not os.path.exists(path):
+        return False
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - 16))
+        return file.read().rstrip().endswith(b"}")
