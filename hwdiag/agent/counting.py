@@ -291,6 +291,7 @@ def count(torch, spec):
     dtype = getattr(torch, spec["dtype"])
     with torch.device("meta"):
         net, given = nets.build(torch, spec)
+    refuse_unlike_kinds(torch, net)
     net = net.to(dtype)
     named = given if isinstance(given, dict) else {"": given}
     # Without oneDNN an LSTM is counted by its products; which of its kernels would run is not a count's question.
@@ -339,9 +340,35 @@ def faked(torch, value, dtype):
     return value
 
 
+def refuse_unlike_kinds(torch, net):
+    """Raise Refused for nets that do not run operation by operation in Python, or not in floating point."""
+    for module in net.modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise Refused(
+                "it is compiled by torch.jit, so its operations never reach Python, where they are counted: give the "
+                "net as it is before torch.jit.script or torch.jit.trace"
+            )
+        if ".quantized" in type(module).__module__:
+            raise Refused(QUANTISED)
+
+
+QUANTISED = (
+    "it is quantised, and quantised operators have no shape functions, so their work is not known: give the net as it "
+    "is before quantize_dynamic or its like, and ask for int8, int8-weights or int4-weights by --dtype"
+)
+
+
 def why(error, torch):
     """Return a failure under fake tensors in one line."""
     kind = type(error).__name__
+    if "HigherOrderOperator" in str(error):
+        name = str(error).partition("HigherOrderOperator ")[2].split(" ")[0] or "an operator"
+        return (
+            "it calls %s, which takes a function as an argument, so what it does is not known: scaled_dot_product_"
+            "attention in its place can be counted" % name
+        )
+    if "Sparse" in str(error) or "sparse" in str(error):
+        return "it computes with sparse tensors, whose work depends on how many of their values are zero: not counted"
     if "DataDependent" in kind or "data-dependent" in str(error).lower() or "GuardOnDataDependent" in kind:
         return "its control flow depends on the values of its data, which a count does not have (%s)" % kind
     if "DynamicOutputShape" in kind:

@@ -363,7 +363,13 @@ def build_own(torch, spec):
         passed = {name: value for name, value in wanted.items() if value is not None and name in takes}
         made = found(**passed)
     except Exception as error:
-        raise NotBuilt("%s: %s: %s" % (where, type(error).__name__, (str(error).splitlines() or [""])[0]))
+        text = (str(error).splitlines() or [""])[0]
+        if "meta tensor" in text.lower():
+            raise NotBuilt(
+                "%s reads the values of its weights while it is built, as quantize_dynamic does, and a count has none: "
+                "give the net before that, and ask for int8, int8-weights or int4-weights by --dtype" % where
+            )
+        raise NotBuilt("%s: %s: %s" % (where, type(error).__name__, text))
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module):
         net, given = made
         if isinstance(given, (dict, tuple)):

@@ -144,6 +144,13 @@ def document(rows: Sequence[PublishedRow]) -> Section:
     )
 
 
+def unit(estimate: NetEstimate) -> str:
+    """What a speed counts; runs where a net of the person's own brings inputs without a common first dimension."""
+    if ":" in estimate.spec.net and estimate.samples is None:
+        return "runs"
+    return "tokens" if estimate.spec.phase == "decode" else "samples"
+
+
 def interval(estimate: NetEstimate) -> str:
     """Return the times between which nine of ten published ones lie."""
     return f"{seconds(estimate.fast or estimate.floor)} to {seconds(estimate.pessimistic)}"
@@ -280,7 +287,7 @@ def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
             p.name if e.fits is not False else f"{p.name}: does not fit",
             e.dtype,
             e.software or "-",
-            f"{significant(e.per_second)} {'tokens' if e.spec.phase == 'decode' else 'samples'}/s",
+            f"{significant(e.per_second)} {unit(e)}/s",
             seconds(e.likely),
             interval(e),
             seconds(e.floor),

@@ -129,3 +129,105 @@ def nothing():
 
 def raises():
     raise RuntimeError("no\nluck")
+
+
+class Flexible(nn.Module):
+    def forward(self, q):
+        from torch.nn.attention.flex_attention import flex_attention
+
+        return flex_attention(q, q, q)
+
+
+def flexible():
+    return Flexible(), (torch.zeros(1, 2, 128, 16),)
+
+
+def quantised():
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8))
+    with torch.device("cpu"):  # it quantises real weights, which a count does not have
+        return torch.ao.quantization.quantize_dynamic(net, {nn.Linear}, dtype=torch.qint8), (torch.zeros(4, 64),)
+
+
+def scripted():
+    return torch.jit.script(nn.Sequential(nn.Linear(8, 8))), (torch.zeros(4, 8),)
+
+
+class Sparse(nn.Module):
+    def forward(self, x):
+        return torch.sparse.mm(x.to_sparse(), x)
+
+
+def sparse():
+    return Sparse(), (torch.zeros(8, 8),)
+
+
+class Scan(nn.Module):
+    """A state-space recurrence, step by step."""
+
+    def __init__(self, steps, width):
+        super().__init__()
+        self.decay = nn.Parameter(torch.zeros(width))
+        self.steps = steps
+
+    def forward(self, x):
+        state, out = torch.zeros_like(x[:, 0]), []
+        for t in range(self.steps):
+            state = state * self.decay + x[:, t]
+            out.append(torch.tanh(state))
+        return torch.stack(out, 1)
+
+
+def scan():
+    return Scan(1000, 256), (torch.zeros(1, 1000, 256),)
+
+
+class Signals(nn.Module):
+    """What is seldom in nets of language: a spectrum, a warped image, distances, bags of rows, a recurrence."""
+
+    def __init__(self):
+        super().__init__()
+        self.bags, self.gru = nn.EmbeddingBag(1000, 32), nn.GRU(32, 48, batch_first=True)
+
+    def forward(self, image, grid, points, rows):
+        f = nn.functional
+        spectrum = torch.fft.irfft2(torch.fft.rfft2(image))
+        warped = f.grid_sample(image, grid, align_corners=False)
+        near = torch.cdist(points, points)
+        return spectrum, warped, near, self.bags(rows), self.gru(points)[0]
+
+
+def signals():
+    return Signals(), (
+        torch.zeros(2, 3, 32, 32),
+        torch.zeros(2, 16, 16, 2),
+        torch.zeros(2, 40, 32),
+        torch.zeros(2, 5, dtype=torch.long),
+    )
+
+
+def texts(batch=2, tokens=16):
+    """Takes the sizes itself."""
+    return nn.Sequential(nn.Embedding(100, 32), nn.Linear(32, 32)), (torch.zeros(batch, tokens, dtype=torch.long),)
+
+
+def plain_texts():
+    """Brings eight texts of sixteen tokens."""
+    return nn.Sequential(nn.Embedding(100, 32), nn.Linear(32, 32)), (torch.zeros(8, 16, dtype=torch.long),)
+
+
+def no_common_batch():
+    class Two(nn.Module):
+        def forward(self, a, b):
+            return a @ b
+
+    return Two(), (torch.zeros(4, 8), torch.zeros(8, 3))
+
+
+def small_llama():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=128,
+        vocab_size=100,
+    )  # fmt: skip
+    return LlamaForCausalLM(config), {"input_ids": torch.zeros(3, 32, dtype=torch.long)}

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hwdiag.catalogue.parts import catalogue
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.estimate.calibrate import OPERATIONS
+from hwdiag.estimate.estimate import estimate_part
 from hwdiag.estimate.model import Point
 from hwdiag.estimate.rates import described, described_point
 from hwdiag.experiment.net_count import Count, NetSpec, count_nets
@@ -38,6 +40,9 @@ PUBLISHED = {
     "vit-h": (2 * 167.295, 632.05, TORCHVISION),
     # Of its 178.722 billion multiply-adds, 9.97 are in an auxiliary head of two layers that only training needs.
     "deeplabv3-r50": (2 * (178.722 - (1024 * 256 * 9 + 256 * 21) * 65 * 65 / 1e9), 39.63, TORCHVISION),
+    "resnet101": (2 * 7.801, 44.55, TORCHVISION),
+    "efficientnet-b0": (2 * 0.386, 5.29, TORCHVISION),
+    "swin-t": (2 * 4.491, 28.29, TORCHVISION),
     # Kaplan et al. 2020, table 1: 2 N + 2 layers x tokens x width a token, here with both halves of the attention.
     "bert-large": (2 * 512 * 24 * (12 * 1024**2 + 2 * 512 * 1024) / 1e9, 335.14, "Devlin et al. 2019: 340M"),
     "gpt2-xl": (2 * 512 * (48 * (12 * 1600**2 + 2 * 512 * 1600) + 50257 * 1600) / 1e9, 1557.6, "Radford et al. 2019"),
@@ -109,7 +114,7 @@ def test_attention_is_counted(counts: dict[str, Count]) -> None:
     assert not any(c.uncounted for c in counts.values())
 
 
-OWN_NETS = ("linear", "shared", "elementwise", "attention", "encoder", "lstm", "inference")
+OWN_NETS = ("linear", "shared", "elementwise", "attention", "encoder", "lstm", "inference", "scan", "signals")
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +131,54 @@ def test_a_net_of_ones_own(own_counts: dict[str, Count]) -> None:
     assert found.touched_bytes == 4 * found.parameters
     assert half.touched_bytes == found.touched_bytes / 2
     assert half.flops == found.flops
+
+
+def test_what_a_call_brings_is_its_samples(own_counts: dict[str, Count]) -> None:
+    assert own_counts["linear"].samples == 4
+    assert own_counts["attention"].samples == 1
+    part = catalogue()["epyc-9654"]
+    estimate = estimate_part(own_counts["linear"], part, "float32")
+    assert estimate.per_second == pytest.approx(4 / estimate.likely)
+
+
+def test_a_net_of_ones_own_takes_other_sizes() -> None:
+    """By arguments where its function has them, else by inputs of another length."""
+    specs = [
+        own("texts"),
+        own("texts", batch=5, resize=True, tokens=7),
+        own("plain_texts"),
+        own("plain_texts", batch=2, resize=True, tokens=4),
+        own("no_common_batch"),
+    ]
+    found = count_nets(sys.executable, specs)
+    assert [c.samples for c in found] == [2, 5, 8, 2, None]
+    assert [c.flops for c in found] == [2 * n * 32 * 32 for n in (2 * 16, 5 * 7, 8 * 16, 2 * 4)] + [2 * 4 * 8 * 3]
+    with pytest.raises(UsageError, match="share no first dimension, so which is the batch is not known"):
+        count(own("no_common_batch", batch=2, resize=True))
+
+
+def test_a_decoder_of_ones_own_decodes() -> None:
+    pytest.importorskip("transformers")
+    step = count(own("small_llama", phase="decode", batch=6, resize=True, tokens=64))
+    assert step.kv_bytes == 2 * 2 * 6 * 64 * 2 * 16 * 4
+    assert step.samples == 6
+
+
+def test_seldom_operations_are_known(own_counts: dict[str, Count]) -> None:
+    """Spectra, warped images, distances, bags of rows and recurrences."""
+    names = {o.name for o in own_counts["signals"].operations}
+    assert {"_fft_r2c", "_fft_c2r", "grid_sampler_2d", "_euclidean_dist", "_embedding_bag"} <= names
+    bag = next(o for o in own_counts["signals"].operations if o.name == "_embedding_bag")
+    assert bag.weight_bytes == 2 * 5 * 32 * 4
+    gru = 2 * 2 * 40 * 3 * 48 * (32 + 48)
+    assert own_counts["signals"].flops == pytest.approx(gru, rel=0.01)
+
+
+def test_a_scan_waits_for_each_of_its_steps(own_counts: dict[str, Count]) -> None:
+    """A thousand steps of three operations that wait for one another cost three thousand starts."""
+    part = catalogue()["epyc-9654"]
+    for software in ("eager", "engine"):
+        assert estimate_part(own_counts["scan"], part, "float32", software=software).likely > 3000 * 2e-6
 
 
 def test_weights_that_two_layers_share_count_once(own_counts: dict[str, Count]) -> None:
@@ -166,6 +219,10 @@ def test_what_is_timed_is_described_as_what_is_counted(own_counts: dict[str, Cou
         ("data_dependent_shape", "depends on the values of its data"),
         ("custom_without_shape", "secret"),
         ("custom_with_shape", "the count would miss hwdiag_tests.known.default (1 calls)"),
+        ("flexible", "it calls flex_attention, which takes a function as an argument"),
+        ("quantised", "reads the values of its weights while it is built, as quantize_dynamic does"),
+        ("scripted", "it is compiled by torch.jit, so its operations never reach Python"),
+        ("sparse", "it computes with sparse tensors"),
         ("nothing", "must give (net, inputs)"),
         ("raises", "RuntimeError: no"),
         ("missing", "has no attribute 'missing'"),
