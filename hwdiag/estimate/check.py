@@ -136,7 +136,8 @@ def check(
 ) -> tuple[Checked, tuple[Calibration, ...]]:
     """Calibrate, predict, measure, compare.
 
-    After ``minutes`` no further turn begins; ``kept`` is the file in which what was measured waits for the next call.
+    After ``minutes`` no further turn begins, but one is always made; ``kept`` is the file in which what was measured
+    waits for the next call.
 
     Raises:
         HwdiagError: no child could be started, or a net could not be counted.
@@ -156,7 +157,7 @@ def check(
     for i, (block, dtype, n) in enumerate(order):
         if (block, dtype, n) in done:
             continue
-        if minutes is not None and time.monotonic() - begun > 60 * minutes:
+        if minutes is not None and len(turns) > len(done) and time.monotonic() - begun > 60 * minutes:
             break
         progress(f"block {block + 1} of {blocks}: {dtype}, {plural(n, 'thread')}", i / len(order))
         turns.append(one_turn(python, block, dtype, n, nets, seed + i, llc, largest[dtype, n]))
