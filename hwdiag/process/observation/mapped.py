@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 TORCH = "libtorch"
@@ -30,7 +31,8 @@ def mapped_files(maps: str) -> tuple[str, ...]:
 
 def notable(files: tuple[str, ...], preload: str = "") -> tuple[str, ...]:
     """Return those that are of interest, and those that ``LD_PRELOAD`` names."""
-    wanted = {word.rpartition("/")[2] for word in re.split(r"[:\s]+", preload) if word}
+    words = [word for word in re.split(r"[:\s]+", preload) if word]
+    wanted = {path.rpartition("/")[2] for word in words for path in (word, os.path.realpath(word))}  # often a link
     named = ((file, file.rpartition("/")[2]) for file in files)
     return tuple(file for file, name in named if NOTABLE.fullmatch(name) or name in wanted)[:MOST]
 

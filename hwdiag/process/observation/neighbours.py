@@ -13,8 +13,9 @@ from hwdiag.process.observation.stat import TICKS, Stat, read_text
 LEAST_CPUS = 0.02
 MOST = 20
 UNSEEN = "processes that are not shown here, or ran too shortly to be seen"
-LEAST_UNSEEN_CPUS = 0.2
-"""What is not shown is a difference of counters that are read one after the other: less of it says nothing."""
+LEAST_UNSEEN_CPUS, LEAST_UNSEEN_SHARE = 0.2, 0.1
+"""What is not shown is a difference of counters that are kept in different ways, of CPUs by ticks and of processes by
+the time that they ran: less of it, or less of all that the CPUs did, says nothing."""
 
 
 @dataclass
@@ -95,7 +96,8 @@ class Neighbours:
                 _, command, user = self._told.get(name, (0, "", ""))
                 found.append(Neighbour(name=name, processes=len(ticks), cpus=cpus, command=command, user=user))
         unseen = 0.0 if program_cpu_s is None else self._unseen_s(program_cpu_s) / seconds
-        if unseen >= LEAST_UNSEEN_CPUS:
+        busy = (self._busy - (self._first_busy or 0)) / TICKS / seconds
+        if unseen >= max(LEAST_UNSEEN_CPUS, LEAST_UNSEEN_SHARE * busy):
             found.append(Neighbour(name=UNSEEN, processes=0, cpus=unseen))
         return tuple(sorted(found, key=lambda n: -n.cpus)[:MOST])
 

@@ -54,19 +54,18 @@ class Observation:
     """All that is looked at of one program, while it runs."""
 
     def __init__(
-        self, tops: set[int], sampler: Sampler | None, ours: set[int], clean: Callable[[dict[str, str]], dict[str, str]]
+        self, sampler: Sampler | None, clean: Callable[[dict[str, str]], dict[str, str]] = lambda found: found
     ) -> None:
-        """Begin.
+        """Begin; the program is what is below ``table.tops``.
 
         Args:
-            tops: processes to which all below them belongs.
             sampler: what is read of the machine.
-            ours: hwdiag's own processes.
             clean: takes out of a process's variables what hwdiag put there.
         """
         self.began, self.began_ticks = time.monotonic(), ticks_now()
-        self.ours, self.clean = ours, clean
-        self.table = ProcessTable(tops)
+        self.ours, self.clean = {os.getpid()}, clean
+        """hwdiag's own processes."""
+        self.table = ProcessTable()
         self.followed: dict[int, FollowedProcess] = {}
         self.known: dict[tuple[int, int], FollowedProcess] = {}
         """All that were followed, by their ids and when they were started; ``followed`` are those of the last look."""

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from hwdiag.core.errors import UsageError
 from hwdiag.core.text import now
-from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
 from hwdiag.process.command import Running, read
 from hwdiag.process.launch import Launch
@@ -68,22 +67,21 @@ def observe_command(
         raise UsageError("there is no command to look at")
     started_at, ours = now(), dict(witness.variables if witness else {})
     requests, notes, before = Requests(), list[str](), dict(os.environ)
-    own_group = ProcessGroups(Root.live())
     with ExitStack() as stack:
         stack.enter_context(handling(requests.asked))
         pipe, where = stack.enter_context(mark_pipe())
         ours[MARKS] = str(where)
         command, launch = Command(argv=tuple(argv), timeout_s=seconds or 0), Launch(env=ours)
         tee = stack.enter_context(Tee(stdio))
+        observation = Observation(sampler, lambda found: without_ours(found, ours, before))
+        observation.groups[read_text("/proc/self/cgroup", 1 << 16)] = ProcessGroups(observation.root)
         running = stack.enter_context(Running(command, launch, tee.stdio))
         requests.started(running)
         tee.started()
         stack.enter_context(on_resize(lambda: _resize(tee, running)))
         supervisor = running.supervisor_pid
-        observation = Observation(
-            {supervisor}, sampler, {os.getpid(), supervisor}, lambda found: without_ours(found, ours, before)
-        )
-        observation.groups[read_text("/proc/self/cgroup", 1 << 16)] = own_group
+        observation.table.tops.add(supervisor)
+        observation.ours.add(supervisor)
         started()
         observation.run(running.fileno(), lambda: _is_over(requests), marks=pipe)
         supervisor_cpu_s = _cpu_s(supervisor)
@@ -141,7 +139,7 @@ def _ending(end: End, command: Command, launch: Launch, observation: Observation
         seconds=max(0.0, ran.ended - ran.began) if ran.began else 0.0,
         stdout=end.stdout,
         stderr=end.stderr,
-        full_disks=observation.room.full(),
+        full_disks=observation.room.finish(),
         asked_to_end=requests.first,
     )
 
@@ -161,7 +159,8 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
     notes = remarks(pid)
     with ExitStack() as stack:
         stack.enter_context(handling(requests.asked))
-        observation = Observation({pid}, sampler, {os.getpid()}, lambda found: found)
+        observation = Observation(sampler)
+        observation.table.tops.add(pid)
         observation.table.members[pid] = stat.started
         end = None
         try:
@@ -186,7 +185,7 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
         ending = Ending(
             outcome=Outcome(kind="ok", detail="it ended" if ended else "it runs on"),
             seconds=took,
-            full_disks=observation.room.full(),
+            full_disks=observation.room.finish(),
             asked_to_end=requests.first,
         )
         return observation.program(

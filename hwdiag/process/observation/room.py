@@ -1,13 +1,15 @@
 """Room on the file systems that a program uses: /dev/shm as it sees it, and the disks that it works and writes on.
 
 A process may have mounts of its own; /proc/PID/root shows them while it lives. The file systems are asked in a thread
-of its own: one whose server is gone never answers.
+of its own, since one whose server is gone never answers. The thread is there from the beginning: a limit on processes
+that the program reaches may hold for hwdiag, too.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import threading
 
 from hwdiag.process.observation.model import SharedMemory
@@ -31,6 +33,10 @@ class Room:
         self._places: dict[int, str] = {}
         """A folder on each file system, by its device."""
         self._full: dict[str, None] = {}
+        self._tasks: queue.SimpleQueue[tuple[str, list[str]] | None] = queue.SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
+        threading.Thread(target=self._answer, daemon=True).start()
 
     def glance(self, pid: int) -> None:
         """Look at the shared memory that a process sees."""
@@ -46,11 +52,15 @@ class Room:
             self.shared = SharedMemory(size_bytes=least, peak_bytes=max(used, before.peak_bytes or 0))
 
     def look(self, pid: int, folders: tuple[str, ...]) -> None:
-        """Look at the file systems of these folders, and of the files that a process writes."""
-        root = f"{self.proc}/{pid}/root"
-        thread = threading.Thread(target=self._look, args=(root, [*folders, *written(pid, self.proc)]), daemon=True)
-        thread.start()
-        thread.join(PATIENCE_S)
+        """Look at the file systems of these folders, and of the files that a process writes, as soon as they answer."""
+        if self._idle.is_set():
+            self._idle.clear()
+            self._tasks.put((f"{self.proc}/{pid}/root", [*folders, *written(pid, self.proc)]))
+
+    def _answer(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            self._look(*task)
+            self._idle.set()
 
     def _look(self, root: str, paths: list[str]) -> None:
         for path in paths:
@@ -61,11 +71,13 @@ class Room:
                 if is_full(os.statvfs(root + path)):
                     self._full[mount_of(root, path, device)] = None
 
-    def full(self) -> tuple[str, ...]:
-        """Return the mount points that were full at a look, or are now."""
-        thread = threading.Thread(target=self._look, args=("", [*self._places.values()]), daemon=True)
-        thread.start()
-        thread.join(PATIENCE_S)
+    def finish(self) -> tuple[str, ...]:
+        """Return the mount points that were full at a look, or are now; it is the last look."""
+        if self._idle.wait(PATIENCE_S):
+            self._idle.clear()
+            self._tasks.put(("", [*self._places.values()]))
+            self._idle.wait(PATIENCE_S)
+        self._tasks.put(None)
         return tuple(self._full)
 
 

@@ -17,8 +17,9 @@ class ProcessTable:
     A process that belonged once does so until it ends, also where its parent ended and another one adopted it.
     """
 
-    def __init__(self, tops: set[int], proc: str = "/proc") -> None:
-        self.tops, self.proc = tops, proc
+    def __init__(self, proc: str = "/proc") -> None:
+        self.proc = proc
+        self.tops: set[int] = set()
         self.stats: dict[int, Stat] = {}
         self.members: dict[int, int] = {}
         """Of the program: when each was started, since process ids come again."""

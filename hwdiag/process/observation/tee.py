@@ -87,26 +87,21 @@ class Tee:
         self._thread = threading.Thread(target=self._copy, daemon=True)
 
     def __enter__(self) -> Tee:
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for stream in self._streams:
-            stream.started()
-        if self._thread.ident is None:
-            files = [stream.source for stream in self._streams]
-        else:
-            os.write(self._end, b"\0")
-            self._thread.join(LAST_S)
-            files = []
+        self.started()
+        os.write(self._end, b"\0")
+        self._thread.join(LAST_S)
         if not self._thread.is_alive():
-            for file in (*files, self._over, self._end):
+            for file in (self._over, self._end):
                 os.close(file)
 
     def started(self) -> None:
-        """Start copying: the command has its files."""
+        """Let go of the files that the command has now."""
         for stream in self._streams:
             stream.started()
-        self._thread.start()
 
     def resize(self) -> None:
         """Give the command's terminals the new size of the person's."""

@@ -80,6 +80,14 @@ def test_of_mapped_files_those_that_decide_about_speed_are_kept() -> None:
     assert not has_torch(("/usr/lib/libc.so.6", "/home/libtorch/bin/tool"))
 
 
+def test_a_preloaded_library_is_known_by_the_file_that_its_link_leads_to(tmp_path: Path) -> None:
+    file = tmp_path / "libmine.so.4.5.9"
+    file.touch()
+    link = tmp_path / "libmine.so.4"
+    link.symlink_to(file)
+    assert notable((str(file), "/usr/lib/libc.so.6"), f"/missing.so {link}") == (str(file),)
+
+
 def test_variables_that_nothing_of_interest_reads_are_dropped() -> None:
     found = kept(
         parse_environment(b"OMP_NUM_THREADS=2\0MY_NAME=x\0HF_TOKEN=s\0WANDB_API_KEY=s\0LD_PRELOAD=a:b\0broken\0RANK=0")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from hwdiag.host.root import Root
 from hwdiag.process.observation.groups import ProcessGroups
+from hwdiag.process.observation.model import Program
 from hwdiag.process.observation.observe import observe_command
 
 MIB = 1 << 20
@@ -148,3 +151,44 @@ def test_one_that_the_kernel_kills_for_its_groups_limit_is_told_so_however_short
     assert program.ending.outcome.kind == "out-of-memory"
     assert program.ending.status == -9
     assert program.oom_kills
+
+
+@pytest.fixture
+def few_processes() -> Iterator[Path]:
+    """A control group (version 1) with a limit of 40 processes and threads, of which this process is no member."""
+    folder = Path(f"/sys/fs/cgroup/pids/hwdiag-test-{os.getpid()}")
+    if os.geteuid() or not folder.parent.is_dir():
+        pytest.skip("needs root and control groups of version 1")
+    folder.mkdir()
+    (folder / "pids.max").write_text("40")
+    yield folder
+    time.sleep(0.2)
+    folder.rmdir()
+
+
+def test_a_limit_on_processes_that_holds_for_hwdiag_too_is_told(few_processes: Path, tmp_path: Path) -> None:
+    threads = """
+import threading, time
+try:
+    while True: threading.Thread(target=time.sleep, args=(2,), daemon=True).start()
+finally:
+    time.sleep(2)
+"""
+    observer = f"""
+from pathlib import Path
+from hwdiag.host.root import Root
+from hwdiag.host.sampling import Sampler
+from hwdiag.process.observation.model import Program
+from hwdiag.process.observation.observe import observe_command
+program = observe_command([{sys.executable!r}, "-S", "-c", {threads!r}], sampler=Sampler(Root.live()))
+Path({str(tmp_path / "program")!r}).write_text(program.model_dump_json())
+"""
+    inside = f'echo 0 > {few_processes}/cgroup.procs && exec {sys.executable} -c "$1"'
+    subprocess.run(["sh", "-c", inside, "sh", observer], check=True, timeout=60)
+    program = Program.model_validate_json((tmp_path / "program").read_text())
+    assert "can't start new thread" in program.ending.stderr
+    group = program.processes[0].cgroup
+    assert group.pids_limit == 40
+    assert group.pids_peak is not None
+    assert group.pids_peak >= 38
+    assert group.pids_refused

@@ -52,5 +52,13 @@ def test_work_of_processes_that_are_not_shown_is_told_where_it_is_known(tmp_path
     assert UNSEEN not in {n.name for n in found.found(SECONDS, program_cpu_s=15.0)}, "too little to say anything of"
 
 
+def test_a_small_difference_on_a_large_machine_is_no_neighbour(tmp_path: Path) -> None:
+    found = neighbours(tmp_path, 0)
+    found.look({7: stat(0)}, program={7}, ours=())
+    (tmp_path / "stat").write_text(f"cpu {640 * TICKS} 0 0 77 0 0 0 99 0 0\n")
+    found.look({7: stat(620)}, program={7}, ours=())
+    assert found.found(SECONDS, program_cpu_s=620.0) == (), "2 of 64 CPUs, as ticks and run times differ"
+
+
 def test_steal_and_waiting_for_disks_are_no_programs_work() -> None:
     assert busy_ticks("cpu 10 20 30 1000 500 7 8 900 5 0\n") == 60
