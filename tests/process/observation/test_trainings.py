@@ -53,7 +53,7 @@ def test_a_training_is_seen_with_its_workers_libraries_and_waits(tmp_path: Path)
     (waited,) = program.waits
     assert waited.pid == main.pid
     assert waited.workers == 2
-    assert waited.share > 0.5, "its workers sleep: it waits for them"
+    assert waited.share > 0.3, "its workers sleep: it waits for them, where others leave it a CPU"
     assert waited.worker_cpu is not None
     assert waited.worker_cpu < 0.5
     assert program.shared_memory.size_bytes
