@@ -95,7 +95,7 @@ def audit(
         findings=(*objections(rows), *(f for f in said if isinstance(f, Finding))),
         checks=tuple(c for c in said if isinstance(c, Check)),
         activity=seen.activity,
-        tuners=seen.tuners,
+        tuners=seen.tuners or (),
         folder=seen.folder,
         read=read,
     )

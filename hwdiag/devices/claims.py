@@ -50,7 +50,7 @@ def faster(technique: str, mode: Mode | None = None, *, gpu: bool = False) -> Ca
             return ClaimOutcome("holds here", "; ".join(map(gain_text, won)))
         if all(no_gain(g) for g in ran):
             return ClaimOutcome("doesn't", "; ".join(map(gain_text, ran)))
-        return ClaimOutcome("undecided", "; ".join(gain_text(g) for g in ran if not no_gain(g)))
+        return ClaimOutcome("undecided", "; ".join(f"{gain_text(g)}: {reason(g)}" for g in ran if not no_gain(g)))
 
     return check
 
@@ -87,6 +87,12 @@ def gain_text(gain: Gain) -> str:
     s = gain.comparison.speedup
     pairs = "" if gain.planned else f", {s.processes} in the screening"
     return f"{gain.workload}: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f}{pairs})"
+
+
+def reason(gain: Gain) -> str:
+    """Return why a comparison decides nothing, in a clause."""
+    assert gain.comparison is not None
+    return gain.comparison.why
 
 
 def accelerators(study: Study) -> list[str]:

@@ -67,7 +67,8 @@ class Seen:
     activity: Activity
     others: Mapping[str, str]
     """Settings by their place."""
-    tuners: tuple[str, ...] = ()
+    tuners: tuple[str, ...] | None = None
+    """Services that set the same things; None where nobody could look."""
     folder: tuple[str, str] | None = None
     """The models' folder, and the type of the file system that it is on."""
     read: ReadSpeed | None = None
@@ -77,8 +78,10 @@ class Seen:
 Answer = Finding | Check
 
 
-def tuners(root: Root) -> tuple[str, ...]:
-    """Return the services that run here and set the same things."""
+def tuners(root: Root) -> tuple[str, ...] | None:
+    """Return the services that run here and set the same things; None where systemd's units cannot be seen."""
+    if not root.exists("/run/systemd/units"):
+        return None
     return tuple(name for unit, name in TUNERS.items() if is_active(root, unit))
 
 
@@ -308,8 +311,13 @@ def storage(seen: Seen) -> Iterator[Answer]:
 
 def fight(seen: Seen) -> Iterator[Answer]:
     """Yield whether a service sets the same things."""
+    if seen.tuners is None:
+        why = "systemd's units cannot be seen here: /run/systemd/units is not there"
+        yield Check(id="tuners", state="unchecked", title="Services that set the same things", detail=why)
+        return
     if not seen.tuners:
-        yield Check(id="tuners", state="fine", title="No service sets the same things by itself")
+        looked = f"none of {', '.join(TUNERS.values())} is started by systemd"
+        yield Check(id="tuners", state="fine", title="No service sets the same things by itself", detail=looked)
         return
     names = " and ".join(seen.tuners)
     yield Finding(

@@ -207,19 +207,25 @@ def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation
     """Return the recommendation to keep what the person has."""
     best = best_of(looked_at)
     if best is None:
-        why = "No other way to start it could be compared."
+        why = "No other way to start it was compared: the time was used up, or there was none to try."
     else:
         nearest = plan_by_id(e.plans, best.candidate).title
         why = f"The nearest, {nearest!r}, gave {interval_text(best.speedup)}: {best.why}."
-    open_question = best is not None and is_open(best)
     return Recommendation(
         id=f"launch-{scope}",
         scope=scope,
         plan=None,
-        title=f"{subject(e, scope)}: keep what you have{', undecided' if open_question else ''}",
+        title=f"{subject(e, scope)}: {kept_text(best)}",
         why=why,
         evidence=best.measurements if best else (),
     )
+
+
+def kept_text(best: Comparison | None) -> str:
+    """Return what is said where nothing was shown to be faster, by how much was looked at."""
+    if best is None:
+        return "no other way was compared"
+    return "keep what you have, undecided" if is_open(best) else "keep what you have"
 
 
 def best_of(comparisons: Iterable[Comparison]) -> Comparison | None:
@@ -295,7 +301,10 @@ def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> 
     )
     if nearest is not None and is_open(nearest):
         may = f"{plan_by_id(e.plans, nearest.candidate).title!r} may be faster, {ratio_text(nearest.speedup)}"
-        return f"Undecided: {may}; keep what you have for now."
+        pairs = plural(nearest.speedup.processes, "pair")
+        return f"Undecided after {pairs}, since {nearest.why}: {may}; keep what you have for now."
+    if not any(c.workload == OVERALL and c.candidate in safe for c in e.comparisons):
+        return "No other way to start PyTorch was compared: nothing is known to be faster or slower than today's."
     if e.profile.accuracy == "same" and any(p.accuracy != "same" for p in e.plans):
         return "With unchanged results nothing was shown to beat what you have."
     return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

@@ -419,6 +419,15 @@ def test_services_that_set_the_same_things(tree: MakeTree) -> None:
     assert found.title == "TuneD and TLP run here and may set the same things again"
 
 
+def test_where_units_cannot_be_seen_no_service_is_ruled_out(tree: MakeTree) -> None:
+    """Of a dump without systemd's folder it was said that no service sets the same things."""
+    (blind,) = [c for c in of_tree(tree, settings_tree()).checks if c.id == "tuners"]
+    assert (blind.state, "cannot be seen" in blind.detail) == ("unchecked", True)
+    files = settings_tree() | {"/run/systemd/units/invocation:sshd.service": ""}
+    (seen,) = [c for c in of_tree(tree, files).checks if c.id == "tuners"]
+    assert seen.state == "fine"
+
+
 def test_dropped_packets_speak_for_a_longer_queue(tree: MakeTree) -> None:
     files = settings_tree() | {"/proc/net/softnet_stat": "0000ffff 0000001f 00000000\n0000ffff 00000001 00000000\n"}
     root = tree(files)

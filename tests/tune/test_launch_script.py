@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hwdiag.core.finding import Recommendation
+from hwdiag.core.interval import Interval
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -63,6 +64,20 @@ LAUNCHES = [
 def test_what_no_variable_sets_is_said(tmp_path: Path, here: Host) -> None:
     script = write(tmp_path, Launch(interop_threads=3), here)
     assert "begin the program with torch.set_num_interop_threads(3)" in run(script, "true").stderr
+
+
+def test_its_heading_claims_no_more_than_was_measured(here: Host) -> None:
+    """A script of a run that compared nothing was headed 'the way that was fastest'."""
+    gain = Interval(median=1.2, low=1.1, high=1.3, processes=9)
+    faster = KEEP.model_copy(update={"plan": "threads=2", "speedup": gain})
+    needed = KEEP.model_copy(update={"plan": "needed"})
+    heads = [
+        render_launch_script(Launch(), r, here, made_at="2026-11-30").splitlines()[:3] for r in (KEEP, faster, needed)
+    ]
+    assert all(head[0] == "#!/usr/bin/env bash" and head[2].startswith("# ") for head in heads)
+    assert "showed no other way to be faster" in heads[0][1]
+    assert "the way that was fastest" in heads[1][1]
+    assert "was not compared" in heads[2][1]
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")

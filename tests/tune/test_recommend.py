@@ -99,7 +99,25 @@ def test_a_gain_of_the_screening_alone_is_not_recommended() -> None:
 def test_an_undecided_race_says_so_and_keeps() -> None:
     e = evidence(compared("threads=2", "overall", 1.05, "undecided", width=0.2))
     assert recommend(e)[0].title.endswith("keep what you have, undecided")
-    assert verdict(e, recommend(e)).startswith("Undecided: 'threads=2' may be faster, 1.05x (0.85 to 1.25)")
+    said = verdict(e, recommend(e))
+    assert said.startswith("Undecided after ")
+    assert "'threads=2' may be faster, 1.05x (0.85 to 1.25)" in said
+
+
+def test_a_large_gain_that_is_undecided_says_why() -> None:
+    """A clear interval over too few pairs was called undecided, and nobody could see why."""
+    few = compared("threads=2", "overall", 6.53, "undecided", width=0.1)
+    few = few.model_copy(update={"why": "at least 8 pairs are needed to decide"})
+    e = evidence(few)
+    assert "since at least 8 pairs are needed to decide" in verdict(e, recommend(e))
+
+
+def test_without_a_comparison_nothing_is_called_faster_or_kept() -> None:
+    """A run that had no time for any comparison said that no other way was shown to be faster."""
+    e = evidence()
+    assert not e.comparisons
+    assert verdict(e, recommend(e)).startswith("No other way to start PyTorch was compared")
+    assert recommend(e)[0].title.endswith("no other way was compared")
 
 
 def test_an_overall_gain_that_harms_one_of_its_workloads_is_not_recommended() -> None:
