@@ -27,6 +27,8 @@ class TimeShare(Value):
     """``PyTorch's operations``, ``waiting for data``, ``waiting for a CPU`` ..."""
     share: float
     """0..1."""
+    of: str = "the time"
+    """What it is a share of: ``the time of its loop``, ``the recorded time`` ..."""
     process: str = ""
     """Which of several processes; empty where there is one."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.explain.model import Case, TimeShare
+from hwdiag.process.observation.inside_model import INPUT, KINDS
 from hwdiag.process.observation.model import InsideReport, ObservedProcess, Program
 from hwdiag.process.observation.waiting_model import DOING, Waited
 from hwdiag.process.trace import CAUSES
+from hwdiag.report.format import clean
 
 LEAST = 0.005
 """Shares below are left out."""
@@ -26,18 +28,27 @@ def shares(case: Case) -> tuple[TimeShare, ...]:
 
 
 def shares_of(process: ObservedProcess, program: Program) -> Iterator[TimeShare]:
-    """Yield the shares of one process: of its trace where there is one, else of the looks at its main thread."""
+    """Yield the shares of one process: of its loop by its stacks, of its trace, or of the looks at its main thread."""
     report = report_of(process, program)
     waited = waited_of(process, program)
-    if report is not None and report.traced is not None:
-        traced = report.traced
-        for cause, share in traced.cpu.items():
-            yield TimeShare(what=CAUSES[cause], share=share)
-        for gpu in traced.gpus:
-            yield TimeShare(what=f"GPU {gpu.index} at work", share=gpu.busy)
+    if report is not None and report.loop is not None:
+        for kind, share in report.loop.shares.items():
+            yield TimeShare(what=kind_words(kind), share=share, of="the time of its loop")
+    elif report is not None and report.traced is not None:
+        for cause, share in report.traced.cpu.items():
+            yield TimeShare(what=CAUSES[cause], share=share, of="the recorded time")
     elif waited is not None:
         for doing, share in waited.shares.items():
             yield TimeShare(what=DOING[doing], share=share)
+    if report is not None and report.traced is not None:
+        for gpu in report.traced.gpus:
+            yield TimeShare(what=f"GPU {gpu.index} at work", share=gpu.busy, of="the recorded time")
+
+
+def kind_words(kind: str) -> str:
+    """Return what a stack was in, in words."""
+    place = kind.removeprefix(f"{INPUT}: ")
+    return KINDS.get(kind) or f"loading data in {clean(place)}"
 
 
 def report_of(process: ObservedProcess, program: Program) -> InsideReport | None:

@@ -38,9 +38,12 @@ def ended(done: Explanation) -> str:
 
 def time_words(shares: tuple[TimeShare, ...]) -> str:
     """Return the largest shares of the time as a sentence; nothing where none is known."""
-    first = [s for s in shares if s.process == shares[0].process and s.share >= LEAST_NAMED][:MOST_NAMED]
-    whose = f" of {first[0].process}" if first and first[0].process else ""
-    return f"Of the time{whose}: {listed(f'{percent(s.share)} {s.what}' for s in first)}." if first else ""
+    if not shares:
+        return ""
+    of, process = shares[0].of, shares[0].process
+    first = [s for s in shares if (s.of, s.process) == (of, process) and s.share >= LEAST_NAMED][:MOST_NAMED]
+    whose = f", {process}" if process else ""
+    return f"Of {of}{whose}: {listed(f'{percent(s.share)} {s.what}' for s in first)}." if first else ""
 
 
 def wrong(done: Explanation) -> str:
@@ -83,8 +86,10 @@ def wrapped(text: str, width: int | None, indent: str) -> str:
 def where_the_time_went(done: Explanation) -> Table | None:
     """Return the shares of the time; None where none is known."""
     several = any(s.process for s in done.shares)
-    rows: list[tuple[Cell, ...]] = [(*((s.process,) if several else ()), s.what, Share(s.share)) for s in done.shares]
-    header = (*(("process",) if several else ()), "what", "share")
+    rows: list[tuple[Cell, ...]] = [
+        (*((s.process,) if several else ()), s.what, Share(s.share), f"of {s.of}") for s in done.shares
+    ]
+    header = (*(("process",) if several else ()), "what", "share", "of what")
     return Table("Where the time went", header, rows) if rows else None
 
 

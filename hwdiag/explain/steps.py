@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from hwdiag.parameters.watching import ExplainParams
 from hwdiag.process.agent import MAIN
 from hwdiag.process.observation.model import Program
 from hwdiag.process.observation.observe import observe_command, observe_pid
+from hwdiag.process.observation.witness import Witness
 from hwdiag.process.supervised import Stdio
 from hwdiag.record.model import Record
 from hwdiag.record.store import folder_name
@@ -69,11 +70,14 @@ class Explained:
         params = self.params
         if not params.command and params.pid is None:
             raise UsageError("explain what? Give a command behind --, or --pid PID of a process that runs")
-        with closing(Sampler(Root.live())) as sampler:
-            if params.command:
-                return observe_command(params.command, stdio=stdio, seconds=params.seconds, sampler=sampler)
-            assert params.pid is not None
-            return observe_pid(params.pid, params.seconds or PID_S, sampler=sampler)
+        with closing(Sampler(Root.live())) as sampler, ExitStack() as stack:
+            if params.pid is not None:
+                return observe_pid(params.pid, params.seconds or PID_S, sampler=sampler)
+            assert params.command
+            witness = stack.enter_context(Witness()) if params.inside else None
+            return observe_command(
+                params.command, stdio=stdio, seconds=params.seconds, witness=witness, sampler=sampler
+            )
 
     @cached_property
     def done(self) -> Explanation:

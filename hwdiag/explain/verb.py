@@ -13,6 +13,8 @@ EPILOG = """the command:
   runs once, as it is, with this terminal's input and output; nothing in it is changed, and it gets the signals that
   hwdiag gets, Ctrl-C too. Its exit status is hwdiag's, and all that it leaves running is ended. What hwdiag says goes
   to the standard error, behind what the command prints. hwdiag need not be installed in the command's Python.
+  Its Python processes are looked at from inside by a sitecustomize at the front of PYTHONPATH, which records some
+  seconds of PyTorch's operations; --no-inside looks from outside alone.
 
 a process that runs:
   hwdiag explain --pid 4711    looks from outside for --seconds (20); it is not stopped and not changed.

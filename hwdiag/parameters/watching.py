@@ -52,6 +52,7 @@ class ExplainParams(Value):
     seconds: Annotated[float | None, Option(metavar="S")] = Field(
         None, gt=0, le=1e6, description="how long to look; None takes 20, of a command all of it, which is killed then"
     )
+    inside: bool = Field(True, description="whether Python processes of the command are looked at from inside too")
 
     @model_validator(mode="after")
     def _one_program(self) -> ExplainParams:

@@ -10,15 +10,15 @@ from hwdiag.process.trace import AllocatedMemory, Traced
 INPUT = "input"
 """Kinds of doing that begin with it are all input."""
 KINDS = {
-    "input": "loading data in its DataLoader, in the process itself",
+    "input": "loading data in its own process (a DataLoader without workers)",
     "input: workers": "waiting for the workers of its DataLoader",
     "input: library": "in a library that reads or decodes data",
-    "model": "in its net's forward pass",
-    "backward": "in the backward pass",
-    "optimizer": "in the optimizer",
+    "model": "computing the forward pass of its net",
+    "backward": "computing the backward pass",
+    "optimizer": "computing the optimizer's steps",
     "compile": "compiling (torch.compile)",
     "collective": "in collectives",
-    "torch": "in PyTorch, outside of a net",
+    "torch": "PyTorch's operations outside of a net",
     "import": "importing",
     "wait": "waiting for another thread or process",
     "python": "Python and all else",

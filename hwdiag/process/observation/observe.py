@@ -30,11 +30,12 @@ PATIENCE_S = 1.5
 """After a Ctrl-C the command has so long to end by itself."""
 
 
-class Witness(Protocol):
+class InsideInstrument(Protocol):
     """A part that looks from inside the command's Python processes."""
 
-    variables: Mapping[str, str]
-    """To be added to the command's environment."""
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Return what is to be added to the command's environment."""
 
     def collect(self) -> tuple[tuple[InsideReport, ...], str]:
         """Return what it left, and why there is nothing; called when all of the command has ended."""
@@ -45,7 +46,7 @@ def observe_command(
     *,
     stdio: Stdio = (None, None, None),
     seconds: float | None = None,
-    witness: Witness | None = None,
+    witness: InsideInstrument | None = None,
     sampler: Sampler | None = None,
     started: Callable[[], None] = lambda: None,
 ) -> Program:
