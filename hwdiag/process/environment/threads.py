@@ -84,6 +84,16 @@ def count_effect(it: Inherited, asked: int) -> Effect | None:
     uses = asked if seen is None else seen
     if limit is not None and limit < uses:
         return None  # OMP_THREAD_LIMIT is what decides, and is judged by itself
+    if seen is not None and seen != asked:
+        if asked <= context.cpus_paid + 0.5 or seen > context.cpus_paid + 0.5:
+            return None  # the program, or another variable, decides
+        return Effect(
+            state="overridden",
+            severity="note",
+            title=f"{it.shown} asks for more threads than {context.cpus_words}; torch starts {seen} all the same",
+            why="MKL bounds the number by the cores that it sees (MKL_DYNAMIC). Programs without MKL start them all.",
+            remedy=f"Set it right: `{it.name}={context.fair_threads}`, or take it away with `unset {it.name}`.",
+        )
     if uses < context.fair_threads:
         who = "PyTorch" if seen is not None else f"what uses {reader_words(it.name)}, as PyTorch does,"
         known = (
@@ -110,14 +120,6 @@ def count_effect(it: Inherited, asked: int) -> Effect | None:
             title=f"{it.shown} asks for {plural(uses, 'thread')} on {context.cpus_words}{share_words(context)}",
             why="More threads than CPUs take turns, and each parallel operation waits for the one that comes last."
             + (f" torch.get_num_threads() is {seen}." if seen is not None else ""),
-            remedy=f"Set it right: `{it.name}={context.fair_threads}`, or take it away with `unset {it.name}`.",
-        )
-    if asked > context.cpus_paid + 0.5 and seen is not None:
-        return Effect(
-            state="overridden",
-            severity="note",
-            title=f"{it.shown} asks for more threads than {context.cpus_words}; torch starts {seen} all the same",
-            why="MKL bounds the number by the cores that it sees (MKL_DYNAMIC). Programs without MKL start them all.",
             remedy=f"Set it right: `{it.name}={context.fair_threads}`, or take it away with `unset {it.name}`.",
         )
     return None
