@@ -135,9 +135,10 @@ def _plain(path: str) -> str:
 
 
 NEVER = re.compile(
-    r"/etc/machine-id|/etc/hostname|/etc/rc\.local|/etc/sysctl\.conf|/etc/\w+\.d/.*|/proc/sys/kernel/(hostname|random/boot_id)|.*(serial|uuid|asset_tag|wwid|address)[^/]*"
+    r"/etc/machine-id|/etc/hostname|/etc/rc\.local|/etc/sysctl\.conf|/etc/\w+\.d/.*|/proc/sys/kernel/(hostname|random/boot_id)|.*(serial|uuid|unique_id|asset_tag|wwid|address)[^/]*"
+    r"|/(usr|opt)/.*/(pci|amdgpu)\.ids"
 )
-"""Files whose whole content is a name."""
+"""Files whose whole content is a name, and lists of names that are no facts of the host."""
 
 KEPT_LINES = {
     "/proc/self/status": re.compile(r"(Cpus|Mems)_allowed_list:.*"),
@@ -217,6 +218,8 @@ def _without_names(path: str, data: bytes, rename: Callable[[str], str], secrets
     if path in ("/proc/self/cgroup", "/proc/self/cpuset"):
         lines = (line.rpartition(":") for line in data.decode(errors="replace").splitlines())
         return "".join(f"{head}{colon}{rename(group)}\n" for head, colon, group in lines).encode()
+    if path.startswith("/sys/class/kfd/"):
+        return re.sub(rb"^unique_id .*\n?", b"", data, flags=re.MULTILINE)
     pattern = KEPT_LINES.get(path)
     if pattern is None:
         return IDENTIFIERS.sub(HIDDEN.encode(), data) if path.startswith("/proc") else data

@@ -11,11 +11,13 @@ import pytest
 
 from hwdiag.audit.audit import audit
 from hwdiag.host import Root, library, read_host
+from hwdiag.host.archive import open_root, write_archive
 from hwdiag.host.gpu import __path__ as folder
 from hwdiag.host.gpu import amd, gpu_sources, nvidia, open_gpus, read_gpus, reasons, vendors
 from hwdiag.host.library import Gone, Library, LibraryError
 from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.sampling import Sampler
+from hwdiag.host.snapshot import RecordingRoot, package
 from hwdiag.report.host_table import host_table
 from hwdiag.tune.comfyui import render_comfyui
 from tests.host.conftest import MakeTree
@@ -348,3 +350,21 @@ def test_it_stays_open_while_it_is_watched(stand_in: Any) -> None:
     stand_in()
     with open_gpus(Root.live()) as gpus:
         assert [only_nvidia(gpus.read()[0]).name for _ in range(3)] == ["NVIDIA Stand-in"] * 3
+
+
+# --- a snapshot ------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_tells_a_card_and_not_which_one(tree: MakeTree, tmp_path: Path) -> None:
+    tree(DISCRETE | NAMES | KFD)
+    recorder = RecordingRoot(str(tmp_path))
+    host = read_host(recorder)
+    assert host.gpus[0].uuid is not None
+    manifest, files = package(recorder, host)
+    write_archive(tmp_path / "s.tar.gz", manifest, files)
+    (gpu,) = read_host(open_root(tmp_path / "s.tar.gz")).gpus
+    assert (gpu.name, gpu.architecture, gpu.uuid) == ("AMD Radeon RX 7800 XT", "gfx1101", None)
+    everything = b"".join(files.values()) + manifest.model_dump_json().encode()
+    assert b"7a4ec33a72d1f3b5" not in everything
+    assert str(0x7A4EC33A72D1F3B5).encode() not in everything, "the compute node tells it as a decimal number"
+    assert not any(name.endswith(".ids") for name in files), "lists of names are no facts of a host, and large"

@@ -94,5 +94,5 @@ KFD = {
     "/sys/class/kfd/kfd/topology/nodes/0/properties": "cpu_cores_count 16\nsimd_count 0\ngfx_target_version 0\n"
     "location_id 0\ndomain 0\n",
     "/sys/class/kfd/kfd/topology/nodes/1/properties": "cpu_cores_count 0\nsimd_count 120\ngfx_target_version 110001\n"
-    "vendor_id 4098\ndevice_id 29822\nlocation_id 12032\ndomain 0\nunique_id 8813113711519560629\n",
+    "vendor_id 4098\ndevice_id 29822\nlocation_id 12032\ndomain 0\nunique_id 8813196176612520885\n",
 }
