@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hwdiag.experiment.statistics import ratio_interval
@@ -57,7 +57,7 @@ if __name__ == "__main__":
 def main(argv: Sequence[str]) -> None:
     """Print the table."""
     pairs = int(argv[0]) if argv else 8
-    rows = [*training(pairs), *output()]
+    rows = [*training(pairs), *output(pairs)]
     print(Table("Observing a command", ("What", "Target", "Measured", "Reached"), rows).to_text())
 
 
@@ -96,33 +96,41 @@ def interval(ratios: Sequence[float]) -> str:
     return f"{found.median:.3f}x ({found.low:.3f} to {found.high:.3f}, {len(ratios)} pairs)"
 
 
-def output() -> list[tuple[str, str, str, str]]:
-    """Return how long a gigabyte takes through what observes, and through a plain copy."""
-    print_it = f"head -c {GIGABYTE} /dev/zero | tr '\\0' x"
-    make = ["sh", "-c", print_it]
-    rows = []
+def output(pairs: int) -> list[tuple[str, str, str, str]]:
+    """Return how long output takes through what observes, over what it takes through a plain copy."""
     with open("/dev/null", "wb") as null:
-        start = time.monotonic()
-        with subprocess.Popen(make, stdout=subprocess.PIPE) as plain:
-            subprocess.run(["cat"], stdin=plain.stdout, stdout=null, check=True)
-        plain_s = time.monotonic() - start
-        program = observe_command(make, stdio=(None, null.fileno(), None))
-        rows.append(row("a gigabyte through a pipe, against cat", program.ending.seconds, plain_s))
+
+        def cat() -> None:
+            with subprocess.Popen(printing(GIGABYTE), stdout=subprocess.PIPE) as plain:
+                subprocess.run(["cat"], stdin=plain.stdout, stdout=null, check=True)
+
+        def pipe() -> None:
+            observe_command(printing(GIGABYTE), stdio=(None, null.fileno(), None))
+
+        rows = [row("a gigabyte through a pipe, time over cat's", pipe, cat, pairs)]
     if shutil.which("script"):
-        start = time.monotonic()
-        subprocess.run(["script", "-qec", print_it, "/dev/null"], stdout=subprocess.DEVNULL, check=True)
-        plain_s = time.monotonic() - start
         ours, theirs = pty.openpty()
-        reader = threading.Thread(target=drain, args=(ours,), daemon=True)
-        reader.start()
-        program = observe_command(make, stdio=(None, theirs, None))
-        rows.append(row("a gigabyte through a terminal, against script", program.ending.seconds, plain_s))
+        threading.Thread(target=drain, args=(ours,), daemon=True).start()
+
+        def script() -> None:
+            argv = ["script", "-qec", printing(GIGABYTE // 10)[2], "/dev/null"]
+            subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=theirs, check=True)
+
+        def terminal() -> None:
+            observe_command(printing(GIGABYTE // 10), stdio=(None, theirs, None))
+
+        rows.append(row("a tenth of it through a terminal, time over script's", terminal, script, pairs))
         os.close(theirs)
-        reader.join(5)
     return rows
 
 
+def printing(size: int) -> list[str]:
+    """Return a command that prints so many bytes."""
+    return ["sh", "-c", f"head -c {size} /dev/zero | tr '\\0' x"]
+
+
 def drain(file: int) -> None:
+    """Read all that comes."""
     try:
         while os.read(file, 1 << 16):
             pass
@@ -130,8 +138,17 @@ def drain(file: int) -> None:
         pass
 
 
-def row(what: str, took: float, plain: float) -> tuple[str, str, str, str]:
-    return what, "no more than it", f"{took:.2f} s against {plain:.2f} s", yes(took <= 1.1 * plain)
+def row(what: str, ours: Callable[[], None], plain: Callable[[], None], pairs: int) -> tuple[str, str, str, str]:
+    """Return the ratio of what both take, in pairs that alternate."""
+    ratios = []
+    for n in range(pairs):
+        took = {}
+        for run in ((ours, plain), (plain, ours))[n % 2]:
+            start = time.monotonic()
+            run()
+            took[run] = time.monotonic() - start
+        ratios.append(took[ours] / took[plain])
+    return what, "<= 1.1x", interval(ratios), yes(ratio_interval(ratios).low <= 1.1)
 
 
 def yes(reached: bool) -> str:

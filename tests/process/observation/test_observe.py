@@ -319,6 +319,15 @@ def test_one_that_traps_ctrl_c_ends_in_its_own_way() -> None:
     assert took < 3
 
 
+def test_one_that_saves_its_state_at_a_sigterm_gets_the_time_for_it() -> None:
+    """A batch system asks with SIGTERM and waits for half a minute: so must hwdiag."""
+    saves = "trap 'sleep 3; echo saved; exit 9' TERM; while :; do sleep 0.1; done"
+    said, took = ask_to_end(run_observer(f"['bash', '-c', {saves!r}]"), signal.SIGTERM)
+    assert "saved" in said
+    assert "END 9 error 15" in said
+    assert took > 2.5
+
+
 def test_ctrl_c_while_torch_is_imported_leaves_nothing(tmp_path: Path, nap: Callable[[], str]) -> None:
     slow = tmp_path / "torch.py"
     slow.write_text(f"import subprocess, time\nsubprocess.Popen({nap().split()})\ntime.sleep(600)\n")
