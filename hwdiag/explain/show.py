@@ -12,28 +12,29 @@ from hwdiag.report.section import Section
 from hwdiag.report.table import Cell, Share, Table
 
 MOST_NAMED = 3
-"""Findings, and shares of the time, that the verdict names."""
+"""Shares of the time that a sentence names."""
 LEAST_NAMED = 0.05
 MOST_PROCESSES = 20
 
 
 def verdict(done: Explanation) -> str:
-    """Return what is wrong and what the time went to, in a few sentences."""
-    return " ".join(part for part in (what_it_was(done), ended(done), time_words(done.shares), wrong(done)) if part)
+    """Return the worst finding in a sentence; without any, how much was looked at."""
+    if done.findings:
+        more = len(done.findings) - 1
+        rest = f" {plural(more, 'more finding', 'more findings')} below." if more else ""
+        return f"{name(done)}: {clean(done.findings[0].title).rstrip('.')}.{rest}"
+    fine = sum(c.state == "fine" for c in done.checks)
+    unchecked = len(done.checks) - fine
+    missed = f"; {plural(unchecked, 'question')} could not be asked" if unchecked else ""
+    looked = f"{plural(fine, 'thing')} that {'was' if fine == 1 else 'were'} looked at"
+    return f"{name(done)}: nothing wrong in {looked}{missed}."
 
 
-def what_it_was(done: Explanation) -> str:
-    """Return what was looked at: ``python train.py, 12 s, 5 processes.``"""
+def name(done: Explanation) -> str:
+    """Return what the program is called: its command, or its process."""
     program = done.program
     command = clean(shorten(" ".join(program.command), 60))
-    name = command if program.pid is None else f"PID {program.pid} ({command})"
-    return f"{name}: {seconds(program.seconds)}, {plural(len(program.processes), 'process', 'processes')} seen."
-
-
-def ended(done: Explanation) -> str:
-    """Return how it ended, where that was not well."""
-    outcome = done.program.ending.outcome
-    return "" if outcome.ok else f"It ended with: {clean(outcome.detail)}."
+    return command if program.pid is None else f"PID {program.pid} ({command})"
 
 
 def time_words(shares: tuple[TimeShare, ...]) -> str:
@@ -44,19 +45,6 @@ def time_words(shares: tuple[TimeShare, ...]) -> str:
     first = [s for s in shares if (s.of, s.process) == (of, process) and s.share >= LEAST_NAMED][:MOST_NAMED]
     whose = f", {process}" if process else ""
     return f"Of {of}{whose}: {listed(f'{percent(s.share)} {s.what}' for s in first)}." if first else ""
-
-
-def wrong(done: Explanation) -> str:
-    """Return the titles of the worst findings; without any, how much was looked at."""
-    fine = sum(c.state == "fine" for c in done.checks)
-    unchecked = len(done.checks) - fine
-    if not done.findings:
-        missed = f"; {plural(unchecked, 'question')} could not be asked" if unchecked else ""
-        return f"Nothing wrong in {plural(fine, 'thing')} that {'was' if fine == 1 else 'were'} looked at{missed}."
-    named = [clean(f.title).rstrip(".") for f in done.findings[:MOST_NAMED]]
-    more = len(done.findings) - len(named)
-    rest = f", and {plural(more, 'more finding', 'more findings')} below" if more else ""
-    return f"{plural(len(done.findings), 'finding')}: {'; '.join(named)}{rest}."
 
 
 def findings(done: Explanation) -> Table | None:
@@ -162,5 +150,9 @@ def time(done: Explanation) -> Section:
 def seen(done: Explanation) -> Section:
     """Return the section on what was looked at."""
     fine = sum(c.state == "fine" for c in done.checks)
-    told = f"{plural(fine, 'question')} without a finding, {len(done.checks) - fine} that could not be asked. "
+    program = done.program
+    told = (
+        f"{plural(len(program.processes), 'process', 'processes')} in {seconds(program.seconds)}: "
+        f"{plural(fine, 'question')} without a finding, {len(done.checks) - fine} that could not be asked. "
+    )
     return Section(told + cost(done), (processes(done), looked_at(done)))

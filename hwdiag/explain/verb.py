@@ -62,6 +62,7 @@ def run_explain(args: argparse.Namespace) -> int:
         width = terminal_width(stream)
         tables = (show.looked_at(run.done), show.where_the_time_went(run.done), show.next_steps(run.done))
         looked, time, steps = (t.to_text(width) if t is not None else "" for t in tables)
-        parts = (looked, time, show.findings_text(run.done, width), steps, show.cost(run.done), run.save())
+        said = show.time_words(run.done.shares)
+        parts = (looked, time, said, show.findings_text(run.done, width), steps, show.cost(run.done), run.save())
         print("\n\n".join(part for part in parts if part), file=stream)
     return status(program.ending.status, bool(params.command), False)

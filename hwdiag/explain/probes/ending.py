@@ -45,7 +45,7 @@ def look(case: Case) -> Iterator[Answer]:
 def unexplained(case: Case) -> Iterator[Answer]:
     """Yield how it ended where no message tells why."""
     ending = case.program.ending
-    if ending.status is None and ending.outcome.kind in NOT_STARTED:
+    if ending.outcome.kind in NOT_STARTED:
         yield Finding(
             id="not-started",
             severity="problem",
