@@ -114,22 +114,28 @@ def short(frame: str) -> str:
 def environment(survey: Survey) -> Section:
     """Return the section on variables of the environment that mislead the packages."""
     blamed = " ".join(r.culprit.variable or "" for r in survey.results if r.culprit)
+    judged = {f.evidence[0].rpartition(".")[2]: f for f in survey.findings if f.id.startswith("inherited-")}
+    was_judged = bool(survey.findings or survey.checks)
     rows, guilty = [], []
     for name, value in survey.environment.items():
-        known = known_variable(name)
-        if known is None or (known.severity == "note" and known.reader != "nothing"):
+        known, found = known_variable(name), judged.get(name)
+        if known is None or (found is None and f"{name}={value}" not in blamed and was_judged):
+            continue
+        if not was_judged and known.severity == "note" and known.reader != "nothing":
             continue
         here = f"{name}={value}"
         caused = here in blamed
         guilty += [here] if caused else []
         role = "the cause of a crash above, confirmed by a run without it" if caused else known.severity
-        rows.append((here, role, known.reader, f"{known.effect} {known.advice}", known.source))
+        effect = f"{known.effect} {known.advice}" if found is None else f"{found.title}. {found.detail}"
+        rows.append((here, role, known.reader, effect, known.source))
     table = Table("Inherited variables", ("Variable", "What it is here", "Read by", "Effect", "Source"), rows)
     if guilty:
         return Section(f"{listed(guilty)} {'kills' if len(guilty) == 1 else 'kill'} what would run without.", (table,))
     if rows:
         return Section(f"{plural(len(rows), 'inherited variable')} worth a look, and none was seen to kill.", (table,))
-    return Section("No inherited variable forces or caps an instruction set.", ())
+    told = next((c.title for c in survey.checks if c.id == "environment"), "")
+    return Section(f"{told or 'No inherited variable forces or caps an instruction set'}.", ())
 
 
 def shell_table(survey: Survey) -> Table:

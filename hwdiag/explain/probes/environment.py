@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hwdiag.core.finding import Check, Finding
 from hwdiag.explain.model import Answer, Case
-from hwdiag.explain.probes import cpus, threads
+from hwdiag.explain.probes import cpus, ending, threads
 from hwdiag.process.environment.judge import about_variables, readers_mapped, system_facts
 from hwdiag.process.environment.model import ProcessContext
 from hwdiag.process.observation.model import ObservedProcess
@@ -24,7 +24,7 @@ def look(case: Case) -> Iterator[Answer]:
         why = next(hidden, "no process of it was seen for long enough")
         yield Check(id="environment", state="unchecked", title=TITLE, detail=why)
         return
-    told = [a for probe in (threads.look, cpus.look) for a in probe(case) if isinstance(a, Finding)]
+    told = [a for probe in (threads.look, cpus.look, ending.look) for a in probe(case) if isinstance(a, Finding)]
     said = " ".join(f"{f.title} {f.detail}" for f in told)
     found: dict[str, Answer] = {}
     for process in shown:
