@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hwdiag.explain.model import Case
 from hwdiag.process.observation.model import ObservedProcess, ObservedThread
@@ -12,6 +13,8 @@ BUSY = 0.2
 """Share of a process's life in which a thread ran or wanted to, from which on it counts as busy."""
 WORKING = 0.05
 """CPUs that a process used, from which on what it may use matters."""
+CROWDED_FOR = 0.2
+"""Share of the time for which processes have to be there together to count so."""
 SHORTEST_S = 0.5
 LEAST_S = 1.0
 """Of a program that was shorter, waiting for CPUs says nothing: it only started."""
@@ -45,6 +48,8 @@ class CpuUse:
     """CPUs that other programs kept busy."""
     working: tuple[ObservedProcess, ...]
     """Its processes that used CPU time, those of DataLoaders' workers too."""
+    at_once: tuple[ObservedProcess, ...]
+    """Of these, those that were there together when it wanted most CPUs: others came before or after them."""
 
     @property
     def capacity(self) -> float:
@@ -101,6 +106,7 @@ def cpu_use(case: Case) -> CpuUse:
         waited=sum(waits) / seconds if waits else None,
         others=sum(n.cpus for n in program.neighbours),
         working=working,
+        at_once=most_at_once(working, seconds),
     )
 
 
@@ -114,6 +120,21 @@ def working_processes(case: Case) -> tuple[ObservedProcess, ...]:
     found = [p for p in case.program.processes if p.allowed]
     busy = tuple(p for p in found if p.cpu_s >= WORKING * life(p))
     return busy or tuple(sorted(found, key=lambda p: -p.cpu_s)[:1])
+
+
+def most_at_once(working: tuple[ObservedProcess, ...], seconds: float) -> tuple[ObservedProcess, ...]:
+    """Return the processes that were there together when more CPUs were wanted than for four fifths of the time."""
+    moments = sorted({moment for p in working for moment in (p.began_s, max(p.ended_s, p.began_s + SHORTEST_S))})
+    spans = []
+    for begin, end in pairwise(moments):
+        there = tuple(p for p in working if p.began_s <= begin and max(p.ended_s, p.began_s + SHORTEST_S) >= end)
+        spans.append((sum(wanted_by(p, t) for p in there for t in p.threads), end - begin, there))
+    left = CROWDED_FOR * seconds
+    for _, took, there in sorted(spans, key=lambda span: -span[0]):
+        left -= took
+        if left <= 0:
+            return there
+    return working if not spans else min(spans, key=lambda span: span[0])[2]
 
 
 def life(process: ObservedProcess) -> float:
@@ -136,7 +157,7 @@ def crowd_on_a_mask(use: CpuUse) -> tuple[frozenset[int], list[tuple[ObservedPro
 
     None where every busy thread may run on all CPUs of the program, or has one for itself.
     """
-    busy = [(p, t) for p in use.working for t in busy_threads(p) if t.allowed]
+    busy = [(p, t) for p in use.at_once for t in busy_threads(p) if t.allowed]
     for mask in sorted({frozenset(t.allowed) for _, t in busy}, key=lambda m: (len(m), sorted(m))):
         on_it = [(p, t) for p, t in busy if frozenset(t.allowed) <= mask]
         wanted = sum(wanted_by(p, t) for p, t in on_it)

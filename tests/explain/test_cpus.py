@@ -132,6 +132,17 @@ def test_one_process_with_more_threads_than_cpus_is_told() -> None:
     assert "OMP_NUM_THREADS=4" in found.detail
 
 
+def test_processes_that_come_one_after_another_are_not_counted_together() -> None:
+    children = [busy(100 + n, cpu_s=0.3, wait_s=0.6, began_s=float(n), ended_s=n + 1.0) for n in range(9)]
+    assert "too-many-threads" not in asked(case(*children))
+    epochs = [
+        busy(200 + 10 * n + k, cpu_s=0.9, wait_s=2.0, worker=True, allowed=(0,), began_s=3.0 * n, ended_s=3.0 * n + 3)
+        for n in range(3)
+        for k in range(1)
+    ]
+    assert "threads-share-a-cpu" not in asked(case(busy(100, cpu_s=2, wait_s=0.1), *epochs))
+
+
 def test_threads_that_only_wait_for_neighbours_are_not_too_many() -> None:
     other = Neighbour(name="render-job", processes=3, cpus=2.5, command="render", user="ann")
     found = asked(case(busy(count=4, cpu_s=4, wait_s=5.5), neighbours=(other,), machine={"cpu.use": 100.0}))

@@ -33,10 +33,10 @@ def too_many(use: CpuUse) -> Iterator[Answer]:
     by_quota = use.quota is not None and use.quota < len(use.allowed)
     if share is None or share < WAITED or by_quota or crowd_on_a_mask(use) is not None:  # the probe ``cpus`` tells
         return
-    main = [p for p in use.working if not p.worker]
-    threads = {p.pid: busy_threads(p) for p in use.working}
+    main = [p for p in use.at_once if not p.worker]
+    threads = {p.pid: busy_threads(p) for p in use.at_once}
     computing = sum(wanted_by(p, t) for p in main for t in threads[p.pid])
-    everything = sum(wanted_by(p, t) for p in use.working for t in threads[p.pid])
+    everything = sum(wanted_by(p, t) for p in use.at_once for t in threads[p.pid])
     capacity = use.capacity
     cpus = f"{capacity:g} CPU{'' if capacity == 1 else 's'}"
     if computing >= CROWDED * capacity:
@@ -53,7 +53,7 @@ def too_many(use: CpuUse) -> Iterator[Answer]:
             f"'torch.set_num_threads({each})' in it.",
             evidence=("program.processes",),
         )
-    elif everything >= CROWDED * capacity and (workers := len(use.working) - len(main)) > capacity:
+    elif everything >= CROWDED * capacity and (workers := len(use.at_once) - len(main)) > capacity:
         yield Finding(
             id="too-many-workers",
             severity="note",
