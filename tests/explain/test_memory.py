@@ -41,6 +41,12 @@ def test_what_is_loaded_or_levels_off_is_no_growth(resident: list[float]) -> Non
     assert "at most" in checks([*look(of)])["memory-grows"].detail
 
 
+def test_compilers_and_what_is_there_for_a_short_while_are_no_leaks() -> None:
+    assert not findings([*look(case(process(name="cc1plus", memory=points(LEAK))))])
+    part = process(ended_s=3.0, memory=points(LEAK, 3.0))
+    assert not findings([*look(case(process(200, memory=points([300.0] * 60)), part))])
+
+
 def test_a_program_that_was_too_short_is_not_called_fine() -> None:
     of = case(process(ended_s=1.0, memory=points(LEAK, 1.0)))
     assert checks([*look(of)])["memory-grows"].state == "unchecked"
@@ -83,7 +89,7 @@ def test_a_leak_is_told_although_its_end_takes_long_and_imports_are_none() -> No
     seen = [83, 138, 165, 196, 205, 225, 245, 272, 287, 319, 355, 365, 407, 451, 503, 530, 555, 556, 556, 500]
     files = [38, 65, 74, 75, 75, 77, 78, 80, 80, 88, 88, 88, 88, 88, 88, 88, 88, 88, 88, 88]
     leak = points([float(v) for v in seen], 17.0, file_bytes=[float(v) for v in files])
-    assert findings([*look(case(process(ended_s=17.0, memory=leak)))]), "as it was seen on a busy machine"
+    assert findings([*look(case(process(ended_s=17.0, memory=leak), seconds=17.0))]), "as it was seen on a busy machine"
     imports = [60.0 + 20 * n for n in range(45)] + [960.0] * 15
     mapped = [30.0 + 8 * n for n in range(45)] + [390.0] * 15
     assert not findings([*look(case(process(memory=points(imports, file_bytes=mapped))))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.core.finding import Check, Finding
+from hwdiag.explain.cpu_use import wanted_by
 from hwdiag.explain.model import Answer, Case
 from hwdiag.explain.probes import cpus, ending, threads
 from hwdiag.process.environment.judge import about_variables, readers_mapped, system_facts
@@ -12,7 +13,7 @@ from hwdiag.process.environment.model import ProcessContext
 from hwdiag.process.observation.model import ObservedProcess
 
 COMPUTES = 0.3
-"""CPUs that a process uses at least, to count among those that compute side by side."""
+"""CPUs that a process runs on or waits for at least, to count among those that compute side by side."""
 TITLE = "The variables that it was started with"
 
 
@@ -74,7 +75,7 @@ def side_by_side(case: Case, process: ObservedProcess) -> int:
         for p in case.computing
         if p.pid != process.pid
         and min(p.ended_s, process.ended_s) > max(p.began_s, process.began_s)
-        and p.cpu_s > COMPUTES * max(p.ended_s - p.began_s, 1e-3)
+        and sum(wanted_by(p, t) for t in p.threads) > COMPUTES
         and set(p.first_allowed or p.allowed) & set(process.first_allowed or process.allowed)
     )
     return 1 + sum(1 for _ in others)

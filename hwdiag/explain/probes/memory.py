@@ -31,6 +31,10 @@ REACHED = 0.98
 MOST_OF_IT = 0.65
 """Share of the time after loading in which it has to grow."""
 LEAST_S = 2.0
+LASTING = 0.4
+"""Share of the program's time for which a process has to be there."""
+COMPILERS = frozenset({"cc1", "cc1plus", "lto1", "as", "ld", "collect2", "clang", "clang++", "cicc", "ptxas", "rustc"})
+"""They take memory until they are done."""
 SWAPPED = 16 * MIB
 SWAP_IN = 1e6
 """Bytes a second."""
@@ -45,13 +49,18 @@ KINDS = (
 
 def look(case: Case) -> Iterator[Answer]:
     """Yield what grows and by how much a second, and whether it swaps."""
-    seen = [p for p in case.program.processes if len(p.memory) > PARTS]
+    seen = [p for p in case.program.processes if len(p.memory) > PARTS and is_judged(case, p)]
     grown = [(p, g) for p in seen if (g := growth(p.memory, p.began_s)) is not None]
     for process, (rate, kind) in sorted(grown, key=lambda pair: -pair[1][0])[:3]:
         yield growing(case, process, rate, kind)
     if not grown:
         yield steady(case, seen)
     yield from swapping(case)
+
+
+def is_judged(case: Case, process: ObservedProcess) -> bool:
+    """Return whether growth of a process can be a leak: not of compilers, nor of what was there for a short while."""
+    return process.name not in COMPILERS and life(process) >= LASTING * case.program.seconds
 
 
 def growth(points: Sequence[MemoryPoint], began_s: float) -> tuple[float, str] | None:
