@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,13 +43,33 @@ def group_of(what: str) -> Group:
     return "setting" if what.rpartition(".")[2] in SETTINGS else "fact"
 
 
+TOTAL = "memory.total_bytes"
+OF_A_NODE = re.compile(r"numa\.\d+\.memory_bytes")
+
+
+def told_by_the_total(name: str, records: Sequence[RecordRow]) -> bool:
+    """Return whether the memory of the machine says it already: a hypervisor that adds or takes some, or a kernel that
+    keeps a little more for itself, changes that of every NUMA node with it."""
+    if name != TOTAL and not OF_A_NODE.fullmatch(name):
+        return False
+    if steady(name, records):
+        return True
+    return name != TOTAL and not steady(TOTAL, records)
+
+
+def steady(name: str, records: Sequence[RecordRow]) -> bool:
+    """Return whether all records tell the same amount of memory, but for what a boot or a balloon changes."""
+    values = [int(v) if (v := r.facts.get(name, "")).isdigit() else None for r in records]
+    return all(same_memory(values[0], value) for value in values)
+
+
 def differences(records: Sequence[RecordRow]) -> tuple[Difference, ...]:
     """Return the facts that differ between these records, settings first."""
     names = dict.fromkeys(name for r in records for name in r.facts)
     found = []
     for name in names:
         values = tuple(r.facts.get(name, "") for r in records)
-        if len(set(values)) > 1:
+        if len(set(values)) > 1 and not told_by_the_total(name, records):
             found.append(Difference(what=name, group=group_of(name), values=values))
     order = ("setting", "software", "fact")
     return tuple(sorted(found, key=lambda d: order.index(d.group)))

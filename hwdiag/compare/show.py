@@ -10,7 +10,7 @@ from hwdiag.catalogue.parts import Part, catalogue
 from hwdiag.compare.compare import Difference, Group, History, WorkloadSpeeds, by_host
 from hwdiag.core.text import listed
 from hwdiag.record.row import RecordRow, RefusedRecord, Speed
-from hwdiag.report.format import UNKNOWN, plural, significant, speedup, utc
+from hwdiag.report.format import UNKNOWN, plural, significant, size, speedup, utc
 from hwdiag.report.section import Section
 from hwdiag.report.table import Cell, Table, join_few
 
@@ -23,6 +23,19 @@ NOUNS: tuple[tuple[Group, tuple[str, str]], ...] = (
     ("software", ("fact of software", "facts of software")),
     ("fact", ("fact of the machine", "facts of the machine")),
 )
+LABEL = 24
+"""Characters of a record's name in the heading of a column."""
+PLACES = {
+    "system": "", "cpu": "CPU", "kinds": "kind", "isa": "instructions", "numa": "NUMA node", "disks": "disk",
+    "gpus": "GPU", "limits": "limit", "measured": "while measuring",
+}  # fmt: skip
+FACTS = {
+    "memory_bytes": "memory", "total_bytes": "total", "swap_total_bytes": "swap", "page_bytes": "page size",
+    "cmdline": "kernel command line", "isa": "instructions", "smt": "two threads a core", "nofile": "open files",
+    "memlock_bytes": "locked memory", "mems": "NUMA nodes allowed", "allowed": "CPUs allowed", "cpus": "CPUs",
+    "mhz": "clock, MHz", "other_cpu": "CPUs that others kept busy", "steal": "time that the hypervisor took",
+    "read_ahead_kb": "read ahead, KiB", "transparent_hugepages": "transparent huge pages", "arch": "architecture",
+}  # fmt: skip
 WORDS = {"worse": "slower", "better": "faster", "same": "the same", "undecided": "undecided"}
 
 
@@ -54,9 +67,35 @@ def refused_table(refused: Sequence[RefusedRecord]) -> Table:
 
 
 def labels(records: Sequence[RecordRow]) -> tuple[str, ...]:
-    """Return a heading for each record: its name, with the time where names repeat."""
-    names = Counter(r.name for r in records)
-    return tuple(r.name if names[r.name] == 1 else f"{r.name} {utc(r.started_at)}" for r in records)
+    """Return a heading for each record: its name, with the time where names repeat, and a number where that does.
+
+    A long name of somebody else's record is cut: the section on the records has it in full.
+    """
+    cut = [r.name if len(r.name) <= LABEL else f"{r.name[: LABEL - 1]}…" for r in records]
+    names = Counter(cut)
+    timed = [name if names[name] == 1 else f"{name} {utc(r.started_at)}" for name, r in zip(cut, records, strict=True)]
+    times = Counter(timed)
+    return tuple(text if times[text] == 1 else f"{i + 1}: {text}" for i, text in enumerate(timed))
+
+
+def in_words(what: str) -> str:
+    """Return a fact's dotted path as a person would call it: ``numa.0.memory_bytes`` is "NUMA node 0: memory"."""
+    *places, last = what.split(".")
+    said: list[str] = []
+    for place in places:
+        if place.isdigit() and said:
+            said[-1] += f" {place}"
+        else:
+            said.append(PLACES.get(place, place.replace("_", " ")))
+    end = FACTS.get(last, last.removesuffix("_bytes").replace("_", " "))
+    return ": ".join([*filter(None, said), end])
+
+
+def value_in_words(what: str, value: str) -> str:
+    """Return a fact's value with its unit."""
+    if what.endswith("_bytes") and value.isdigit():
+        return size(int(value))
+    return value or UNKNOWN
 
 
 def differing(records: Sequence[RecordRow], found: Sequence[Difference]) -> Section:
@@ -67,7 +106,7 @@ def differing(records: Sequence[RecordRow], found: Sequence[Difference]) -> Sect
     told = listed(plural(groups[group], *nouns) for group, nouns in NOUNS if groups[group])
     verdict = f"They differ in {told}." if found else "They do not differ in any fact that is compared."
     rows: list[tuple[Cell, ...]] = [
-        (d.what, d.group, *(v or UNKNOWN for v in d.values[:SHOWN])) for d in found[: 3 * MANY]
+        (in_words(d.what), d.group, *(value_in_words(d.what, v) for v in d.values[:SHOWN])) for d in found[: 3 * MANY]
     ]
     caption = f"What differs, settings first{'' if len(records) <= SHOWN else f'; the first {SHOWN} records'}"
     return Section(verdict, (Table(caption, ("What", "Kind", *labels(records)[:SHOWN]), rows),))
@@ -194,7 +233,11 @@ def histories(found: Sequence[History]) -> Section:
     rows: list[tuple[Cell, ...]] = []
     for h in found[:MANY]:
         changed = join_few(
-            [f"{d.what}: {d.values[0] or UNKNOWN} -> {d.values[1] or UNKNOWN}" for d in h.differences], 6
+            [
+                f"{in_words(d.what)}: {value_in_words(d.what, d.values[0])} -> {value_in_words(d.what, d.values[1])}"
+                for d in h.differences
+            ],
+            6,
         )
         for c in sorted(h.changes, key=lambda c: c.speedup.median):
             rows.append(

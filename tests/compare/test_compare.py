@@ -174,6 +174,52 @@ def test_facts_settings_and_software_are_told_apart() -> None:
     assert group_of("cpu.microcode") == "setting"
 
 
+def balloon(values: dict[str, Any], factor: float) -> dict[str, Any]:
+    """The record of a guest whose hypervisor took or gave memory."""
+    host = values["host"]
+    memory = {**host["memory"], "total_bytes": int(host["memory"]["total_bytes"] * factor)}
+    nodes = [{**n, "memory_bytes": int(n["memory_bytes"] * factor)} for n in host["numa"]]
+    return {**values, "host": {**host, "memory": memory, "numa": nodes}}
+
+
+def test_memory_that_a_hypervisor_adds_is_one_line_and_what_a_boot_changes_none() -> None:
+    values = record()
+    nodes = [{"id": i, "cpus": [i], "memory_bytes": 8 << 30} for i in range(6)]
+    values["host"] = {**values["host"], "numa": nodes}
+    names = {d.what for d in differences([row(values), row(balloon(values, 1.002))])}
+    assert not any("memory" in n or "numa" in n for n in names)
+    names = {d.what for d in differences([row(values), row(balloon(values, 1.5))])}
+    assert [n for n in names if "memory_bytes" in n or "total_bytes" in n] == ["memory.total_bytes"]
+    moved = {**values, "host": {**values["host"], "numa": [{**nodes[0], "memory_bytes": 1 << 30}, *nodes[1:]]}}
+    assert {d.what for d in differences([row(values), row(moved)])} == {"numa.0.memory_bytes"}
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "words"),
+    [
+        ("numa.0.memory_bytes", "17179869184", ("NUMA node 0: memory", "16 GiB")),
+        ("memory.total_bytes", "17179869184", ("memory: total", "16 GiB")),
+        ("system.kernel", "6.1", ("kernel", "6.1")),
+        ("disks.1.read_ahead_kb", "128", ("disk 1: read ahead, KiB", "128")),
+        ("cpu.kinds.0.cores", "8", ("CPU: kind 0: cores", "8")),
+        ("software.torch", "", ("software: torch", "unknown")),
+    ],
+)
+def test_a_fact_is_told_in_words(what: str, value: str, words: tuple[str, str]) -> None:
+    assert (show.in_words(what), show.value_in_words(what, value)) == words
+
+
+def test_a_long_name_of_somebody_elses_record_does_not_widen_columns() -> None:
+    long = "x" * 200
+    rows = [row(record(name=long, started_at=f"2026-11-0{i}T10:00:00Z")) for i in (1, 1, 2)]
+    headings = show.labels([*rows, row(record(name="short"))])
+    assert len(set(headings)) == 4
+    assert headings[3] == "short"
+    assert all(len(h) <= 50 for h in headings), headings
+    (table,) = show.differing(rows, differences(rows)).parts or (None,)
+    assert table is None or long not in str(table.header)
+
+
 def test_different_versions_of_a_workload_are_not_compared() -> None:
     other = record(name="b", system__machine_hash="b" * 64)
     next(w for w in other["studies"]["tune"]["workloads"] if w["name"] == "gpt2")["size"]["tokens"] = 128
