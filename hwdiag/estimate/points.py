@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from hwdiag.catalogue.parts import QUICK
 from hwdiag.core.choices import EstimateType, Software
 from hwdiag.core.errors import UsageError
 from hwdiag.core.value import Value
@@ -90,7 +91,7 @@ def read_point(path: Path) -> PublishedPoint:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path.name} is larger than {MAX_BYTES // 1024} KiB: not a published figure")
-        return PublishedPoint.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return PublishedPoint.model_validate(yaml.load(path.read_text(encoding="utf-8"), QUICK))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UsageError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from None
     except ValidationError as error:
