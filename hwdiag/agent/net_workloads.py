@@ -4,7 +4,7 @@ import os
 import resource
 
 from . import nets, techniques, timing, workloads
-from .applying import called, doubled, each, under
+from .applying import called, doubled, each, first_tensor, under
 from .workloads import relative_error
 
 GRADIENT_TOLERANCE = 0.1
@@ -98,17 +98,31 @@ def training(torch, device, dtype, what, **size):
 def decode(torch, device, dtype, what, **size):
     """Build the step that makes one token more, with the context in the cache."""
     limit_memory()
-    torch.manual_seed(0)
+    used = techniques.chosen()
+    for technique in used:
+        technique.process(torch, device)
     spec = spec_of(what, "decode", size)
-    net, given = timing.real_net(torch, spec)
-    with torch.inference_mode():
+
+    def made_decoder():
+        torch.manual_seed(0)
+        net, given = timing.real_net(torch, spec)
+        return net.eval().to(device), each(given, lambda t: t.to(device))
+
+    net, given, around = under(torch, device, used, *made_decoder())
+    with torch.inference_mode(), around():
         step = timing.decode_step(net, nets.with_cache(torch, net, given, spec))
 
     def one():
-        with torch.inference_mode():
-            step()
+        with torch.inference_mode(), around():
+            return step()
 
-    return one, lambda: (None, None)
+    def check():
+        reference, wide = doubled(*made_decoder())
+        with torch.inference_mode():
+            wanted = first_tensor(timing.decode_step(reference, nets.with_cache(torch, reference, wide, spec))())
+        return relative_error(torch, first_tensor(one()), wanted), workloads.NET_TOLERANCE
+
+    return one, check
 
 
 BUILDERS = {"inference": inference, "training": training, "decode": decode}

@@ -232,9 +232,10 @@ def decode_step(made, first):
     before = [(layer, layer.keys, layer.values) for layer in cache.layers]
 
     def step():
-        made(**first)
+        found = made(**first)
         for layer, keys, values in before:
             layer.keys, layer.values = keys, values
+        return found
 
     return step
 

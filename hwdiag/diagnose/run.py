@@ -22,7 +22,7 @@ from hwdiag.compat.check import survey
 from hwdiag.compat.model import Survey
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.files import EmittedFile, File
-from hwdiag.core.finding import Recommendation, of_topic, worst_first
+from hwdiag.core.finding import Check, Recommendation, of_topic, worst_first
 from hwdiag.core.home import home
 from hwdiag.core.text import now, plural
 from hwdiag.core.value import TopicStudy
@@ -283,7 +283,7 @@ class Diagnosis:
         )
         return self._learn(
             findings=worst_first(f for topic, findings, _ in said for f in of_topic(topic, findings)),
-            checks=tuple(c for topic, _, checks in said for c in of_topic(topic, checks)),
+            checks=tuple(c for topic, _, checks in said for c in of_topic(topic, (*checks, *untried(study, topic)))),
             recommendations=of_topic("tune", recommendations),
             verdict=verdict(evidence, recommendations),
         )
@@ -421,6 +421,14 @@ def user_workloads(profile: Profile) -> tuple[Workload, ...]:
         return (command_workload(command),)
     path = user_file_path(profile)
     return () if path is None else (file_workload(path),)
+
+
+def untried(study: Tuning, topic: str) -> tuple[Check, ...]:
+    """Return the levers that the search had no time for, as a check that could not be made."""
+    if topic != "tune" or not study.untried:
+        return ()
+    title = f"Not tried for want of time: {', '.join(study.untried)}"
+    return (Check(id="levers-untried", state="unchecked", title=title, detail="hwdiag tune --minutes gives more time"),)
 
 
 def least_runs(budget: Budget, factors: Sequence[Factor]) -> int:

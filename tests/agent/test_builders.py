@@ -215,6 +215,17 @@ def test_every_step_of_training_meets_the_same_weights(builders: dict[str, Any])
     assert check() == pytest.approx(before, rel=0.2, abs=1e-6)
 
 
+@pytest.mark.parametrize(("used", "least", "most"), [([], 0, 1e-3), (["bf16"], 1e-4, 0.1)])
+def test_a_decoding_step_is_compared_with_float64(
+    builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch, used: list[str], least: float, most: float
+) -> None:
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(techniques, "USED", used)
+    step, check = builders["decode"](torch, torch.device("cpu"), torch.float32, "gpt2", batch=1, tokens=4)
+    step()
+    assert least <= check()[0] <= most
+
+
 def test_int8_changes_linear_layers_and_says_where_it_cannot(
     builders: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,3 +214,13 @@ def test_throughput_is_planned_recommended_and_emitted(monkeypatch: pytest.Monke
     assert tuning(again) == tuning(record)
     assert [len(plan.launch.instances) for plan in tuning(again).plans if plan.id == team.id] == [2]
     assert "launch-instances.sh" in (run.folder / "report.html").read_text()
+
+
+def test_what_there_was_no_time_for_is_told() -> None:
+    from hwdiag.diagnose.run import untried
+    from hwdiag.record.tuning import Tuning
+
+    (check,) = untried(Tuning(started_at="", untried=("torch.compile",)), "tune")
+    assert (check.state, check.title) == ("unchecked", "Not tried for want of time: torch.compile")
+    assert untried(Tuning(started_at=""), "tune") == ()
+    assert untried(Tuning(started_at="", untried=("x",)), "audit") == ()
