@@ -26,7 +26,7 @@ from hwdiag.process.observation.tee import Tee, drain
 from hwdiag.process.signals import PATIENCE, Requests, handling, on_resize
 from hwdiag.process.supervised import GRACE_S, End, Stdio
 
-PATIENCE_S = 1.5
+PATIENCE_S = 1.2
 """After a Ctrl-C the command has so long to end by itself."""
 
 
