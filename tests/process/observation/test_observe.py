@@ -475,9 +475,9 @@ def test_of_many_threads_those_that_used_most_time_are_told() -> None:
     program = observe_command(
         python("""
             import threading, time
-            def work(): time.sleep(2)
+            def work(): time.sleep(5)
             def busy():
-                end = time.monotonic() + 1.5
+                end = time.monotonic() + 5
                 while time.monotonic() < end: pass
             threads = [threading.Thread(target=work) for _ in range(300)] + [threading.Thread(target=busy)]
             [t.start() for t in threads]
