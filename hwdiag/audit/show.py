@@ -96,7 +96,7 @@ def symptoms(audit: Audit) -> Section:
     asked = [f for f in audit.findings if not f.id.startswith("setting-")]
     fine = sum(c.state == "fine" for c in audit.checks)
     unchecked = len(audit.checks) - fine
-    found = f"{plural(len(asked), 'finding')}; " if asked else "Nothing wrong was seen; "
+    found = f"{plural(len(asked), 'finding')}; " if asked else "No finding; "
     verdict = f"{found}{plural(fine, 'check is', 'checks are')} fine, {unchecked} could not be made."
     return Section(verdict, (symptoms_table(audit),))
 

@@ -185,7 +185,7 @@ def findings(record: Record) -> Section:
     states = Counter(c.state for c in record.checks)
     found = [plural(counts[s], s) for s in ("problem", "warning", "note") if counts[s]]
     verdict = (
-        f"{(listed(found) or 'Nothing wrong').capitalize()}; {states['fine']} checks are fine, "
+        f"{(listed(found) or 'No finding').capitalize()}; {states['fine']} checks are fine, "
         f"{states['unchecked']} could not be made."
     )
     return Section(verdict, (tables.findings_table(record) if record.findings else None, tables.checks_table(record)))

@@ -70,7 +70,7 @@ def test_sentences_admit_what_is_not_there(empty: Record) -> None:
     assert sections.speeds(empty).verdict == sections.NOTHING
     assert sections.ceilings(empty).verdict == sections.NOTHING
     assert sections.threads(empty).verdict == "Only one thread count was measured."
-    assert sections.findings(empty).verdict.startswith("Nothing wrong;")
+    assert sections.findings(empty).verdict.startswith("No finding;")
 
 
 def test_what_may_be_used_is_said_beside_what_is_there() -> None:

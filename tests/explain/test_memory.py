@@ -69,6 +69,7 @@ def test_what_is_counted_from_inside_says_what_grows() -> None:
     assert "graph nodes went from 10 to 5,000" in graph
     assert "loss.item()" in graph
     assert "tracemalloc" not in graph
+    assert "tensor bytes went from 1 MiB to 3 GiB" in told(tensor_bytes=[1 << 20, 3 << 30])
     objects = told(graph_nodes=[10, 10], python_objects=[90000, 4000000])
     assert "tracemalloc" in objects
     assert "loss.item()" not in objects

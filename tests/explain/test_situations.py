@@ -17,12 +17,9 @@ import pytest
 import yaml
 
 from hwdiag.core.finding import Finding
-from hwdiag.explain.model import Case
-from hwdiag.explain.probes import ask
-from hwdiag.host.read import read_host
-from hwdiag.host.root import Root
-from hwdiag.host.sampling import Sampler
-from hwdiag.process.observation.observe import observe_command
+from hwdiag.explain.explain import explain
+from hwdiag.explain.steps import Explained
+from hwdiag.parameters.watching import ExplainParams
 
 HERE = Path(__file__).parent / "situations"
 SITUATIONS: list[dict[str, Any]] = yaml.safe_load((HERE / "situations.yaml").read_text())
@@ -99,10 +96,8 @@ def explained(situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> lis
         monkeypatch.delenv(name, raising=False)
     with group(situation.get("group", {})) as joined, beside(situation.get("beside", 0)):
         joins = "".join(f"echo $$ > {place}; " for place in joined)
-        sampler = Sampler(Root.live())
-        program = observe_command(["sh", "-c", f"{joins}{situation['run']}"], seconds=60, sampler=sampler)
-        sampler.close()
-    return [answer for answer in ask(Case(read_host(Root.live()), program)) if isinstance(answer, Finding)]
+        run = Explained(ExplainParams(command=("sh", "-c", f"{joins}{situation['run']}"), seconds=90))
+        return [*explain(run.look(), run.host).findings]
 
 
 def is_one_of(id_: str, patterns: list[str]) -> bool:

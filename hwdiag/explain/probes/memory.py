@@ -153,9 +153,15 @@ def counted(inside: InsideReport | None) -> tuple[str, bool | None]:
     """Return what was counted from inside, and whether the graph of autograd is what grows; None where unknown."""
     pairs = {name: pair for name, pair in (inside.growth if inside else {}).items() if is_pair(pair)}
     grew = {name: (a, b) for name, (a, b) in pairs.items() if b > 1.2 * a + 20}
-    words = listed(f"{clean(name.replace('_', ' '))} went from {a:,.0f} to {b:,.0f}" for name, (a, b) in grew.items())
+    ends = [(clean(name.replace("_", " ")), amount(name, a), amount(name, b)) for name, (a, b) in grew.items()]
+    words = listed(f"{name} went from {before} to {after}" for name, before, after in ends)
     graph = [name for name in pairs if "graph" in name or "autograd" in name]
     return words if grew else "", any(name in grew for name in graph) if graph else None
+
+
+def amount(name: str, value: float) -> str:
+    """Return a count, or a size where the name says that it is one."""
+    return size(value) if name.endswith("bytes") else f"{value:,.0f}"
 
 
 def is_pair(value: Any) -> bool:
