@@ -295,7 +295,7 @@ def build(torch, spec):
     ``spec``: ``net`` (a name, or ``module:function`` of the person's own), ``batch``, and ``tokens`` or ``side``.
     """
     if ":" in spec["net"]:
-        return build_own(torch, spec)
+        return build_user_net(torch, spec)
     if spec["net"] in PLAIN:
         net = {"deeplabv3-r50": deeplabv3_r50, "unet-block": unet_block}[spec["net"]](torch)
         image = PLAIN[spec["net"]]
@@ -343,7 +343,7 @@ def import_transformers(specs):
             pass  # said where the net is built
 
 
-def build_own(torch, spec):
+def build_user_net(torch, spec):
     """Return the net and the inputs of ``module:function`` or ``file.py:function``, as a tuple or a dictionary.
 
     Where the function takes ``batch`` or ``tokens``, it is given those that were asked for; else the inputs that it

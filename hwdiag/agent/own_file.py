@@ -60,11 +60,11 @@ def build_file(torch, device, dtype, path):
     torch.manual_seed(SEED)
     built = build()
     if is_net(torch, built):
-        return own_net(torch, build, built[0], inputs_of(torch, built[1]), used)
-    return own_step(torch, path, built, used)
+        return user_net(torch, build, built[0], inputs_of(torch, built[1]), used)
+    return user_step(torch, path, built, used)
 
 
-def own_step(torch, path, built, used):
+def user_step(torch, path, built, used):
     """Return what calls a callable, and its own check.
 
     ``check()`` is called once after the first call; the result is wrong if it gives False or an assertion fails.
@@ -101,7 +101,7 @@ class Within(techniques.BaseTechnique):
         self.around = technique.around
 
 
-def own_net(torch, build, net, given, used):
+def user_net(torch, build, net, given, used):
     """Return what calls a net as the file leaves it, and what compares it with itself in float64."""
     device = device_of(torch, net)
     before = fingerprint(torch, net)

@@ -122,7 +122,7 @@ def parse_choice(knobs: Iterable[str]) -> dict[str, str | None]:
         if knob.wanted is None:
             raise UsageError(f"{name} is never set: {knob.known}")
         if equals and (knob.takes is None or re.fullmatch(knob.takes, value) is None):
-            raise UsageError(f"{name} takes {knob.takes_words or 'no value'}, not {value[:60]!r}")
+            raise UsageError(f"{name} takes {knob.takes_text or 'no value'}, not {value[:60]!r}")
         choice[name] = value if equals else choice.get(name)
     return choice
 
@@ -153,7 +153,7 @@ def judged(knob: Knob, case: KnobCase, asked: bool) -> Row:
     now = case.setting.now
     wanted = knob.wanted(case) if knob.wanted is not None and now is not None else None
     objection = (knob.objection(case) if knob.objection is not None and now is not None else None) or ""
-    spoken = knob.speaks(case) if knob.speaks is not None and wanted is not None and wanted != now else None
+    spoken = knob.trigger(case) if knob.trigger is not None and wanted is not None and wanted != now else None
     readable = now is not None
     if not readable:
         state: State = "unknown"

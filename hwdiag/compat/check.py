@@ -312,10 +312,10 @@ class PackageCheck:
 
 def triable(package: Package) -> list[str]:
     """Return the shared objects of a package that are tried; not variants for one instruction set, nor tests."""
-    return [path for path in package.shared_objects if NOT_ALONE.search(inside(path, package)) is None]
+    return [path for path in package.shared_objects if NOT_ALONE.search(path_in_package(path, package)) is None]
 
 
-def inside(path: str, package: Package) -> str:
+def path_in_package(path: str, package: Package) -> str:
     """Return a file's path below the folder of its package; its name alone where that folder is not in the path."""
     parts = PurePath(path).parts
     tops = [i for i, part in enumerate(parts[:-1]) if part.removesuffix(".libs") in (package.name, *package.imports)]

@@ -148,7 +148,7 @@ def entries_of(value: Any, option: Option) -> list[Any]:
     if isinstance(value, str) and value.lstrip().startswith("["):
         return listed(value)
     if isinstance(value, str):
-        return words(value) if option.command else [part.strip() for part in value.split(",")]
+        return split_command(value) if option.command else [part.strip() for part in value.split(",")]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [value]
     if not isinstance(value, list | tuple):
@@ -169,7 +169,7 @@ def listed(text: str) -> list[Any]:
     return found
 
 
-def words(command: str) -> list[str]:
+def split_command(command: str) -> list[str]:
     """Return a command's words as a shell would split them. Raises ``ValueError`` for an open quotation."""
     try:
         return shlex.split(command)

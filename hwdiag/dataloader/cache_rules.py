@@ -70,7 +70,7 @@ def step(feed: Feed) -> Iterator[PlanStep]:
     yield PlanStep(
         title=f"Cache: {NAMES[best.kind]} for {best.keeps} decoded samples",
         gain=s.median,
-        gain_words=f"{s.median:.2f}x ({s.low:.2f} to {s.high:.2f}), in {s.processes} pairs with the setting above, "
+        gain_text=f"{s.median:.2f}x ({s.low:.2f} to {s.high:.2f}), in {s.processes} pairs with the setting above, "
         f"once it is filled; it answers {best.hit:.0%} of the reads",
         do=f"put {CLASSES[best.kind]} of sample_cache.py around the Dataset as in dataloader.py ({where}); what is "
         "random, such as cropping and flipping, goes into its argument after",

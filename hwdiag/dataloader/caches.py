@@ -196,7 +196,7 @@ def alternatives(
         yield Alternative(cache.kind, words[cache.kind], changes, {"cache": told}, group="cache")
 
 
-def found(
+def caching_of(
     trials: Trials,
     kept: CacheMeasurement,
     caches: Sequence[CacheCandidate],

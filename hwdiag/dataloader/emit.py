@@ -152,7 +152,7 @@ def rollout(feed: Feed, steps: list[PlanStep]) -> str:
     lines = [f"# Feeding {markdown(feed.data)} on {markdown(feed.hostname)}", "", markdown(verdict(feed)), ""]
     for number, step in enumerate(steps, 1):
         lines += [f"## {number}. {markdown(step.title)}", ""]
-        lines += [f"- gain: {markdown(step.gain_words)}", f"- do: {markdown(step.do)}"]
+        lines += [f"- gain: {markdown(step.gain_text)}", f"- do: {markdown(step.do)}"]
         lines += [f"- check: {markdown(step.check)}", f"- back: {markdown(step.undo)}", ""]
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import TrainingWaits
 
 INPUT_BOUND = 0.05
 """Share of the time from which on a training is called input-bound: faster input could win 5 % and more."""
@@ -17,7 +17,7 @@ CROWDED = 0.1
 Bound = Literal["input-bound", "not input-bound", "undecided", "unknown"]
 
 
-def bound(waited: Waited) -> Bound:
+def bound(waited: TrainingWaits) -> Bound:
     """Return whether faster input would make the training faster."""
     if waited.workers and not waited.hidden and waited.looks:
         if waited.low >= INPUT_BOUND:
@@ -28,7 +28,7 @@ def bound(waited: Waited) -> Bound:
     return "unknown"
 
 
-def verdict(waited: Waited, failed: str = "") -> str:
+def verdict(waited: TrainingWaits, failed: str = "") -> str:
     """Return the verdict in one sentence.
 
     What failed did not do the work by which it would be judged: it is never called "not input-bound".
@@ -57,7 +57,7 @@ def verdict(waited: Waited, failed: str = "") -> str:
     return f"{who} is {word}: it {what} {share:.0%} of the time{interval}; {gain}."
 
 
-def why_unknown(waited: Waited) -> str:
+def why_unknown(waited: TrainingWaits) -> str:
     """Return what is missing for a verdict."""
     if waited.hidden:
         return f"{waited.hidden}; {waited.stacks_why or 'no stacks were seen'}"
@@ -67,7 +67,7 @@ def why_unknown(waited: Waited) -> str:
     return f"{own}; {waited.stacks_why or 'its stacks would tell'}"
 
 
-def reasons(waited: Waited) -> list[str]:
+def reasons(waited: TrainingWaits) -> list[str]:
     """Return the reasons for the verdict, and what to do."""
     found = []
     if waited.worker_cpu is not None and waited.workers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hwdiag.dataloader.input_bound_rules import reasons, verdict
-from hwdiag.process.observation.waiting_model import DOING, Doing, Waited
+from hwdiag.process.observation.waiting_model import DOING, Doing, TrainingWaits
 from hwdiag.report.format import clean, percent, plural, seconds
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
@@ -16,7 +16,7 @@ LIMITS = (
 )
 
 
-def waiting(found: Sequence[Waited], failed: str = "") -> Section:
+def waiting(found: Sequence[TrainingWaits], failed: str = "") -> Section:
     """Return the section on the training's wait for data. ``failed``: how its command ended, where it did not end
     well."""
     if not found:
@@ -25,7 +25,7 @@ def waiting(found: Sequence[Waited], failed: str = "") -> Section:
     return Section(" ".join(verdict(w, clean(failed)) for w in found), tuple(table(w) for w in found))
 
 
-def table(waited: Waited) -> Table:
+def table(waited: TrainingWaits) -> Table:
     """Return a table of what was seen of one training."""
     rows = [(f"The main thread is {DOING[doing]}", percent(share)) for doing, share in shares(waited)]
     rows += [(reason, "") for reason in reasons(waited)]
@@ -33,6 +33,6 @@ def table(waited: Waited) -> Table:
     return Table(caption, ("What was seen", "Share of the looks"), rows, frozenset({1}))
 
 
-def shares(waited: Waited) -> list[tuple[Doing, float]]:
+def shares(waited: TrainingWaits) -> list[tuple[Doing, float]]:
     """Return what the main thread did with its share of the looks, the largest first."""
     return sorted(waited.shares.items(), key=lambda pair: -pair[1])

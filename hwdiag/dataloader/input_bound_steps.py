@@ -16,14 +16,14 @@ from hwdiag.process.model import Command
 from hwdiag.process.observation import stack_sampling
 from hwdiag.process.observation.processes import Processes
 from hwdiag.process.observation.waiting import watch
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import TrainingWaits
 from hwdiag.process.signals import forwarding
 
 SECONDS = 20.0
 """How long a running training is looked at where nothing else is said."""
 
 
-def watch_pid(pid: int, seconds: float | None = None) -> list[Waited]:
+def watch_pid(pid: int, seconds: float | None = None) -> list[TrainingWaits]:
     """Look at a running training, and at what it started.
 
     Raises:
@@ -37,7 +37,7 @@ def watch_pid(pid: int, seconds: float | None = None) -> list[Waited]:
 
 def watch_command(
     argv: Sequence[str], seconds: float | None, stdio: tuple[int, int, int] | None
-) -> tuple[list[Waited], Ran]:
+) -> tuple[list[TrainingWaits], Ran]:
     """Start a command and look at the training in it: to its end, or for so long, after which it runs on."""
     with ExitStack() as stack:
         gpu = stack.enter_context(gpu_use())

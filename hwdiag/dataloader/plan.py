@@ -13,7 +13,7 @@ class PlanStep(Value):
     title: str
     gain: float | None = None
     """Speed over what it was before this step; None where it was not measured."""
-    gain_words: str
+    gain_text: str
     do: str
     check: str
     undo: str

@@ -58,7 +58,7 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
         yield PlanStep(
             title=f"DataLoader: {lever.title}",
             gain=gain,
-            gain_words=f"{told}{afresh}",
+            gain_text=f"{told}{afresh}",
             do=f"take {lever.title} over from dataloader.py ({lever.factor})",
             check=f"{RATE}{warned}",
             undo="put the argument back as it was; nothing else is changed",
@@ -78,7 +78,7 @@ def keeping(feed: Feed) -> Iterator[PlanStep]:
         return
     yield PlanStep(
         title="DataLoader: persistent_workers=True",
-        gain_words=f"{afresh - kept:.2f} s less at the start of each epoch ({kept:.2f} s for {afresh:.2f} s)",
+        gain_text=f"{afresh - kept:.2f} s less at the start of each epoch ({kept:.2f} s for {afresh:.2f} s)",
         do="take persistent_workers over from dataloader.py, if the training has more than one epoch",
         check="the pause between two epochs is shorter; memory between epochs stays taken",
         undo="leave the argument out",
@@ -92,7 +92,7 @@ def picture_steps(feed: Feed) -> Iterator[PlanStep]:
             yield PlanStep(
                 title="One thread for each library that a worker calls",
                 gain=extra.speedup.median,
-                gain_words=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f})",
+                gain_text=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f})",
                 do=extra.what,
                 check=f"{RATE}. What it changes: {extra.changes}",
                 undo="start the training without these variables",
@@ -101,7 +101,7 @@ def picture_steps(feed: Feed) -> Iterator[PlanStep]:
             yield PlanStep(
                 title=f"Pictures: {extra.what}",
                 gain=extra.speedup.median,
-                gain_words=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f}), in "
+                gain_text=f"{extra.speedup.median:.2f}x ({extra.speedup.low:.2f} to {extra.speedup.high:.2f}), in "
                 f"{extra.speedup.processes} pairs with the setting above",
                 do=f"in the Dataset: {extra.what}",
                 check=f"{RATE}. What it changes: {extra.changes}; train a few epochs and compare the accuracy",
@@ -115,7 +115,7 @@ def dataset_steps(feed: Feed) -> Iterator[PlanStep]:
     if data is not None and data.doubled:
         yield PlanStep(
             title="Give each worker its own share of the IterableDataset",
-            gain_words="not measured: with more than one worker each sample comes once from each of them",
+            gain_text="not measured: with more than one worker each sample comes once from each of them",
             do="in __iter__, take every num_workers-th sample from torch.utils.data.get_worker_info() on",
             check="the samples of one epoch are as many as without workers",
             undo="num_workers of at most 1",
@@ -123,7 +123,7 @@ def dataset_steps(feed: Feed) -> Iterator[PlanStep]:
     if held is not None and held.growth_bytes:
         yield PlanStep(
             title=f"Find out why a worker grows by {held.growth_bytes / 2**20:.1f} MiB with each batch",
-            gain_words=f"not measured: after {LEAK_BATCHES} batches {gib(held.growth_bytes * LEAK_BATCHES)} a worker",
+            gain_text=f"not measured: after {LEAK_BATCHES} batches {gib(held.growth_bytes * LEAK_BATCHES)} a worker",
             do="look for lists and dictionaries that the Dataset adds to; a cache needs a limit",
             check="hwdiag dataloader no longer says that a worker grows",
             undo="nothing to undo",
@@ -137,7 +137,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
     if is_remote(store.kind):
         yield PlanStep(
             title=f"Copy what is read often from {store.kind} to a local disk",
-            gain_words="not measured: there is no copy to compare with",
+            gain_text="not measured: there is no copy to compare with",
             do=f"rsync -a {store.folder}/ to a folder on a local disk, and read from there",
             check="hwdiag dataloader --data on the copy",
             undo="read from the old folder again",
@@ -148,7 +148,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
         if cold.any_order.bytes_s < needed:
             yield PlanStep(
                 title="The first epoch waits for the disk",
-                gain_words=f"not measured: one reader got {cold.any_order.bytes_s / 1e6:.0f} MB/s in any order, and "
+                gain_text=f"not measured: one reader got {cold.any_order.bytes_s / 1e6:.0f} MB/s in any order, and "
                 f"this loader takes {needed / 1e6:.0f} MB/s",
                 do=f"keep the data ({gib(feed.decoding.mean_bytes * ((feed.dataset and feed.dataset.length) or 0))}) "
                 f"in the page cache, store pictures smaller, or as few large files; {DISK_WORDS}",
@@ -160,7 +160,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
     if shared or (feed.room.shared_bytes and best.prediction.shared_bytes > NEAR * feed.room.shared_bytes):
         yield PlanStep(
             title="Give /dev/shm more room",
-            gain_words=f"not measured: {plural(len(shared), 'setting')} could not be tried for want of it",
+            gain_text=f"not measured: {plural(len(shared), 'setting')} could not be tried for want of it",
             do="in Docker --shm-size=8g or --ipc=host; elsewhere mount -o remount,size=8g /dev/shm",
             check="df -h /dev/shm, then hwdiag dataloader again",
             undo="start the container without it; remount with the old size",
@@ -169,7 +169,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
     if files or (feed.room.files and best.prediction.files > NEAR * feed.room.files):
         yield PlanStep(
             title="Allow more open files",
-            gain_words=f"not measured: {plural(len(files), 'setting')} could not be tried for want of them",
+            gain_text=f"not measured: {plural(len(files), 'setting')} could not be tried for want of them",
             do="hwdiag audit --knob limits.nofile, or ulimit -n 65536 in the shell that trains",
             check="ulimit -n; no 'Too many open files'",
             undo="scripts/system_optimize.sh undo, or a new shell",
@@ -184,7 +184,7 @@ def validation_step(feed: Feed) -> Iterator[PlanStep]:
     share = feed.validation.samples_s / feed.best.samples_s
     yield PlanStep(
         title=f"Validation: a loader of its own with {feed.validation.setting.describe()}",
-        gain_words=f"{feed.validation.samples_s:.0f} samples/s, {share:.0%} of the training's; it leaves the "
+        gain_text=f"{feed.validation.samples_s:.0f} samples/s, {share:.0%} of the training's; it leaves the "
         "training's workers their memory",
         do="take the second DataLoader over from dataloader.py",
         check="the validation takes no longer than before; all samples are in it (drop_last stays False)",

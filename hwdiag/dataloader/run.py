@@ -244,7 +244,7 @@ class DataloaderRun:
             self.known["caching"] = Caching(why=kept)
             return
         loaders = [c for c in (best, self.known.get("validation")) if c is not None]
-        self.known["caching"] = caches.found(
+        self.known["caching"] = caches.caching_of(
             trials,
             kept,
             planned,

@@ -247,7 +247,7 @@ def plan(feed: Feed, steps: Sequence[PlanStep]) -> Section:
     """Return the section on what to do, in order."""
     if not steps:
         return Section(verdict(feed), ())
-    rows = [(f"{n}. {s.title}", s.gain_words, s.do, s.check, s.undo) for n, s in enumerate(steps, 1)]
+    rows = [(f"{n}. {s.title}", s.gain_text, s.do, s.check, s.undo) for n, s in enumerate(steps, 1)]
     first = steps[0]
     said = f"{plural(len(steps), 'step')}; begin with: {first.title}."
     return Section(said, (Table("Rollout plan", ("Step", "Gain", "Do", "Check", "Way back"), rows),))

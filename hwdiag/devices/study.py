@@ -204,10 +204,10 @@ class Measuring:
 
     def targets(self) -> Study:
         """Measure the guide's targets, and return the study."""
-        self._update(fed=tuple(map(self._fed, self.study.devices if self.effort.fed else ())))
+        self._update(fed=tuple(map(self._dataloader_fed, self.study.devices if self.effort.fed else ())))
         return self._update(targets=targets(self.study, self._counted()), finished_at=now())
 
-    def _fed(self, device: Device) -> DataloaderFed:
+    def _dataloader_fed(self, device: Device) -> DataloaderFed:
         self.progress(f"a training on {device.name} that a DataLoader feeds", 0)
         return feed(
             self.python, device, cpus=len(self.host.usable_cpus), processes=self.effort.fed, seconds=FED_S,

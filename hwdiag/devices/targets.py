@@ -104,7 +104,7 @@ class Wanted:
     figure: str
     low: float
     high: float
-    words: Callable[[Interval], str]
+    text: Callable[[Interval], str]
     why: Callable[[DataloaderFed, Interval], str]
     cpu: bool = True
     """Whether it is one of a training on the CPU too."""
@@ -130,7 +130,7 @@ def in_training(wanted: Wanted, device: Device, fed: DataloaderFed | None) -> Ta
         name=wanted.name,
         wanted=wanted.wanted,
         device=device.name,
-        measured=wanted.words(measured),
+        measured=wanted.text(measured),
         passed=inside if inside or outside else None,
         reason=("" if inside or outside else "the interval holds a limit; ") + wanted.why(fed, measured),
     )

@@ -150,7 +150,7 @@ def check(
     features = host.cpu.isa.features if host.cpu.isa else ()
     largest = {(dtype, n): largest_operation(features, dtype, n) for dtype, n in settings}
     about = json.dumps([host.cpu.model, sorted(largest.items()), llc, [*map(str, nets)], blocks, seed, python])
-    turns = read_turns(kept, about)
+    turns = read_measurements(kept, about)
     shuffle = random.Random(seed)
     order = [(block, *s) for block in range(blocks) for s in shuffle.sample(settings, len(settings))]
     done = {(t.block, t.dtype, t.threads) for t in turns}
@@ -161,7 +161,7 @@ def check(
             break
         progress(f"block {block + 1} of {blocks}: {dtype}, {plural(n, 'thread')}", i / len(order))
         turns.append(one_turn(python, block, dtype, n, nets, seed + i, llc, largest[dtype, n]))
-        write_turns(kept, about, turns)
+        write_measurements(kept, about, turns)
     rows: list[CheckRow] = []
     calibrations = []
     for dtype, n in settings:
@@ -232,14 +232,14 @@ def time_nets(
             lost[i] = event["detail"]
 
 
-def kept_turns(host: Host, chosen: str) -> Path:
+def kept_measurements(host: Host, chosen: str) -> Path:
     """Return where the turns of an unfinished check of these nets and types wait."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = sha256(f"{host.label}\n{chosen}".encode()).hexdigest()[:16]
     return base / "hwdiag" / "check" / f"{name}.json"
 
 
-def read_turns(path: Path | None, about: str) -> list[CheckedSetting]:
+def read_measurements(path: Path | None, about: str) -> list[CheckedSetting]:
     """Return what an earlier call measured; nothing where the host, the nets or the operations are others now."""
     if path is None:
         return []
@@ -250,7 +250,7 @@ def read_turns(path: Path | None, about: str) -> list[CheckedSetting]:
         return []
 
 
-def write_turns(path: Path | None, about: str, turns: Sequence[CheckedSetting]) -> None:
+def write_measurements(path: Path | None, about: str, turns: Sequence[CheckedSetting]) -> None:
     """Keep what was measured so far; where nothing can be written, the next call begins anew."""
     if path is None:
         return

@@ -142,7 +142,7 @@ class Estimator:
                 dtypes=dtypes,
                 blocks=blocks,
                 minutes=self.params.minutes,
-                kept=check.kept_turns(self.host, f"{nets} {dtypes} {blocks} {self.python}"),
+                kept=check.kept_measurements(self.host, f"{nets} {dtypes} {blocks} {self.python}"),
                 progress=self.progress,
             )
         return show.check(self.checked)

@@ -40,10 +40,10 @@ KNOWN = {
 def facts_of(workloads: Sequence[Workload]) -> NetFacts:
     """Return what the catalogue's nets among these have together."""
     found = [KNOWN[w.kind] for w in workloads if w.kind in KNOWN]
-    return together(found)
+    return combined(found)
 
 
-def together(facts: Sequence[NetFacts]) -> NetFacts:
+def combined(facts: Sequence[NetFacts]) -> NetFacts:
     """Return what several nets on the CPU have together: what one lacks leaves that one as it is."""
     flags = ("is_net", "convolutions", "attention", "linear_layers", "training", "records_gradients")
     return NetFacts.model_validate({flag: any(getattr(f, flag) for f in facts) for flag in flags})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hwdiag.explain.model import Case, TimeShare
 from hwdiag.process.observation.inside_model import INPUT, KINDS
 from hwdiag.process.observation.model import InsideReport, ObservedProcess, Program
-from hwdiag.process.observation.waiting_model import DOING, Waited
+from hwdiag.process.observation.waiting_model import DOING, TrainingWaits
 from hwdiag.process.trace import CAUSES
 from hwdiag.report.format import clean
 
@@ -57,6 +57,6 @@ def report_of(process: ObservedProcess, program: Program) -> InsideReport | None
     return max(reports, key=lambda r: r.traced is not None, default=None)
 
 
-def waited_of(process: ObservedProcess, program: Program) -> Waited | None:
+def waited_of(process: ObservedProcess, program: Program) -> TrainingWaits | None:
     """Return what this process's main thread was seen to wait for; None where nobody looked."""
     return next((w for w in program.waits if w.pid == process.pid), None)

@@ -21,7 +21,7 @@ from hwdiag.workbook import records
 FIGURE = "memory.svg"
 
 
-def profile_own(params: ProfileParams, out: Path | None) -> tuple[Profiled, Path]:
+def profile_command(params: ProfileParams, out: Path | None) -> tuple[Profiled, Path]:
     """Run it traced; gives what was found, and the folder with the trace.
 
     Raises:

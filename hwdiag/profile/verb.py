@@ -46,11 +46,11 @@ def run_profile(args: argparse.Namespace) -> int:
     from hwdiag.parameters.diagnosis import load_topic
     from hwdiag.parameters.watching import ProfileParams
     from hwdiag.profile import show
-    from hwdiag.profile.steps import profile_own, save
+    from hwdiag.profile.steps import profile_command, save
     from hwdiag.record.store import writable
 
     params = load_topic(ProfileParams, given(args, ProfileParams))
-    done, place = profile_own(params, writable(args.out))
+    done, place = profile_command(params, writable(args.out))
     written = save(done, place)
     stream = sys.stdout if params.workload_file else sys.stderr
     if args.json:

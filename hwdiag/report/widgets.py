@@ -94,11 +94,11 @@ class EmitChooser:
 
     def _ipython_display_(self) -> None:
         if is_interactive() and self._choices:
-            self._show_boxes()
+            self._show_checkboxes()
         else:
             show_now(self.table())
 
-    def _show_boxes(self) -> None:
+    def _show_checkboxes(self) -> None:
         import ipywidgets as w
 
         boxes = []

@@ -55,12 +55,12 @@ def factors(
         interop(software, workloads),
         heap(host, software, allocators),
         dispatch(host, software, vendor_check),
-        *inside(host, software, workloads, facts, folder),
+        *within_process(host, software, workloads, facts, folder),
     )
     return tuple(factor for factor in found if factor.levers)
 
 
-def inside(
+def within_process(
     host: Host,
     software: Software,
     workloads: Sequence[Workload],

@@ -120,7 +120,7 @@ def test_an_entry_says_all_that_is_needed(knob: object) -> None:
         assert k.persists is None
     else:
         assert k.takes, "a person may choose its value"
-        assert k.takes_words
+        assert k.takes_text
         assert k.risk
         assert k.persists or k.id == "io.access_times"
 

@@ -22,7 +22,7 @@ from hwdiag.dataloader.input_bound_show import waiting
 from hwdiag.process.observation import stack_sampling
 from hwdiag.process.observation.processes import CALLS, NotShown, Processes, Training, Wait, trainings
 from hwdiag.process.observation.waiting import Look, interval, watch
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import TrainingWaits
 
 pytest.importorskip("torch")
 
@@ -277,7 +277,7 @@ def test_what_the_kernel_hides_is_said(tree: Tree, monkeypatch: pytest.MonkeyPat
         processes.wait(20, 20)
 
 
-def waited(**more: Any) -> Waited:
+def waited(**more: Any) -> TrainingWaits:
     values = {
         "pid": 7,
         "words": "python train.py",
@@ -287,7 +287,7 @@ def waited(**more: Any) -> Waited:
         "low": 0.5,
         "high": 0.7,
     }
-    return Waited.model_validate({**values, "shares": {"data": 0.6, "computes": 0.4}, **more})
+    return TrainingWaits.model_validate({**values, "shares": {"data": 0.6, "computes": 0.4}, **more})
 
 
 def test_the_verdict_says_how_sure_it_is_and_why() -> None:

@@ -53,7 +53,7 @@ def test_the_plan_is_in_order_of_measured_gain(feed: Feed) -> None:
     gains = [step.gain for step in steps if step.gain is not None]
     assert gains == sorted(gains, reverse=True)
     assert all(step.gain is not None for step in steps[: len(gains)])
-    assert all(step.do and step.check and step.undo and step.gain_words for step in steps)
+    assert all(step.do and step.check and step.undo and step.gain_text for step in steps)
 
 
 def test_the_gains_of_the_steps_multiply_to_that_of_the_screening(feed: Feed) -> None:
@@ -111,7 +111,7 @@ def test_a_lever_that_was_not_seen_by_itself_has_no_gain(feed: Feed) -> None:
     found = with_plan(feed, Plan.of(TWO, PINNED))
     assert settings_of(found) == {"2 workers": 1.5, "pinned": None}
     (step,) = (s for s in plan(found) if s.title == "DataLoader: pinned")
-    assert step.gain_words.startswith("not measured by itself; all of the setting, measured afresh: 2.00x")
+    assert step.gain_text.startswith("not measured by itself; all of the setting, measured afresh: 2.00x")
 
 
 def test_levers_of_a_setting_that_was_not_shown_better_are_no_steps(feed: Feed) -> None:

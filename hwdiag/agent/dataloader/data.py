@@ -89,7 +89,7 @@ def build(data):
     ``few`` names the samples that are used, and ``cache`` what keeps them. Raises what the file raises, and TypeError
     or ValueError where it gives something else.
     """
-    dataset, collate = build_own(data["file"]) if data.get("file") is not None else (pictures(data), None)
+    dataset, collate = build_user_dataset(data["file"]) if data.get("file") is not None else (pictures(data), None)
     if data.get("few") is not None:
         dataset = Few(dataset, data["few"])
     if data.get("cache") is not None:
@@ -109,7 +109,7 @@ def pictures(data):
     return Pictures(data["paths"], **more)
 
 
-def build_own(file):
+def build_user_dataset(file):
     """Return the Dataset of the user's own file, and the function that collates its batches."""
     import torch
 

@@ -20,7 +20,7 @@ KNOBS = (
         risk="Old programs that use select() break above 1024.",
         wanted=fixed("65536"),
         takes=r"\d{3,7}",
-        takes_words="a number of files",
+        takes_text="a number of files",
         persists="limits",
     ),
     Knob(
@@ -34,7 +34,7 @@ KNOBS = (
         risk="A process can take all memory.",
         wanted=fixed("unlimited"),
         takes=r"\d{2,10}|unlimited",
-        takes_words="kB, or unlimited",
+        takes_text="kB, or unlimited",
         persists="limits",
         by_name=True,
     ),

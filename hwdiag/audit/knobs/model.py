@@ -74,9 +74,9 @@ class Knob(Value):
     """The value to set, where it makes sense; None for an entry that is never emitted."""
     takes: str | None = None
     """Regular expression of the values that a person may ask for; None where there is no choice of value."""
-    takes_words: str = ""
+    takes_text: str = ""
     """The same in words."""
-    speaks: Rule | None = None
+    trigger: Rule | None = None
     """What symptom, measurement or fact of this host speaks for it: then it is chosen without being asked for."""
     objection: Rule | None = None
     """What is wrong with the present value: a finding."""

@@ -39,7 +39,7 @@ def buffer(name: str, what: str) -> Knob:
         risk="Memory for each socket.",
         wanted=at_least(LARGE),
         takes=r"\d{4,10}",
-        takes_words="bytes",
+        takes_text="bytes",
         persists="sysctl",
     )
 
@@ -58,7 +58,7 @@ def tcp_buffer(name: str, what: str) -> Knob:
         risk="Memory for each connection.",
         wanted=larger_third(2 * LARGE),
         takes=r"\d{3,8} \d{3,9} \d{4,10}",
-        takes_words="three numbers of bytes",
+        takes_text="three numbers of bytes",
         persists="sysctl",
     )
 
@@ -96,7 +96,7 @@ KNOBS = (
         risk="Bursts that a slow link drops.",
         wanted=fixed("0"),
         takes="[01]",
-        takes_words="0 or 1",
+        takes_text="0 or 1",
         persists="sysctl",
     ),
     Knob(
@@ -110,8 +110,8 @@ KNOBS = (
         risk="More delay when it is full.",
         wanted=at_least(5000),
         takes=r"\d{3,6}",
-        takes_words="a number of packets",
-        speaks=symptom("dropped-packets"),
+        takes_text="a number of packets",
+        trigger=symptom("dropped-packets"),
         persists="sysctl",
     ),
     Knob(

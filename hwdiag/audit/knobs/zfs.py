@@ -38,8 +38,8 @@ KNOBS = (
         risk="More reading from disk.",
         wanted=smaller_cache,
         takes=r"\d{8,14}",
-        takes_words="bytes, at least 67108864",
-        speaks=competes_with_cuda,
+        takes_text="bytes, at least 67108864",
+        trigger=competes_with_cuda,
         persists="modprobe",
     ),
     Knob(
@@ -53,7 +53,7 @@ KNOBS = (
         risk="None known.",
         wanted=fixed("0"),
         takes="[01]",
-        takes_words="0 or 1",
+        takes_text="0 or 1",
         objection=equals("1", because="ZFS does not read ahead: loading models in order is slower"),
         persists="modprobe",
     ),
@@ -68,7 +68,7 @@ KNOBS = (
         risk="More latency; some disks mishandle queued TRIM.",
         wanted=fixed("on"),
         takes="on|off",
-        takes_words="on or off",
+        takes_text="on or off",
         persists="device",
     ),
     Knob(

@@ -7,7 +7,7 @@ from hwdiag.host.cpulist import CpuList
 from hwdiag.process.model import Outcome
 from hwdiag.process.observation.inside_model import InsideReport as InsideReport
 from hwdiag.process.observation.marks import Mark
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import TrainingWaits
 
 
 class ObservedThread(Value):
@@ -182,7 +182,7 @@ class Program(Value):
     shared_memory: SharedMemory = SharedMemory()
     packages: dict[str, str] = {}
     """Versions of torch, torchvision, numpy ... beside each other in its interpreter, by ``packages.packages``."""
-    waits: tuple[Waited, ...] = ()
+    waits: tuple[TrainingWaits, ...] = ()
     """Of each training, what its main thread waited for."""
     inside: tuple[InsideReport, ...] = ()
     inside_note: str = ""

@@ -22,6 +22,7 @@ from hwdiag.host.sampling import Sampler
 from hwdiag.host.sampling.series import SampleSeries
 from hwdiag.process.disturbance import oom_kills
 from hwdiag.process.observation.followed import FollowedProcess
+from hwdiag.process.observation.free_space import FreeSpace
 from hwdiag.process.observation.groups import ProcessGroups
 from hwdiag.process.observation.marks import Marks
 from hwdiag.process.observation.model import Ending, ObservationCost, Program
@@ -29,7 +30,6 @@ from hwdiag.process.observation.neighbours import Neighbours
 from hwdiag.process.observation.packages import packages
 from hwdiag.process.observation.processes import Processes
 from hwdiag.process.observation.roles import mark_workers
-from hwdiag.process.observation.room import Room
 from hwdiag.process.observation.stat import read_stat, read_text, ticks_now
 from hwdiag.process.observation.table import ProcessTable
 from hwdiag.process.observation.waits import Waits
@@ -73,7 +73,7 @@ class Observation:
         self.groups: dict[str, ProcessGroups] = {}
         self.waits = Waits(Processes())
         self.neighbours = Neighbours(self.began_ticks)
-        self.room = Room()
+        self.free_space = FreeSpace()
         self.series = None if sampler is None else SampleSeries(sampler)
         self.marks = Marks()
         self.looks = 0
@@ -96,7 +96,7 @@ class Observation:
             for pid in self.waits.alive:
                 if (process := self.followed.get(pid)) is not None:
                     process.count_files()
-                    self.room.glance(pid)
+                    self.free_space.glance(pid)
 
     def look(self) -> None:
         """Look at everything."""
@@ -118,8 +118,8 @@ class Observation:
         self._sample()
         top = max(self.followed.values(), key=lambda p: p.cpu_s, default=None)
         if top is not None:
-            self.room.glance(top.pid)
-            self.room.look(top.pid, tuple(filter(None, (top.cwd, top.variables.get("TMPDIR", "/tmp")))))
+            self.free_space.glance(top.pid)
+            self.free_space.look(top.pid, tuple(filter(None, (top.cwd, top.variables.get("TMPDIR", "/tmp")))))
 
     def _sample(self) -> None:
         if self.series is not None:
@@ -247,7 +247,7 @@ class Observation:
             neighbours=self.neighbours.found(self.took, cpu_s),
             machine=self.series.means() if self.series else {},
             marks=self.marks.sorted(),
-            shared_memory=self.room.shared,
+            shared_memory=self.free_space.shared,
             waits=self.waits.found(everybody),
             cost=self.cost,
             oom_kills=self.oom_kills,

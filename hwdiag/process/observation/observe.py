@@ -140,7 +140,7 @@ def _ending(end: End, command: Command, launch: Launch, observation: Observation
         seconds=max(0.0, ran.ended - ran.began) if ran.began else 0.0,
         stdout=end.stdout,
         stderr=end.stderr,
-        full_disks=observation.room.finish(),
+        full_disks=observation.free_space.finish(),
         asked_to_end=requests.first,
     )
 
@@ -186,7 +186,7 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
         ending = Ending(
             outcome=Outcome(kind="ok", detail="it ended" if ended else "it runs on"),
             seconds=took,
-            full_disks=observation.room.finish(),
+            full_disks=observation.free_space.finish(),
             asked_to_end=requests.first,
         )
         return observation.program(

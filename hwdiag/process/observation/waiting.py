@@ -18,7 +18,7 @@ import numpy as np
 
 from hwdiag.process.observation.processes import NotShown, Processes, Training, Wait, trainings
 from hwdiag.process.observation.stack_sampling import Stacks
-from hwdiag.process.observation.waiting_model import Doing, Waited
+from hwdiag.process.observation.waiting_model import Doing, TrainingWaits
 
 LOOK_S = 0.02
 """Between two looks, in the mean; about 0.1 % of a CPU."""
@@ -132,7 +132,7 @@ class Look:
                     self._cpu_s += now - before
                     self._cpu_of_s += took
 
-    def found(self) -> Waited:
+    def found(self) -> TrainingWaits:
         """Return all that was seen."""
         self._add_up()
         self._before = {}
@@ -146,7 +146,7 @@ class Look:
             if self._delay is not None and self._now is not None and counted > 0
             else None
         )
-        return Waited(
+        return TrainingWaits(
             pid=self.training.pid,
             words=self.training.words,
             workers=self._most,
@@ -188,7 +188,7 @@ def watch(
     is_over: Callable[[], bool] = lambda: False,
     py_spy: str | None = None,
     seed: int = 1,
-) -> list[Waited]:
+) -> list[TrainingWaits]:
     """Look at all trainings of a process and what it started, for so long, or until ``is_over``.
 
     Args:

@@ -1,4 +1,4 @@
-"""Waited: what a training process did, seen from outside."""
+"""The waits of a training process, seen from outside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOING: dict[Doing, str] = {
 """The same in words."""
 
 
-class Waited(Value):
+class TrainingWaits(Value):
     """The waits of one training process, seen from outside."""
 
     pid: int

@@ -9,7 +9,7 @@ from hwdiag.process.observation.followed import FollowedProcess
 from hwdiag.process.observation.processes import Processes, Training, name
 from hwdiag.process.observation.roles import launchers, loaders
 from hwdiag.process.observation.waiting import LOOK_S, Look
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import TrainingWaits
 
 MOST_TRAININGS = 8
 """That are looked at; the others are taken to do as these."""
@@ -65,7 +65,7 @@ class Waits:
             for pid in self.alive:
                 self.looks[pid].gpu.append(sum(used) / len(used))
 
-    def found(self, processes: Collection[FollowedProcess]) -> tuple[Waited, ...]:
+    def found(self, processes: Collection[FollowedProcess]) -> tuple[TrainingWaits, ...]:
         """Return what was seen of those that did something."""
         cpu_s = {p.pid: p.cpu_s for p in processes}
         idle = launchers(processes)

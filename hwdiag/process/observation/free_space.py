@@ -1,4 +1,4 @@
-"""Room on the file systems that a program uses: /dev/shm as it sees it, and the disks that it works and writes on.
+"""Free space of the file systems that a program uses: /dev/shm as it sees it, and the disks that it works on.
 
 A process may have mounts of its own; /proc/PID/root shows them while it lives. The file systems are asked in a thread
 of its own, since one whose server is gone never answers. The thread is there from the beginning: a limit on processes
@@ -24,8 +24,8 @@ READ_ONLY = os.ST_RDONLY
 PATIENCE_S = 1.0
 
 
-class Room:
-    """Watches how full they become."""
+class FreeSpace:
+    """Free space of the file systems, and those that become full."""
 
     def __init__(self, proc: str = "/proc") -> None:
         self.proc = proc
