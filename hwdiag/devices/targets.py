@@ -96,7 +96,7 @@ WAIT_S, GPU_USE, CPU_USE = 5e-3, 0.8, (0.6, 0.8)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedFigure:
     """A figure of a training that a DataLoader feeds, and between what it should be."""
 
     name: str
@@ -111,13 +111,13 @@ class Wanted:
 
 
 IN_TRAINING = (
-    Wanted("Data loading per batch", "< 5 ms", "wait_s", 0, WAIT_S, in_ms, why_waiting),
-    Wanted("GPU use in training", "> 80 %", "gpu_use", GPU_USE, 1.01, in_percent, why_idle, cpu=False),
-    Wanted("CPU use in training", "60 to 80 %", "cpu_use", *CPU_USE, in_percent, why_busy),
+    WantedFigure("Data loading per batch", "< 5 ms", "wait_s", 0, WAIT_S, in_ms, why_waiting),
+    WantedFigure("GPU use in training", "> 80 %", "gpu_use", GPU_USE, 1.01, in_percent, why_idle, cpu=False),
+    WantedFigure("CPU use in training", "60 to 80 %", "cpu_use", *CPU_USE, in_percent, why_busy),
 )
 
 
-def in_training(wanted: Wanted, device: Device, fed: DataloaderFed | None) -> Target:
+def in_training(wanted: WantedFigure, device: Device, fed: DataloaderFed | None) -> Target:
     """Return one training target on one device: it passes if the whole interval does, and fails if the whole of it
     does."""
     measured = None if fed is None else fed.interval(wanted.figure)

@@ -1,4 +1,4 @@
-"""What the machine is doing now: counters over a short while, and the GPUs at their busiest in it."""
+"""Present activity of the machine: counters over a short while, and the GPUs at their busiest in it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def watch(root: Root, seconds: float) -> Activity:
 
 
 def _counters(root: Root) -> tuple[int | None, int | None, int | None]:
-    """Pages swapped in, and microseconds stalled on memory and on I/O, since boot."""
+    """Return the pages swapped in, and the microseconds stalled on memory and on I/O, since boot."""
     return (
         _number(root, "/proc/vmstat", r"^pswpin (\d+)$"),
         _number(root, "/proc/pressure/memory", r"^some .*total=(\d+)$"),
@@ -73,7 +73,7 @@ def _number(root: Root, path: str, pattern: str) -> int | None:
 
 
 def _dropped(root: Root) -> int | None:
-    """Sum over CPUs; the columns are hexadecimal."""
+    """Return the dropped packets, summed over CPUs; the columns are hexadecimal."""
     text = root.text("/proc/net/softnet_stat")
     columns = [line.split() for line in (text or "").splitlines()]
     try:

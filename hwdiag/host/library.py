@@ -35,7 +35,7 @@ class LibraryError(Exception):
         self.value = value
 
 
-class Missing(LibraryError):
+class LibraryMissing(LibraryError):
     """The library has no such function."""
 
 
@@ -45,13 +45,13 @@ class Gone(LibraryError):
 
 @dataclass(frozen=True)
 class Handle:
-    """What stays in the child: a GPU's handle, by its number there."""
+    """A GPU's handle, which stays in the child, by its number there."""
 
     number: int
 
 
 def is_installed(module: str) -> bool:
-    """Whether this interpreter could import it; it is not imported here."""
+    """Return whether this interpreter could import the library; it is not imported here."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -98,7 +98,7 @@ class Library:
             raise Gone(self._gone)
         told = json.loads(line)
         if told.get("missing"):
-            raise Missing("not in this driver")
+            raise LibraryMissing("not in this driver")
         if "error" in told:
             raise LibraryError(told["error"], told["code"])
         return _decoded(told["is"])

@@ -92,7 +92,7 @@ class Hidden(Value):
 
 
 class Build(Value):
-    """How to compile for this host."""
+    """The compiler flags for this host."""
 
     flags: str
     """For GCC and Clang: ``-march=native``, ``-march=x86-64-v3``."""
@@ -103,7 +103,7 @@ class Build(Value):
 
 
 class Isa(Value):
-    """What the instruction set offers, of all online CPUs together (intersection)."""
+    """The instruction set that all online CPUs have in common."""
 
     level: str
     """``x86-64-v1`` ... ``x86-64-v4``, ``armv8-a`` ..., or ``unknown``."""
@@ -146,13 +146,13 @@ class Cpu(Value):
 
     @cached_property
     def llc(self) -> tuple[Cache, ...]:
-        """The last-level caches: all instances of the highest level that holds data."""
+        """Return the last-level caches: all instances of the highest level that holds data."""
         level = max((c.level for c in self.caches if c.type != "instruction"), default=0)
         return tuple(c for c in self.caches if c.level == level and c.type != "instruction")
 
     @property
     def llc_bytes(self) -> int:
-        """Sum of the last-level caches, 0 if unknown."""
+        """Return the sum of the last-level caches, 0 if unknown."""
         return sum(c.size_bytes for c in self.llc)
 
 
@@ -250,7 +250,7 @@ class Disk(Value):
 
 
 class Limits(Value):
-    """What this process may use, beside what the machine has."""
+    """The limits of this process, beside what the machine has."""
 
     allowed: CpuList = ()
     """CPUs that this process may run on: affinity and cpuset together."""
@@ -299,29 +299,29 @@ class Host(Value):
 
     @property
     def label(self) -> str:
-        """What to call it: its name, or what it is where a snapshot does not tell the name."""
+        """Return the host's name, or what it is where a snapshot does not tell the name."""
         known = self.system.hostname if self.system.hostname != "unknown" else None
         return known or self.system.product or self.cpu.model or "an unnamed host"
 
     @property
     def accelerators(self) -> tuple[Gpu, ...]:
-        """The GPUs that programs compute on: not those that are a part of the processor."""
+        """Return the GPUs that programs compute on, without those that are a part of the processor."""
         return tuple(gpu for gpu in self.gpus if not gpu.integrated)
 
     @property
     def is_here(self) -> bool:
-        """Whether these are facts of the machine that read them: on any other nothing can be measured."""
+        """Return whether these are facts of the machine that read them: on any other nothing can be measured."""
         return self.source == "live"
 
     @cached_property
     def usable_cpus(self) -> tuple[int, ...]:
-        """Online CPUs that this process may run on; all online ones where no limit is known."""
+        """Return the online CPUs that this process may run on; all online ones where no limit is known."""
         allowed = set(self.limits.allowed) or set(self.cpu.online)
         return tuple(c for c in self.cpu.online if c in allowed)
 
     @cached_property
     def usable_cores(self) -> tuple[tuple[int, ...], ...]:
-        """Usable CPUs grouped by physical core."""
+        """Return the usable CPUs grouped by physical core."""
         usable = set(self.usable_cpus)
         cores: dict[int, list[int]] = {}
         for cpu in self.cpu.logical:
@@ -331,6 +331,6 @@ class Host(Value):
 
     @cached_property
     def usable_memory_bytes(self) -> int | None:
-        """Memory that may be used now: what is available, or the cgroup's limit where that is less."""
+        """Return the memory that may be used now: what is available, or the cgroup's limit where that is less."""
         known = [b for b in (self.memory.available_bytes, self.limits.memory_limit_bytes) if b is not None]
         return min(known, default=None)

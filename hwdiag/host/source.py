@@ -1,4 +1,4 @@
-"""What is sampled: columns of numbers, and sources that read some of them together."""
+"""Columns of numbers that are sampled, and sources that read some of them together."""
 
 from __future__ import annotations
 

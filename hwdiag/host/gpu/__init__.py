@@ -21,7 +21,7 @@ from hwdiag.host.source import Source
 
 
 class Reason(Value):
-    """Why a GPU's clock is low."""
+    """A reason for a GPU's low clock."""
 
     name: str
     meaning: str
@@ -33,7 +33,7 @@ class Reason(Value):
 
 
 class NotHere(str):
-    """Why a vendor has no GPU here, where nothing speaks for one: no failure."""
+    """The reason why a vendor has no GPU here, where nothing speaks for one: no failure."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Opened:
 
 
 class Vendor(Protocol):
-    """What a module of this folder has."""
+    """The functions of a module of this folder."""
 
     RANK: int
     """Where its GPUs come: those that programs most likely compute on are first."""

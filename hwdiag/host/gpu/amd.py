@@ -103,7 +103,7 @@ def sensor(root: Root, card: Card, name: str, unit: float) -> float | None:
 
 
 def is_integrated(root: Root, card: Card) -> bool:
-    """Whether it is a part of the processor: only there does the driver show the north bridge's voltage."""
+    """Return whether the GPU is a part of the processor: only there does the driver show the north bridge's voltage."""
     return card.hwmon is not None and root.word(f"{card.hwmon}/in1_label") == "vddnb"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hwdiag.host.gpu import NotHere, Opened, Reason, reason_names
-from hwdiag.host.library import Gone, Library, Missing, is_installed
+from hwdiag.host.library import Gone, Library, LibraryMissing, is_installed
 from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.root import Root
 from hwdiag.host.source import Column, Source
@@ -116,7 +116,7 @@ class Nvml:
             return function(*args)
         except Exception as error:  # not only NVMLError: the binding raises others for functions a driver lacks
             self.last_code, self.last_error = _code(error), clause(error)
-            if isinstance(error, Missing):
+            if isinstance(error, LibraryMissing):
                 self.last_code = FUNCTION_NOT_FOUND
             if isinstance(error, Gone):  # whatever it is asked from now on
                 self.root.note("NVML", self.last_error)
@@ -126,14 +126,14 @@ class Nvml:
             return None
 
     def text(self, name: str, *args: Any) -> str | None:
-        """An answer in words; old versions of the binding give bytes."""
+        """Return an answer as text; old versions of the binding give bytes."""
         answer = self.ask(name, *args)
         if isinstance(answer, bytes):
             answer = answer.decode(errors="replace")
         return (str(answer).rstrip("\0").strip() or None) if answer is not None else None
 
     def number(self, name: str, *args: Any) -> int | None:
-        """An answer in numbers."""
+        """Return an answer as a number."""
         answer = self.ask(name, *args)
         return answer if isinstance(answer, int) else None
 
@@ -243,17 +243,17 @@ def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str
 
 
 def _now(modes: Any) -> bool | None:
-    """The first of the modes now and after the next reset."""
+    """Return the first of a pair of modes: the one that holds now, before the next reset."""
     return bool(modes[0]) if isinstance(modes, (list, tuple)) and modes else None
 
 
 def _pending(modes: Any) -> bool | None:
-    """The second of them."""
+    """Return the second of a pair of modes: the one that holds after the next reset."""
     return bool(modes[1]) if isinstance(modes, (list, tuple)) and len(modes) > 1 else None
 
 
 def _share(rates: Any) -> int | None:
-    """Of nvmlUtilization_t, the part about kernels."""
+    """Return the part of nvmlUtilization_t that is about kernels."""
     value = getattr(rates, "gpu", None)
     return value if isinstance(value, int) else None
 
@@ -263,7 +263,8 @@ def _or(value: int | None, otherwise: int) -> int:
 
 
 def _nvlinks(nvml: Nvml, handle: Any) -> int | None:
-    """How many links are up. NVML tells the end of the list by an error; without any link, the first is one."""
+    """Return the number of links that are up. NVML tells the end of the list by an error; without any link, the first
+    is one."""
     states = []
     for link in range(MAX_NVLINKS):
         try:
@@ -286,7 +287,7 @@ def _throttling(nvml: Nvml, handle: Any) -> tuple[str, ...]:
 
 
 def _node(root: Root, bus_id: str | None) -> int | None:
-    """NUMA node of a PCI device. NVML writes the domain with eight digits, the kernel with four."""
+    """Return the NUMA node of a PCI device. NVML writes the domain with eight digits, the kernel with four."""
     if bus_id is None or "/" in bus_id:
         return None
     domain, _, rest = bus_id.lower().partition(":")
@@ -314,7 +315,7 @@ def _code(error: BaseException) -> int | None:
 
 
 def clause(error: BaseException) -> str:
-    """NVML's own words for an error (``Driver Not Loaded``), or the name of the exception."""
+    """Return NVML's own words for an error (``Driver Not Loaded``), or the name of the exception."""
     return str(error).strip() or type(error).__name__
 
 
@@ -322,7 +323,7 @@ def clause(error: BaseException) -> str:
 
 
 def _sources(nvml: Nvml, first: int, absent: list[Gap]) -> list[tuple[bool, Source]]:
-    """One source for each GPU. What a driver does not tell of it at first is absent; later it is NaN."""
+    """Return one source for each GPU. What a driver does not tell of it at first is absent; later it is NaN."""
     sources: list[tuple[bool, Source]] = []
     for index in range(nvml.number("nvmlDeviceGetCount") or 0):
         handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)

@@ -1,4 +1,4 @@
-"""What the machine is doing, again and again: columns of numbers from files that stay open, and from GPUs."""
+"""Samples of what the machine is doing: columns of numbers from files that stay open, and from GPUs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Sampler:
     """All that this machine tells, read in one go. What is missing stays out, with the reason in ``absent``."""
 
     def __init__(self, root: Root, *, nvml: Any = None) -> None:
-        """Opens everything and reads it once, so that the first sample has something to count from."""
+        """Open all sources and read them once, so that the first sample has something to count from."""
         self.root = root
         self.absent: list[Gap] = []
         self.sources = [s for s in (make(root, self.absent) for make in KERNEL) if s is not None]
@@ -24,7 +24,7 @@ class Sampler:
         self.read(math.nan)
 
     def read(self, elapsed: float) -> list[float]:
-        """One sample, given the seconds since the last one."""
+        """Return one sample, given the seconds since the last one."""
         values: list[float] = []
         for source in self.sources:
             try:

@@ -1,4 +1,4 @@
-"""What the kernel's tables tell, again and again, from files that stay open.
+"""Sources of samples in the kernel's tables, from files that stay open.
 
 Sources: proc(5), Documentation/accounting/psi.rst, admin-guide/numastat.rst and admin-guide/iostats.rst of Linux.
 """
@@ -23,7 +23,8 @@ WHOLE_DISK = "/sys/block"
 
 
 def cpu_use(root: Root, absent: list[Gap]) -> Source | None:
-    """How busy each CPU is. Its counters step by 10 ms: at 10 samples a second a CPU's use comes in steps of 10 %."""
+    """Return the source of each CPU's use. Its counters step by 10 ms: at 10 samples a second a CPU's use comes in
+    steps of 10 %."""
     if (file := _keep(root, absent, "/proc/stat", "use of CPUs")) is None:
         return None
     before = _cpu_times(file.text())
@@ -52,7 +53,7 @@ def cpu_use(root: Root, absent: list[Gap]) -> Source | None:
 
 
 def _cpu_times(text: str) -> dict[int, tuple[int, ...]]:
-    """Busy, iowait, steal and total ticks of each CPU; -1 is all of them. guest is part of user already."""
+    """Return the busy, iowait, steal and total ticks of each CPU; -1 is all of them. guest is part of user already."""
     times: dict[int, tuple[int, ...]] = {}
     for line in text.split("\n"):
         if not line.startswith("cpu"):
@@ -65,7 +66,7 @@ def _cpu_times(text: str) -> dict[int, tuple[int, ...]]:
 
 
 def _shares(before: tuple[int, ...] | None, now: tuple[int, ...] | None) -> list[float]:
-    """Busy, iowait and steal in percent of all that went by; NaN for a CPU that is or was offline."""
+    """Return busy, iowait and steal in percent of all that went by; NaN for a CPU that is or was offline."""
     total = now[3] - before[3] if before and now else 0
     if before is None or now is None or total <= 0:
         return [math.nan] * 3
@@ -73,7 +74,8 @@ def _shares(before: tuple[int, ...] | None, now: tuple[int, ...] | None) -> list
 
 
 def cpu_clocks(root: Root, absent: list[Gap]) -> Source | None:
-    """How fast each CPU's clock is. /proc/cpuinfo is no stand-in: in many guests it repeats the nominal clock."""
+    """Return the source of each CPU's clock. /proc/cpuinfo is no stand-in: in many guests it repeats the nominal
+    clock."""
     ids = root.ids("/sys/devices/system/cpu", "cpu")
     files = {i: file for i in ids if (file := root.keep(CPUFREQ.format(i))) is not None}
     if not files:
@@ -92,7 +94,7 @@ def _khz(file: OpenFile) -> float:
 
 
 def memory(root: Root, absent: list[Gap]) -> Source | None:
-    """How much memory is in use."""
+    """Return the source of the memory in use."""
     if (file := _keep(root, absent, "/proc/meminfo", "memory")) is None:
         return None
     columns = (
@@ -115,7 +117,7 @@ def memory(root: Root, absent: list[Gap]) -> Source | None:
 
 
 def paging(root: Root, absent: list[Gap]) -> Source | None:
-    """What is swapped, and what had to be fetched from a disk."""
+    """Return the source of swapping, and of page faults that read a disk."""
     if (file := _keep(root, absent, "/proc/vmstat", "swapping")) is None:
         return None
     page = root.page_bytes or 4096
@@ -134,7 +136,7 @@ def paging(root: Root, absent: list[Gap]) -> Source | None:
 
 
 def numa(root: Root, absent: list[Gap]) -> Source | None:
-    """Where memory comes from: pages that were given on the node that was wanted, or not."""
+    """Return the source of NUMA hits and misses: pages that were given on the node that was wanted, or not."""
     ids = root.ids("/sys/devices/system/node", "node")
     files = {i: file for i in ids if (file := root.keep(NODE.format(i))) is not None}
     if not files:
@@ -156,7 +158,7 @@ def numa(root: Root, absent: list[Gap]) -> Source | None:
 
 
 def disks(root: Root, absent: list[Gap]) -> Source | None:
-    """What is read from and written to each disk."""
+    """Return the source of what is read from and written to each disk."""
     if (file := _keep(root, absent, "/proc/diskstats", "disks")) is None:
         return None
     names = [n for n in root.names(WHOLE_DISK) if not NOT_DATA.fullmatch(n) and f" {n} " in file.text()]
@@ -184,7 +186,8 @@ def disks(root: Root, absent: list[Gap]) -> Source | None:
 
 
 def pressure(root: Root, absent: list[Gap]) -> Source | None:
-    """Share of the time in which programs waited (pressure stall information), of the whole machine."""
+    """Return the source of the share of the time in which programs waited (pressure stall information), of the whole
+    machine."""
     files: dict[str, OpenFile] = {}
     for what in ("cpu", "memory", "io"):
         if (file := _keep(root, absent, f"/proc/pressure/{what}", f"pressure on {what}")) is not None:
@@ -207,13 +210,13 @@ def pressure(root: Root, absent: list[Gap]) -> Source | None:
 
 
 def _stalled(text: str, kind: str) -> float:
-    """Microseconds stalled so far, as what a second's share of is a percentage."""
+    """Return the microseconds stalled so far, scaled so that their growth a second is a percentage."""
     match = re.search(rf"^{kind} .*total=(\d+)", text, re.MULTILINE)
     return int(match[1]) / 1e4 if match else math.nan
 
 
 def quota(root: Root, absent: list[Gap]) -> Source | None:
-    """How long a CPU quota stopped this process's group."""
+    """Return the source of the time for which a CPU quota stopped this process's group."""
     path = throttled_file(root)
     file = root.keep(path) if path else None
     if file is None:
@@ -235,7 +238,7 @@ KERNEL = (cpu_use, cpu_clocks, memory, paging, numa, disks, pressure, quota)
 
 
 def _keep(root: Root, absent: list[Gap], path: str, what: str) -> OpenFile | None:
-    """A file to be read again and again; where there is none, the reason."""
+    """Return a file to be read again and again, or note the reason where there is none."""
     file = root.keep(path)
     if file is not None:
         try:
@@ -249,7 +252,7 @@ def _keep(root: Root, absent: list[Gap], path: str, what: str) -> OpenFile | Non
 
 
 def _number(text: str, label: str) -> float:
-    """The number that follows the label; NaN without it."""
+    """Return the number that follows the label; NaN without it."""
     at = text.find(label)
     if at < 0:
         return math.nan
@@ -258,7 +261,8 @@ def _number(text: str, label: str) -> float:
 
 
 def _rates(counters: Callable[[], list[float]], most: float = math.inf) -> Callable[[float], list[float]]:
-    """What counters grow by in a second. One that goes backwards, as after a device came back, tells nothing."""
+    """Return a function that reads the growth of counters a second. A counter that goes backwards, as after a device
+    came back, tells nothing."""
     before: list[float] = []
 
     def read(elapsed: float) -> list[float]:
