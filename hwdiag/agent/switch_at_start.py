@@ -62,7 +62,7 @@ def switch(torch):
             sys.stderr.write("hwdiag: %s is not in this torch (%s): %s\n" % (name, torch.__version__, error))
 
 
-class Loader(importlib.abc.Loader):
+class TorchLoader(importlib.abc.Loader):
     """The loader of torch, which says when it is done."""
 
     def __init__(self, loader):
@@ -88,7 +88,7 @@ class Finder(importlib.abc.MetaPathFinder):
         sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
         if spec is not None and spec.loader is not None:
-            spec.loader = Loader(spec.loader)
+            spec.loader = TorchLoader(spec.loader)
         return spec
 
 

@@ -145,7 +145,8 @@ def document(rows: Sequence[PublishedRow]) -> Section:
 
 
 def unit(estimate: NetEstimate) -> str:
-    """What a speed counts; runs where a net of the person's own brings inputs without a common first dimension."""
+    """Return the unit of a speed: ``runs`` where a net of the person's own brings inputs without a common first
+    dimension."""
     if ":" in estimate.spec.net and estimate.samples is None:
         return "runs"
     return "tokens" if estimate.spec.phase == "decode" else "samples"

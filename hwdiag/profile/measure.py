@@ -18,7 +18,7 @@ from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
 from hwdiag.process.observation.inside_model import InsideReport, ThreadActivity
-from hwdiag.process.observation.witness import RECORD_FILE, Recording, Witness, bytes_of
+from hwdiag.process.observation.witness import RECORD_FILE, TraceRecording, Witness, bytes_of
 from hwdiag.process.signals import forwarding
 from hwdiag.process.trace import Traced, analyse, cut_trace, read_trace
 
@@ -77,7 +77,7 @@ def profile(
         HwdiagError: nothing was traced, or no trace could be written.
     """
     started_at = now()
-    recording = Recording(
+    recording = TraceRecording(
         seconds=seconds, after=after, events=events, growth=MOST_GROWTH, memory=True, all_threads=file is None
     )
     with ExitStack() as stack:

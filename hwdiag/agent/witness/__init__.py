@@ -1,4 +1,4 @@
-"""What looks at a person's Python process from inside. Standard library and torch only, any Python from 3.8 on.
+"""Witness that looks at a person's Python process from inside. Standard library and torch only, any Python from 3.8 on.
 
 A folder at the front of PYTHONPATH holds ``sitecustomize.py``, a copy of ``entry.py``, and this package as
 ``_hwdiag_witness``. ``HWDIAG_WITNESS`` holds the task as JSON; each instrument is there or null::

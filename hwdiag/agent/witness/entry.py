@@ -1,4 +1,5 @@
-"""As ``sitecustomize``: waits for torch to be imported, and lets the sitecustomize that it hides have its turn.
+"""Entry of the witness as ``sitecustomize``: it waits for torch to be imported, and runs the sitecustomize that it
+hides.
 
 Processes that never import torch pay for nothing but this file.
 """

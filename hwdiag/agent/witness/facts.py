@@ -1,4 +1,4 @@
-"""What torch says of its own state at the end of the program: threads, modes, compile counters, ranks."""
+"""Facts that torch tells of its own state at the end of the program: threads, modes, compile counters, ranks."""
 
 import sys
 

@@ -12,8 +12,8 @@ import time
 from . import TASK
 from .facts import facts
 from .objects import Objects
-from .recorder import Recorder
-from .sampler import Sampler
+from .recorder import TraceRecorder
+from .sampler import StackSampler
 
 WRITE_S = 2.0
 """Between two reports of one process."""
@@ -21,8 +21,8 @@ END_S = 20.0
 """The longest that the end of the process waits for a trace that another thread writes."""
 
 
-class Witness:
-    """What is known of this process."""
+class ProcessWitness:
+    """The witness of this process."""
 
     def __init__(self, task, torch):
         self.task, self.torch, self.pid = task, torch, os.getpid()
@@ -42,9 +42,9 @@ class Witness:
         self.ending = _thread.allocate_lock()
         self.ender = None
         path = os.path.join(self.folder, self.name + ".pt.trace.json")
-        self.recorder = Recorder(torch, task["record"], path, self.tell) if task.get("record") else None
+        self.recorder = TraceRecorder(torch, task["record"], path, self.tell) if task.get("record") else None
         self.objects = Objects(torch, task["look"]) if task.get("look") else None
-        self.sampler = Sampler(self, task["sample"]) if task.get("sample") else None
+        self.sampler = StackSampler(self, task["sample"]) if task.get("sample") else None
 
     def begin(self):
         self.tell()
@@ -55,7 +55,7 @@ class Witness:
         if self.recorder is not None:
             self.recorder.imported()
         if self.sampler is not None or self.recorder is not None:
-            (self.sampler or Sampler(self, {"rate": 5, "stacks": False})).start()
+            (self.sampler or StackSampler(self, {"rate": 5, "stacks": False})).start()
 
     # What was seen
 
@@ -143,4 +143,4 @@ class Witness:
 
 def begin(torch):
     """Begin to look at this process."""
-    Witness(json.loads(os.environ[TASK]), torch).begin()
+    ProcessWitness(json.loads(os.environ[TASK]), torch).begin()

@@ -1,4 +1,4 @@
-"""Looks at the live objects at a few moments: does the autograd graph grow, do tensors pile up, are they subnormal?
+"""Looks at the live objects at a few moments: growth of the autograd graph, tensors that pile up, subnormal values.
 
 Values are read through /proc/self/mem, a few hundred of each tensor: no operation of torch runs for it, and memory that
 is freed meanwhile gives an error instead of a crash.
@@ -28,7 +28,7 @@ LEAST_APART_S = 0.5
 
 
 class Objects:
-    """What was seen of this process's objects."""
+    """The live objects of this process, as they were seen."""
 
     def __init__(self, torch, task):
         self.torch, self.most = torch, int(task.get("most", 1_000_000))

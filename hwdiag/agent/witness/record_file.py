@@ -30,7 +30,7 @@ def load_package():
 def run_file(path):
     """Record the calls of what the file's ``build()`` gives."""
     from _hwdiag_witness import TASK
-    from _hwdiag_witness.main import Witness
+    from _hwdiag_witness.main import ProcessWitness
 
     task = json.loads(os.environ[TASK])
     try:
@@ -40,7 +40,7 @@ def run_file(path):
         with open(name, "w") as file:
             json.dump({"pid": os.getpid(), "state": "failed", "error": "torch cannot be imported: %s" % error}, file)
         return
-    witness = Witness(task, torch)
+    witness = ProcessWitness(task, torch)
     try:
         call(witness, path)
     except BaseException as error:

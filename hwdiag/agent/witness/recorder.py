@@ -21,7 +21,7 @@ OFTEN_S = 2.0
 """Operations that are seen for so long are taken for the program's work, though no net is."""
 
 
-class Recorder:
+class TraceRecorder:
     """The one recording of this process.
 
     One only: what the script has open when a recording ends would be taken for a part of the next one, and crash it.
@@ -129,7 +129,7 @@ class Recorder:
             self.ask(lambda: self.end(why), "end")
 
     def ask(self, function, what):
-        """Have the main thread call this between two of its instructions, once."""
+        """Make the main thread call this between two of its instructions, once."""
         if self.asked != what:
             self.asked = what
             callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda _: self.quietly(function))

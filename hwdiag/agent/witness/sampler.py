@@ -38,7 +38,7 @@ OLD_S, OLD_MOST_S = 0.3, 10.0
 
 
 class ThreadSeen:
-    """What one thread was seen doing: seconds by kind, before its loop, and in blocks of its loop."""
+    """The activity of one thread: seconds by kind, before its loop, and in blocks of its loop."""
 
     def __init__(self, name):
         self.name = name
@@ -130,14 +130,14 @@ class ThreadSeen:
         }
 
 
-class Sampler:
+class StackSampler:
     """The thread that looks."""
 
     def __init__(self, witness, task):
         self.witness, self.recorder, self.objects = witness, witness.recorder, witness.objects
         self.rate, self.on = float(task["rate"]), bool(task.get("stacks", True))
         self.random = random.Random()
-        self.judge = stacks.Stacks(witness.torch.__file__)
+        self.judge = stacks.StackJudge(witness.torch.__file__)
         self.threads = {}
         self.loaders = LoaderClock()
         self.memory = MemoryOverTime(witness.torch)
@@ -234,7 +234,8 @@ class Sampler:
         return 0
 
     def switch(self, short):
-        """Have the interpreter hand its lock on at once, or as usual; what the program chose itself is left."""
+        """Make the interpreter hand its lock on at once, or as usual. An interval that the program chose itself is
+        left."""
         now = sys.getswitchinterval()
         if short and not self.switched and abs(now - USUAL_SWITCH_S) < 1e-6:
             sys.setswitchinterval(SWITCH_S)

@@ -1,4 +1,4 @@
-"""What a stack is doing: waiting for data, in a net, in its backward pass, compiling, importing, or else.
+"""Classification of stacks: waiting for data, in a net, in its backward pass, compiling, importing, or else.
 
 A stack is judged by all of its frames, not by the innermost alone: decoding a picture within the DataLoader is input.
 """
@@ -59,7 +59,7 @@ MEANT = frozenset({K_LOADER, K_GETS, K_MODULE, K_BACKWARD, K_OPTIMIZER, K_COMPIL
 """An import within which one of these runs is that: a module of the person's own may hold the whole training."""
 
 
-class Stacks:
+class StackJudge:
     """Judges stacks; remembers what each function's code is."""
 
     def __init__(self, torch_file):

@@ -27,7 +27,7 @@ KINDS = {
 
 
 class ThreadActivity(Value):
-    """What one thread was seen doing, by its stacks at random moments."""
+    """The activity of one thread, by its stacks at random moments."""
 
     thread: str
     """``main``, or its name."""
@@ -94,7 +94,7 @@ class RepeatedOperation(Value):
 
 
 class InsideReport(Value):
-    """What one Python process of the program said of itself, by hwdiag's witness in it."""
+    """The report of one Python process of the program on itself, by hwdiag's witness in it."""
 
     pid: int
     command: tuple[str, ...]
@@ -142,5 +142,5 @@ class InsideReport(Value):
 
     @property
     def loop(self) -> ThreadActivity | None:
-        """What the thread was seen doing that trains or computes; None without looks."""
+        """Return the activity of the thread that trains or computes; None without looks."""
         return self.activities[0] if self.activities and self.activities[0].looks else None

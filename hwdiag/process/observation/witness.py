@@ -1,4 +1,4 @@
-"""What looks at a command's Python processes from inside: puts the witness there, and reads what it left.
+"""Witness inside a command's Python processes: it is put there, and what it left is read.
 
 All that is read was written by processes of the person's: it is bounded in size and number, and validated.
 """
@@ -42,8 +42,8 @@ WAY = ("model", "backward", "optimizer")
 """Kinds that say that a thread is the one that trains."""
 
 
-class Recording(Value):
-    """What is to be recorded by torch's profiler."""
+class TraceRecording(Value):
+    """The options of torch's profiler for what is recorded."""
 
     seconds: float = 4.0
     """From the first operations on."""
@@ -61,11 +61,11 @@ class Recording(Value):
 
 
 class Witness:
-    """What is put into a command's Python processes. Use it in a ``with`` statement."""
+    """A witness that is put into a command's Python processes. Use it in a ``with`` statement."""
 
     def __init__(
         self,
-        recording: Recording | None = Recording(),  # noqa: B008  (frozen)
+        recording: TraceRecording | None = TraceRecording(),  # noqa: B008  (frozen)
         *,
         rate: float = 100.0,
         objects: bool = True,
@@ -111,13 +111,13 @@ class Witness:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """Variables that put it into each Python process of a command."""
+        """Return the variables that put it into each Python process of a command."""
         path = os.pathsep.join(filter(None, (self._place.name, os.environ.get("PYTHONPATH"))))
         return {**self.own_variables, "PYTHONPATH": path}
 
     @property
     def own_variables(self) -> Mapping[str, str]:
-        """The same without the way in."""
+        """Return the witness's own variables, without those that put it into a process."""
         return {TASK: json.dumps(self.task), "KINETO_LOG_LEVEL": "99"}  # or the profiler's messages are printed
 
     def collect(self) -> tuple[tuple[InsideReport, ...], str]:
