@@ -7,6 +7,8 @@ from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.source import Column
 from hwdiag.process.observation.marks import Mark
 
+COMMAND_FAILED = "command-failed"
+"""Id of the finding about the command's end."""
 COMMAND_STARTS, COMMAND_ENDS = "the command starts", "the command ends"
 
 

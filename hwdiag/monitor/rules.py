@@ -14,7 +14,7 @@ from hwdiag.core.text import plural
 from hwdiag.host.activity import Activity
 from hwdiag.host.gpu import reason_names
 from hwdiag.host.model import Gpu, Host
-from hwdiag.monitor.model import Monitored
+from hwdiag.monitor.model import COMMAND_FAILED, Monitored
 from hwdiag.monitor.recording import read_columns
 from hwdiag.process.symptoms import ALARMS, BUSY, REASONS, Answer, Seen, gpu_clocks, swapping
 
@@ -136,14 +136,14 @@ def ended(done: Monitored) -> Iterator[Answer]:
     if done.command and done.outcome and done.status not in ASKED:
         by_itself = done.status is not None
         yield Finding(
-            id="command-failed",
+            id=COMMAND_FAILED,
             severity="problem" if by_itself else "note",
             title=f"The command {'failed' if by_itself else 'did not end by itself'}: {done.outcome}",
             detail="Why, a recording of the machine does not tell: what it wrote last may. 'hwdiag explain -- COMMAND' "
             "runs it again and names the limit, the signal or the message.",
         )
     elif done.command and done.status == 0:
-        yield Check(id="command-failed", state="fine", title="The command's end", detail="exit status 0")
+        yield Check(id=COMMAND_FAILED, state="fine", title="The command's end", detail="exit status 0")
 
 
 def crowding(done: Monitored) -> Iterator[Answer]:

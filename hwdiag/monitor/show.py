@@ -14,7 +14,7 @@ from typing import TextIO
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import listed
 from hwdiag.host.source import Column
-from hwdiag.monitor.model import Monitored, Summary
+from hwdiag.monitor.model import COMMAND_FAILED, Monitored, Summary
 from hwdiag.monitor.timeline import timeline
 from hwdiag.process.symptoms import Answer
 from hwdiag.report import svg
@@ -41,8 +41,10 @@ def verdict(done: Monitored, answers: Sequence[Answer]) -> str:
         if (busy := done.summary(f"gpu{gpu.index}.use")) is not None:
             parts.append(f"GPU {gpu.index} {busy.mean:.0f} %")
     what = f"{done.seconds:.0f} s" if not done.command else f"{clean(shorten(' '.join(done.command), 60))}"
+    told_of = any(isinstance(a, Finding) and a.id == COMMAND_FAILED for a in answers)
+    ended = f" It ended with: {clean(done.outcome)}." if done.outcome and not told_of else ""
     cut = f" The recording is cut: {done.cut}." if done.cut else ""
-    return f"{what}: {listed(parts) or 'nothing was told'}.{cut} {conclusion(answers)}"
+    return f"{what}: {listed(parts) or 'nothing was told'}.{ended}{cut} {conclusion(answers)}"
 
 
 def conclusion(answers: Sequence[Answer]) -> str:
