@@ -10,7 +10,7 @@ import pytest
 
 from hwdiag.estimate import check as checking
 from hwdiag.estimate.calibrate import LARGEST, Timed, grid, largest_operation
-from hwdiag.estimate.check import NETS, OUTSIDE, check, kept_turns, read_turns, time_nets
+from hwdiag.estimate.check import NETS, OUTSIDE, check, kept_measurements, read_measurements, time_nets
 from hwdiag.estimate.steps import chosen_for_check, load
 from hwdiag.experiment.net_count import Count, NetSpec
 from hwdiag.process.model import Disturbance, Outcome
@@ -97,8 +97,8 @@ def test_what_another_host_or_other_nets_left_is_not_taken_on(tmp_path: Path) ->
     found, _ = check("python", make_host(), nets=[*few, ("gpt2", {})], **common)
     assert found.open == 1
     kept.write_text("{")
-    assert read_turns(kept, "anything") == []
-    assert kept_turns(make_host(), "a") != kept_turns(make_host(), "b")
+    assert read_measurements(kept, "anything") == []
+    assert kept_measurements(make_host(), "a") != kept_measurements(make_host(), "b")
 
 
 def test_what_is_checked_can_be_chosen() -> None:
