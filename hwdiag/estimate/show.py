@@ -282,6 +282,7 @@ def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
         for net in nets
     ]
     few = "; ".join(f"{e.spec.title}: {p.name}" for e, p, _ in best[:4])
+    rows = sorted(rows, key=lambda r: (nets.index(r[0].spec.title), r[0].fits is False, -r[0].per_second))
     shown = [
         (
             e.spec.title,

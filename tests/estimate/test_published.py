@@ -19,8 +19,11 @@ from hwdiag.estimate.counts import counts_of, has_name, kept, key_of, place, shi
 from hwdiag.estimate.estimate import estimate_part
 from hwdiag.estimate.fit import ConstantsFit, fitted, interval_factor, prepared, ranked, specs_needed
 from hwdiag.estimate.points import published_points, read_point
+from hwdiag.estimate.show import elsewhere
+from hwdiag.estimate.steps import estimates
 from hwdiag.estimate.types import TYPES
 from hwdiag.experiment.net_count import Count, NetSpec
+from hwdiag.report.table import Table
 
 POINTS = published_points()
 OWN = Path(__file__).with_name("nets_of_tests.py")
@@ -236,3 +239,16 @@ def test_they_are_what_is_counted_today() -> None:
         assert known.flops == pytest.approx(fresh.flops, rel=0.001)
         assert known.unfused_bytes == pytest.approx(fresh.unfused_bytes, rel=0.02)
         assert known.kv_bytes == fresh.kv_bytes
+
+
+def test_the_fastest_stands_first_and_what_does_not_fit_last(counts: dict[str, Count]) -> None:
+    net = counts[key_of(NetSpec(net="llama-3-70b", phase="decode", tokens=512))]
+    parts = [catalogue()[k] for k in ("rtx-4090", "epyc-9654", "mi300x")]
+    (table,) = elsewhere(estimates([net], parts, "float16")).parts
+    assert isinstance(table, Table)
+    assert [row[1] for row in table.rows] == [
+        "AMD Instinct MI300X",
+        "AMD EPYC 9654",
+        "NVIDIA GeForce RTX 4090: does not fit",
+    ]
+    assert estimates([net], parts, "float8")[1][0].dtype == "bfloat16", "in another type where a part lacks it"
