@@ -50,6 +50,12 @@ FREE = {
     "_assert_async",
     "_assert_scalar",
     "is_nonzero",
+    "as_strided_",
+    "transpose_",
+    "t_",
+    "squeeze_",
+    "unsqueeze_",
+    "detach_",
 }
 
 
