@@ -20,6 +20,9 @@ from hwdiag.experiment.screening import Screening
 
 PROMISING_SIGMA = 1.0
 """Standard errors by which a plan must have looked better on one workload to be measured again for it alone."""
+HOPEFUL = 0.5
+"""Share of the least effect from which on what the screening saw of the best plan is worth a confirmation, where
+another accuracy has one that looked better."""
 RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
 SPARE = 1.2
@@ -279,12 +282,12 @@ def finalists(
     """Return the plans to measure afresh and what is claimed of them, the most important first.
 
     These are the best of the screening on every scope, of the accuracy that was asked for and then of each other, the
-    offers on all workloads together, and plans that looked better still on one workload alone on that one. Beyond
-    ``most`` plans the best of each other accuracy comes too.
+    offers on all workloads together, and plans that looked better still on one workload alone on that one. Where
+    there is time for more than one plan, there is for the best of each accuracy.
     """
-    bests = [screening.best, *(screening.best_within(limit) for limit in limits)]
-    claims = [Claim(best.id, scope) for best in dict.fromkeys(bests) if not best.is_default for scope in scopes]
-    most += len({best for best in bests if not best.is_default} - {screening.best})
+    bests = best_of_each(screening, limits, min_effect)
+    claims = [Claim(best.id, scope) for best in bests for scope in scopes]
+    most = max(most, len(bests)) if most > 1 else most
     claims += [Claim(offer.id, scopes[0]) for offer in offers]
     for scope in scopes[1:]:
         leader = leader_on(screening, scope, min_effect)
@@ -292,6 +295,20 @@ def finalists(
     plans = {**screening.plans, **{best.id: best for best in bests}, **{offer.id: offer for offer in offers}}
     chosen = list(dict.fromkeys(claim.plan for claim in claims))[:most]
     return tuple(plans[plan] for plan in chosen), tuple(c for c in dict.fromkeys(claims) if c.plan in chosen)
+
+
+def best_of_each(screening: Screening, limits: Sequence[Accuracy], min_effect: float) -> list[Plan]:
+    """Return the best plan of each accuracy, that of the one that was asked for first.
+
+    It is left out where it looked like no gain and another looked better: there is something to confirm then.
+    """
+    bests = dict.fromkeys((screening.best, *(screening.best_within(limit) for limit in limits)))
+    found = [best for best in bests if not best.is_default]
+    if len(found) > 1 and found[0] == screening.best:
+        effects = screening.by_plan()
+        if effects.gain([found[0].id])[0] < HOPEFUL * min_effect:
+            del found[0]
+    return found
 
 
 def leader_on(screening: Screening, scope: Scope, min_effect: float) -> str | None:
