@@ -83,11 +83,10 @@ class SearchResult:
         """Return the verdicts on what was confirmed."""
         return tuple(judge_in_order(self.claims, self.confirmed, self.min_effect, self.share))
 
-    def untried(self, space: SearchSpace) -> tuple[Lever, ...]:
-        """Return the levers that no plan was measured with, for want of time."""
-        factors = [*([space.first] if space.first else []), *space.factorial, *space.last]
+    def untried(self, factors: Sequence[Factor]) -> tuple[Lever, ...]:
+        """Return the levers without a risk that no plan was measured with, for want of time."""
         tried = {lever for plan in self.screening.plans.values() for lever in plan.lever_ids}
-        return tuple(lever for factor in factors for lever in factor.levers if lever.id not in tried)
+        return tuple(lever for factor in factors for lever in factor.levers if not lever.risk and lever.id not in tried)
 
     @property
     def plans(self) -> tuple[Plan, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from hwdiag.core.choices import Accuracy
@@ -11,7 +11,7 @@ from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign, CampaignLaboratory
 from hwdiag.experiment.judge import Claim, describe
 from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
-from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan
+from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.screening import without_risk
 from hwdiag.experiment.search import Effort, SearchSpace, search
@@ -57,7 +57,9 @@ def tune(
     if not any(m.outcome.ok for m in campaign.measurements if m.plan == BASELINE and m.workload in overall_of):
         factors = ()  # there is nothing to compare with
     noise = noise_of(campaign.measurements, overall_of)
-    space = search_space(factors, risky=risky)
+    # Who confirms one plan alone has no time for what nobody asked for.
+    asked = [only_within(factor, accuracy) for factor in factors] if campaign.budget.finalists == 1 else factors
+    space = search_space(asked, risky=risky)
     found = search(
         CampaignLaboratory(campaign, deciding),
         space,
@@ -77,8 +79,13 @@ def tune(
         comparisons=(*screened(found.plans, campaign.measurements, [*scopes], min_effect), *found.comparisons),
         noise=noise_of(campaign.measurements, overall_of),
         shares={plan.id: found.screening.shares(plan) for plan in found.finalists if len(plan.levers) > 1},
-        untried=tuple(lever.title for lever in found.untried(space)) if factors else (),
+        untried=tuple(lever.title for lever in found.untried([*factors])) if factors else (),
     )
+
+
+def only_within(factor: Factor, accuracy: Accuracy) -> Factor:
+    """Return the factor without the levers that do more to results than was asked for."""
+    return replace(factor, levers=tuple(x for x in factor.levers if within(x.accuracy, accuracy)))
 
 
 def search_space(factors: Sequence[Factor], *, risky: bool) -> SearchSpace:

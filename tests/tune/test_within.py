@@ -17,7 +17,7 @@ from hwdiag.parameters.diagnosis import Profile
 from hwdiag.process.model import Command
 from hwdiag.tune.factors import factors
 from hwdiag.tune.recommend import recommend, verdict
-from hwdiag.tune.tune import search_space
+from hwdiag.tune.tune import only_within, search_space
 from hwdiag.tune.user_workloads import command_workload
 from hwdiag.tune.within import within
 from tests.conftest import make_host, make_software
@@ -142,3 +142,12 @@ def test_a_command_is_switched_from_its_start_alone(features: tuple[str, ...]) -
     assert not {"layout", "compile"} & inside.keys()
     assert "bf16" not in inside.get("precision", [])
     assert bool(inside.get("precision")) == bool(features)
+
+
+def test_a_quick_search_looks_for_what_was_asked_for_alone() -> None:
+    """It has time to confirm one plan, and none to tell large effects of precision from small ones."""
+    found = [f for f in within(host_with("AVX512-BF16"), make_software(onednn=True), NET) if f.levers]
+    kept = {x.id for f in found for x in only_within(f, "same").levers}
+    assert {"channels-last", "compile"} <= kept
+    assert not {"bf16", "autocast-bf16", "matmul-bf16"} & kept
+    assert "bf16" in {x.id for f in found for x in only_within(f, "reduced").levers}
