@@ -198,7 +198,7 @@ def shared_memory(ground: Ground) -> Iterator[Answer]:
     """Yield whether /dev/shm is large enough for DataLoader workers."""
     limits, title = ground.host.limits, "Shared memory for DataLoader workers (/dev/shm)"
     if limits.shared_memory_bytes is None:
-        yield Check(id="shared-memory", state="unchecked", title=title, detail="a snapshot does not tell its size")
+        yield Check(id="shared-memory", state="unchecked", title=title, detail="its size is not known")
     else:
         yield about_shared_memory(limits.shared_memory_bytes, limits.shared_memory_free_bytes)
 

@@ -1,4 +1,4 @@
-"""Findings and checks as a table: what is wrong first, then what could not be looked at, then what is fine."""
+"""Findings and checks as a table: what is wrong first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADER = ("State", "What was looked at", "Detail")
 def answers_table(caption: str, answers: Iterable[Finding | Check]) -> Table:
     """Return one row for each answer."""
     answers = tuple(answers)
-    checks = sorted((a for a in answers if isinstance(a, Check)), key=lambda c: c.state == "fine")
+    checks = [a for a in answers if isinstance(a, Check)]
     findings = worst_first(a for a in answers if isinstance(a, Finding))
     rows: list[tuple[str, str, str]] = [(f.severity, f.title, f.detail) for f in findings]
     rows += [("fine" if c.state == "fine" else "not checked", c.title, c.detail) for c in checks]

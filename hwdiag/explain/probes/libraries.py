@@ -113,7 +113,7 @@ def reference_blas(process: ObservedProcess) -> Iterator[Finding]:
 
 
 def two_blas(process: ObservedProcess) -> Iterator[Finding]:
-    """Do two BLAS libraries start threads of their own? That of torch's wheel is linked into it and does not show."""
+    """Yield a note on two BLAS with many threads. That of torch's wheel is linked into it and does not show."""
     found, cpus = by_kind(process.libraries, BLAS), len(process.first_allowed or process.allowed)
     if len(found) > 1 and process.most_threads > 3 * max(1, cpus):
         yield Finding(
