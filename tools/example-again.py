@@ -108,7 +108,16 @@ def files_of(record: Record, folder: Path) -> Iterator[File]:
     launches = {r.id: plan.launch if (plan := recommended_plan(record, r)) else Launch() for r in wanted}
     cured = record.study("compat", Survey)
     launches = {id_: with_cure(launch, cured.cure if cured else None) for id_, launch in launches.items()}
-    yield from launch_files(launches, wanted, record.host, folder=folder, command=None, made_at=record.started_at)
+    yield from launch_files(
+        launches,
+        wanted,
+        record.host,
+        plans=tuning(record).plans,
+        software=record.software,
+        folder=folder,
+        command=None,
+        made_at=record.started_at,
+    )
     for figure in figures(record):
         yield File(path=f"figures/{figure.name}.svg", text=figure.svg, what=figure.caption)
 

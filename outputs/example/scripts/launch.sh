@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command the way that was fastest on vm when hwdiag 0.1.0 measured it (2026-11-20T18:06:51Z).
+# Runs a command as it runs today on vm: hwdiag 0.1.0 showed no other way to be faster (2026-11-20T18:06:51Z).
 # Overall (resnet18, gpt2): keep what you have
 # It sets this for the one command only and changes nothing on the host: to take it back, start the command without it.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
@@ -177,11 +177,14 @@ set_vars=()
 
 
 
+
 bind=()
 
 
 if [ "$show" = yes ]; then
   printf 'What: %s\nWhy:  %s\n' "$WHAT" "$WHY"
+
+
   printf 'Runs: '
   printf '%q ' ${set_vars[@]+env "${set_vars[@]}"} ${bind[@]+"${bind[@]}"} "${@:-COMMAND}"
   printf '\n'

@@ -24,6 +24,11 @@ USAGE
 
 # --- the files: a function each, which prints the content -----------------------------------------------------------
 
+file_etc_udev_rules_d_99_hwdiag_rules() {
+  echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'
+  rule vda 536870912 '' queue/scheduler=none || return 1
+}
+
 file_etc_sysctl_d_99_zz_hwdiag_conf() {
   cat <<'HWDIAG_END'
 # Written by make_persistent.sh of hwdiag, which also removes it: 'make_persistent.sh uninstall'.
@@ -32,14 +37,9 @@ net.core.netdev_max_backlog = 5000
 HWDIAG_END
 }
 
-file_etc_udev_rules_d_99_hwdiag_rules() {
-  echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'
-  rule vda 536870912 '' queue/scheduler=none || return 1
-}
-
 FILES=(
-  file_etc_sysctl_d_99_zz_hwdiag_conf /etc/sysctl.d/99-zz-hwdiag.conf 644
   file_etc_udev_rules_d_99_hwdiag_rules /etc/udev/rules.d/99-hwdiag.rules 644
+  file_etc_sysctl_d_99_zz_hwdiag_conf /etc/sysctl.d/99-zz-hwdiag.conf 644
 )
 UNITS=()
 

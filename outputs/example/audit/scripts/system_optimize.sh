@@ -32,7 +32,6 @@ USAGE
 # --- the settings: one function each --------------------------------------------------------------------------------
 # setting KIND PLACE VALUE   what is wanted
 # side KIND PLACE            what the kernel changes along with it: saved and restored too
-# disk NAME SECTORS MODEL    whether it is still the disk that was meant: names change from boot to boot
 
 # How readily the kernel swaps programs out instead of dropping file cache (0 to 200).
 # Chosen because: you chose it.
@@ -77,16 +76,7 @@ get() { VALUE=; "get_$1" "$2"; }
 # put KIND PLACE VALUE
 put() { "put_$1" "$2" "$3"; }
 
-get_file() {
-  local line=
-  if ! { IFS= read -r line <"$1" || [ -n "$line" ]; } 2>/dev/null; then
-    if [ -e "$1" ]; then return 2; else return 1; fi
-  fi
-  case $line in *'['*']'*) line=${line#*'['} line=${line%%']'*} ;; esac # always [madvise] never
-  line=${line//$'\t'/ }
-  VALUE=${line%"${line##*[! ]}"}
-}
-
+# disk NAME SECTORS MODEL    whether it is still the disk that was meant: names change from boot to boot
 declare -A DISKS=()
 disk() {
   local sectors='' model=''
@@ -102,7 +92,69 @@ disk() {
 }
 get_other() { return 1; }
 
+get_file() {
+  local line=
+  if ! { IFS= read -r line <"$1" || [ -n "$line" ]; } 2>/dev/null; then
+    if [ -e "$1" ]; then return 2; else return 1; fi
+  fi
+  case $line in *'['*']'*) line=${line#*'['} line=${line%%']'*} ;; esac # always [madvise] never
+  line=${line//$'\t'/ }
+  VALUE=${line%"${line##*[! ]}"}
+}
+
 put_file() { { printf '%s\n' "$2" >"$1"; } 2>/dev/null; }
+
+# by_default KIND PLACE VALUE: some values are only a driver's own (a queue shorter than 4 cannot be written); taking
+# another scheduler and the first one again brings them back.
+by_default() {
+  local queue=${2%/*} scheduler other
+  get "$1" "$2"
+  if [ "$VALUE" = "$3" ] || [ "$1" != file ] || [ "${2##*/}" != nr_requests ]; then return; fi
+  get_file "$queue/scheduler" || return
+  scheduler=$VALUE other=none
+  if [ "$scheduler" = none ]; then other=mq-deadline; fi
+  put_file "$queue/scheduler" "$other" && put_file "$queue/scheduler" "$scheduler"
+}
+
+# overriding PLACE VALUE: FILE is the one of somebody else that sets this place to this value at boot
+overriding() {
+  FILE=
+  case $1 in
+    /proc/sys/*) in_sysctls "${1#/proc/sys/}" "$2" ;;
+    /sys/block/*) says "ATTR{${1#/sys/block/*/}}=\"$2\"" /{etc,run,usr/lib}/udev/rules.d/*.rules ;;
+    /sys/module/*) says " ${1##*/}=$2 " /{etc,run,usr/lib}/modprobe.d/*.conf ;;
+    /sys/*) says " $1 - - - - $2 " /{etc,run,usr/lib}/tmpfiles.d/*.conf ;;
+  esac
+  [ -n "$FILE" ]
+}
+
+in_sysctls() {
+  local key=${1//\//.} name value file words
+  for file in /{etc,run,usr/local/lib,usr/lib}/sysctl.d/*.conf /etc/sysctl.conf; do
+    if ! theirs "$file"; then continue; fi
+    while IFS='=' read -r name value || [ -n "$name" ]; do
+      name=${name//[[:space:]]/} name=${name#-}
+      if [ "${name//\//.}" = "$key" ]; then
+        read -ra words <<<"$value"
+        if [ "${words[*]-}" = "$2" ]; then FILE=$file; fi
+      fi
+    done <"$file"
+  done
+}
+
+# says TEXT FILE...: those that have this in a line, with single blanks
+says() {
+  local text=$1 file words
+  shift
+  for file; do
+    if ! theirs "$file"; then continue; fi
+    while read -ra words || [ "${#words[@]}" -gt 0 ]; do
+      case " ${words[*]-} " in ' #'*) ;; *"$text"*) FILE=$file ;; esac
+    done <"$file"
+  done
+}
+theirs() { case ${1##*/} in *hwdiag*) return 1 ;; esac; [ -r "$1" ]; }
+
 
 # --- which settings -------------------------------------------------------------------------------------------------
 
@@ -360,18 +412,6 @@ look() {
   HOW[$1]=$? SEEN[$1]=$VALUE
 }
 
-# by_default KIND PLACE VALUE: some values are only a driver's own (a queue shorter than 4 cannot be written); taking
-# another scheduler and the first one again brings them back.
-by_default() {
-  local queue=${2%/*} scheduler other
-  get "$1" "$2"
-  if [ "$VALUE" = "$3" ] || [ "$1" != file ] || [ "${2##*/}" != nr_requests ]; then return; fi
-  get_file "$queue/scheduler" || return
-  scheduler=$VALUE other=none
-  if [ "$scheduler" = none ]; then other=mq-deadline; fi
-  put_file "$queue/scheduler" "$other" && put_file "$queue/scheduler" "$scheduler"
-}
-
 status() {
   local i key state worst=0
   load 2>/dev/null
@@ -400,45 +440,6 @@ status() {
   done
   return "$worst"
 }
-
-# overriding PLACE VALUE: FILE is the one of somebody else that sets this place to this value at boot
-overriding() {
-  FILE=
-  case $1 in
-    /proc/sys/*) in_sysctls "${1#/proc/sys/}" "$2" ;;
-    /sys/block/*) says "ATTR{${1#/sys/block/*/}}=\"$2\"" /{etc,run,usr/lib}/udev/rules.d/*.rules ;;
-    /sys/module/*) says " ${1##*/}=$2 " /{etc,run,usr/lib}/modprobe.d/*.conf ;;
-    /sys/*) says " $1 - - - - $2 " /{etc,run,usr/lib}/tmpfiles.d/*.conf ;;
-  esac
-  [ -n "$FILE" ]
-}
-
-in_sysctls() {
-  local key=${1//\//.} name value file words
-  for file in /{etc,run,usr/local/lib,usr/lib}/sysctl.d/*.conf /etc/sysctl.conf; do
-    if ! theirs "$file"; then continue; fi
-    while IFS='=' read -r name value || [ -n "$name" ]; do
-      name=${name//[[:space:]]/} name=${name#-}
-      if [ "${name//\//.}" = "$key" ]; then
-        read -ra words <<<"$value"
-        if [ "${words[*]-}" = "$2" ]; then FILE=$file; fi
-      fi
-    done <"$file"
-  done
-}
-
-# says TEXT FILE...: those that have this in a line, with single blanks
-says() {
-  local text=$1 file words
-  shift
-  for file; do
-    if ! theirs "$file"; then continue; fi
-    while read -ra words || [ "${#words[@]}" -gt 0 ]; do
-      case " ${words[*]-} " in ' #'*) ;; *"$text"*) FILE=$file ;; esac
-    done <"$file"
-  done
-}
-theirs() { case ${1##*/} in *hwdiag*) return 1 ;; esac; [ -r "$1" ]; }
 
 differences() {
   local i changes=0
