@@ -41,6 +41,7 @@ BOUND: dict[Cause, str] = {
     "allocation": "memory-bound",
     "synchronisation": "transfer-bound",
     "launching": "launch-bound",
+    "communication": "communication-bound",
     "elsewhere": "launch-bound",
 }
 """What a device's idle time makes of a training, by its cause."""

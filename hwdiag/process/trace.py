@@ -9,8 +9,10 @@ called ``[memory]``. What a kernel belongs to is told by the ``External id`` tha
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,12 +29,20 @@ ON_GPU = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
 CALLS = frozenset({"cuda_runtime", "cuda_driver", "privateuse1_runtime", "xpu_runtime"})
 INPUT = ("enumerate(DataLoader)", "DataLoader")
 
-Cause = Literal["input", "allocation", "synchronisation", "launching", "elsewhere"]
+COLLECTIVES = ("gloo:", "nccl:", "mpi:", "ucc:", "xccl:", "c10d::", "_c10d_functional::", "record_param_comms")
+AT_WORK_TOO = 0.1
+"""Share of the busiest thread's time in PyTorch, from which on another one is at work too."""
+MOST_HEAVY = 8
+COMMUNICATES = re.compile(r"nccl|rccl|oneccl", re.IGNORECASE)
+"""Names of collectives' kernels on a GPU."""
+
+Cause = Literal["input", "allocation", "synchronisation", "launching", "communication", "elsewhere"]
 CAUSES: dict[Cause, str] = {
     "input": "waiting for the DataLoader",
     "allocation": "getting memory from the driver",
     "synchronisation": "copying to or from the CPU, or waiting for that",
     "launching": "PyTorch's own work on the CPU: operations and launches",
+    "communication": "waiting in collectives (allreduce and the like)",
     "elsewhere": "Python and all else outside of PyTorch",
 }
 """What the CPU did while a GPU had nothing to do, in the order in which a moment is given to one of them."""
@@ -51,6 +61,28 @@ class OperationTime(Value):
     """Of the kernels that it launched itself."""
 
 
+class HeavyOperation(Value):
+    """All calls of one matrix product or convolution with inputs of the same sizes and types."""
+
+    name: str
+    dims: tuple[tuple[int, ...], ...]
+    """Of its inputs."""
+    types: tuple[str, ...]
+    """``float``, ``c10::BFloat16`` ..."""
+    concrete: tuple[str, ...]
+    """Its other arguments, as the profiler writes them."""
+    calls: int
+    seconds: float
+    """Of all calls, with what they called in turn."""
+    flop: float
+    """Of one call; a multiplication with its addition counts two."""
+
+    @property
+    def rate(self) -> float:
+        """Return the achieved rate, FLOP/s."""
+        return self.flop * self.calls / self.seconds if self.seconds else 0.0
+
+
 class GpuTime(Value):
     """The time of one GPU over the trace, in shares of it."""
 
@@ -58,6 +90,8 @@ class GpuTime(Value):
     name: str
     busy: float
     """With at least one kernel or copy at work."""
+    communicating: float = 0.0
+    """Of that, with nothing but collectives' kernels."""
     copying: float
     """Of that, with nothing but copies."""
     idle: dict[Cause, float]
@@ -85,6 +119,10 @@ class Traced(Value):
     """How the threads that feed the devices spent the time: shares."""
     gpus: tuple[GpuTime, ...]
     memory: tuple[AllocatedMemory, ...]
+    heavy: tuple[HeavyOperation, ...] = ()
+    """Matrix products and convolutions on the CPU that took longest."""
+    threads: dict[str, float] = {}
+    """Share of the time in operations of PyTorch, by thread id; the busiest first."""
 
     @property
     def bound(self) -> Literal["CPU", "GPU"]:
@@ -124,7 +162,7 @@ def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
     return {**trace, "traceEvents": [*(e for e in trace["traceEvents"] if "ts" not in e), *kept]}, told
 
 
-def analyse(trace: dict[str, Any]) -> Traced:
+def analyse(trace: dict[str, Any], from_first: bool = False) -> Traced:
     """Return the result of a trace.
 
     Raises:
@@ -136,9 +174,13 @@ def analyse(trace: dict[str, Any]) -> Traced:
     if not work:
         raise UsageError("the trace has no operation of PyTorch in it")
     window = whole(spans, work)
-    length = window[1] - window[0]
-    working = threads_at_work(work)
-    mine = [e for e in work if thread(e) in working and e["cat"] not in ON_GPU]
+    if from_first:
+        window = (max(window[0], min(e["ts"] for e in work)), window[1])
+    length = max(window[1] - window[0], 1e-3)
+    times = thread_times(work)
+    working = threads_at_work(work, times)
+    mine = [e for e in work if (thread(e) in working or is_collective(e)) and e["cat"] not in ON_GPU]
+    busiest = sorted(times, key=times.__getitem__, reverse=True)[:8]
     return Traced(
         seconds=length / 1e6,
         events=len(events),
@@ -146,6 +188,8 @@ def analyse(trace: dict[str, Any]) -> Traced:
         cpu={cause: total(found) / length for cause, found in doing(mine, [window]).items()},
         gpus=tuple(gpus(trace, work, mine, window)),
         memory=tuple(memory(events, window[0])),
+        heavy=heavy(work),
+        threads={str(t[1]): min(1.0, times[t] / length) for t in busiest},
     )
 
 
@@ -160,13 +204,90 @@ def thread(event: dict[str, Any]) -> tuple[Any, Any]:
     return event.get("pid"), event.get("tid")
 
 
-def threads_at_work(work: Sequence[dict[str, Any]]) -> set[tuple[Any, Any]]:
-    """Return the thread that is in PyTorch longest, and those that run its backward passes while it waits for them."""
+def thread_times(work: Sequence[dict[str, Any]]) -> dict[tuple[Any, Any], float]:
+    """Return the time of each thread in operations, µs; what waits in a collective or a DataLoader is none."""
     times: dict[tuple[Any, Any], float] = defaultdict(float)
     for event, own in self_times(e for e in work if e["cat"] not in ON_GPU):
-        times[thread(event)] += own
+        if event["cat"] != "user_annotation" and not is_collective(event):
+            times[thread(event)] += own
+    return times
+
+
+def threads_at_work(work: Sequence[dict[str, Any]], times: dict[tuple[Any, Any], float]) -> set[tuple[Any, Any]]:
+    """Return the threads that are in PyTorch most, those that run its backward passes, and those that iterate data."""
+    most = max(times.values(), default=0.0)
+    busy = {t for t, time in times.items() if time >= AT_WORK_TOO * most}
     backward = {thread(e) for e in work if e["cat"] == "cpu_op" and str(e["name"]).startswith("autograd::")}
-    return backward | ({max(times, key=times.__getitem__)} if times else set())
+    fed = {thread(e) for e in work if cause_of(e) == "input"}
+    return busy | backward | fed
+
+
+def is_collective(event: dict[str, Any]) -> bool:
+    """Return whether an event is a collective's."""
+    return event["cat"] not in ON_GPU and str(event["name"]).startswith(COLLECTIVES)
+
+
+def heavy(work: Sequence[dict[str, Any]]) -> tuple[HeavyOperation, ...]:
+    """Return the matrix products and convolutions on the CPU that took longest, by sizes and types of their inputs."""
+    groups: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for event in work:
+        if event["cat"] == "cpu_op" and event["name"] in FLOP:
+            dims, types, concrete = (told(event, name) for name in ("Input Dims", "Input type", "Concrete Inputs"))
+            if isinstance(dims, list) and isinstance(types, list):
+                key = (event["name"], frozen(dims), tuple(map(str, types)), tuple(map(str, concrete or ())))
+                groups[key].append(event["dur"])
+    longest = sorted(groups, key=lambda k: sum(groups[k]), reverse=True)[:MOST_HEAVY]
+    found = []
+    for key in longest:
+        name, dims, types, concrete = key
+        try:
+            flop = FLOP[name](dims, concrete)
+        except (IndexError, ValueError, TypeError):
+            continue
+        seconds = sum(groups[key]) / 1e6
+        found.append(
+            HeavyOperation(
+                name=name,
+                dims=dims,
+                types=types[: len(dims)],
+                concrete=tuple(c[:100] for c in concrete),
+                calls=len(groups[key]),
+                seconds=seconds,
+                flop=flop,
+            )
+        )
+    return tuple(found)
+
+
+def frozen(dims: list[Any]) -> tuple[tuple[int, ...], ...]:
+    """Return sizes of tensors; a list of tensors, or none, has none."""
+    return tuple(tuple(d) if isinstance(d, list) and all(isinstance(n, int) for n in d) else () for d in dims[:12])
+
+
+def product_flop(a: Sequence[int], b: Sequence[int]) -> float:
+    """Return the operations of a product of matrices, or of batches of them."""
+    return 2.0 * prod(a) * b[-1]
+
+
+def convolution_flop(dims: Sequence[Sequence[int]], concrete: Sequence[str]) -> float:
+    """Return the operations of a convolution that is not transposed."""
+    x, weight = dims[0], dims[1]
+    stride, padding, dilation = (json.loads(concrete[i]) for i in (3, 4, 5))
+    if concrete[6] == "True":
+        return float(2 * prod(x) * prod(weight[1:]))
+    each = range(len(weight) - 2)
+    out = [(x[2 + i] + 2 * padding[i] - dilation[i] * (weight[2 + i] - 1) - 1) // stride[i] + 1 for i in each]
+    return float(2 * x[0] * prod(out) * prod(weight))
+
+
+FLOP: dict[str, Callable[[Sequence[Sequence[int]], Sequence[str]], float]] = {
+    "aten::mm": lambda dims, _: product_flop(dims[0], dims[1]),
+    "aten::bmm": lambda dims, _: product_flop(dims[0], dims[1]),
+    "aten::addmm": lambda dims, _: product_flop(dims[1], dims[2]),
+    "aten::baddbmm": lambda dims, _: product_flop(dims[1], dims[2]),
+    "aten::convolution": convolution_flop,
+}
+"""Floating-point operations of one call, by its inputs' sizes."""
 
 
 def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
@@ -233,6 +354,8 @@ def doing(mine: Sequence[dict[str, Any]], within: list[Span]) -> dict[Cause, lis
 def cause_of(event: dict[str, Any]) -> Cause | None:
     """Return the cause of an event on the CPU, or None for an annotation that only names a stretch."""
     name, kind = str(event["name"]), event["cat"]
+    if name.startswith(COLLECTIVES):
+        return "communication"
     if kind == "user_annotation":
         return "input" if name.startswith(INPUT) else None
     if kind in CALLS:
@@ -258,11 +381,13 @@ def gpus(
         busy = overlap([window], union(span(e) for e in events))
         kernels = overlap([window], union(span(e) for e in events if e["cat"] == "kernel"))
         idle = doing(mine, without([window], busy))
+        computing = overlap([window], union(span(e) for e in events if not COMMUNICATES.search(str(e["name"]))))
         yield GpuTime(
             index=index,
             name=names.get(index, ""),
             busy=total(busy) / length,
             copying=total(without(busy, kernels)) / length,
+            communicating=total(without(busy, computing)) / length,
             idle={cause: total(found) / length for cause, found in idle.items()},
         )
 

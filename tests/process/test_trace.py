@@ -66,10 +66,61 @@ def test_the_gpus_idle_time_is_told_by_its_cause() -> None:
         "allocation": pytest.approx(0.100),
         "synchronisation": pytest.approx(0.090),  # 10 of the copy's call, 80 of waiting
         "launching": pytest.approx(0.110),  # 50 of aten::mm before its kernel ran, 60 of the backward pass
+        "communication": 0,
         "elsewhere": pytest.approx(0.100),  # at the end, in Python
     }
     assert gpu.busy + sum(gpu.idle.values()) == pytest.approx(1)
     assert traced.bound == "CPU"
+
+
+def cpu_trace(*events: dict[str, Any]) -> dict[str, Any]:
+    """1000 µs."""
+    return {"traceEvents": [x("Trace", "PyTorch Profiler (0)", 0, 1000), *events]}
+
+
+def test_all_threads_at_work_count() -> None:
+    """A server computes in threads of its own, as ComfyUI does."""
+    traced = analyse(
+        cpu_trace(
+            x("cpu_op", "aten::mm", 0, 400, tid=2),
+            x("cpu_op", "aten::mm", 400, 300, tid=3),
+            x("cpu_op", "aten::add", 0, 10, tid=1),
+        )
+    )
+    assert traced.cpu["launching"] == pytest.approx(0.7)
+    assert traced.threads == {"2": pytest.approx(0.4), "3": pytest.approx(0.3), "1": pytest.approx(0.01)}
+
+
+def test_collectives_are_a_cause_of_their_own_where_nothing_is_computed_meanwhile() -> None:
+    traced = analyse(
+        cpu_trace(
+            x("cpu_op", "aten::mm", 0, 500),
+            x("user_annotation", "gloo:all_reduce", 300, 500, tid=9),  # 200 of it hidden behind the product
+        )
+    )
+    assert traced.cpu["launching"] == pytest.approx(0.5)
+    assert traced.cpu["communication"] == pytest.approx(0.3)
+    assert traced.cpu["elsewhere"] == pytest.approx(0.2)
+
+
+def test_what_was_before_the_first_operation_does_not_count() -> None:
+    traced = analyse(cpu_trace(x("cpu_op", "aten::mm", 800, 100)), from_first=True)
+    assert traced.seconds == pytest.approx(200e-6)
+    assert traced.cpu["launching"] == pytest.approx(0.5)
+
+
+def test_the_rate_of_a_product_and_of_a_convolution() -> None:
+    product = {"Input Dims": [[96, 512], [512, 1024]], "Input type": ["c10::BFloat16", "c10::BFloat16"]}
+    conv = {
+        "Input Dims": [[1, 24, 48, 48], [24, 24, 3, 3], [24], [], [], [], [], [], []],
+        "Input type": ["float", "float", "float", *["ScalarList"] * 6],
+        "Concrete Inputs": ["", "", "", "[1, 1]", "[1, 1]", "[1, 1]", "False", "[0, 0]", "1"],
+    }
+    events = [x("cpu_op", "aten::mm", 0, 100, **product), x("cpu_op", "aten::convolution", 100, 300, **conv)]
+    (slow, fast) = analyse(cpu_trace(*events)).heavy
+    assert (slow.name, slow.flop) == ("aten::convolution", 2 * 48 * 48 * 24 * 24 * 9)
+    assert (fast.flop, fast.types) == (2 * 96 * 512 * 1024, ("c10::BFloat16", "c10::BFloat16"))
+    assert fast.rate == pytest.approx(2 * 96 * 512 * 1024 / 100e-6)
 
 
 def test_a_busy_gpu_is_what_bounds_it() -> None:

@@ -1,5 +1,6 @@
 """Facts that torch tells of its own state at the end of the program: threads, modes, compile counters, ranks."""
 
+import os
 import sys
 
 
@@ -77,7 +78,14 @@ def cudnn(torch):
     return {"enabled": flags.enabled, "benchmark": flags.benchmark, "deterministic": flags.deterministic}
 
 
+def environment(torch):
+    """Return the variables that libraries of torch's read, as the program has them now."""
+    names = ("ONEDNN_", "DNNL_", "ATEN_", "MKL_", "OMP_", "KMP_", "GOMP_", "TORCH", "LD_PRELOAD", "OPENBLAS_")
+    return {k: v[:300] for k, v in sorted(os.environ.items()) if k.startswith(names)}
+
+
 QUESTIONS = {
+    "environment": environment,
     "threads": lambda torch: torch.get_num_threads(),
     "interop_threads": lambda torch: torch.get_num_interop_threads(),
     "anomaly_mode": lambda torch: torch.is_anomaly_enabled(),

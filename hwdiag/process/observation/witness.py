@@ -24,6 +24,7 @@ from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.value import Value
 from hwdiag.process.agent import MAIN
 from hwdiag.process.observation.inside_model import INPUT, InsideReport, Loader, Subnormal, ThreadActivity
+from hwdiag.process.observation.repeated import repeated
 from hwdiag.process.trace import MEMORY_POINTS, AllocatedMemory, analyse, cut_trace, read_trace
 
 CODE = MAIN.with_name("witness")
@@ -125,6 +126,7 @@ class Witness:
         reports = self.reports()
         if self.recording is not None:
             reports = with_traces(reports, self.folder, self.recording.events)
+            reports = tuple(r.model_copy(update={"repeated": repeated(r)}) if r.traced else r for r in reports)
         return reports, "" if any(r.torch for r in reports) else why_nothing(reports)
 
     def reports(self) -> tuple[InsideReport, ...]:
@@ -327,7 +329,7 @@ def traced(report: InsideReport, path: Path, events: int) -> InsideReport:
     """Return the report with what its trace says, or why that cannot be read."""
     try:
         trace, _ = cut_trace(read_trace(path, MOST_TRACE_BYTES), events)
-        return report.model_copy(update={"traced": analyse(trace)})
+        return report.model_copy(update={"traced": analyse(trace, from_first=True)})
     except (UsageError, KeyError, TypeError, ValueError) as error:
         return report.model_copy(update={"error": str(error)[:300]})
 

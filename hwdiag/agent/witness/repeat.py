@@ -1,0 +1,104 @@
+"""Times operations of a recording again, in a process of its own, with data like the program's, and with other data.
+
+Run by path with the task as JSON: ``repeat.py '[{"name": "aten::mm", "dims": [[96, 512], ...], ...}]'``. Each answer is
+a line of JSON. oneDNN's lines about what computed an operation stand between them, on the same output.
+"""
+
+import json
+import sys
+import time
+
+TYPES = {"float": "float32", "double": "float64", "c10::BFloat16": "bfloat16", "c10::Half": "float16"}
+LEAST_S = 0.15
+"""Seconds that one variant is called for, at least."""
+SMALL = 1e-39
+"""A subnormal number of float32."""
+
+
+def tensors(torch, task, dtype, small):
+    """Return the inputs: of those whose sizes are told as subnormal, so large a share is, or is 0."""
+    found = []
+    for dims, kind in zip(task["dims"], task["types"]):
+        if kind not in TYPES:
+            found.append(None)
+            continue
+        tensor = torch.randn(dims)
+        share = task["subnormal"].get(str(sorted(dims)), 0.0)
+        if share:
+            mask = torch.rand(dims) < share
+            tensor = torch.where(mask, torch.full((), SMALL) * small, tensor)
+        found.append(tensor.to(getattr(torch, dtype or TYPES[kind])))
+    return found
+
+
+def call(torch, task, inputs):
+    """Return what calls the operation."""
+    name, concrete = task["name"], task["concrete"]
+    if name == "aten::convolution":
+        weight = [json.loads(concrete[i]) for i in (3, 4, 5)]
+        stride, padding, dilation = weight
+        rest = (stride, padding, dilation, concrete[6] == "True", json.loads(concrete[7]), int(concrete[8]))
+        return lambda: torch.convolution(inputs[0], inputs[1], inputs[2], *rest)
+    function = getattr(torch, name.split("::")[1])
+    used = [i for i in inputs if i is not None][: 3 if name in ("aten::addmm", "aten::baddbmm") else 2]
+    return lambda: function(*used)
+
+
+def timed(work):
+    """Return the CPU seconds of one call in this one thread, whatever else runs: the median of five stretches."""
+    work()
+    began, calls = time.thread_time(), 0
+    while calls < 2 or time.thread_time() - began < LEAST_S / 5:
+        work()
+        calls += 1
+    stretches = []
+    for _ in range(5):
+        began = time.thread_time()
+        for _ in range(calls):
+            work()
+        stretches.append((time.thread_time() - began) / calls)
+    return sorted(stretches)[2]
+
+
+def kernels(torch, work, mark):
+    """Have oneDNN say what computes a call, between two marks."""
+    print("\n" + mark, flush=True)
+    try:
+        with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            work()
+    except Exception:
+        pass
+    print("\n" + mark + " end", flush=True)
+
+
+def repeat(torch, number, task):
+    found = {"number": number}
+    with torch.no_grad():
+        inputs = tensors(torch, task, None, 1.0)
+        work = call(torch, task, inputs)
+        found["seconds"] = timed(work)
+        kernels(torch, work, "kernels %d" % number)
+        if task["subnormal"]:
+            found["flushed_s"] = timed(call(torch, task, tensors(torch, task, None, 0.0)))
+        if any(kind in ("c10::BFloat16", "c10::Half") for kind in task["types"]):
+            work = call(torch, task, tensors(torch, task, "float32", 0.0))
+            found["float32_s"] = timed(work)
+            kernels(torch, work, "float32 kernels %d" % number)
+    print("\n" + json.dumps(found), flush=True)
+
+
+def main():
+    import torch
+
+    torch.manual_seed(0)
+    task = json.loads(sys.argv[1])
+    torch.set_num_threads(1)
+    for number, one in enumerate(task["operations"]):
+        try:
+            repeat(torch, number, one)
+        except Exception as error:
+            print("\n" + json.dumps({"number": number, "error": str(error)[:200]}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
