@@ -43,7 +43,7 @@ CAUSES: dict[Cause, str] = {
     "synchronisation": "copying to or from the CPU, or waiting for that",
     "launching": "PyTorch's own work on the CPU: operations and launches",
     "communication": "waiting in collectives (allreduce and the like)",
-    "elsewhere": "Python and all else outside of PyTorch",
+    "elsewhere": "outside of PyTorch: Python and all else",
 }
 """What the CPU did while a GPU had nothing to do, in the order in which a moment is given to one of them."""
 

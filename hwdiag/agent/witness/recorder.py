@@ -16,7 +16,7 @@ would initialise the GPU's driver, and the script could no longer choose its dev
 SETTLE_S = 0.3
 """Seconds from the first operation on in which growth is not counted: weights and buffers come into being."""
 UNSEEN = 8
-"""So many times may it grow while no operation is seen: what is loaded before them is no event."""
+"""So many times may it grow while no net is seen at work: what is imported and loaded before is no event."""
 OFTEN_S = 2.0
 """Operations that are seen for so long are taken for the program's work, though no net is."""
 
@@ -106,19 +106,20 @@ class TraceRecorder:
         if seen and self.weak is None:
             self.weak = now
         if seen == 2 or (self.weak is not None and seen and now - self.weak > OFTEN_S):
-            self.strong = self.strong or now
+            if self.strong is None:
+                self.strong, self.size = now, None
         if self.weak is None:
             if resident() - self.size_at_start > UNSEEN * self.growth:
                 self.stop("its size")
             return
-        if self.size is None and now - self.weak > SETTLE_S:
+        if self.size is None and now - (self.strong or self.weak) > SETTLE_S:
             self.size = resident()
         until = self.weak + self.patience * self.seconds
         if self.strong is not None:
             until = min(until, self.strong + self.seconds)
         if now >= until:
             self.stop("its time")
-        elif self.size is not None and resident() - self.size > self.growth:
+        elif self.size is not None and resident() - self.size > self.growth * (1 if self.strong else UNSEEN):
             self.stop("its size")
 
     def stop(self, why):

@@ -152,7 +152,7 @@ def read_reports(folder: Path) -> tuple[InsideReport, ...]:
     """Return the reports in a folder; what is no report is left out."""
     found: dict[str, InsideReport] = {}
     for path in sorted(folder.glob("hwdiag_*.report.json"))[:MOST_REPORTS]:
-        with contextlib.suppress(OSError, ValueError, UsageError):
+        with contextlib.suppress(OSError, ValueError, UsageError, RecursionError):
             if path.stat().st_size > MOST_REPORT_BYTES:
                 continue
             told = json.loads(path.read_text(errors="replace"))
@@ -330,7 +330,7 @@ def traced(report: InsideReport, path: Path, events: int) -> InsideReport:
     try:
         trace, _ = cut_trace(read_trace(path, MOST_TRACE_BYTES), events)
         return report.model_copy(update={"traced": analyse(trace, from_first=True)})
-    except (UsageError, KeyError, TypeError, ValueError) as error:
+    except (UsageError, KeyError, TypeError, ValueError, RecursionError) as error:
         return report.model_copy(update={"error": str(error)[:300]})
 
 

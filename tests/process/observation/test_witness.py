@@ -1,0 +1,229 @@
+"""What looks from inside: it sees what the program's own meter sees, and the program does not notice it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hwdiag.process.observation.inside_model import InsideReport
+from hwdiag.process.observation.witness import Recording, Witness, activity, interval, read_reports
+
+pytestmark = pytest.mark.usefixtures("clean_environment")
+
+pytest.importorskip("torch", reason="no torch in this Python")
+
+METER = """
+import sys, threading, queue, time, torch
+from torch.utils.data import DataLoader, Dataset
+
+WAY = sys.argv[1]
+
+class Made(Dataset):
+    def __len__(self):
+        return 10**6
+
+    def __getitem__(self, i):
+        return make()
+
+def make():
+    began = time.perf_counter()
+    while time.perf_counter() - began < 0.01:
+        pass
+    return torch.ones(64)
+
+def make_batches():
+    while True:
+        yield torch.stack([make() for _ in range(4)])
+
+def threaded():
+    found = queue.Queue(maxsize=1)
+    def fill():
+        for batch in DataLoader(Made(), batch_size=4):
+            found.put(batch)
+    threading.Thread(target=fill, daemon=True).start()
+    while True:
+        yield found.get()
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    time.sleep(1.5)  # what is before the loop does not count
+    net, other = torch.nn.Linear(64, 64), torch.randn(160, 160)
+    loader = DataLoader(Made(), batch_size=4, num_workers=int(WAY) if WAY.isdigit() else 0)
+    batches = {"generator": make_batches, "thread": threaded}.get(WAY, lambda: iter(loader))()
+    start, waited = time.perf_counter(), 0.0
+    while (now := time.perf_counter()) - start < 5:
+        batch = next(batches)
+        waited += time.perf_counter() - now
+        until = time.perf_counter() + 0.03
+        while time.perf_counter() < until:
+            net(batch)
+            other @ other
+    print("share", waited / (time.perf_counter() - start))
+"""
+
+
+def looked_at(witness: Witness, *argv: str) -> tuple[tuple[InsideReport, ...], subprocess.CompletedProcess[str]]:
+    environment = {**os.environ, **witness.variables}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return witness.collect()[0], done
+
+
+@pytest.mark.parametrize(("way", "within"), [("0", 0.05), ("1", 0.05), ("generator", 0.1), ("thread", 0.12)])
+def test_the_share_of_input_is_the_programs_own(tmp_path: Path, way: str, within: float) -> None:
+    """A DataLoader without workers and with one, a generator of the person's own, and a DataLoader in a thread."""
+    script = tmp_path / "train.py"
+    script.write_text(METER)
+    with Witness(None) as witness:
+        reports, done = looked_at(witness, sys.executable, str(script), way)
+    own = float(done.stdout.split()[1])
+    loop = reports[0].loop
+    assert loop is not None, done.stderr
+    assert loop.input == pytest.approx(own, abs=within)
+    assert loop.low - 0.05 <= own <= loop.high + 0.05
+    if way.isdigit():
+        assert [loader.workers for loader in reports[0].loaders] == [int(way)]
+
+
+UNNOTICED = """
+import gc, os, random, sys, threading, torch
+print(threading.active_count(), sorted(t.name for t in threading.enumerate()), torch.randn(2, generator=None).shape)
+torch.manual_seed(1); random.seed(1)
+print(torch.randn(3).tolist(), random.random(), sys.path[0] != "", "sitecustomize" in sys.modules)
+class Broken(torch.utils.data.Dataset):
+    def __len__(self): return 4
+    def __getitem__(self, i): raise KeyError("broken")
+try:
+    next(iter(torch.utils.data.DataLoader(Broken())))
+except KeyError as error:
+    import traceback
+    print([frame.name for frame in traceback.extract_tb(error.__traceback__)])
+with torch.autograd.profiler.profile() as own:
+    torch.ones(3) + 1
+print(sum(e.count for e in own.key_averages() if e.key == "aten::ones"))
+pid = os.fork()
+if not pid:
+    for _ in range(2000): torch.ones(3) + 1
+    os._exit(7)
+print(os.wait()[1] >> 8)
+"""
+
+
+def test_the_program_does_not_notice_it() -> None:
+    """Threads, random numbers, tracebacks, its own profiler and forked children are as without."""
+    quiet = {**os.environ, "KINETO_LOG_LEVEL": "99"}
+    argv = [sys.executable, "-c", UNNOTICED]
+    alone = subprocess.run(argv, env=quiet, capture_output=True, text=True, timeout=120, check=False)
+    with Witness() as witness:
+        reports, done = looked_at(witness, sys.executable, "-c", UNNOTICED)
+    assert (done.returncode, done.stderr) == (0, alone.stderr)
+    first = re.sub(r"(True|False)$", "", done.stdout, flags=re.M)
+    assert first == re.sub(r"(True|False)$", "", alone.stdout, flags=re.M)
+    assert reports[0].why == "the program's own profiler"
+    assert reports[0].ended
+
+
+def test_a_forked_child_does_not_record_on() -> None:
+    """It grew by half a KiB with each operation, for as long as it lived."""
+    code = """
+import os, torch
+x = torch.ones(8)
+size = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+x + 1
+if not os.fork():
+    before = size()
+    for _ in range(60000): x + 1
+    print(size() - before, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    with Witness() as witness:
+        _, done = looked_at(witness, sys.executable, "-c", code)
+    assert int(done.stdout) < 40
+
+
+def test_all_threads_are_recorded_and_named() -> None:
+    code = """
+import threading, torch
+def work():
+    a = torch.ones(200, 200)
+    for _ in range(40): a = torch.mm(a, a) / 200
+thread = threading.Thread(target=work); thread.start(); thread.join()
+"""
+    with Witness() as witness:
+        reports, _ = looked_at(witness, sys.executable, "-c", code)
+    traced = reports[0].traced
+    assert reports[0].all_threads
+    assert traced is not None
+    assert {o.name: o.calls for o in traced.operations}["aten::mm"] == 40
+    assert {h.name: h.flop for h in traced.heavy}["aten::mm"] == 2 * 200**3
+
+
+def test_a_process_that_is_killed_leaves_what_was_seen() -> None:
+    code = """
+import os, time, torch
+net = torch.nn.Linear(64, 64)
+until = time.time() + 4
+while time.time() < until: net(torch.ones(8, 64))
+os.kill(os.getpid(), 9)
+"""
+    with Witness(None) as witness:
+        reports, _ = looked_at(witness, sys.executable, "-c", code)
+    assert not reports[0].ended
+    assert reports[0].loop is not None
+    assert reports[0].loop.shares["model"] > 0.5
+
+
+def test_denormal_parameters_and_a_growing_graph_are_seen() -> None:
+    code = """
+import time, torch
+net = torch.nn.Linear(100, 100)
+with torch.no_grad(): net.weight.mul_(1e-39)
+total = 0.0
+until = time.time() + 5
+while time.time() < until:
+    total = total + net(torch.ones(1, 100)).mean()
+    time.sleep(0.005)
+"""
+    with Witness(None) as witness:
+        reports, _ = looked_at(witness, sys.executable, "-c", code)
+    small = reports[0].subnormal
+    assert small is not None
+    assert small.parameters == pytest.approx(0.5, abs=0.1), "all of the weight, none of the bias"
+    assert small.examples == {"parameter (100, 100)": pytest.approx(1, abs=0.1)}
+    earlier, later = reports[0].growth["graph_nodes"]
+    assert later > 1.5 * earlier + 100
+
+
+def test_what_processes_left_is_bounded_and_checked(tmp_path: Path) -> None:
+    """It is data from outside."""
+    (tmp_path / "hwdiag_1.1.report.json").write_text('{"pid": "x"}')
+    (tmp_path / "hwdiag_2.1.report.json").write_text("[" * 3000)
+    (tmp_path / "hwdiag_3.1.report.json").write_text(json.dumps({"pid": 3, "facts": {"a": "b" * 9999}, "threads": [7]}))
+    (tmp_path / "hwdiag_x.started").write_text("python")
+    (tmp_path / "hwdiag_4.1.started").write_text("python\0train.py")
+    (tmp_path / "hwdiag_5.1.report.json").write_text(" " * (3 << 20))
+    found = {r.pid: r for r in read_reports(tmp_path)}
+    assert sorted(found) == [3, 4]
+    assert len(found[3].facts["a"]) == 300
+    assert found[4].command == ("python", "train.py")
+
+
+def test_few_blocks_are_no_knowledge() -> None:
+    assert interval([{"input": 1.0}, {"model": 1.0}]) == (0.0, 1.0)
+    told = {"thread": "main", "blocks": [[10, {"input": 0.5, "model": 0.5}]] * 20, "before": {"import": 9.0}}
+    seen = activity(told)
+    assert (seen.input, seen.looks, seen.seconds) == (0.5, 200, 20.0)
+    assert seen.low == pytest.approx(0.5)
+
+
+def test_without_instruments_nothing_is_left() -> None:
+    with Witness(Recording(), rate=0, objects=False) as witness:
+        reports, done = looked_at(witness, sys.executable, "-c", "print(1)")
+    assert done.stdout == "1\n"
+    assert [r.state for r in reports] == ["started"]
