@@ -161,8 +161,8 @@ def test_what_is_shown_has_the_shares() -> None:
     done = profiled(cuda_trace())
     assert show.verdict(done) == (
         "CPU-bound: GPU 0 had work for 40 % of the time (idle: 20 % waiting for the DataLoader, 11 % PyTorch's own "
-        "work on the CPU: operations and launches, 10 % getting memory from the driver, 10 % Python and all else "
-        "outside of PyTorch and 9 % copying to or from the CPU, or waiting for that)."
+        "work on the CPU: operations and launches, 10 % getting memory from the driver, 10 % outside of "
+        "PyTorch: Python and all else and 9 % copying to or from the CPU, or waiting for that)."
     )
     assert "idle: waiting for the DataLoader" in show.idle(analyse(cuda_trace())).to_text()
     figure = show.memory_figure(analyse(cuda_trace()))

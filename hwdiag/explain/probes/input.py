@@ -8,7 +8,7 @@ from hwdiag.core.finding import Check, Finding
 from hwdiag.explain.model import Answer, Case
 from hwdiag.process.observation.inside_model import INPUT, InsideReport, ThreadActivity
 from hwdiag.process.observation.model import ObservedProcess
-from hwdiag.process.observation.waiting_model import Waited
+from hwdiag.process.observation.waiting_model import TrainingWaits
 from hwdiag.report.format import clean, percent
 
 WORTH = 0.05
@@ -98,7 +98,7 @@ def remedy(
     report: InsideReport,
     loop: ThreadActivity,
     process: ObservedProcess | None,
-    waited: Waited | None,
+    waited: TrainingWaits | None,
 ) -> str:
     """Return what to do, by who makes the data."""
     cpus = len(process.allowed) if process is not None else len(case.program.own_allowed)
@@ -119,7 +119,7 @@ def remedy(
     return workers_remedy(workers, cpus, waited)
 
 
-def workers_remedy(workers: int, cpus: int, waited: Waited | None) -> str:
+def workers_remedy(workers: int, cpus: int, waited: TrainingWaits | None) -> str:
     """Return what to do where workers make the data."""
     if waited is not None and (waited.worker_disk or 0) >= DISK_WORKER:
         return (
@@ -139,7 +139,7 @@ def workers_remedy(workers: int, cpus: int, waited: Waited | None) -> str:
     )
 
 
-def from_outside(case: Case, waited: Waited) -> Iterator[Answer]:
+def from_outside(case: Case, waited: TrainingWaits) -> Iterator[Answer]:
     """Yield the verdict on one training with workers that was looked at from outside alone."""
     if waited.hidden:
         return

@@ -21,7 +21,7 @@ KINDS = {
     "torch": "PyTorch's operations outside of a net",
     "import": "importing",
     "wait": "waiting for another thread or process",
-    "python": "Python and all else",
+    "python": "in code of its own: Python, and the operations that it calls itself",
 }
 """What a stack can be in; ``input: name (file:line)`` is a function of the person's own."""
 
