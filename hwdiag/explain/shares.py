@@ -38,8 +38,10 @@ def shares_of(process: ObservedProcess, program: Program) -> Iterator[TimeShare]
         for cause, share in report.traced.cpu.items():
             yield TimeShare(what=CAUSES[cause], share=share, of="the recorded time")
     elif waited is not None:
+        without_cpu = min(waited.for_a_cpu or 0.0, waited.shares.get("computes", 0.0))
+        yield TimeShare(what="waiting for a CPU", share=without_cpu)
         for doing, share in waited.shares.items():
-            yield TimeShare(what=DOING[doing], share=share)
+            yield TimeShare(what=DOING[doing], share=share - (without_cpu if doing == "computes" else 0.0))
     if report is not None and report.traced is not None:
         for gpu in report.traced.gpus:
             yield TimeShare(what=f"GPU {gpu.index} at work", share=gpu.busy, of="the recorded time")

@@ -9,7 +9,7 @@ from hwdiag.core.value import Value
 Doing = Literal["data", "disk", "gpu", "waits", "computes"]
 """What a training's main thread does: waits for its workers, for a file, for a GPU, for something else, or runs."""
 DOING: dict[Doing, str] = {
-    "data": "waiting for its workers",
+    "data": "waiting for data from its workers",
     "disk": "waiting for a file",
     "gpu": "waiting for a GPU",
     "waits": "waiting for something else, or asleep",
