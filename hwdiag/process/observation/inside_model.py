@@ -47,7 +47,7 @@ class ThreadActivity(Value):
 
     @property
     def input(self) -> float:
-        """Share of the loop's time that is input."""
+        """Return the share of the loop's time that is input."""
         return sum(share for kind, share in self.shares.items() if kind.startswith(INPUT))
 
 
