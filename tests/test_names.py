@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "hwdiag"
 QUESTIONS = frozenset({
-    "What", "Whether", "How", "Which", "Why", "Who", "Where", "When", "Does", "Did", "Is", "Are", "Was", "Has", "Have",
+    "What", "Whether", "How", "Which", "Why", "Who", "Where", "When", "Does", "Did", "Is", "Are", "Was", "Has",
     "Can", "Will", "Of", "Those", "Its", "Same", "As",
 })  # fmt: skip
 """First words of an answer to a question that nobody asked."""
