@@ -24,7 +24,7 @@ from hwdiag.process.trace import Traced, analyse, cut_trace, read_trace
 
 MOST_GROWTH = 1 << 30
 """Bytes that a process may grow by while it is recorded; a million events a second are possible, of some 300 each."""
-RATE = 100.0
+RATE = 50.0
 """Looks at the stacks a second."""
 
 

@@ -68,7 +68,7 @@ class Witness:
         self,
         recording: TraceRecording | None = TraceRecording(),  # noqa: B008  (frozen)
         *,
-        rate: float = 100.0,
+        rate: float = 50.0,
         objects: bool = True,
         folder: Path | None = None,
     ) -> None:
