@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import os
-import shutil
 
 
 class Missing(Exception):
@@ -90,6 +89,8 @@ class Compile(BaseTechnique):
         self.mode, self.freezing = mode, freezing
 
     def process(self, torch, device):
+        import shutil  # which imports much: a measurement without compilation is not to have it
+
         compilers = (os.environ.get("CXX"), "g++", "clang++", "c++")
         if device.type == "cpu" and not any(shutil.which(name) for name in compilers if name):
             raise Missing("torch.compile needs a C++ compiler on the CPU, and there is no g++ or clang++ on the path")

@@ -305,7 +305,7 @@ def test_the_verdict_says_how_sure_it_is_and_why() -> None:
     assert "too many run beside it" in reasons(waited(for_a_cpu=0.3))[0]
     assert "62%" in reasons(waited(gpu=0.62))[0]
     section = waiting([waited(worker_cpu=0.97)])
-    assert "is waiting for its workers" in repr(section)
+    assert "is waiting for data from its workers" in repr(section)
     assert waiting([]).verdict.startswith("No training was found")
 
 
