@@ -19,13 +19,28 @@ Bound = Literal["input-bound", "not input-bound", "undecided", "unknown"]
 
 def bound(waited: TrainingWaits) -> Bound:
     """Return whether faster input would make the training faster."""
-    if waited.workers and not waited.hidden and waited.looks:
-        if waited.low >= INPUT_BOUND:
-            return "input-bound"
-        return "not input-bound" if waited.high < INPUT_BOUND else "undecided"
-    if waited.stacks is not None:
-        return "input-bound" if waited.stacks >= INPUT_BOUND else "not input-bound"
-    return "unknown"
+    interval = share_interval(waited)
+    if interval is None:
+        return "unknown"
+    low, high = interval
+    if low >= INPUT_BOUND:
+        return "input-bound"
+    return "not input-bound" if high < INPUT_BOUND else "undecided"
+
+
+def share_interval(waited: TrainingWaits) -> tuple[float, float] | None:
+    """Return the interval of the share of the time that goes to data: by its stacks where they have one, by what its
+    main thread waits for, else by its stacks alone, of which a half more or less is taken; None where nobody saw it."""
+    if waited.stacks_low is not None and waited.stacks_high is not None:
+        return waited.stacks_low, waited.stacks_high
+    if by_waits(waited):
+        return waited.low, waited.high
+    return None if waited.stacks is None else (waited.stacks / 1.5, waited.stacks * 1.5)
+
+
+def by_waits(waited: TrainingWaits) -> bool:
+    """Return whether what its main thread waits for tells how long it waits for data."""
+    return bool(waited.workers and not waited.hidden and waited.looks)
 
 
 def verdict(waited: TrainingWaits, failed: str = "") -> str:
@@ -42,12 +57,11 @@ def verdict(waited: TrainingWaits, failed: str = "") -> str:
         )
     if word == "unknown":
         return f"Whether {who} is input-bound cannot be told: {why_unknown(waited)}."
-    if waited.workers and not waited.hidden and waited.looks:
-        share, interval = waited.share, f" ({waited.low:.0%} to {waited.high:.0%})"
-        what = "waits for data"
-    else:
-        share, interval = waited.stacks or 0.0, ""
-        what = "is in its DataLoader"
+    inside = waited.stacks_low is not None or not by_waits(waited)
+    share = (waited.stacks or 0.0) if inside else waited.share
+    what = "is in its DataLoader" if inside else "waits for data"
+    low, high = share_interval(waited) or (0.0, 1.0)
+    interval = "" if inside and waited.stacks_low is None else f" ({low:.0%} to {high:.0%})"
     if word == "undecided":
         return f"Undecided whether {who} is input-bound: it {what} {share:.0%} of the time{interval}. Look longer."
     most = f"{1 / (1 - share):.2f}x as fast" if share < 1 else "faster by any factor"
@@ -87,5 +101,7 @@ def reasons(waited: TrainingWaits) -> list[str]:
     if waited.gpu is not None:
         found.append(f"The GPUs had work {waited.gpu:.0%} of the time.")
     if waited.stacks is not None:
-        found.append(f"Its main thread is within the DataLoader in {waited.stacks:.0%} of its stacks (py-spy).")
+        found.append(
+            f"Its loop is within the DataLoader {waited.stacks:.0%} of the time (its stacks, {waited.stacks_by})."
+        )
     return found

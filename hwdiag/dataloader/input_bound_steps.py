@@ -14,9 +14,11 @@ from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
 from hwdiag.process.observation import stack_sampling
+from hwdiag.process.observation.inside_model import InsideReport
 from hwdiag.process.observation.processes import Processes
 from hwdiag.process.observation.waiting import watch
 from hwdiag.process.observation.waiting_model import TrainingWaits
+from hwdiag.process.observation.witness import Witness
 from hwdiag.process.signals import forwarding
 
 SECONDS = 20.0
@@ -38,11 +40,13 @@ def watch_pid(pid: int, seconds: float | None = None) -> list[TrainingWaits]:
 def watch_command(
     argv: Sequence[str], seconds: float | None, stdio: tuple[int, int, int] | None
 ) -> tuple[list[TrainingWaits], Ran]:
-    """Start a command and look at the training in it: to its end, or for so long, after which it runs on."""
+    """Start a command and look at the training in it, from inside too: to its end, or for so long, after which it runs
+    on."""
     with ExitStack() as stack:
         gpu = stack.enter_context(gpu_use())
+        witness = stack.enter_context(Witness(None, objects=False))
         command = Command(argv=tuple(argv), timeout_s=0)
-        running = stack.enter_context(Running(command, Launch(), stdio))
+        running = stack.enter_context(Running(command, Launch(env=dict(witness.variables)), stdio))
         stack.enter_context(forwarding(running))
         over = select.poll()
         over.register(running.fileno(), select.POLLIN | select.POLLHUP)
@@ -52,9 +56,23 @@ def watch_command(
             may_come=True,
             gpu=gpu,
             is_over=lambda: bool(over.poll(0)),
-            py_spy=stack_sampling.installed(),
         )
-        return found, running.ran()
+        ran = running.ran()
+        return with_inside(found, witness.reports()), ran
+
+
+def with_inside(found: Sequence[TrainingWaits], reports: Sequence[InsideReport]) -> list[TrainingWaits]:
+    """Return what was seen of trainings, with the share of their loops' time that each spent on data by its stacks."""
+    loops = {r.pid: r.loop for r in reports if r.loop is not None}
+    told = []
+    for waited in found:
+        loop = loops.get(waited.pid)
+        if loop is None:
+            told.append(waited.model_copy(update={"stacks_why": "nothing of its loop was seen from inside"}))
+        else:
+            share = {"stacks": loop.input, "stacks_low": loop.low, "stacks_high": loop.high}
+            told.append(waited.model_copy(update={**share, "stacks_by": f"{loop.looks} looks", "stacks_why": ""}))
+    return told
 
 
 @contextmanager

@@ -120,6 +120,21 @@ def test_the_verb_of_a_command(tmp_path: Path) -> None:
     assert left == []
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_commands_share_is_what_it_says_itself(tmp_path: Path, workers: int) -> None:
+    """Its loop is measured from inside: imports and the start do not count, and no py-spy is needed."""
+    file = tmp_path / "train.py"
+    file.write_text(TRAINING.replace("sys.stdin.read()", ""))
+    command = [sys.executable, str(file), "0.04", "0.02", str(workers), "fork", "4"]
+    argv = [sys.executable, "-m", "hwdiag", "dataloader", "--json", "--", *command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    own = float(done.stdout.splitlines()[-1])
+    (found,) = (TrainingWaits.model_validate(w) for w in json.loads(done.stderr.partition("\nhwdiag:")[0]))
+    assert found.stacks == pytest.approx(own, abs=0.06)
+    assert bound(found) == "input-bound"
+    assert "is in its DataLoader" in verdict(found)
+
+
 def test_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataloader", "--pid", "999999999"]) == 2
     assert "there is no process 999999999" in capsys.readouterr().err
@@ -297,6 +312,9 @@ def test_the_verdict_says_how_sure_it_is_and_why() -> None:
     )
     assert bound(waited(low=0.0, high=0.04)) == "not input-bound"
     assert bound(waited(low=0.03, high=0.1)) == "undecided"
+    assert bound(waited(stacks=0.2, stacks_low=0.01, stacks_high=0.4)) == "undecided"
+    assert bound(waited(workers=0, stacks=0.05)) == "undecided"
+    assert bound(waited(workers=0, stacks=0.01)) == "not input-bound"
     hidden = waited(looks=0, shares={}, hidden="the kernel does not show it", stacks_why="py-spy is not installed")
     assert bound(hidden) == "unknown"
     assert verdict(hidden).endswith("cannot be told: the kernel does not show it; py-spy is not installed.")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,37 @@ def test_stretches_are_sets_of_moments(a: list[tuple[float, float]], b: list[tup
     both = overlap(one, two)
     assert moments(without(one, both)) == moments(a) - moments(b)
     assert total(without(one, both)) == len(moments(a) - moments(b))
+
+
+OWN_SUMS = """
+import json, sys, torch
+from torch import nn
+net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 30 * 30, 64))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+x = torch.randn(16, 3, 32, 32)
+def step():
+    optimizer.zero_grad()
+    net(x).square().mean().backward()
+    optimizer.step()
+step()
+with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as p:
+    for _ in range(40):
+        step()
+p.export_chrome_trace(sys.argv[1])
+print(json.dumps({e.key: e.self_cpu_time_total / 1e6 for e in p.key_averages() if not e.is_user_annotation}))
+"""
+
+
+def test_shares_of_operations_are_the_profilers_own_sums(tmp_path: Path) -> None:
+    """Within 5 points each, of all operations' time."""
+    pytest.importorskip("torch")
+    path = tmp_path / "trace.json"
+    done = subprocess.run([sys.executable, "-c", OWN_SUMS, str(path)], capture_output=True, text=True, timeout=120)
+    sums = json.loads(done.stdout)
+    whole = sum(sums.values())
+    found = {o.name: o.cpu_s for o in analyse(read_trace(path)).operations}
+    assert sum(found.values()) > 0.8 * whole
+    assert {name for name, took in sums.items() if took > 0.05 * whole} <= found.keys()
+    assert {name: took / whole for name, took in found.items()} == pytest.approx(
+        {name: sums.get(name, 0.0) / whole for name in found}, abs=0.05
+    )

@@ -41,7 +41,12 @@ class TrainingWaits(Value):
     gpu: float | None = None
     """Use of the GPUs, 0..1, in the mean; None where there is none that tells."""
     stacks: float | None = None
-    """Share of the samples of py-spy in which its main thread is within the DataLoader; None without them."""
+    """Share of its loop's time in which it is within the DataLoader, by its stacks; None without them."""
+    stacks_low: float | None = None
+    stacks_high: float | None = None
+    """95 % interval of that share; None where it is not known."""
+    stacks_by: str = "py-spy"
+    """What looked at its stacks."""
     stacks_why: str = ""
     """Why there are none."""
     hidden: str = ""
