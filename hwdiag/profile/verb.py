@@ -11,8 +11,8 @@ from hwdiag.core.verbs import add, status, terminal_width
 
 PROFILE_EPILOG = """the command:
   runs as it is, with its own Python; nothing in it is changed, and hwdiag need not be installed there.
-  Each of its Python processes that imports torch is recorded, but for DataLoader workers, from then on for --seconds,
-  or until it has grown by 1 GiB; a long training goes on without. Of more than --events, the first are kept.
+  Each of its Python processes that uses torch is recorded, but for DataLoader workers, from its first operations on for
+  --seconds, or until it has grown by 1 GiB; a long training goes on without. Of more than --events, the first are kept.
   A recording from the start has the cold start in it: --after 30 looks later. The exit status is the command's.
 
 the file:
