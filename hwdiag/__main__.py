@@ -1,17 +1,24 @@
 """``python -m hwdiag``, and the command ``hwdiag``."""
 
+import os
+import signal
 import sys
+
+
+def interrupted(*_: object) -> None:
+    """End at once: nothing was started yet, and an exception within an import would become another one."""
+    os.write(2, b"hwdiag: interrupted; nothing is left running\n")
+    os._exit(130)
 
 
 def main() -> int:
     """Run the command line and return its exit status; a Ctrl-C while it is being loaded ends it as any other does."""
-    try:
-        from hwdiag.cli import main as run
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # one who ignores it has it ignored
+        signal.signal(signal.SIGINT, interrupted)
+    from hwdiag.cli import main as run
 
-        return run()
-    except KeyboardInterrupt:
-        print("hwdiag: interrupted; nothing is left running", file=sys.stderr)
-        return 130
+    return run(loaded=lambda: signal.signal(signal.SIGINT, before))
 
 
 if __name__ == "__main__":

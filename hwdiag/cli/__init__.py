@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 
 from hwdiag import __version__
 from hwdiag.audit import verb as audit
@@ -45,12 +47,17 @@ EPILOG = """examples:
 Nothing here changes the host, and nothing needs root."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambda: None) -> int:
     """Run the command line and return the exit status: 0 done, 1 nothing useful came out, 2 wrong usage, 130
-    interrupted."""
+    interrupted.
+
+    ``loaded`` is called when everything is imported that the verb needs, and nothing has begun.
+    """
     words = sys.argv[1:] if argv is None else argv
     try:
         args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
+        load_steps(args.verb.__module__)
+        loaded()
         return int(args.verb(args) or 0)
     except HwdiagError as error:
         print(f"hwdiag: {error}", file=sys.stderr)
@@ -61,6 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("hwdiag: interrupted; nothing is left running", file=sys.stderr)
         return 130
+
+
+def load_steps(module: str) -> None:
+    """Import the steps of the topic that a verb's module belongs to, where it has some."""
+    steps = f"{module.rpartition('.')[0]}.steps"
+    if find_spec(steps):
+        import_module(steps)
 
 
 def parser(verb: str = "") -> argparse.ArgumentParser:
