@@ -1,7 +1,8 @@
 """What does observing a command cost? ``python -m benchmarks.observe [PAIRS]``.
 
 A training of ten seconds with eight threads and four workers, observed and not, in fresh processes that alternate; then
-a gigabyte of output through a pipe and through a terminal, against a plain copy by cat(1) and by script(1).
+a fixed number of steps with one thread, alone, observed from outside, and from inside too; then a gigabyte of output
+through a pipe and through a terminal, against a plain copy by cat(1) and by script(1).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hwdiag.experiment.statistics import ratio_interval
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
 from hwdiag.process.observation.observe import observe_command
+from hwdiag.process.observation.witness import Witness
 from hwdiag.report.format import percent
 from hwdiag.report.table import Table
 
@@ -53,11 +55,28 @@ if __name__ == "__main__":
     print(steps / (time.monotonic() - start))
 """
 
+STEPS = """
+import time, torch
+from torch.utils.data import DataLoader
+torch.set_num_threads(1)
+data = [(torch.randn(256), i % 10) for i in range(32 * 400)]
+net = torch.nn.Sequential(torch.nn.Linear(256, 1024), torch.nn.ReLU(), torch.nn.Linear(1024, 10))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+start = time.perf_counter()
+for epoch in range(6):
+    for x, y in DataLoader(data, batch_size=32, shuffle=True):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+print(time.perf_counter() - start)
+"""
+"""A training of small steps: what is done at each of them costs most here."""
+
 
 def main(argv: Sequence[str]) -> None:
     """Print the table."""
     pairs = int(argv[0]) if argv else 8
-    rows = [*training(pairs), *output(pairs)]
+    rows = [*training(pairs), *steps(pairs), *output(pairs)]
     print(Table("Observing a command", ("What", "Target", "Measured", "Reached"), rows).to_text())
 
 
@@ -87,6 +106,44 @@ def training(pairs: int) -> list[tuple[str, str, str, str]]:
         (f"share of one core, {SECONDS} s of training, {THREADS} threads, {WORKERS} workers", "< 2 %",
          f"{percent(median)} ({percent(low)} to {percent(high)}, {pairs} runs)", yes(median < 0.02)),
         ("its speed, observed over not observed", "-", interval(ratios), "-"),
+    ]  # fmt: skip
+
+
+def steps(rounds: int) -> list[tuple[str, str, str, str]]:
+    """Return by how much a fixed number of steps takes longer when it is observed."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "steps.py")
+        path.write_text(STEPS)
+        argv = [sys.executable, "-W", "ignore", str(path)]
+
+        def alone() -> float:
+            return float(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+
+        def outside() -> float:
+            return float(observe_command(argv).ending.stdout)
+
+        def inside() -> float:
+            with Witness(None) as witness:
+                return float(observe_command(argv, witness=witness).ending.stdout)
+
+        def recorded() -> float:
+            with Witness() as witness:
+                return float(observe_command(argv, witness=witness).ending.stdout)
+
+        ways = {"outside": outside, "outside and inside": inside, "both, and operations recorded": recorded}
+        ratios: dict[str, list[float]] = {name: [] for name in ways}
+        for n in range(rounds):
+            took = {}
+            order = [("alone", alone), *ways.items()]
+            for name, run in order[n % 4 :] + order[: n % 4]:
+                took[name] = run()
+            for name in ways:
+                ratios[name].append(took[name] / took["alone"])
+    limits = {"both, and operations recorded": "-"}
+    return [
+        (f"time of small steps, looked at from {name}", limits.get(name, "<= 1.02x"), interval(found),
+         "-" if name in limits else yes(ratio_interval(found).median <= 1.02))
+        for name, found in ratios.items()
     ]  # fmt: skip
 
 
