@@ -377,7 +377,7 @@ def test_a_running_process_is_looked_at_with_what_it_started(sleeper: subprocess
     assert program.pid == sleeper.pid
     assert program.command == ("sh", "-c", "sleep 300 & wait")
     assert program.ending.outcome.detail == "it runs on"
-    assert 0.9 < program.seconds < 3
+    assert 0.9 < program.seconds < 20  # a busy machine may hold up a look
     assert sleeper.poll() is None
 
 
