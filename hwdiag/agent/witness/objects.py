@@ -5,10 +5,11 @@ is freed meanwhile gives an error instead of a crash.
 """
 
 import array
-import gc
 import os
 import random
 import time
+
+from . import live
 
 AT_S = (1.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 """Seconds after the first operation at which it is looked."""
@@ -61,11 +62,8 @@ class Objects:
     def look(self, now):
         self.latest = now
         began = time.monotonic()
-        objects = gc.get_objects()
-        count = len(objects)
-        kinds = self.kinds
-        tensors = [o for o in objects if type(o) in kinds][:MOST_TENSORS]
-        del objects
+        tensors, count = live.live(self.kinds)
+        del tensors[MOST_TENSORS:]
         if count > self.most:
             self.why = "%d objects are more than are looked at" % count
         nodes, capped = graph(tensors)

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from . import THREAD, stacks
+from . import THREAD, live, stacks
 from .loaders import LoaderClock
 from .memory import MemoryOverTime
 
@@ -273,10 +273,8 @@ def clean(kinds, training):
 
 def has_tensor(torch, old):
     """Return whether there is a tensor among the youngest objects, or among all: importing torch leaves none."""
-    import gc
-
     kinds = {torch.Tensor, torch.nn.Parameter}
-    return any(type(o) in kinds for generation in ((0, 1, 2) if old else (0, 1)) for o in gc.get_objects(generation))
+    return any(live.live(kinds, generation)[0] for generation in ((0, 1, 2) if old else (0, 1)))
 
 
 def thread_name(ident):
