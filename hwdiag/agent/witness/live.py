@@ -1,28 +1,24 @@
-"""Looks at live objects during which no other thread of the program runs.
+"""Looks at live objects that leave what another thread is building alone.
 
-While a list of all live objects exists, what another thread is about to build is in it, with a reference too many:
-``tuple(iterator)`` then raises SystemError in that thread. So the interpreter's lock is kept for a look: others ask for
-it only after the switch interval, which is longer meanwhile, and the list is gone before it ends.
+While a list of all live objects exists, a tuple that another thread fills is in it, with a reference too many:
+``tuple(iterator)`` then raises SystemError in that thread. So such a list lives within one call into C alone, which
+consumes it to its end, and no other thread runs meanwhile. Objects themselves are found by what refers to their types.
 """
 
 import gc
-import sys
-import time
-
-INTERVAL_S = 1.0
-"""Longer than a look takes; so long, at most, a thread that never lets go of the lock makes the look wait."""
+from itertools import chain
 
 
-def live(kinds, generation=None):
-    """Return the live objects of just these types, of one generation or of all, and how many objects there are."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(INTERVAL_S)
-    try:
-        time.sleep(0.001)  # whoever waits by the old interval gets the lock, and waits by the new one after that
-        objects = gc.get_objects(generation)
-        count = len(objects)
-        found = [o for o in objects if type(o) in kinds]
-        o = objects = None  # noqa: F841
-        return found, count
-    finally:
-        sys.setswitchinterval(before)
+def count(kinds, generations=(None,)):
+    """Return how many live objects there are of just these types, in these generations or in all."""
+    return sum(map(kinds.__contains__, map(type, chain.from_iterable(map(gc.get_objects, generations)))))
+
+
+def count_all():
+    """Return how many live objects there are."""
+    return sum(map(len, map(gc.get_objects, (None,))))
+
+
+def of_kinds(kinds):
+    """Return the live objects of just these types; none before Python 3.9, where objects do not refer to them."""
+    return [o for o in gc.get_referrers(*kinds) if type(o) in kinds]

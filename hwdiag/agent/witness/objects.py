@@ -62,8 +62,7 @@ class Objects:
     def look(self, now):
         self.latest = now
         began = time.monotonic()
-        tensors, count = live.live(self.kinds)
-        del tensors[MOST_TENSORS:]
+        count, tensors = live.count_all(), live.of_kinds(self.kinds)[:MOST_TENSORS]
         if count > self.most:
             self.why = "%d objects are more than are looked at" % count
         nodes, capped = graph(tensors)
