@@ -1,6 +1,6 @@
 """A/A: today's default compared with itself on this machine, again and again. How often is "change it" the answer?
 
-    .venv/bin/python benchmarks/against_itself.py [--comparisons 300] [--pairs 8]
+    python -m benchmarks.against_itself [--comparisons 300] [--pairs 8]
 
 Each process measures all the workloads below, small ones so that it does not take all day; six processes take turns in
 a block and give three pairs that share nothing. A comparison is ``--pairs`` pairs from as many blocks, judged by the
@@ -12,19 +12,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from hwdiag.measure.compare import pair
-
+from benchmarks.twins import twins
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Turn
-from hwdiag.experiment.model import Measurement, Workload
-from hwdiag.experiment.statistics import faster_p, judge, median_interval, spread
+from hwdiag.experiment.judge import judge
+from hwdiag.experiment.laboratory import Block, Scope, blocks_of, speedups
+from hwdiag.experiment.model import Workload
+from hwdiag.experiment.statistics import faster_p, ratio_interval, spread
 from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.process.launch import Launch
 from hwdiag.report.progress import terminal_progress
 
 SIZES = {
@@ -36,8 +36,8 @@ SIZES = {
     "triad": {"elements": 4_000_000},
     "resnet18": {"batch": 1, "side": 112},
 }
-TWINS = [(Launch(), Launch())] + [(Launch(), Launch()) for i in (2, 3)]
-"""Six names for the same Launch, two by two."""
+PLANS = twins(6)
+PAIRS = [*zip(PLANS[::2], PLANS[1::2], strict=True)]
 BUDGET = Budget(
     total_s=1,
     noise_blocks=0,
@@ -55,14 +55,12 @@ def small_workloads() -> list[Workload]:
     return [w.model_copy(update={"size": SIZES[w.kind]}) for w in full if w.kind in SIZES]
 
 
-def ratios_of(block: Sequence[Measurement], workloads: Sequence[Workload]) -> Iterator[tuple[str, float]]:
-    """A comparison's name and one ratio for it, from one block."""
-    for left, right in TWINS:
-        renamed = {left.name: "default", right.name: "again"}
-        of_pair = [m.model_copy(update={"launch": renamed[m.launch]}) for m in block if m.launch in renamed]
+def ratios_of(block: Block, workloads: list[Workload]) -> Iterator[tuple[str, float]]:
+    """Yield a comparison's name and one ratio for it, from one block."""
+    for left, right in PAIRS:
         for w in workloads:
-            for ratio in pair(of_pair, "again", w.name, [w.name]).ratios:
-                yield f"{w.name} {left.name}", ratio
+            for ratio in speedups([block], right.id, Scope(w.name, (w.name,)), left.id):
+                yield f"{w.name} {left.id}", ratio
 
 
 def main() -> int:
@@ -81,11 +79,11 @@ def main() -> int:
         for _ in range(args.pairs):
             done = sum(verdicts.values())
             progress(f"{done} of {args.comparisons} comparisons", done / args.comparisons)
-            block = campaign.run([launch for twins in TWINS for launch in twins], workloads, "noise")
+            (block,) = blocks_of(campaign.run(PLANS, workloads, "noise"))
             for name, ratio in ratios_of(block, workloads):
                 ratios[name].append(ratio)
         for values in ratios.values():
-            verdicts[judge(median_interval(values), faster_p(values), MIN_EFFECT)[0]] += 1
+            verdicts[judge(ratio_interval(values), faster_p(values), MIN_EFFECT)[0]] += 1
             spreads.append(spread(values))
     total = sum(verdicts.values())
     print(f"A/A on this machine: {total} comparisons of today's default with itself, {args.pairs} pairs each")

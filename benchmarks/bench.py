@@ -22,6 +22,7 @@ from tqdm import tqdm
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
+from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.experiment.workloads import gpt2, matmul, memory_workloads
@@ -31,7 +32,6 @@ from hwdiag.process.launch import Launch
 from hwdiag.report.table import Table
 
 BLOCKS = 12
-DEFAULT = Launch()
 BARE_MM = """
 import time, torch
 n = {n}

@@ -13,25 +13,26 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.exhaustive import combinations
 from hwdiag.core.choices import BudgetName
 from hwdiag.dataloader.child import Feeder
 from hwdiag.dataloader.dataset import Dataset
 from hwdiag.dataloader.model import Footprint
 from hwdiag.dataloader.run import DataloaderRun
-from hwdiag.dataloader.search import DEFAULT, questions, usable_cpus
-from hwdiag.dataloader.setting import Setting
+from hwdiag.dataloader.search import START, WORKERS, loader_factors, usable_cpus, with_workers
+from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.dataloader.steps import Feeding, load
-from hwdiag.experiment.statistics import median_interval
+from hwdiag.experiment.lever import BASELINE, DEFAULT, Plan
+from hwdiag.experiment.statistics import ratio_interval
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.report.table import Table
 
+FOUND = "found"
 BEST = 4
 """Of the exhaustive search, how many are measured again."""
 BLOCKS = 24
@@ -43,17 +44,13 @@ def new_run(budget: BudgetName) -> DataloaderRun:
     return Feeding(load({"budget": budget})).run
 
 
-def every_setting() -> Iterator[Setting]:
-    """Each number of workers up to twice the CPUs with every combination of the other questions' options."""
+def every_plan() -> list[Plan]:
+    """Return each number of workers up to twice the CPUs with every combination of the other factors' levers."""
     host = read_host(Root.live())
-    others = [(None, *q.options) for q in questions(host) if q.name != "workers"]
-    yield DEFAULT
-    for count in range(1, 2 * usable_cpus(host) + 1):
-        for chosen in product(*others):
-            whole = Setting(name=f"{count} workers", workers=count)
-            for change in filter(None, chosen):
-                whole = whole.plus(change)
-            yield whole
+    others = [factor.levers for factor in loader_factors(host) if factor.name not in (WORKERS, START)]
+    counts = [with_workers(n) for n in range(1, 2 * usable_cpus(host) + 1)]
+    plans = [p for p in combinations([counts, *others]) if p.lever_of(WORKERS) is not None]
+    return [DEFAULT, *(p for p in plans if setting_of(p).makes_sense)]
 
 
 def search(state: dict[str, Any], record: Path | None) -> None:
@@ -93,49 +90,49 @@ def prepared(state: dict[str, Any], feeder: Feeder, budget: BudgetName) -> Datal
 
 def exhaust(state: dict[str, Any], minutes: float) -> None:
     """Each setting once, in an order by chance, in the windows of the budget quick."""
-    began, settings = time.monotonic(), list(every_setting())
-    random.Random(1).shuffle(settings)
+    began, plans = time.monotonic(), every_plan()
+    random.Random(1).shuffle(plans)
     with Feeder(sys.executable) as feeder:
         run = prepared(state, feeder, "quick")
         try_one = run.trials.runner(feeder)
-        for setting in settings:
+        for plan in plans:
             if time.monotonic() - began > 60 * minutes:
                 break
-            if setting.name not in state["tried"] and not run.trials.too_much(setting):
-                state["tried"][setting.name] = try_one(setting, "screen", 0)
+            if plan.id not in state["tried"] and not run.trials.too_much(setting_of(plan)):
+                state["tried"][plan.id] = try_one(plan, "screen", 0)
     state["exhaustive_s"] += time.monotonic() - began
-    print(f"{len(state['tried'])} of {len(settings)} settings", file=sys.stderr)
+    print(f"{len(state['tried'])} of {len(plans)} settings", file=sys.stderr)
 
 
 def again(state: dict[str, Any], minutes: float) -> None:
     """The best of them, what was found and today's default, in shuffled blocks."""
-    began, known = time.monotonic(), {s.name: s for s in every_setting()}
+    began, known = time.monotonic(), {plan.id: plan for plan in every_plan()}
     tried = {name: s for name, s in state["tried"].items() if s is not None}
     names = sorted(tried, key=lambda name: float(tried[name]))[:BEST]
-    found = Setting.model_validate(state["found"]).model_copy(update={"name": "found"})
-    settings = [DEFAULT, found, *(known[name] for name in names)]
-    times: dict[str, list[float | None]] = {s.name: [] for s in settings}
+    settings = {BASELINE: LoaderSetting(), FOUND: LoaderSetting.model_validate(state["found"])}
+    settings |= {name: setting_of(known[name]) for name in names}
+    times: dict[str, list[float | None]] = {name: [] for name in settings}
     with Feeder(sys.executable) as feeder:
-        try_one = prepared(state, feeder, "standard").trials.runner(feeder)
+        try_one = prepared(state, feeder, "standard").trials.timer(feeder)
         for block in range(BLOCKS):
             if time.monotonic() - began > 60 * minutes:
                 break
-            for setting in random.Random(block).sample(settings, len(settings)):
-                times[setting.name].append(try_one(setting, "confirm", block))
+            for name in random.Random(block).sample([*settings], len(settings)):
+                times[name].append(try_one(settings[name], name, "confirm", block))
     state.update(again=times, again_s=time.monotonic() - began)
 
 
 def table(state: dict[str, Any]) -> Table:
     """What came out. The best is named by every other block, and compared in those between, which did not choose it."""
     times = state["again"]
-    blocks = [n for n in range(len(times["found"])) if all(t[n] is not None for t in times.values())]
-    others = [name for name in times if name not in ("found", DEFAULT.name)]
-    best = min(others, key=lambda name: median(times[name][n] / times["found"][n] for n in blocks[::2]))
-    behind = median_interval([times["found"][n] / times[best][n] for n in blocks[1::2]])
+    blocks = [n for n in range(len(times[FOUND])) if all(t[n] is not None for t in times.values())]
+    others = [name for name in times if name not in (FOUND, BASELINE)]
+    best = min(others, key=lambda name: median(times[name][n] / times[FOUND][n] for n in blocks[::2]))
+    behind = ratio_interval([times[FOUND][n] / times[best][n] for n in blocks[1::2]])
     every = state["exhaustive_s"]  # without measuring the best of them again, which an exhaustive search would need too
     share = state["search_s"] / every
     rows = (
-        ("found by the search", Setting.model_validate(state["found"]).describe(), ""),
+        ("found by the search", LoaderSetting.model_validate(state["found"]).describe(), ""),
         ("best of all", best, f"{len(state['tried'])} settings"),
         (
             "time of a sample, found over best",

@@ -9,12 +9,13 @@ should have nothing else to do. ``--small`` takes small nets and little time, to
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from benchmarks.exhaustive import combinations, fastest, measured_once
 from hwdiag.core.choices import Accuracy
 from hwdiag.devices.nets import NETS
 from hwdiag.experiment.budget import BUDGETS, Budget
@@ -24,7 +25,7 @@ from hwdiag.experiment.laboratory import Block, Scope, blocks_of, speedups
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.experiment.net_facts import NetFacts
-from hwdiag.experiment.statistics import geometric_mean, ratio_interval
+from hwdiag.experiment.statistics import ratio_interval
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -84,29 +85,7 @@ def grid(known: Sequence[Factor]) -> list[Plan]:
     """Return every combination of the grid's levers, or none of each factor."""
     by_name = {factor.name: factor.levers for factor in known}
     by_name["placement"] = tuple(x for x in by_name.get("placement", ()) if x.launch.cpus is None)
-    answers = [(None, *by_name.get(name, ())) for name in GRID]
-    plans = [Plan.of(*(x for x in chosen if x is not None)) for chosen in itertools.product(*answers)]
-    return [plan for plan in plans if not plan.is_default and within(plan.accuracy, "reduced")]
-
-
-def best_of_grid(campaign: Campaign, plans: Sequence[Plan], workload: Workload, *, again: int) -> dict[Accuracy, Plan]:
-    """Return the fastest of each accuracy: all once, then those that looked best again, as one block's luck makes the
-    first of many."""
-    scope = Scope(workload.name, (workload.name,))
-    once = blocks_of(campaign.run([DEFAULT, *plans], [workload], "screen"))
-    found: dict[Accuracy, Plan] = {}
-    for accuracy in ACCURACIES:
-        able = [plan for plan in plans if within(plan.accuracy, accuracy)]
-        nearest = sorted(able, key=lambda plan: -gain(once, plan, scope))[:NEAREST]
-        seen = [m for _ in range(again) for m in campaign.run([DEFAULT, *nearest], [workload], "screen")]
-        found[accuracy] = max(nearest, key=lambda plan: gain(blocks_of(seen), plan, scope))
-    return found
-
-
-def gain(blocks: Sequence[Block], plan: Plan, scope: Scope) -> float:
-    """Return the speed-up over today's way; 0 where it could not be measured."""
-    ratios = speedups(blocks, plan.id, scope)
-    return geometric_mean(ratios) if ratios else 0.0
+    return [p for p in combinations(by_name.get(name, ()) for name in GRID) if within(p.accuracy, "reduced")]
 
 
 def searched(task: Task, host: Host, budget: Budget, known: Sequence[Factor], accuracy: Accuracy) -> tuple[Plan, float]:
@@ -137,6 +116,11 @@ def side_by_side(
     return blocks_of(seen), seen
 
 
+def is_of(accuracy: Accuracy, plan: Plan) -> bool:
+    """Return whether a plan's results do for this accuracy."""
+    return within(plan.accuracy, accuracy)
+
+
 def rows_of(
     name: str, task: Task, host: Host, software: Software, budget: Budget, pairs: int, *, small: bool
 ) -> list[tuple[str, ...]]:
@@ -146,12 +130,19 @@ def rows_of(
     began = time.monotonic()
     campaign = campaign_of(host, task.workload, budget)
     plans = grid(known)[: 5 if small else None]
-    best = best_of_grid(campaign, plans, task.workload, again=1 if small else AGAIN)
+    once = measured_once(campaign, plans, task.workload)
+    best = {
+        accuracy: fastest(
+            campaign, once, plans, task.workload, nearest=NEAREST, again=1 if small else AGAIN,
+            able=partial(is_of, accuracy),
+        )
+        for accuracy in ACCURACIES
+    }  # fmt: skip
     took = time.monotonic() - began
     whole = [*(plan for plan, _ in found.values()), *best.values()]
     blocks, seen = side_by_side(campaign, whole, task.workload, pairs)
     scope = Scope(task.workload.name, (task.workload.name,))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for accuracy, (plan, search_s) in found.items():
         rows.append(
             (

@@ -89,7 +89,7 @@ def training(pairs: int) -> list[tuple[str, str, str, str]]:
         argv = [sys.executable, "-W", "ignore", str(path)]
         sampler = Sampler(Root.live())
         for n in range(pairs):
-            speeds = {}
+            speeds: dict[bool, float] = {}
             for observed in ((True, False), (False, True))[n % 2]:
                 if observed:
                     program = observe_command(argv, sampler=sampler)

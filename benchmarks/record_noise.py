@@ -14,15 +14,15 @@ import time
 
 from tqdm import trange
 
+from benchmarks.twins import twins
 from hwdiag.core.text import now
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.campaign import MOST_AT_ONCE, Campaign
 from hwdiag.experiment.workloads import matmul
 from hwdiag.host import Root, read_host
-from hwdiag.process.launch import Launch
 
 BLOCKS = 70
-TWINS = [Launch(), *(Launch() for i in range(2, MOST_AT_ONCE + 1))]
+TWINS = twins(MOST_AT_ONCE)
 WORKLOADS = (matmul("float32", 4, n=1024),)
 
 

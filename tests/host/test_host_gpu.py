@@ -226,7 +226,7 @@ def fake(gpu: ET.Element) -> dict[str, Any]:
         "nvmlDeviceGetTemperature": numbered(gpu, "temperature/gpu_temp"),
         "nvmlDeviceGetPersistenceMode": enabled(gpu, "persistence_mode"),
         "nvmlDeviceGetAccountingMode": enabled(gpu, "accounting_mode"),
-        "nvmlDeviceGetComputeMode": mode_of.get(said(gpu, "compute_mode"), NVMLError(3)),
+        "nvmlDeviceGetComputeMode": mode_of.get(said(gpu, "compute_mode") or "", NVMLError(3)),
         "nvmlDeviceGetPowerManagementDefaultLimit": numbered(gpu, f"{power}/default_power_limit", 1000),
         "nvmlDeviceGetPowerManagementLimitConstraints": NVMLError(3)
         if isinstance(least, Exception)

@@ -113,7 +113,7 @@ class VirtualHost:
             return float(np.prod([self.effects.get(s, 1.0) for s in settings]))
 
         settings = [f"{k}={v}" for k, v in launch.env.items()]
-        allocator = [launch.allocator.name] if launch.allocator else []
+        allocator: list[str] = [launch.allocator.name] if launch.allocator else []
         waiting = [s for s in settings if s.startswith(("OMP_WAIT", "KMP_"))]
         kernels = [s for s in settings if s.startswith("ATEN")] + list(launch.preload)
         memory = [s for s in settings if s.startswith(("GLIBC", "THP"))]
@@ -161,7 +161,7 @@ class VirtualHost:
         compute, memory, sync, coherence, crowd, factor = terms.T
         work = ((compute / kernels) ** 3 + memory**3) ** (1 / 3) + waiting * sync + coherence
         # Who spins while it waits takes the CPU from who works.
-        return work * (1 + crowd / min(1.0, waiting)) * factor
+        return np.asarray(work * (1 + crowd / min(1.0, waiting)) * factor)
 
     def spread(self, n: int) -> Place:
         """Where the scheduler puts them: on idle cores, the fast ones first, in turn over the nodes."""

@@ -106,7 +106,7 @@ class VirtualLoader:
         stages = (max(by_cpu, by_worker), self.disk_s, self.take_s * (1 + self.crowd * over))
         sharing = self.file_system if setting.sharing == "file_system" else 1.0
         slowest = float((np.array(stages) ** 8).sum() ** (1 / 8))  # two stages that are equal wait for each other
-        return slowest * uneven * (1 + self.spill * np.log2(max(1, ahead))) * sharing
+        return float(slowest * uneven * (1 + self.spill * np.log2(max(1, ahead))) * sharing)
 
     def exhaustive(self) -> Iterator[LoaderSetting]:
         """Every number of workers that is worth a look with every combination of the other factors' levers.

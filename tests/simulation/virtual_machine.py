@@ -28,8 +28,9 @@ def recorded_noise(machine: Literal["quiet", "busy"]) -> Noise:
     """Return the medians that ``record_noise.py`` recorded, over their block's own: on two cores that nobody else used,
     or that others kept busy meanwhile."""
     recorded = json.loads(Path(__file__).with_name(f"noise-{machine}.json").read_text())
-    medians = np.array(recorded["matmul-fp32"])
-    return medians / np.median(medians, axis=1, keepdims=True)
+    medians: np.ndarray = np.array(recorded["matmul-fp32"])
+    over: np.ndarray = medians / np.median(medians, axis=1, keepdims=True)
+    return over
 
 
 def noises() -> dict[str, Noise]:
