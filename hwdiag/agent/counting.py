@@ -6,7 +6,7 @@ with the bytes it touches. Bytes are what an operator reads and writes on its ow
 
 import collections
 
-from . import nets
+from . import net_building
 
 GEMM = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linear", "_grouped_mm", "_scaled_mm"}
 CONV = {"convolution", "_convolution"}
@@ -296,7 +296,7 @@ def count(torch, spec):
     torch.backends.mha.set_fastpath_enabled(False)  # one operator for a whole layer, of which nothing would be counted
     dtype = getattr(torch, spec["dtype"])
     with torch.device("meta"):
-        net, given = nets.build(torch, spec)
+        net, given = net_building.build(torch, spec)
     refuse_unlike_kinds(torch, net)
     net = net.to(dtype)
     named = given if isinstance(given, dict) else {"": given}
@@ -307,8 +307,8 @@ def count(torch, spec):
         kv = 0
         if spec["phase"] == "decode":
             with Counter(torch, net).mode():
-                real = nets.with_cache(torch, net, real, spec)
-            kv = sum(size_of(t) for t in nets.cache_tensors(real["past_key_values"]))
+                real = net_building.with_cache(torch, net, real, spec)
+            kv = sum(size_of(t) for t in net_building.cache_tensors(real["past_key_values"]))
         counter = Counter(torch, net)
         hook = torch.nn.modules.module.register_module_forward_pre_hook(counter.entered)
         try:
@@ -321,7 +321,7 @@ def count(torch, spec):
     parameters = sum(p.numel() for p in net.parameters())
     found = {"parameters": parameters, "kv_bytes": kv, **counter.result()}
     if ":" in spec["net"]:
-        found["samples"] = nets.samples_of(torch, given)
+        found["samples"] = net_building.samples_of(torch, given)
     return found
 
 

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 
-from . import nets
+from . import net_building
 from .channel import Ended
 from .measure import peak_rss
 from .torch_import import import_torch
@@ -22,7 +22,7 @@ def each(channel, specs, module, function):
     torch = import_torch(channel)
     if torch is None:
         raise Ended
-    nets.import_transformers(specs)
+    net_building.import_transformers(specs)
     work = getattr(importlib.import_module("." + module, __package__), function)
     for n, spec in enumerate(specs):
         label = spec.get("net") or spec.get("kind")

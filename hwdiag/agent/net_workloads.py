@@ -3,7 +3,7 @@
 import os
 import resource
 
-from . import nets, techniques, timing, workloads
+from . import net_building, techniques, timing, workloads
 from .applying import called, doubled, each, first_tensor, under
 from .workloads import relative_error
 
@@ -110,7 +110,7 @@ def decode(torch, device, dtype, what, **size):
 
     net, given, around = under(torch, device, used, *made_decoder())
     with torch.inference_mode(), around():
-        step = timing.decode_step(net, nets.with_cache(torch, net, given, spec))
+        step = timing.decode_step(net, net_building.with_cache(torch, net, given, spec))
 
     def one():
         with torch.inference_mode(), around():
@@ -119,7 +119,9 @@ def decode(torch, device, dtype, what, **size):
     def check():
         reference, wide = doubled(*made_decoder())
         with torch.inference_mode():
-            wanted = first_tensor(timing.decode_step(reference, nets.with_cache(torch, reference, wide, spec))())
+            wanted = first_tensor(
+                timing.decode_step(reference, net_building.with_cache(torch, reference, wide, spec))()
+            )
         return relative_error(torch, first_tensor(one()), wanted), workloads.NET_TOLERANCE
 
     return one, check

@@ -10,7 +10,7 @@ import itertools
 import statistics
 import time
 
-from . import nets
+from . import net_building
 
 LEAST_SAMPLES = 3
 WARM_SHARE = 0.3
@@ -215,7 +215,7 @@ def net(torch, spec):
     keep_freed_memory(torch)
     with torch.inference_mode():
         if spec["phase"] == "decode":
-            first = nets.with_cache(torch, made, given, spec)
+            first = net_building.with_cache(torch, made, given, spec)
             step = decode_step(made, first)
         elif isinstance(given, dict):
             step = lambda: made(**given)  # noqa: E731
@@ -254,7 +254,7 @@ def real_net(torch, spec):
             kept[name] = getattr(init, name)
             setattr(init, name, lambda tensor, *args, **kwargs: tensor)
     try:
-        made, given = nets.build(torch, spec)
+        made, given = net_building.build(torch, spec)
     finally:
         for name, function in kept.items():
             setattr(init, name, function)

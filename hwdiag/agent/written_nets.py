@@ -1,4 +1,4 @@
-"""Nets that transformers does not have: a diffusion model's U-Net, a recommender."""
+"""Nets that are written out here, since transformers does not have them."""
 
 DLRM_TABLES, DLRM_ROWS, DLRM_WIDTH, DLRM_BAG = 26, 10**6, 128, 20
 
@@ -164,4 +164,87 @@ def dlrm(torch, spec):
     return Dlrm(), {"dense": torch.zeros(batch, 13), "rows": rows}
 
 
-NETS = {"sdxl-unet": sdxl_unet, "dlrm": dlrm}
+def deeplabv3_r50(torch, spec):
+    """Return DeepLabV3 on ResNet-50 (Chen et al. 2017, "Rethinking Atrous Convolution"), output stride 8, 21
+    classes."""
+    nn = torch.nn
+
+    def conv(cin, cout, kernel=1, stride=1, dilation=1, relu=True):
+        pad = dilation * (kernel // 2)
+        layers = [nn.Conv2d(cin, cout, kernel, stride, pad, dilation, bias=False), nn.BatchNorm2d(cout)]
+        return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+    class Bottleneck(nn.Module):
+        def __init__(self, cin, width, stride, dilation):
+            super().__init__()
+            self.body = nn.Sequential(
+                conv(cin, width), conv(width, width, 3, stride, dilation), conv(width, 4 * width, relu=False)
+            )
+            same = cin == 4 * width and stride == 1
+            self.skip = nn.Identity() if same else conv(cin, 4 * width, 1, stride, relu=False)
+            self.relu = nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            return self.relu(self.body(x) + self.skip(x))
+
+    def stage(cin, width, blocks, stride, first_dilation, dilation):
+        first = Bottleneck(cin, width, stride, first_dilation)
+        return [first] + [Bottleneck(4 * width, width, 1, dilation) for _ in range(blocks - 1)]
+
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.branches = nn.ModuleList([conv(2048, 256)] + [conv(2048, 256, 3, 1, rate) for rate in (12, 24, 36)])
+            self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(2048, 256))
+            self.project = conv(5 * 256, 256)
+
+        def forward(self, x):
+            mean = nn.functional.interpolate(self.pool(x), size=x.shape[-2:], mode="bilinear", align_corners=False)
+            return self.project(torch.cat([*[branch(x) for branch in self.branches], mean], 1))
+
+    class DeepLab(nn.Module):
+        def __init__(self):
+            super().__init__()
+            blocks = stage(64, 64, 3, 1, 1, 1) + stage(256, 128, 4, 2, 1, 1)
+            blocks += stage(512, 256, 6, 1, 1, 2) + stage(1024, 512, 3, 1, 2, 4)
+            self.backbone = nn.Sequential(conv(3, 64, 7, 2), nn.MaxPool2d(3, 2, 1), *blocks)
+            self.head = nn.Sequential(Pyramid(), conv(256, 256, 3), nn.Conv2d(256, 21, 1))
+
+        def forward(self, x):
+            found = self.head(self.backbone(x))
+            return nn.functional.interpolate(found, size=x.shape[-2:], mode="bilinear", align_corners=False)
+
+    return DeepLab(), image(torch, spec, channels=3, side=512)
+
+
+def unet_block(torch, spec, channels=320, heads=8):
+    """Return a block of the U-Net of latent diffusion (Rombach et al. 2022): residual convolutions, then
+    self-attention."""
+    nn = torch.nn
+
+    class UnetBlock(nn.Module):
+        def __init__(self):
+            super().__init__()
+            parts = [[nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, 1, 1)] for _ in range(2)]
+            self.body = nn.Sequential(*parts[0], *parts[1])
+            self.norm = nn.GroupNorm(32, channels)
+            self.qkv, self.project = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+
+        def forward(self, x):
+            x = x + self.body(x)
+            n, c, h, w = x.shape
+            pixels = self.norm(x).view(n, c, h * w).transpose(1, 2)
+            q, k, v = self.qkv(pixels).view(n, h * w, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
+            mixed = nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
+            return x + self.project(mixed).transpose(1, 2).reshape(n, c, h, w)
+
+    return UnetBlock(), image(torch, spec, channels=channels, side=32)
+
+
+def image(torch, spec, channels, side):
+    """Return the input of a net for pictures: so many of them, of the side that was asked for or the usual one."""
+    side = spec.get("side") or side
+    return {"x": torch.zeros(spec["batch"], channels, side, side)}
+
+
+NETS = {"deeplabv3-r50": deeplabv3_r50, "unet-block": unet_block, "sdxl-unet": sdxl_unet, "dlrm": dlrm}

@@ -22,6 +22,8 @@ from hwdiag.experiment.net_count import Count, NetSpec, count_nets
 
 SHIPPED = Path(__file__).parent / "counts.json.gz"
 AGENT = Path(__file__).parents[1] / "agent"
+COUNTING = ("counting.py", "nets.py", "net_building.py", "written_nets.py")
+"""The agent's modules by which a count comes out."""
 MAX_BYTES = 2**20
 MAX_UNPACKED = 2**26
 
@@ -88,7 +90,7 @@ def shipped() -> dict[str, dict[str, Any]]:
 @cache
 def counting_version() -> str:
     """Return what changes with the code that counts, so that an old count is not taken for a new one."""
-    texts = [(AGENT / name).read_bytes() for name in ("counting.py", "nets.py", "more_nets.py")]
+    texts = [(AGENT / name).read_bytes() for name in COUNTING]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
 
 

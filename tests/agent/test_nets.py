@@ -16,7 +16,7 @@ from tests.conftest import make_host
 
 
 def test_every_net_can_be_built_and_has_a_title() -> None:
-    assert {*nets.TITLES} == {*nets.TRANSFORMERS, *nets.PLAIN, *nets.OTHERS}
+    assert {*nets.TITLES} == {*nets.TRANSFORMERS, *nets.WRITTEN}
     assert set(nets.DECODERS) <= {*nets.TITLES}
     assert {*workloads.NETS} <= {*nets.TITLES}
 
