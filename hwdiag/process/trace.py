@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from math import prod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from hwdiag.core.errors import UsageError
 from hwdiag.core.value import Value
+from hwdiag.process.heavy_operations import HeavyOperation, heavy_operations
+from hwdiag.process.trace_events import Span, argument, overlap, span, thread, total, union, without
 
 MAX_BYTES = 2 << 30
 """A larger trace is not read: it would take some ten times of this in memory."""
@@ -32,7 +33,6 @@ INPUT = ("enumerate(DataLoader)", "DataLoader")
 COLLECTIVES = ("gloo:", "nccl:", "mpi:", "ucc:", "xccl:", "c10d::", "_c10d_functional::", "record_param_comms")
 AT_WORK_TOO = 0.1
 """Share of the busiest thread's time in PyTorch, from which on another one is at work too."""
-MOST_HEAVY = 8
 COMMUNICATES = re.compile(r"nccl|rccl|oneccl", re.IGNORECASE)
 """Names of collectives' kernels on a GPU."""
 
@@ -47,8 +47,6 @@ CAUSES: dict[Cause, str] = {
 }
 """What the CPU did while a GPU had nothing to do, in the order in which a moment is given to one of them."""
 
-Span = tuple[float, float]
-
 
 class OperationTime(Value):
     """All calls of one operation."""
@@ -59,28 +57,6 @@ class OperationTime(Value):
     """Without what it called in turn."""
     gpu_s: float
     """Of the kernels that it launched itself."""
-
-
-class HeavyOperation(Value):
-    """All calls of one matrix product or convolution with inputs of the same sizes and types."""
-
-    name: str
-    dims: tuple[tuple[int, ...], ...]
-    """Of its inputs."""
-    types: tuple[str, ...]
-    """``float``, ``c10::BFloat16`` ..."""
-    concrete: tuple[str, ...]
-    """Its other arguments, as the profiler writes them."""
-    calls: int
-    seconds: float
-    """Of all calls, with what they called in turn."""
-    flop: float
-    """Of one call; a multiplication with its addition counts two."""
-
-    @property
-    def rate(self) -> float:
-        """Return the achieved rate, FLOP/s."""
-        return self.flop * self.calls / self.seconds if self.seconds else 0.0
 
 
 class GpuTime(Value):
@@ -188,7 +164,7 @@ def analyse(trace: dict[str, Any], from_first: bool = False) -> Traced:
         cpu={cause: total(found) / length for cause, found in doing(mine, [window]).items()},
         gpus=tuple(gpus(trace, work, mine, window)),
         memory=tuple(memory(events, window[0])),
-        heavy=heavy(work),
+        heavy=heavy_operations(work),
         threads={str(t[1]): min(1.0, times[t] / length) for t in busiest},
     )
 
@@ -198,10 +174,6 @@ def whole(spans: Sequence[dict[str, Any]], work: Sequence[dict[str, Any]]) -> Sp
     marked = next((e for e in spans if e.get("cat") == "Trace" and e["dur"] > 0), None)
     found = [marked] if marked else work
     return min(e["ts"] for e in found), max(e["ts"] + e["dur"] for e in found)
-
-
-def thread(event: dict[str, Any]) -> tuple[Any, Any]:
-    return event.get("pid"), event.get("tid")
 
 
 def thread_times(work: Sequence[dict[str, Any]]) -> dict[tuple[Any, Any], float]:
@@ -227,69 +199,6 @@ def is_collective(event: dict[str, Any]) -> bool:
     return event["cat"] not in ON_GPU and str(event["name"]).startswith(COLLECTIVES)
 
 
-def heavy(work: Sequence[dict[str, Any]]) -> tuple[HeavyOperation, ...]:
-    """Return the matrix products and convolutions on the CPU that took longest, by sizes and types of their inputs."""
-    groups: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for event in work:
-        if event["cat"] == "cpu_op" and event["name"] in FLOP:
-            dims, types, concrete = (told(event, name) for name in ("Input Dims", "Input type", "Concrete Inputs"))
-            if isinstance(dims, list) and isinstance(types, list):
-                key = (event["name"], frozen(dims), tuple(map(str, types)), tuple(map(str, concrete or ())))
-                groups[key].append(event["dur"])
-    longest = sorted(groups, key=lambda k: sum(groups[k]), reverse=True)[:MOST_HEAVY]
-    found = []
-    for key in longest:
-        name, dims, types, concrete = key
-        try:
-            flop = FLOP[name](dims, concrete)
-        except (IndexError, ValueError, TypeError):
-            continue
-        seconds = sum(groups[key]) / 1e6
-        found.append(
-            HeavyOperation(
-                name=name,
-                dims=dims,
-                types=types[: len(dims)],
-                concrete=tuple(c[:100] for c in concrete),
-                calls=len(groups[key]),
-                seconds=seconds,
-                flop=flop,
-            )
-        )
-    return tuple(found)
-
-
-def frozen(dims: list[Any]) -> tuple[tuple[int, ...], ...]:
-    """Return sizes of tensors; a list of tensors, or none, has none."""
-    return tuple(tuple(d) if isinstance(d, list) and all(isinstance(n, int) for n in d) else () for d in dims[:12])
-
-
-def product_flop(a: Sequence[int], b: Sequence[int]) -> float:
-    """Return the operations of a product of matrices, or of batches of them."""
-    return 2.0 * prod(a) * b[-1]
-
-
-def convolution_flop(dims: Sequence[Sequence[int]], concrete: Sequence[str]) -> float:
-    """Return the operations of a convolution that is not transposed."""
-    x, weight = dims[0], dims[1]
-    stride, padding, dilation = (json.loads(concrete[i]) for i in (3, 4, 5))
-    if concrete[6] == "True":
-        return float(2 * prod(x) * prod(weight[1:]))
-    each = range(len(weight) - 2)
-    out = [(x[2 + i] + 2 * padding[i] - dilation[i] * (weight[2 + i] - 1) - 1) // stride[i] + 1 for i in each]
-    return float(2 * x[0] * prod(out) * prod(weight))
-
-
-FLOP: dict[str, Callable[[Sequence[Sequence[int]], Sequence[str]], float]] = {
-    "aten::mm": lambda dims, _: product_flop(dims[0], dims[1]),
-    "aten::bmm": lambda dims, _: product_flop(dims[0], dims[1]),
-    "aten::addmm": lambda dims, _: product_flop(dims[1], dims[2]),
-    "aten::baddbmm": lambda dims, _: product_flop(dims[1], dims[2]),
-    "aten::convolution": convolution_flop,
-}
-"""Floating-point operations of one call, by its inputs' sizes."""
-
-
 def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], float]]:
     """Return each event with its time less that of the events within it, in the same thread."""
     threads: dict[Any, list[dict[str, Any]]] = defaultdict(list)
@@ -311,8 +220,8 @@ def self_times(events: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], f
 
 def operations(work: Sequence[dict[str, Any]]) -> tuple[OperationTime, ...]:
     """Return the operations that took longest. A kernel counts for the operation that launched it."""
-    names = {told(e, "External id"): str(e["name"]) for e in work if e["cat"] == "cpu_op"}
-    launched = {told(e, "correlation"): told(e, "External id") for e in work if e["cat"] in CALLS}
+    names = {argument(e, "External id"): str(e["name"]) for e in work if e["cat"] == "cpu_op"}
+    launched = {argument(e, "correlation"): argument(e, "External id") for e in work if e["cat"] in CALLS}
     names.pop(None, None)
     launched.pop(None, None)
     calls: Counter[str] = Counter()
@@ -323,16 +232,10 @@ def operations(work: Sequence[dict[str, Any]]) -> tuple[OperationTime, ...]:
         cpu[event["name"]] += max(own, 0)
     for event in work:
         if event["cat"] in ON_GPU:
-            operation = told(event, "External id") or launched.get(told(event, "correlation"))
+            operation = argument(event, "External id") or launched.get(argument(event, "correlation"))
             gpu[names.get(operation, str(event["name"]))] += event["dur"]
     longest = sorted({*cpu, *gpu}, key=lambda n: cpu[n] + gpu[n], reverse=True)[:MOST_OPERATIONS]
     return tuple(OperationTime(name=n, calls=calls[n], cpu_s=cpu[n] / 1e6, gpu_s=gpu[n] / 1e6) for n in longest)
-
-
-def told(event: dict[str, Any], name: str) -> Any:
-    """Return one of an event's arguments."""
-    args = event.get("args")
-    return args.get(name) if isinstance(args, dict) else None
 
 
 def doing(mine: Sequence[dict[str, Any]], within: list[Span]) -> dict[Cause, list[Span]]:
@@ -375,7 +278,7 @@ def gpus(
     devices: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for event in work:
         if event["cat"] in ON_GPU:
-            index = told(event, "device")
+            index = argument(event, "device")
             devices[index if isinstance(index, int) else 0].append(event)
     for index, events in sorted(devices.items()):
         busy = overlap([window], union(span(e) for e in events))
@@ -410,58 +313,3 @@ def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[Allocated
             seconds=tuple(round((at - start) / 1e6, 6) for at, _ in highest),
             bytes=tuple(size for _, size in highest),
         )
-
-
-# Stretches of time: sorted, and apart from each other
-
-
-def span(event: dict[str, Any]) -> Span:
-    return event["ts"], event["ts"] + event["dur"]
-
-
-def union(spans: Iterable[Span]) -> list[Span]:
-    """Return these stretches without overlap."""
-    found: list[Span] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        elif end > begin:
-            found.append((begin, end))
-    return found
-
-
-def overlap(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
-    """Return the stretches that are in both."""
-    found: list[Span] = []
-    i = j = 0
-    while i < len(a) and j < len(b):
-        begin, end = max(a[i][0], b[j][0]), min(a[i][1], b[j][1])
-        if end > begin:
-            found.append((begin, end))
-        if a[i][1] < b[j][1]:
-            i += 1
-        else:
-            j += 1
-    return found
-
-
-def without(a: Sequence[Span], b: Sequence[Span]) -> list[Span]:
-    """Return the stretches that are in ``a`` and not in ``b``, which lies within it."""
-    found: list[Span] = []
-    j = 0
-    for begin, end in a:
-        while j < len(b) and b[j][1] <= begin:
-            j += 1
-        k = j
-        while k < len(b) and b[k][0] < end:
-            if b[k][0] > begin:
-                found.append((begin, b[k][0]))
-            begin = max(begin, b[k][1])
-            k += 1
-        if end > begin:
-            found.append((begin, end))
-    return found
-
-
-def total(spans: Iterable[Span]) -> float:
-    return sum(end - begin for begin, end in spans)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hwdiag.explain.probes import input as input_probe
 from hwdiag.explain.probes import kernels
+from hwdiag.process.heavy_operations import HeavyOperation
 from hwdiag.process.observation.inside_model import (
     InsideReport,
     Loader,
@@ -11,7 +12,7 @@ from hwdiag.process.observation.inside_model import (
     Subnormal,
     ThreadActivity,
 )
-from hwdiag.process.trace import HeavyOperation, Traced
+from hwdiag.process.trace import Traced
 from tests.explain.observed import case, checks, findings, process
 
 

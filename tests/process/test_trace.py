@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwdiag.core.errors import UsageError
-from hwdiag.process.trace import analyse, overlap, read_trace, total, union, without
+from hwdiag.process.trace import analyse, read_trace
+from hwdiag.process.trace_events import overlap, total, union, without
 from hwdiag.profile import show
 from hwdiag.profile.measure import Profiled
 

@@ -187,8 +187,6 @@ class Program(Value):
     inside: tuple[InsideReport, ...] = ()
     inside_note: str = ""
     """Why nothing was seen from inside; empty where it was."""
-    flushed_ratio: float | None = None
-    """How many times as fast a rerun with denormals flushed to zero was; None where none was made."""
     ending: Ending
     cost: ObservationCost
     oom_kills: int | None = None

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Sequence
 
 from hwdiag.process.agent import MAIN
+from hwdiag.process.heavy_operations import HeavyOperation
 from hwdiag.process.observation.inside_model import InsideReport, RepeatedOperation, Subnormal
-from hwdiag.process.trace import HeavyOperation
 
 REPEAT = MAIN.with_name("witness") / "repeat.py"
 TIME_LIMIT_S = 40.0
