@@ -94,7 +94,6 @@ class Witness:
         except OSError as error:
             raise HwdiagError(f"cannot write to {tempfile.gettempdir()}: {error.strerror}") from None
         self.recording = recording
-        self._kept = folder is not None
         self.task = {
             "folder": str(self.folder.resolve()),
             "record": None if recording is None else recording.model_dump(),
