@@ -30,6 +30,7 @@ def write_profile(name: str) -> Path:
         profile.model_dump(mode="json", include={"title", "expect"}, exclude_none=True), sort_keys=False
     )
     try:
+        path.parent.mkdir(exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(f"# Written by 'hwdiag init-host {name}'. docs/parameters.md lists what may stand here.\n{text}")
     except FileExistsError:

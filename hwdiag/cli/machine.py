@@ -1,11 +1,13 @@
-"""The verbs about this machine: host, snapshot, init-host."""
+"""The verbs about this machine and this workbook: host, snapshot, init, init-host."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
+from hwdiag.core.text import plural
 from hwdiag.core.verbs import add, terminal_width, write
 
 
@@ -23,6 +25,9 @@ def register(verbs: Any) -> None:
     snapshot.add_argument(
         "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
     )
+
+    workbook = add(verbs, "init", init_workbook, "lay out a workbook to edit: notebooks and host profiles")
+    workbook.add_argument("folder", type=Path, metavar="DIR", help="where; files that are there stay as they are")
 
     init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
     init.add_argument("name", help="name of the new profile")
@@ -57,6 +62,17 @@ def write_snapshot(args: argparse.Namespace) -> None:
     make_snapshot(args.file, with_names=args.with_names, also=read_everything)
     names = "with names and serial numbers" if args.with_names else "without names and serial numbers"
     print(f"wrote {args.file}: {Path(args.file).stat().st_size / 1000:.0f} kB, {names}")
+
+
+def init_workbook(args: argparse.Namespace) -> None:
+    """Run hwdiag init."""
+    from hwdiag.cli.init_workbook import lay_out
+
+    written, kept = lay_out(args.folder)
+    print(
+        f"wrote {plural(len(written), 'file')} to {args.folder}", *([f"left {len(kept)} as they were"] if kept else [])
+    )
+    print(f"open it: jupyter lab {shlex.quote(str(args.folder / 'notebooks' / 'diagnose.ipynb'))}")
 
 
 def init_host(args: argparse.Namespace) -> None:

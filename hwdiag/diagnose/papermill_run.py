@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwdiag.core.errors import HwdiagError
-from hwdiag.core.home import home
+from hwdiag.core.home import home, notebook
 from hwdiag.diagnose.summary import MIME
 
 
@@ -31,8 +31,8 @@ def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
         raise HwdiagError(f"cannot write to {outputs}: {error.strerror}") from None
     running = Path(name)
     try:
-        notebook = papermill.execute_notebook(
-            home() / "notebooks" / "diagnose.ipynb",
+        done = papermill.execute_notebook(
+            notebook("diagnose"),
             running,
             parameters=parameters,
             kernel_name="python3",
@@ -40,7 +40,7 @@ def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
             progress_bar=sys.stderr.isatty(),
             extra_arguments=["--log-level=ERROR"],  # or ipykernel warns of its loopback connection
         )
-        summary = summary_of(notebook)
+        summary = summary_of(done)
         executed = Path(summary["record"]).with_name("diagnose.ipynb")
         running.replace(home() / executed).chmod(0o644)
     except papermill.PapermillExecutionError as error:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hwdiag.core.bounded_yaml import LARGEST, TooMuchError, load_yaml
 from hwdiag.core.choices import NAMES, Accuracy, Goal
 from hwdiag.core.errors import UsageError
-from hwdiag.core.home import home
+from hwdiag.core.home import home, profiles
 from hwdiag.core.params import Option, one_of, refuse_unknown, suggestion
 from hwdiag.core.params import load as load_params
 from hwdiag.core.text import one_group
@@ -170,34 +170,15 @@ def load_topic(model: type[M], given: Mapping[str, Any]) -> M:
     Raises:
         UsageError: as above.
     """
-    profile = read_any_profile if "host" in model.model_fields else None
+    profile = read_profile if "host" in model.model_fields else None
     return load_params(model, given, names=model.model_fields, profile=profile)
 
 
-def read_any_profile(host: str) -> tuple[str, dict[str, Any]]:
-    """Return the same as ``read_profile``, and nothing where nobody chose a profile and there is none."""
-    try:
-        return read_profile(host)
-    except UsageError:
-        if host == "auto" and not there_is_auto():
-            return "", {}
-        raise
-
-
-def there_is_auto() -> bool:
-    """Return whether there is a profile for any machine: not where hwdiag runs without a checkout."""
-    try:
-        return (home() / "params" / "auto.yaml").is_file()
-    except UsageError:
-        return False
-
-
 def read_profile(host: str) -> tuple[str, dict[str, Any]]:
-    """Return the path of params/<host>.yaml, and its raw values. Raises ``UsageError`` where it is none."""
-    folder = home() / "params"
-    path = folder / f"{host}.yaml"
-    if not HOST_NAME.fullmatch(host) or not path.is_file():
-        raise UsageError(f"no host profile {shown(host)} in {folder}{suggestion(host, profile_names())}")
+    """Return the path of a host's profile, and its raw values. Raises ``UsageError`` where there is none."""
+    path = profiles().get(host)
+    if path is None or not HOST_NAME.fullmatch(host) or not path.is_file():
+        raise UsageError(f"no host profile {shown(host)} in {home() / 'params'}{suggestion(host, profile_names())}")
     try:
         with path.open(encoding="utf-8") as file:
             values = load_yaml(file.read(LARGEST + 1))
@@ -219,8 +200,8 @@ def profile_fields() -> list[str]:
 
 
 def profile_names() -> list[str]:
-    """Return the names of the profiles in params/."""
-    return sorted(path.stem for path in (home() / "params").glob("*.yaml"))
+    """Return the names of the profiles."""
+    return sorted(profiles())
 
 
 def interpreter(params: Params) -> str:

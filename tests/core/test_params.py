@@ -262,9 +262,13 @@ def test_a_topic_reads_from_the_profile_what_is_its_own() -> None:
         load_topic(TOPICS["monitor"], {"host": "nowhere"})
 
 
-def test_without_a_checkout_other_topics_have_their_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_profiles_has_those_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
     assert load_topic(TOPICS["compat"], {}) == TOPICS["compat"]()
+    assert load({"host": "datacenter"}).budget == "thorough"
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "datacenter.yaml").write_text("budget: quick\n")
+    assert load({"host": "datacenter"}).budget == "quick"  # one's own goes first
 
 
 def test_lists_may_come_as_text() -> None:
@@ -289,9 +293,10 @@ def test_the_first_profiles_are_there() -> None:
     assert wanted <= set(profile_names())
 
 
-def test_without_a_params_folder_it_says_where_one_is_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HWDIAG_HOME", str(tmp_path))
-    with pytest.raises(UsageError, match="HWDIAG_HOME must name a checkout"):
+@pytest.mark.parametrize("named", ["/no/where", "~nobody-of-that-name/x", "x" * 5000, "/etc/passwd"])
+def test_a_home_that_is_no_folder_is_told_in_a_line(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWDIAG_HOME", named)
+    with pytest.raises(UsageError, match=r"^HWDIAG_HOME must name a folder, got '.{3,100}'$"):
         load({})
 
 
