@@ -194,7 +194,7 @@ def train(channel, **task):
     files = pictures(torch)
     data = JpegDataset(torch, files, task["side"], 1 << 20)
     ways = ways_to_load(torch, files, data, task)
-    channel.tell("fed", ways=ways, **training(torch, data, task))
+    channel.tell("dataloader_fed", ways=ways, **training(torch, data, task))
 
 
 VERBS = {"train": train}

@@ -27,8 +27,8 @@ def spec_of(name, phase, size):
     return {"net": name, "phase": phase, "dtype": "float32", "tokens": None, **size}
 
 
-def inference(torch, device, dtype, what, fed=0, **size):
-    """Build one forward pass. ``fed``: its inputs come from the host's memory each time."""
+def inference(torch, device, dtype, what, copies_inputs=0, **size):
+    """Build one forward pass. ``copies_inputs``: its inputs come from the host's memory each time."""
     limit_memory()
     used = techniques.chosen()
     for technique in used:
@@ -38,7 +38,7 @@ def inference(torch, device, dtype, what, fed=0, **size):
     net, given, around = under(torch, device, used, net, given)
     records = any(t.records_gradients for t in used)
     mode = torch.enable_grad if records else torch.inference_mode
-    if fed:
+    if copies_inputs:
         give = from_host(device, given, any(t.pinned for t in used))
     else:
         give = lambda: given  # noqa: E731

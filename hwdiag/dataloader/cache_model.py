@@ -47,7 +47,7 @@ class CacheCandidate(Value):
     kind: CacheKind
     needs_bytes: int
     """For all samples, by all workers together."""
-    room_bytes: int
+    available_bytes: int
     """What there is for it, beside the loader."""
     keeps: int
     """Samples for which that suffices."""

@@ -36,7 +36,7 @@ def kinds_table(found: Caching) -> Table:
         note = cache.why or ("compared with reading each file from the disk" if cache.kind == "page" else "")
         verdict_word = cache.verdict if cache.speedup else "not measured"
         rows.append(
-            (name, size(cache.needs_bytes), size(cache.room_bytes), percent(cache.hit), gain, verdict_word, note)
+            (name, size(cache.needs_bytes), size(cache.available_bytes), percent(cache.hit), gain, verdict_word, note)
         )
     kept = found.kept
     assert kept is not None
@@ -51,7 +51,7 @@ def kinds_table(found: Caching) -> Table:
 def hits_table(found: Caching, feed: Feed) -> Table | None:
     """Return a table of the share of reads that each cache would answer, with all the free memory and with less."""
     files, worker, shared = (found.of(kind) for kind in ("page", "worker", "shared"))
-    free = worker.room_bytes if worker else 0
+    free = worker.available_bytes if worker else 0
     if worker is None or shared is None or free <= 0:
         return None
     rows = []
@@ -75,7 +75,7 @@ def workers_table(found: Caching, feed: Feed) -> Table | None:
     if worker is None or shared is None:
         return None
     used = (feed.best.setting.workers if feed.best else None) or 1
-    each, free = worker.needs_bytes / used, worker.room_bytes
+    each, free = worker.needs_bytes / used, worker.available_bytes
     counts = sorted({n for n in WORKERS if n <= 2 * feed.cpus} | {used})
     rows = [(str(n), size(n * each), percent(min(1.0, free / (n * each))), size(shared.needs_bytes)) for n in counts]
     header = ("Workers", "Each its own, all samples", "of which fits", "One for all")

@@ -107,9 +107,9 @@ def plan(
     tried."""
     length = trials.dataset.length if trials.dataset and trials.dataset.length else 0
     workers = best.setting.workers or 1
-    room = trials.room
-    free = int((1 - SPARE) * (room.memory_bytes or 0)) - best.prediction.total_bytes
-    shm = int((1 - SPARE) * (room.shared_bytes or 0)) - best.prediction.shared_bytes
+    available = trials.available
+    free = int((1 - SPARE) * (available.memory_bytes or 0)) - best.prediction.total_bytes
+    shm = int((1 - SPARE) * (available.shared_bytes or 0)) - best.prediction.shared_bytes
     disk = int((1 - SPARE) * (kept.free_bytes or 0))
     found = []
     if trials.found is not None and trials.found.bytes:
@@ -129,7 +129,7 @@ def plan(
                 {
                     "kind": kind,
                     "needs_bytes": int(length * size * times),
-                    "room_bytes": has,
+                    "available_bytes": has,
                     "keeps": keeps,
                     "hit": keeps / length,
                     "why": why,
@@ -149,7 +149,7 @@ def page_cache(needs: int, free: int, length: int, store: Storage) -> CacheCandi
     return CacheCandidate(
         kind="page",
         needs_bytes=needs,
-        room_bytes=max(0, free),
+        available_bytes=max(0, free),
         keeps=min(length, int(share * length)),
         hit=lru_hit(share),
         why=why,
@@ -230,7 +230,7 @@ def caching_of(
 
 def beyond(cache: CacheCandidate, kept: CacheMeasurement, trials: Trials) -> str:
     """Return what the figure leaves out: LMDB was read from memory, which may not suffice for all of it."""
-    memory = (1 - SPARE) * (trials.room.memory_bytes or 0)
+    memory = (1 - SPARE) * (trials.available.memory_bytes or 0)
     if cache.why or cache.kind != "lmdb" or cache.needs_bytes <= memory or not kept.cold_s:
         return cache.why
     return (

@@ -55,12 +55,12 @@ def available_memory(host: Host) -> AvailableMemory:
     return AvailableMemory(memory_bytes=host.usable_memory_bytes, shared_bytes=shared, files=files)
 
 
-def too_much(prediction: Prediction, room: AvailableMemory) -> str:
+def too_much(prediction: Prediction, available: AvailableMemory) -> str:
     """Return why a setting would not fit, in a clause; empty where it does."""
-    if room.shared_bytes is not None and prediction.shared_bytes > (1 - SPARE) * room.shared_bytes:
-        return f"its batches take {gib(prediction.shared_bytes)} of /dev/shm, which has {gib(room.shared_bytes)}"
-    if room.memory_bytes is not None and prediction.total_bytes > (1 - SPARE) * room.memory_bytes:
-        return f"it takes {gib(prediction.total_bytes)} of the {gib(room.memory_bytes)} that may be used"
-    if room.files is not None and prediction.files > room.files:
-        return f"it needs {prediction.files} open files in one process, and {room.files} are allowed (ulimit -n)"
+    if available.shared_bytes is not None and prediction.shared_bytes > (1 - SPARE) * available.shared_bytes:
+        return f"its batches take {gib(prediction.shared_bytes)} of /dev/shm, which has {gib(available.shared_bytes)}"
+    if available.memory_bytes is not None and prediction.total_bytes > (1 - SPARE) * available.memory_bytes:
+        return f"it takes {gib(prediction.total_bytes)} of the {gib(available.memory_bytes)} that may be used"
+    if available.files is not None and prediction.files > available.files:
+        return f"it needs {prediction.files} open files in one process, and {available.files} are allowed (ulimit -n)"
     return ""

@@ -38,7 +38,7 @@ def footprint(trials: Trials, feeder: Feeder, found: Dataset) -> Footprint:
     Raises ``CannotLoad`` where not even one worker fits, or none works.
     """
     one = Prediction(process_bytes=0, shared_bytes=3 * found.batch_bytes, files=memory.FILES + 3 * found.tensors)
-    if why := memory.too_much(one, trials.room):
+    if why := memory.too_much(one, trials.available):
         raise CannotLoad(f"not even one worker fits: {why}")
     usual = filled(trials, feeder, None)
     if isinstance(usual, str):

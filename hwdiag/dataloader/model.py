@@ -63,7 +63,7 @@ class LoaderTrial(Value):
     first_s: float | None = None
     waiting: float | None = None
     """Share of the time in which the training waits for a batch, 0..1."""
-    held_bytes: int | None = None
+    memory_bytes: int | None = None
     """The most that was seen of it, looked at four times a second."""
 
 
@@ -107,7 +107,7 @@ class Feed(TopicStudy):
     decoding: Decoding | None = None
     dataset: Dataset | None = None
     footprint: Footprint | None = None
-    room: AvailableMemory
+    available: AvailableMemory
     refused: dict[str, str] = {}
     """Settings that were not tried, and why."""
     trials: tuple[LoaderTrial, ...] = ()

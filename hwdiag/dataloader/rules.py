@@ -157,7 +157,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
                 knobs=("io.scheduler", "io.read_ahead") if store.disk else (),
             )
     shared = [why for why in feed.refused.values() if "/dev/shm" in why]
-    if shared or (feed.room.shared_bytes and best.prediction.shared_bytes > NEAR * feed.room.shared_bytes):
+    if shared or (feed.available.shared_bytes and best.prediction.shared_bytes > NEAR * feed.available.shared_bytes):
         yield PlanStep(
             title="Give /dev/shm more room",
             gain_text=f"not measured: {plural(len(shared), 'setting')} could not be tried for want of it",
@@ -166,7 +166,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
             undo="start the container without it; remount with the old size",
         )
     files = [why for why in feed.refused.values() if "open files" in why]
-    if files or (feed.room.files and best.prediction.files > NEAR * feed.room.files):
+    if files or (feed.available.files and best.prediction.files > NEAR * feed.available.files):
         yield PlanStep(
             title="Allow more open files",
             gain_text=f"not measured: {plural(len(files), 'setting')} could not be tried for want of them",

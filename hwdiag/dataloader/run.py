@@ -54,7 +54,7 @@ class DataloaderRun:
         min_effect: float = 0.03,
         timeout_s: float = 30.0,
         seed: int = 1,
-        room: AvailableMemory | None = None,
+        available: AvailableMemory | None = None,
         progress: Progress = lambda text, share: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,7 +64,7 @@ class DataloaderRun:
         self.started_at, self.watch = now(), Watch()
         self.trials = Trials(
             data,
-            room or memory.available_memory(host),
+            available or memory.available_memory(host),
             budget,
             batch_size=batch_size,
             step_s=step_s,
@@ -101,7 +101,7 @@ class DataloaderRun:
             "storage": storage.storage_of(self.root, self.host, self.data.folder),
             "dataset": trials.dataset,
             "footprint": trials.footprint,
-            "room": trials.room,
+            "available": trials.available,
             "trials": tuple(trials.done),
             **self.known,
         }

@@ -62,9 +62,9 @@ def facts_table(feed: Feed) -> Table:
         ("File system", f"{store.kind} of {store.source}"),
         ("Disk", f"{store.disk}, {store.disk_kind}" if store.disk else "not one disk, or not known"),
         ("Scheduler, read-ahead", f"{store.scheduler or 'unknown'}, {ahead}"),
-        ("/dev/shm, free", size(feed.room.shared_bytes)),
-        ("Memory that may be used", size(feed.room.memory_bytes)),
-        ("Open files allowed", str(feed.room.files or "unlimited")),
+        ("/dev/shm, free", size(feed.available.shared_bytes)),
+        ("Memory that may be used", size(feed.available.memory_bytes)),
+        ("Open files allowed", str(feed.available.files or "unlimited")),
     )
     return Table("Where the data lies, and what may be used", ("Fact", "Value"), rows)
 

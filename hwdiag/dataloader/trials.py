@@ -31,7 +31,7 @@ class Trials:
     def __init__(
         self,
         data: Data,
-        room: AvailableMemory,
+        available: AvailableMemory,
         budget: FeedBudget,
         *,
         batch_size: int = 32,
@@ -42,7 +42,7 @@ class Trials:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``timeout_s`` bounds the wait for one batch, and for one look at the folder."""
-        self.data, self.room, self.budget = data, room, budget
+        self.data, self.available, self.budget = data, available, budget
         self.batch_size, self.step_s, self.timeout_s, self.seed = batch_size, step_s, timeout_s, seed
         self.progress, self.clock, self.begun = progress, clock, clock()
         self.done: list[LoaderTrial] = []
@@ -82,7 +82,7 @@ class Trials:
             data={**self.task(), **(data or {})},
             seed=self.seed,
             timeout_s=self.timeout_s,
-            limit_bytes=self.room.memory_bytes,
+            limit_bytes=self.available.memory_bytes,
             **task,
         )
 
@@ -107,7 +107,9 @@ class Trials:
                 **more,
             )
             held = said.pop("memory", {}).get("held")
-            self.done.append(LoaderTrial(name=name, phase=phase, block=block, outcome=outcome, held_bytes=held, **said))
+            self.done.append(
+                LoaderTrial(name=name, phase=phase, block=block, outcome=outcome, memory_bytes=held, **said)
+            )
             if not outcome.ok:
                 return None
             is_fed = self.step_s is not None and said["waiting"] < NO_WAIT
@@ -124,7 +126,7 @@ class Trials:
         """Return why a setting would not fit; empty where it does."""
         assert self.footprint is not None
         size = setting.batch_size or self.batch_size
-        return memory.too_much(memory.predict(self.footprint, setting, size), self.room)
+        return memory.too_much(memory.predict(self.footprint, setting, size), self.available)
 
     def chosen(self, plan: Plan = DEFAULT) -> ChosenSetting | None:
         """Return a plan's setting with the medians of its trials; of the confirmation, if it was confirmed."""

@@ -139,10 +139,10 @@ def loads_faster(without: str, with_it: str, missing: str = "") -> Callable[[Stu
     process's interval."""
 
     def check(study: Study) -> ClaimOutcome:
-        ratios = {f.device: r for f in study.fed if (r := f.ratio(without, with_it))}
+        ratios = {f.device: r for f in study.dataloader_fed if (r := f.ratio(without, with_it))}
         if not ratios:
-            failed = next((f.outcome.detail for f in study.fed if not f.outcome.ok), "")
-            return ClaimOutcome("not measured", failed or (missing if study.fed else "not in this budget"))
+            failed = next((f.outcome.detail for f in study.dataloader_fed if not f.outcome.ok), "")
+            return ClaimOutcome("not measured", failed or (missing if study.dataloader_fed else "not in this budget"))
         told = "; ".join(f"{d}: {r.median:.3g}x ({r.low:.3g} to {r.high:.3g})" for d, r in ratios.items())
         least = 1 + study.min_effect
         if any(r.low >= least for r in ratios.values()):

@@ -18,20 +18,20 @@ MOST_WORKERS = 8
 
 def feed(python: str, device: Device, *, cpus: int, processes: int, seconds: float, timeout_s: float) -> DataloaderFed:
     """Run it in so many processes, one after the other; ``cpus`` are those that it may use."""
-    fed = DataloaderFed(device=device.name, batch=BATCH, side=SIDE_ON_CPU if device.is_cpu else SIDE,
+    found = DataloaderFed(device=device.name, batch=BATCH, side=SIDE_ON_CPU if device.is_cpu else SIDE,
               workers=max(1, min(MOST_WORKERS, cpus)))  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="hwdiag-") as folder:
         for n in range(processes):
             trace = None if device.is_cpu else Path(folder, f"{n}.json")
-            task = {**fed.model_dump(include={"device", "batch", "side", "workers"}), "seconds": seconds,
+            task = {**found.model_dump(include={"device", "batch", "side", "workers"}), "seconds": seconds,
                     "trace": trace and str(trace)}  # fmt: skip
             with Agent(python) as agent:
                 outcome = agent.once({"do": "dataloader_fed.train", **task}, timeout_s)
-                told = agent.event("fed")
+                told = agent.event("dataloader_fed")
             if told is None:
-                return fed.model_copy(update={"outcome": outcome})
-            fed = fed.model_copy(update={"runs": (*fed.runs, run_of(told, cpus, trace))})
-    return fed
+                return found.model_copy(update={"outcome": outcome})
+            found = found.model_copy(update={"runs": (*found.runs, run_of(told, cpus, trace))})
+    return found
 
 
 def run_of(told: dict[str, float], cpus: int, trace: Path | None) -> DataloaderFedRun:

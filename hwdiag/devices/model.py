@@ -223,7 +223,7 @@ class Study(TopicStudy):
     ceilings: tuple[Ceiling, ...] = ()
     gains: tuple[Gain, ...] = ()
     batches: tuple[BatchSearch, ...] = ()
-    fed: tuple[DataloaderFed, ...] = ()
+    dataloader_fed: tuple[DataloaderFed, ...] = ()
     targets: tuple[Target, ...] = ()
 
     def estimate(self, workload: str, device: str) -> Interval | None:

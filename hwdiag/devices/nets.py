@@ -41,17 +41,17 @@ class Net(Value):
     def size_of(self, mode: Mode) -> dict[str, int]:
         return self.inference if mode == "inference" else self.training
 
-    def workload(self, mode: Mode, *, fed: bool = False) -> Workload:
-        """Return the net as a workload. ``fed``: its inputs come from the host's memory each time."""
+    def workload(self, mode: Mode, *, copies_inputs: bool = False) -> Workload:
+        """Return the net as a workload. ``copies_inputs``: its inputs come from the host's memory each time."""
         return Workload.model_validate(
             {
-                "name": f"{self.name}-{mode}" + ("-fed" if fed else ""),
-                "title": self.title_of(mode) + (", inputs copied from the host" if fed else ""),
+                "name": f"{self.name}-{mode}" + ("-copied-inputs" if copies_inputs else ""),
+                "title": self.title_of(mode) + (", inputs copied from the host" if copies_inputs else ""),
                 "kind": mode,
                 "family": "model",
                 "dtype": "float32",
                 "what": self.name,
-                "size": {**self.size_of(mode), **({"fed": 1} if fed else {})},
+                "size": {**self.size_of(mode), **({"copies_inputs": 1} if copies_inputs else {})},
                 "flops": self.flops if mode == "inference" else 0,
                 "bytes": 0,
             }
@@ -94,8 +94,8 @@ def decoding() -> Workload:
 
 
 def tasks(names: tuple[str, ...], modes: tuple[Mode, ...], device: Device) -> tuple[Workload, ...]:
-    """Return every net in every mode, and where the device has memory of its own also fed from the host's."""
+    """Return every net in every mode; where the device has memory of its own, with inputs copied from the host too."""
     found = [NETS[name].workload(mode) for mode in modes for name in names]
     if not device.is_cpu and "inference" in modes:
-        found += [NETS[name].workload("inference", fed=True) for name in names]
+        found += [NETS[name].workload("inference", copies_inputs=True) for name in names]
     return tuple(found)

@@ -56,7 +56,7 @@ class StudyEffort:
     """Workloads on which they are tried."""
     slowest_s: float
     """Of a batch, beyond which no larger one is tried; 0 leaves the batches out."""
-    fed: int = 0
+    dataloader_fed: int = 0
     """Processes of a training that a DataLoader feeds, on each device."""
 
 
@@ -204,13 +204,14 @@ class Measuring:
 
     def targets(self) -> Study:
         """Measure the guide's targets, and return the study."""
-        self._update(fed=tuple(map(self._dataloader_fed, self.study.devices if self.effort.fed else ())))
+        devices = self.study.devices if self.effort.dataloader_fed else ()
+        self._update(dataloader_fed=tuple(map(self._dataloader_fed, devices)))
         return self._update(targets=targets(self.study, self._counted()), finished_at=now())
 
     def _dataloader_fed(self, device: Device) -> DataloaderFed:
         self.progress(f"a training on {device.name} that a DataLoader feeds", 0)
         return feed(
-            self.python, device, cpus=len(self.host.usable_cpus), processes=self.effort.fed, seconds=FED_S,
+            self.python, device, cpus=len(self.host.usable_cpus), processes=self.effort.dataloader_fed, seconds=FED_S,
             timeout_s=self.timeout_s,
         )  # fmt: skip
 

@@ -50,7 +50,7 @@ BOUND: dict[Cause, str] = {
 def targets(study: Study, counts: Mapping[str, Count]) -> tuple[Target, ...]:
     """Return every target on every device."""
     found = [latency(study, device, wanted, counts) for wanted in LATENCIES for device in study.devices]
-    fed = {f.device: f for f in study.fed}
+    fed = {f.device: f for f in study.dataloader_fed}
     for wanted in IN_TRAINING:
         on = [d for d in study.devices if wanted.cpu or not d.is_cpu]
         found += [in_training(wanted, device, fed.get(device.name)) for device in on]

@@ -17,6 +17,6 @@ def applies(technique: Technique, workload: Workload, device: Device) -> bool:
         and (not technique.cuda or device.name.startswith("cuda"))
         and workload.kind in technique.modes
         and (not technique.needs or bool(getattr(net, technique.needs)))
-        and technique.fed == bool(workload.size.get("fed"))
+        and technique.copies_inputs == bool(workload.size.get("copies_inputs"))
         and (workload.kind != "training" or technique.name != "accumulation" or workload.size["batch"] % 4 == 0)
     )

@@ -32,7 +32,7 @@ class Technique(Value):
     """Whether only CUDA has it."""
     needs: str = ""
     """What a net must have: ``convolutions``, ``attention``, ``linear_layers``."""
-    fed: bool = False
+    copies_inputs: bool = False
     """Whether it is about how inputs come to the device."""
     is_default: bool = False
     """Whether it is how things run anyway: then the process that is compared is the one without it."""
@@ -240,7 +240,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         sentence="Inputs lie in page-locked memory, from which the device copies while the host goes on.",
         modes=("inference",),
         cpu=False,
-        fed=True,
+        copies_inputs=True,
         by_hand="DataLoader(..., pin_memory=True), and x = x.to(device, non_blocking=True)",
         source="torch CUDA semantics notes",
     ),

@@ -29,6 +29,15 @@ LOOSE: tuple[tuple[str, str, frozenset[str]], ...] = (
 """Files of one topic before there was an envelope: topic, usual name, and fields that it always has."""
 PLANNED = {"devices": with_plans, "dataloader": with_loader_plans}
 """Of each topic that had names in place of plans, what converts them."""
+RENAMED: dict[str, dict[str, dict[str, str]]] = {
+    "dataloader": {
+        "": {"room": "available"},
+        "trials": {"held_bytes": "memory_bytes"},
+        "caching.caches": {"room_bytes": "available_bytes"},
+    },
+    "devices": {"": {"fed": "dataloader_fed"}},
+}
+"""Of each topic the fields that had another name in schema 2, by where they lie in its study."""
 OLD_FILES = (*(name for _, name, _ in LOOSE), "audit.json")
 STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z(-\d+)?")
 
@@ -51,15 +60,39 @@ def upgraded(values: object, folders: tuple[str, ...] = ()) -> Json:
         raise NotARecordError("not a record")
     version = values.get("schema_version")
     if version == SCHEMA and not isinstance(version, bool):
-        return values
+        return with_new_names(values)
     topic = next((topic for topic, _, fields in LOOSE if fields <= values.keys() and "host" not in values), None)
     if topic is not None and version in (None, 1):
-        return from_loose(topic, values, folders)
+        return with_new_names(from_loose(topic, values, folders))
     if not isinstance(version, int) or isinstance(version, bool):
         raise NotARecordError("not a record")
     if version > SCHEMA:
         raise NotARecordError(f"schema version {version}; this hwdiag reads up to {SCHEMA}")
     return from_1(values)
+
+
+def with_new_names(values: Json) -> Json:
+    """Return a record of which every field has today's name."""
+    studies = values.get("studies")
+    if not isinstance(studies, dict):
+        return values
+    found = dict(studies)
+    for topic, places in RENAMED.items():
+        for place, names in places.items():
+            found = renamed_at(found, [topic, *filter(None, place.split("."))], names) if topic in found else found
+    return {**values, "studies": found}
+
+
+def renamed_at(value: Any, path: list[str], names: dict[str, str]) -> Any:
+    """Return a value with fields under new names in the object, or the objects of the list, at this path."""
+    if isinstance(value, list):
+        return [renamed_at(item, path, names) for item in value]
+    if not path:
+        return renamed(value, names)
+    first, *rest = path
+    if not isinstance(value, dict) or first not in value:
+        return value
+    return {**value, first: renamed_at(value[first], rest, names)}
 
 
 def from_1(values: Json) -> Json:

@@ -31,7 +31,7 @@ def test_every_topic_names_nets_of_the_registry() -> None:
 
 def test_mode_and_batch_are_no_part_of_a_name() -> None:
     for net in MEASURED.values():
-        for workload in (net.workload("inference"), net.workload("training", fed=True)):
+        for workload in (net.workload("inference"), net.workload("training", copies_inputs=True)):
             assert (workload.what, workload.kind in ("inference", "training")) == (net.name, True)
             assert workload.size["batch"] >= 1
             assert nets.TITLES[net.name] in workload.title

@@ -234,7 +234,7 @@ def test_the_queue_is_as_long_as_the_writer_is_held_up() -> None:
 
 def cache(kind: str, speedup: float, verdict: str = "better", **more: Any) -> CacheCandidate:
     gain = Interval(median=speedup, low=speedup * 0.95, high=speedup * 1.05, processes=8)
-    values = {"kind": kind, "needs_bytes": 1000 * MIB, "room_bytes": 1 << 40, "keeps": 1000, "hit": 1.0}
+    values = {"kind": kind, "needs_bytes": 1000 * MIB, "available_bytes": 1 << 40, "keeps": 1000, "hit": 1.0}
     return CacheCandidate.model_validate({**values, "speedup": gain, "verdict": verdict, **more})
 
 

@@ -267,7 +267,7 @@ def test_cold_is_said_only_where_it_was() -> None:
 def test_room_is_shown(feed: Feed) -> None:
     said = repr(
         show.storage(
-            feed.model_copy(update={"room": AvailableMemory(memory_bytes=None, shared_bytes=64 << 20, files=None)})
+            feed.model_copy(update={"available": AvailableMemory(memory_bytes=None, shared_bytes=64 << 20, files=None)})
         )
     )
     assert "64 MiB" in said

@@ -87,7 +87,7 @@ def test_memory_is_workers_batches_and_what_is_on_its_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("room", "why"),
+    ("available", "why"),
     [
         ({}, ""),
         ({"shared_bytes": 64 * MIB}, "its batches take 0.0977 GiB of /dev/shm, which has 0.0625 GiB"),
@@ -96,16 +96,16 @@ def test_memory_is_workers_batches_and_what_is_on_its_way() -> None:
         ({"shared_bytes": None, "memory_bytes": None, "files": None}, ""),
     ],
 )
-def test_what_does_not_fit_says_why(room: dict[str, int | None], why: str) -> None:
+def test_what_does_not_fit_says_why(available: dict[str, int | None], why: str) -> None:
     prediction = predict(HELD, LoaderSetting(workers=2), 32)
-    assert too_much(prediction, ENOUGH.model_copy(update=room)) == why
+    assert too_much(prediction, ENOUGH.model_copy(update=available)) == why
 
 
 def test_the_room_is_this_processs() -> None:
     host = make_host(limits=Limits(memory_limit_bytes=2 << 30, nofile=(256, 4096)))
-    room = available_memory(host)
-    assert (room.memory_bytes, room.files) == (2 << 30, 256)
-    assert room.shared_bytes is None or room.shared_bytes > 0
+    available = available_memory(host)
+    assert (available.memory_bytes, available.files) == (2 << 30, 256)
+    assert available.shared_bytes is None or available.shared_bytes > 0
 
 
 def test_factors_begin_with_few_workers_and_follow_the_quota() -> None:
@@ -191,9 +191,12 @@ class Simulated:
 
 def test_what_would_not_fit_is_never_started() -> None:
     loader = Simulated(0.004, 64, 0.0, 0.0)
-    room = AvailableMemory(memory_bytes=1 << 30, shared_bytes=None, files=None)
+    available = AvailableMemory(memory_bytes=1 << 30, shared_bytes=None, files=None)
     laboratory = LoaderLaboratory(
-        loader.run, lambda plan: too_much(predict(HELD, setting_of(plan), 32), room), seed=1, clock=lambda: loader.now
+        loader.run,
+        lambda plan: too_much(predict(HELD, setting_of(plan), 32), available),
+        seed=1,
+        clock=lambda: loader.now,
     )
     effort = Effort(200, rounds=3, most_pairs=8, finalists=1)
     find_setting(loader_factors(make_host(cores_per_node=64)), laboratory, effort, 0.03)

@@ -62,23 +62,23 @@ def test_what_cannot_run_is_one_line(fake_python: Callable[[str], str], code: st
     assert found.runs == ()
     assert found.outcome.kind == kind
     assert found.outcome.detail.startswith(detail)
-    said = told(study(devices=(CPU, GPU), fed=(found,)))
+    said = told(study(devices=(CPU, GPU), dataloader_fed=(found,)))
     assert said["GPU use in training on cuda:0"] == (None, found.outcome.detail)
 
 
 def test_the_guides_targets_pass_or_fail_with_a_reason() -> None:
-    said = told(study(fed=(fed(),)))
+    said = told(study(dataloader_fed=(fed(),)))
     assert said["Data loading per batch on cpu"] == (
         True,
         "2 workers alone give a batch of 32 every 100 ms, and the training takes 199 ms for one",
     )
     assert said["CPU use in training on cpu"][0] is True
     assert said["GPU use in training on -"] == (None, "needs a GPU")
-    slow = told(study(fed=(fed(wait=0.05, cpu=0.99),)))
+    slow = told(study(dataloader_fed=(fed(wait=0.05, cpu=0.99),)))
     assert slow["Data loading per batch on cpu"][0] is False
     assert slow["Data loading per batch on cpu"][1].startswith("input-bound: 2 workers alone give a batch")
     assert slow["CPU use in training on cpu"] == (False, "compute-bound: they train as well as decode")
-    assert told(study(fed=(fed(wait=0.005),)))["Data loading per batch on cpu"][0] is None
+    assert told(study(dataloader_fed=(fed(wait=0.005),)))["Data loading per batch on cpu"][0] is None
     assert told(study())["Data loading per batch on cpu"] == (None, "not in this budget")
 
 
@@ -91,7 +91,7 @@ def test_an_idle_gpu_has_its_cause_from_the_trace(tmp_path: Path) -> None:
         runs = (run_of(figures, 2, path),) * 3
         assert runs[0].cpu_use == pytest.approx(0.25)
         found = fed("cuda:0").model_copy(update={"runs": runs})
-        return told(study(devices=(CPU, GPU), fed=(found,)))["GPU use in training on cuda:0"]
+        return told(study(devices=(CPU, GPU), dataloader_fed=(found,)))["GPU use in training on cuda:0"]
 
     assert gpu_use(cuda_trace()) == (False, "input-bound: idle for 20% of the time, waiting for the DataLoader")
     copies = cuda_trace()
@@ -110,11 +110,11 @@ def test_an_idle_gpu_has_its_cause_from_the_trace(tmp_path: Path) -> None:
 
 
 def test_what_was_promised_of_loaders_is_judged_by_what_they_gave() -> None:
-    kept = {p.claim: k for p, k in judged(study(fed=(fed(),)))}
+    kept = {p.claim: k for p, k in judged(study(dataloader_fed=(fed(),)))}
     assert kept["Workers load faster than the training's own process"].standing == "holds here"
     assert kept["Workers load faster than the training's own process"].why == "cpu: 4x (4 to 4)"
     assert kept["Decoded pictures kept in memory"].standing == "doesn't", "1 % is below the least effect"
     assert kept["OpenCV loads pictures faster"].standing == "not measured"
     died = DataloaderFed(device="cpu", batch=32, side=96, workers=2, outcome=Outcome(kind="error", detail="no Pillow"))
-    without = {p.claim: k for p, k in judged(study(fed=(died,)))}
+    without = {p.claim: k for p, k in judged(study(dataloader_fed=(died,)))}
     assert without["Decoded pictures kept in memory"].why == "no Pillow"

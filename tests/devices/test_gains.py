@@ -81,12 +81,12 @@ def test_techniques_apply_where_they_can_do_something() -> None:
     assert {"tf32", "graphs", "cudnn-benchmark", "expandable-segments"} <= names(GPU, "resnet18", "inference")
     assert {"checkpointing", "accumulation"} <= names(CPU, "resnet18", "training")
     assert not names(CPU, "resnet18", "training") & {"inference-mode", "int8"}
-    fed = NETS["resnet18"].workload("inference", fed=True)
+    fed = NETS["resnet18"].workload("inference", copies_inputs=True)
     assert [t.name for t in TECHNIQUES if applies(t, fed, GPU)] == ["pinned"]
     assert [w.name for w in tasks(("resnet18",), ("inference",), CPU)] == ["resnet18-inference"]
     assert [w.name for w in tasks(("resnet18",), ("inference",), GPU)] == [
         "resnet18-inference",
-        "resnet18-inference-fed",
+        "resnet18-inference-copied-inputs",
     ]
 
 

@@ -27,6 +27,7 @@ from hwdiag.monitor import steps as monitoring
 from hwdiag.monitor.study import Recording
 from hwdiag.profile.measure import Profiled
 from hwdiag.record import store
+from hwdiag.record.convert import renamed_at
 from hwdiag.record.model import Topic
 from hwdiag.record.row import RecordRow, row_of
 from hwdiag.record.tuning import tuning
@@ -54,6 +55,28 @@ def test_each_older_format_becomes_a_record_with_that_study(name: str) -> None:
     assert study is not None
     assert study.started_at.startswith("2026-11-")
     assert record.study(topic, kind) is study
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "names"),
+    [
+        ("feeding.json", (), {"available": "room"}),
+        ("feeding.json", ("trials",), {"memory_bytes": "held_bytes"}),
+        ("feeding.json", ("caching", "caches"), {"available_bytes": "room_bytes"}),
+        ("devices.json", (), {"dataloader_fed": "fed"}),
+    ],
+)
+def test_a_field_that_was_renamed_within_schema_2_is_read(
+    name: str, path: tuple[str, ...], names: dict[str, str], tmp_path: Path
+) -> None:
+    topic, kind = KINDS[name]
+    today = store.load(OLD / name)
+    values = json.loads(today.model_dump_json())
+    values["studies"] = renamed_at(values["studies"], [topic, *path], names)
+    old = tmp_path / "record.json"
+    old.write_text(json.dumps(values))
+    assert json.dumps(values) != json.dumps(json.loads(today.model_dump_json()))
+    assert store.load(old).study(topic, kind) == today.study(topic, kind)
 
 
 def test_schema_1_becomes_three_studies_and_nothing_is_lost() -> None:
