@@ -22,6 +22,8 @@ Description={description}
 Type=oneshot
 RemainAfterExit=yes
 # Fails visibly where a setting does not read back as wanted. "systemctl restart" sets again what was forgotten.
+# 3: all but what the driver refused before as well, which its log tells and another try does not change.
+SuccessExitStatus=3
 ExecStart={library}/{script}.sh apply --only {only}
 
 [Install]
@@ -40,6 +42,7 @@ ConditionPathExists=/dev/nvidiactl
 
 [Service]
 Type=oneshot
+SuccessExitStatus=3
 ExecStart={library}/{script}.sh apply --only {only}"""
 
 TIMER = """[Unit]

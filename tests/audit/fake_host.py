@@ -20,37 +20,12 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import normal
 from tests.host.test_host_gpu import FakeNvml
+from tests.simulation.nvml import SMI, Nvml
 
 SYSTEM = ("usr", "bin", "sbin", "lib", "lib64")
 BASH = os.environ.get("HWDIAG_BASH")
 """Another bash to run the scripts with, such as the oldest that they promise to run on."""
 BOOT = "11111111-2222-3333-4444-555555555555"
-
-NVIDIA_SMI = r"""#!/bin/bash
-# Stands in for nvidia-smi: /gpus/UUID/FIELD holds what it would print.
-id= args=()
-for a; do case $a in --id=*) id=${a#--id=} ;; *) args+=("$a") ;; esac; done
-[ -d "/gpus/$id" ] && [ -n "$id" ] || exit 6
-echo "$id ${args[*]}" >>/gpus/calls
-keep() { [ -e "/gpus/$id/$1" ] || exit 3; printf '%s\n' "$2" >"/gpus/$id/$1"; exit 0; }
-on() { [ "$1" = 1 ] && echo Enabled || echo Disabled; }
-case ${args[0]} in
-  --query-gpu=*) f=${args[0]#*=}; [ -e "/gpus/$id/$f" ] || { echo "[N/A]"; exit 0; }; cat "/gpus/$id/$f" ;;
-  -pm) keep persistence_mode "$(on "${args[1]}")" ;;
-  -am) keep accounting.mode "$(on "${args[1]}")" ;;
-  -e) keep ecc.mode.pending "$(on "${args[1]}")" ;;
-  -c)
-    case ${args[1]} in
-      DEFAULT) keep compute_mode Default ;;
-      EXCLUSIVE_PROCESS) keep compute_mode Exclusive_Process ;;
-    esac
-    ;;
-  -pl) keep power.limit "${args[1]}" ;;
-  -lgc | -rgc | boost-slider) exit 0 ;;
-  *) exit 2 ;;
-esac
-"""
-
 
 SCHEDULERS = {"nvme0n1": "[none] mq-deadline", "sda": "none [mq-deadline]"}
 
@@ -115,11 +90,9 @@ class FakeHost:
         for path, text in files.items():
             self.write(path, text)
         for uuid, fields in gpus.items():
-            for field, text in fields.items():
+            for field, text in {"lock": "default", "vboost": "default", **fields}.items():
                 self.write(f"/gpus/{uuid}/{field}", f"{text}\n")
-        smi = folder / "local/nvidia-smi"
-        smi.write_text(NVIDIA_SMI)
-        smi.chmod(0o755)
+        shutil.copy2(SMI, folder / "local/nvidia-smi")
 
     def write(self, path: str, text: str) -> None:
         place = self.folder / path.lstrip("/")
@@ -129,7 +102,7 @@ class FakeHost:
     def read(self, path: str) -> str:
         return (self.folder / path.lstrip("/")).read_text().strip()
 
-    def host(self, nvml: FakeNvml | None = None) -> Host:
+    def host(self, nvml: FakeNvml | Nvml | None = None) -> Host:
         return read_host(Root.directory(self.folder), nvml=nvml)
 
     def everything(self) -> dict[str, str]:
@@ -146,7 +119,7 @@ class FakeHost:
                 if "/queue/" in str(path) or "/kernel/mm/" in str(path):
                     text = normal(text)
                 found[f"/{path.relative_to(self.folder)}"] = " ".join(text.split())
-        return {p: t for p, t in found.items() if p not in ("/gpus/calls", "/var/lib/hwdiag/lock")}
+        return {p: t for p, t in found.items() if p not in ("/gpus/calls", "/gpus/count", "/var/lib/hwdiag/lock")}
 
     def run(
         self, name: str, text: str, *args: str, before: str = "", bash_env: str = ""

@@ -157,7 +157,9 @@ def test_gpus(folder: Path, file: Path | None) -> None:
     before = there.everything()
     applied = there.run("g", text, "apply")
     assert applied.returncode == 0, applied.stdout + applied.stderr
-    assert set(changes(before, there.everything())) == {f"/gpus/{uuid}/{field}" for uuid, field in differing}
+    assert set(changes(before, there.everything())) == {
+        f"/gpus/{uuid}/{field}" for uuid, field in {*differing, *((uuid, "lock") for uuid in uuids)}
+    }
     assert there.run("g", text, "undo").returncode == 0
     assert changes(before, there.everything()) == {}
 
