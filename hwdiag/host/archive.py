@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
-from hwdiag.host.model import Gpu
+from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.root import Root
 
 MANIFEST = "hwdiag-snapshot.json"
@@ -70,6 +70,8 @@ class Manifest(Value):
     """Of those that were looked for, the ones on PATH."""
     gpus: tuple[Gpu, ...] = ()
     gpu_note: str | None = None
+    gpu_gaps: tuple[Gap, ...] = ()
+    """Why GPUs could not be asked."""
     folders: dict[str, tuple[str, ...]] = {}
     """Names in the directories that were listed."""
     links: dict[str, str] = {}
@@ -133,6 +135,10 @@ class Archive(Root):
     @property
     def gpus(self) -> tuple[tuple[Gpu, ...], str | None] | None:
         return self.manifest.gpus, self.manifest.gpu_note
+
+    @property
+    def gpu_gaps(self) -> tuple[Gap, ...]:
+        return self.manifest.gpu_gaps
 
     @property
     def read_at(self) -> str:

@@ -61,12 +61,13 @@ def is_installed(module: str) -> bool:
 class Library:
     """Stands in for a module of Python: each of its functions is called in the child."""
 
-    def __init__(self, module: str) -> None:
-        """Start the child, which imports the module."""
+    def __init__(self, module: str, folder: str = "") -> None:
+        """Start the child, which imports the module; ``folder`` has shared libraries off the loader's path."""
         self._module = module
         self._limit_s = FIRST_S
         self._gone = ""
         self._rest = b""
+        paths = ":".join(filter(None, (folder, os.environ.get("LD_LIBRARY_PATH"))))
         try:
             self._child: subprocess.Popen[bytes] | None = subprocess.Popen(
                 [sys.executable, str(CHILD), module],
@@ -74,6 +75,7 @@ class Library:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
+                env={**os.environ, "LD_LIBRARY_PATH": paths} if folder else None,
             )
         except OSError as error:
             self._child, self._gone = None, f"could not be asked: {error.strerror}"

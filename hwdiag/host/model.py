@@ -12,14 +12,20 @@ from typing import Literal
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
 
+GapKind = Literal["", "lost", "reset", "mismatch", "hang", "error", "unbound", "unlisted"]
+"""Of GPUs: it has fallen off the bus, it needs a reset, library and driver differ, the driver does not answer, it fails
+otherwise, no driver of NVIDIA's has taken it, the driver has it and does not list it."""
+
 
 class Gap(Value):
     """A fact that could not be read, and why."""
 
     what: str
-    """File or interface, such as ``/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor``."""
+    """File or interface, such as ``/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor``; a GPU."""
     why: str
     """One clause: ``permission denied``, ``not a number: 'abc'``."""
+    kind: GapKind = ""
+    """What is wrong with a GPU that cannot be asked."""
 
 
 class System(Value):
@@ -231,10 +237,23 @@ class Gpu(Value):
     accounting: bool | None = None
     ecc_pending: bool | None = None
     """As ``ecc``, after the next reset."""
+    virtualization: str | None = None
+    """Where a hypervisor gives it: ``pass-through`` for a whole GPU, ``vGPU`` for a share of one."""
     power_min_w: float | None = None
     """The least and the most that its power limit can be set to, and what the maker set."""
     power_max_w: float | None = None
     power_default_w: float | None = None
+
+
+class Xid(Value):
+    """An error that NVIDIA's driver wrote to the kernel's log, and how often."""
+
+    slot: str
+    """PCI address of the GPU."""
+    code: int
+    count: int = 1
+    last: str = ""
+    """The driver's words of the last one."""
 
 
 class Disk(Value):
@@ -293,6 +312,8 @@ class Host(Value):
     gpus: tuple[Gpu, ...] = ()
     gpu_note: str | None = None
     """Why there are no GPUs, in a clause: ``no NVIDIA driver on this host``, ``NVML failed: Driver Not Loaded``."""
+    xids: tuple[Xid, ...] | None = None
+    """Errors of NVIDIA's GPUs in the kernel's log; None where it could not be read, or nobody looked."""
     disks: tuple[Disk, ...] = ()
     limits: Limits = Limits()
     gaps: tuple[Gap, ...] = ()

@@ -13,6 +13,7 @@ from hwdiag.host.limits import read_limits
 from hwdiag.host.memory import read_memory
 from hwdiag.host.model import Cpu, Disk, Gpu, Host, Limits, Memory, NumaNode, System
 from hwdiag.host.numa import read_numa
+from hwdiag.host.nvidia_kernel import read_xids
 from hwdiag.host.root import Root
 from hwdiag.host.system import read_system
 from hwdiag.host.topology import Topology, read_topology
@@ -50,6 +51,7 @@ def read_host(root: Root, *, nvml: Any = None) -> Host:
         numa=numa,
         gpus=gpus,
         gpu_note=gpu_note,
+        xids=_section(root, "errors of GPUs", None, lambda: read_xids(root)),
         disks=disks,
         limits=limits,
         gaps=root.gaps,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from hwdiag.core.text import now
 from hwdiag.host.cpulist import parse_cpulist
-from hwdiag.host.model import Gap, Gpu
+from hwdiag.host.model import Gap, GapKind, Gpu
 
 MAX_BYTES = 1 << 20
 """Most bytes read of an ordinary file. Kernel attributes are one page, tables a few hundred kB."""
@@ -121,12 +121,12 @@ class Root:
         more = (Gap(what="further gaps", why=f"{self._unlisted} not listed"),) if self._unlisted else ()
         return (*self._gaps.values(), *more)
 
-    def note(self, what: str, why: str) -> None:
-        """Remember that ``what`` could not be read, because of ``why``."""
+    def note(self, what: str, why: str, kind: GapKind = "") -> None:
+        """Remember that ``what`` could not be read, because of ``why``; of a GPU, what kind of trouble that is."""
         if (what, why) in self._gaps:
             return
         if len(self._gaps) < MAX_GAPS:
-            self._gaps[what, why] = Gap(what=what, why=why)
+            self._gaps[what, why] = Gap(what=what, why=why, kind=kind)
         else:
             self._unlisted += 1
 
@@ -317,6 +317,11 @@ class Root:
         """Return the GPUs that a snapshot remembers, and why there are none; None where NVML is to be asked or
         absent."""
         return None
+
+    @property
+    def gpu_gaps(self) -> tuple[Gap, ...]:
+        """Return why GPUs could not be asked, as a snapshot remembers it."""
+        return ()
 
     @property
     def read_at(self) -> str:

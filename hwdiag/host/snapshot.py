@@ -118,6 +118,7 @@ def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) ->
         compilers=host.system.compilers,
         gpus=tuple(g if with_names else g.model_copy(update={"uuid": None}) for g in host.gpus),
         gpu_note=host.gpu_note,
+        gpu_gaps=tuple(gap for gap in host.gaps if gap.kind in ("lost", "reset", "mismatch", "hang", "error")),
         folders={rename(k): v for k, v in recorder.folders.items()},
         links={rename(k): v if with_names else _scrub(v.encode(), secrets).decode() for k, v in recorder.links.items()},
         present=tuple(sorted(rename(p) for p in recorder.present)),
@@ -154,8 +155,10 @@ KEPT_LINES = {
 }
 """Of files that hold more than the readers need, the lines that are kept."""
 
-KEPT_OUTPUT = re.compile(r'^\s*-m(?:arch|cpu)=[ \t]+\S+$|"-target-cpu" "[^"]+"', re.MULTILINE)
-"""Of what compilers print, what is read: the rest names folders, and so users."""
+KEPT_OUTPUT = re.compile(
+    r'^\s*-m(?:arch|cpu)=[ \t]+\S+$|"-target-cpu" "[^"]+"|NVRM: Xid \(PCI:[0-9a-fA-F:.]+\): \d+', re.MULTILINE
+)
+"""Of what compilers and the kernel print, what is read: the rest names folders, and so users."""
 
 CMDLINE_SECRETS = re.compile(
     r"(root|resume|ip|nfsroot|rd\.[\w.]+|cryptdevice|luks[\w.]*|systemd\.hostname|hostname|BOOT_IMAGE|netroot|ds"

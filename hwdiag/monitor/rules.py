@@ -16,7 +16,8 @@ from hwdiag.host.gpu import reason_names
 from hwdiag.host.model import Gpu, Host
 from hwdiag.monitor.model import COMMAND_FAILED, Monitored
 from hwdiag.monitor.recording import read_columns
-from hwdiag.process.symptoms import ALARMS, BUSY, REASONS, Answer, Seen, gpu_clocks, swapping
+from hwdiag.process.gpu_symptoms import ALARMS, BUSY, REASONS, Answer, trouble
+from hwdiag.process.symptoms import Seen, gpu_clocks, swapping
 
 IDLE_GPU = 50
 """Percent of utilisation that a GPU stays below, on average, where a command is said to leave it idle."""
@@ -43,6 +44,7 @@ def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
         *crowding(done),
         *(gpu_clocks(seen) if seen.activity.gpus else ()),
         *(swapping(seen) if done.summary("swap.in") else ()),
+        *(trouble(gap) for gap in done.lost if gap.kind),
         *throttling(done, path),
         *idle_gpus(done),
         *waiting(done),

@@ -16,7 +16,7 @@ from hwdiag.core.text import listed
 from hwdiag.host.source import Column
 from hwdiag.monitor.model import COMMAND_FAILED, Monitored, Summary
 from hwdiag.monitor.timeline import timeline
-from hwdiag.process.symptoms import Answer
+from hwdiag.process.gpu_symptoms import Answer
 from hwdiag.report import svg
 from hwdiag.report.format import clean, disk_size, percent, plural, said, shorten
 from hwdiag.report.section import Section

@@ -10,21 +10,13 @@ from typing import Protocol
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import plural
 from hwdiag.host.activity import Activity
-from hwdiag.host.gpu import reasons
-from hwdiag.host.model import Gpu, Host
+from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import is_active, mounts
+from hwdiag.process.gpu_symptoms import Answer, about_clock, about_gaps, about_link, about_xids
 from hwdiag.process.model import Disturbance
 from hwdiag.process.storage import ReadSpeed
 
-BUSY = 50
-"""Percent of utilisation from which on a GPU's clock says something."""
-LOW_CLOCK = 0.8
-"""Share of the highest clock below which a reason is looked for."""
-LOW_POWER_MHZ = 1000
-"""A GB10 under load runs at 2300 to 2500 MHz; 500 to 850 is its low-power state."""
-LOW_POWER_W = 60
-"""It draws up to 100 W under load, and some 30 W in that state."""
 CPU_LOW_CLOCK = 0.7
 FREE_SHARE = 0.1
 """Share of memory that is available above which swapping in is not for want of memory."""
@@ -41,11 +33,6 @@ TUNERS = {
     "system76-power.service": "system76-power",
 }
 """Services that set the same things by themselves."""
-
-REASONS = {reason.name: reason.meaning for reason in reasons().values()}
-"""What each reason for a GPU's low clock means, in a clause."""
-ALARMS = tuple(reason.name for reason in reasons().values() if reason.is_fault)
-"""Those that are a fault and not the usual end of the range."""
 
 
 class Disturbed(Protocol):
@@ -75,9 +62,6 @@ class Seen:
     measurements: tuple[Disturbed, ...] = ()
 
 
-Answer = Finding | Check
-
-
 def tuners(root: Root) -> tuple[str, ...] | None:
     """Return the services that run here and set the same things; None where systemd's units cannot be seen."""
     if not root.exists("/run/systemd/units"):
@@ -105,67 +89,16 @@ def symptoms(found: Iterable[Answer]) -> dict[str, str]:
 
 
 def gpu_clocks(seen: Seen) -> Iterator[Answer]:
-    """Yield whether a GPU is under its clock, and why."""
+    """Yield whether a GPU is under its clock or its link, and why."""
     for gpu in seen.activity.gpus or seen.host.gpus:
-        id_, name = f"gpu-clock:GPU {gpu.index}", f"GPU {gpu.index} ({gpu.name})"
-        if gpu.sm_mhz is None or not gpu.sm_max_mhz:
-            yield Check(id=id_, state="unchecked", title=f"Clock of {name}", detail="the driver does not tell it")
-            continue
-        reasons = [r for r in gpu.throttle_reasons if r in ALARMS]
-        if (gpu.utilization or 0) < BUSY and not reasons:
-            detail = f"it is {idle(gpu)}: look again while it works"
-            yield Check(id=id_, state="unchecked", title=f"Clock of {name} under load", detail=detail)
-        elif is_low_power(gpu):
-            yield Finding(
-                id=id_,
-                severity="problem",
-                title=f"{name} is stuck in its low-power state: {gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz under "
-                f"load",
-                detail=f"It draws {f'{gpu.power_w:.0f} W' if gpu.power_w is not None else 'an unknown power'}, and no "
-                "thermal reason is given: the power supply's negotiation went wrong. Unplug it for a minute. No "
-                "setting helps; if it comes back, the unit is faulty.",
-                evidence=("audit.activity.gpus",),
-            )
-        elif gpu.sm_mhz < LOW_CLOCK * gpu.sm_max_mhz or reasons:
-            yield from slowed(gpu, id_, name)
-        else:
-            detail = f"{gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz at {gpu.utilization or 0} % utilisation"
-            yield Check(id=id_, state="fine", title=f"{name} runs near its highest clock", detail=detail)
+        yield from about_clock(gpu)
+        yield from about_link(gpu)
 
 
-def idle(gpu: Gpu) -> str:
-    return f"at {gpu.utilization} % utilisation" if gpu.utilization is not None else "of unknown utilisation"
-
-
-def is_low_power(gpu: Gpu) -> bool:
-    """Return whether it is a DGX Spark whose power supply was negotiated wrongly: a low clock under load, and nothing
-    that explains it."""
-    low = gpu.sm_mhz is not None and gpu.sm_mhz < LOW_POWER_MHZ and (gpu.utilization or 0) >= 90
-    hot = any("thermal" in r for r in gpu.throttle_reasons)
-    sips = gpu.power_w is None or gpu.power_w < LOW_POWER_W
-    return low and sips and not hot and "GB10" in gpu.name.split()
-
-
-def slowed(gpu: Gpu, id_: str, name: str) -> Iterator[Answer]:
-    """Yield each reason that the driver gives for a clock below the highest."""
-    told = [f"{r}: {REASONS.get(r, 'not known to hwdiag')}" for r in gpu.throttle_reasons]
-    clock = f"{gpu.sm_mhz:.0f} of {gpu.sm_max_mhz:.0f} MHz"
-    if any(r in ALARMS for r in gpu.throttle_reasons):
-        yield Finding(
-            id=id_,
-            severity="warning",
-            title=f"{name} is slowed down: {clock} at {gpu.utilization or 0} % utilisation",
-            detail=f"{'; '.join(told)}.",
-            evidence=("audit.activity.gpus",),
-        )
-    elif "GB10" in gpu.name.split() and (gpu.sm_mhz or 0) > 2200:
-        detail = f"{clock}: 2300 to 2500 MHz is what a GB10 holds under load; its highest clock is never reached"
-        yield Check(id=id_, state="fine", title=f"{name} runs at its usual clock", detail=detail)
-    else:
-        detail = f"{clock} under load. {'; '.join(told) or 'The driver gives no reason'}."
-        yield Check(
-            id=id_, state="fine", title=f"{name} is below its highest clock, for no faulty reason", detail=detail
-        )
+def gpu_health(seen: Seen) -> Iterator[Answer]:
+    """Yield what is wrong with GPUs that cannot be used, or that failed since boot."""
+    yield from about_gaps(seen.host)
+    yield from about_xids(seen.host)
 
 
 def cpu_clock(seen: Seen) -> Iterator[Answer]:
@@ -330,4 +263,4 @@ def fight(seen: Seen) -> Iterator[Answer]:
     )
 
 
-QUESTIONS = (gpu_clocks, cpu_clock, idle_states, swapping, packets, queues, storage, fight)
+QUESTIONS = (gpu_clocks, gpu_health, cpu_clock, idle_states, swapping, packets, queues, storage, fight)

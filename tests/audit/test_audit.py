@@ -27,9 +27,10 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.host.snapshot import make_snapshot
 from hwdiag.process.environment.registry import VARIABLES
+from hwdiag.process.gpu_symptoms import ALARMS, LOCK, POWER_CAP, REASONS
 from hwdiag.process.model import Disturbance, Outcome
 from hwdiag.process.storage import ReadSpeed, read_speed
-from hwdiag.process.symptoms import ALARMS, REASONS, Seen, answers
+from hwdiag.process.symptoms import Seen, answers
 from tests.audit.fake_host import settings_tree
 from tests.conftest import make_host
 from tests.host.conftest import DUMPS, MakeTree, unpacked
@@ -350,7 +351,7 @@ def test_every_throttle_reason_is_explained() -> None:
 @pytest.mark.parametrize("reason", REASONS)
 def test_a_gpu_under_its_clock_and_why(reason: str) -> None:
     found = answer("gpu-clock:GPU 0", activity=loaded("NVIDIA L40S", 1500, reason))
-    assert isinstance(found, Finding if reason in ALARMS else Check)
+    assert isinstance(found, Finding if reason in (*ALARMS, LOCK, POWER_CAP) else Check)
     assert f"{reason}: {REASONS[reason]}" in found.detail
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 
 from hwdiag.core.value import Value
 from hwdiag.host.model import Gap, Gpu
+from hwdiag.host.nvidia_kernel import note_unlisted
 from hwdiag.host.root import Root
 from hwdiag.host.source import Source
 
@@ -187,6 +188,9 @@ def read_gpus(root: Root, *, nvml: Any = None) -> tuple[tuple[Gpu, ...], str | N
     ``nvml`` stands in for the module ``pynvml``. A snapshot remembers what was told; a dump tells what its files do.
     """
     if nvml is None and root.gpus is not None:
+        note_unlisted(root, [gpu.bus_id for gpu in root.gpus[0]])
+        for gap in root.gpu_gaps:
+            root.note(gap.what, gap.why, gap.kind)
         return root.gpus
     with open_gpus(root, nvml) as gpus:
         return gpus.read()

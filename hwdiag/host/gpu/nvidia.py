@@ -10,23 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hwdiag.host.gpu import NotHere, Opened, Reason, reason_names
-from hwdiag.host.library import Gone, Library, LibraryMissing, is_installed
+from hwdiag.host.library import Gone, Library, is_installed
 from hwdiag.host.model import Gap, Gpu
+from hwdiag.host.nvidia_kernel import note_unlisted
+from hwdiag.host.nvml import BROKEN, NO_DRIVER, NOT_SUPPORTED, Nvml, clause, code_of
 from hwdiag.host.root import Root
 from hwdiag.host.source import Column, Source
+from hwdiag.host.tegra import is_tegra, tegra_columns, tegra_gpu
 
 RANK = 0
 TORCH_BUILD = "CUDA"
 
-# Values of nvmlReturn_t that are answers, not errors.
-GPU_IS_LOST = 15
-NOT_SUPPORTED = 3
-FUNCTION_NOT_FOUND = 13
-NO_DRIVER = frozenset({9, 12})
-"""Driver not loaded and library not found."""
 NO_DRIVER_HERE = NotHere("no NVIDIA driver on this host")
 DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/sys/module/nvidia", "/dev/nvmap", "/dev/dxg")
 """What speaks for a driver: its own, a Jetson's, and that of Windows below WSL2. Without any, nothing is asked."""
+WSL = "/usr/lib/wsl/lib"
+"""Where Windows puts its driver's libraries below WSL2: often on no path."""
 
 CLOCK_SM, CLOCK_MEM = 1, 2
 """NVML_CLOCK_SM and NVML_CLOCK_MEM."""
@@ -36,6 +35,8 @@ TEMPERATURE_GPU = 0
 """NVML_TEMPERATURE_GPU."""
 COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclusive_Process"}
 """nvmlComputeMode_t, as nvidia-smi spells it."""
+VIRTUALIZATIONS = {1: "pass-through", 2: "vGPU"}
+"""nvmlGpuVirtualizationMode_t of a guest."""
 
 ARCHITECTURES = {
     2: "Kepler",
@@ -92,54 +93,17 @@ UNIFIED = ("GB10", "Tegra", "Orin", "Xavier", "Thor")
 """Words in the names of chips whose GPU has no memory of its own."""
 
 
-class Nvml:
-    """NVML, asked one thing at a time: what is not supported, or not in this driver, is None, and an error a gap."""
-
-    def __init__(self, module: Any, root: Root) -> None:
-        self.module = module
-        self.root = root
-        self.last_code: int | None = None
-        """Code of the last call's error, None if it succeeded."""
-        self.last_error = ""
-        """The same in NVML's words."""
-        self.about = ""
-        """Which GPU is asked, ``GPU 0``."""
-
-    def ask(self, name: str, *args: Any) -> Any:
-        """Call one function; None if there is no answer."""
-        self.last_code = None
-        function = getattr(self.module, name, None)
-        if function is None:
-            self.last_code, self.last_error = FUNCTION_NOT_FOUND, "not in this driver"
-            return None
-        try:
-            return function(*args)
-        except Exception as error:  # not only NVMLError: the binding raises others for functions a driver lacks
-            self.last_code, self.last_error = _code(error), clause(error)
-            if isinstance(error, LibraryMissing):
-                self.last_code = FUNCTION_NOT_FOUND
-            if isinstance(error, Gone):  # whatever it is asked from now on
-                self.root.note("NVML", self.last_error)
-            elif self.last_code not in (NOT_SUPPORTED, FUNCTION_NOT_FOUND):
-                lost = self.last_code == GPU_IS_LOST  # whatever it is asked from now on
-                self.root.note(self.about if lost and self.about else name, self.last_error)
-            return None
-
-    def text(self, name: str, *args: Any) -> str | None:
-        """Return an answer as text; old versions of the binding give bytes."""
-        answer = self.ask(name, *args)
-        if isinstance(answer, bytes):
-            answer = answer.decode(errors="replace")
-        return (str(answer).rstrip("\0").strip() or None) if answer is not None else None
-
-    def number(self, name: str, *args: Any) -> int | None:
-        """Return an answer as a number."""
-        answer = self.ask(name, *args)
-        return answer if isinstance(answer, int) else None
-
-
 def open_gpus(root: Root, library: Any = None) -> tuple[Opened | None, str | None]:
     """Open the GPUs that NVML tells of; ``library`` stands in for ``pynvml``, which is asked in a child."""
+    opened, why = _by_nvml(root, library)
+    if opened is None and is_tegra(root):
+        return _tegra(root), None
+    if opened is None:
+        note_unlisted(root, ())
+    return opened, why
+
+
+def _by_nvml(root: Root, library: Any) -> tuple[Opened | None, str | None]:
     if library is None:
         if root.source != "live":
             return None, NotHere("a dump holds no GPU facts")
@@ -147,7 +111,7 @@ def open_gpus(root: Root, library: Any = None) -> tuple[Opened | None, str | Non
             return None, NO_DRIVER_HERE
         if not is_installed("pynvml"):
             return None, "the Python package nvidia-ml-py is not installed"
-        library = Library("pynvml")
+        library = Library("pynvml", WSL if root.exists(WSL) else "")
     nvml = Nvml(library, root)
 
     def close() -> None:
@@ -171,10 +135,29 @@ def _init(nvml: Nvml) -> str | None:
     try:
         nvml.module.nvmlInit()
     except Exception as error:
-        if _code(error) in NO_DRIVER and not nvml.root.exists(DRIVER[0]):
+        code = code_of(error)
+        if code in NO_DRIVER and not nvml.root.exists(DRIVER[0]):
+            if nvml.root.exists("/dev/dxg"):
+                return NotHere(f"WSL2, and Windows gives it no driver of NVIDIA's in {WSL}")
             return NO_DRIVER_HERE
-        return f"NVML failed: {clause(error)}"
+        why = f"NVML failed: {clause(error)}"
+        if code not in NO_DRIVER:
+            nvml.root.note("GPUs", why, "hang" if isinstance(error, Gone) else BROKEN.get(code or 0, "error"))
+        return why
     return None
+
+
+def _tegra(root: Root) -> Opened:
+    """Return the GPU of a Jetson without NVML, of which the kernel tells the clock and the load."""
+
+    def read(first: int) -> tuple[tuple[Gpu, ...], str | None]:
+        return (tegra_gpu(root, first),), None
+
+    def sources(first: int, absent: list[Gap]) -> list[tuple[bool, Source]]:
+        source = tegra_columns(root, first, absent)
+        return [] if source is None else [(False, source)]
+
+    return Opened(1, read, sources)
 
 
 def _read_all(nvml: Nvml, first: int) -> tuple[tuple[Gpu, ...], str | None]:
@@ -187,16 +170,18 @@ def _read_all(nvml: Nvml, first: int) -> tuple[tuple[Gpu, ...], str | None]:
     cuda_text = f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None
     gpus = []
     for index in range(count):
+        nvml.about = f"GPU {first + index}"
         handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)
         if handle is not None:
             gpus.append(_read_one(nvml, first + index, handle, driver, cuda_text))
+    nvml.about = ""
+    note_unlisted(nvml.root, [gpu.bus_id for gpu in gpus], but=count - len(gpus))
     if gpus:
         return tuple(gpus), None
     return (), "the NVIDIA driver sees no GPU" if count == 0 else "NVML failed: no GPU could be opened"
 
 
 def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str | None) -> Gpu:
-    nvml.about = f"GPU {index}"
     name = nvml.text("nvmlDeviceGetName", handle) or "unknown"
     memory = nvml.ask("nvmlDeviceGetMemoryInfo", handle)
     unified = nvml.last_code == NOT_SUPPORTED or any(word in name.split() for word in UNIFIED)
@@ -235,6 +220,7 @@ def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str
         utilization=_share(nvml.ask("nvmlDeviceGetUtilizationRates", handle)),
         compute_mode=COMPUTE_MODES.get(_or(nvml.number("nvmlDeviceGetComputeMode", handle), -1)),
         accounting=_flag(nvml.number("nvmlDeviceGetAccountingMode", handle)),
+        virtualization=VIRTUALIZATIONS.get(_or(nvml.number("nvmlDeviceGetVirtualizationMode", handle), 0)),
         ecc_pending=_pending(nvml.ask("nvmlDeviceGetEccMode", handle)),
         power_min_w=_watts(limits[0]),
         power_max_w=_watts(limits[1]),
@@ -309,16 +295,6 @@ def _text(value: Any) -> str | None:
     return str(value).rstrip("\0") or None if value is not None else None
 
 
-def _code(error: BaseException) -> int | None:
-    value = getattr(error, "value", None)
-    return value if isinstance(value, int) else None
-
-
-def clause(error: BaseException) -> str:
-    """Return NVML's own words for an error (``Driver Not Loaded``), or the name of the exception."""
-    return str(error).strip() or type(error).__name__
-
-
 # What is sampled
 
 
@@ -326,6 +302,7 @@ def _sources(nvml: Nvml, first: int, absent: list[Gap]) -> list[tuple[bool, Sour
     """Return one source for each GPU. What a driver does not tell of it at first is absent; later it is NaN."""
     sources: list[tuple[bool, Source]] = []
     for index in range(nvml.number("nvmlDeviceGetCount") or 0):
+        nvml.about = f"GPU {first + index}"
         handle = nvml.ask("nvmlDeviceGetHandleByIndex", index)
         if handle is None:
             absent.append(Gap(what=f"GPU {first + index}", why=nvml.last_error))
@@ -342,11 +319,15 @@ Ask = Callable[[Nvml, Any], Sequence[float]]
 def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | None:
     columns: list[Column] = []
     asks: list[tuple[Ask, int]] = []
-    sliced = (nvml.ask("nvmlDeviceGetMigMode", handle) or (0,))[0] == 1
+    untold = ""
+    if (nvml.ask("nvmlDeviceGetMigMode", handle) or (0,))[0] == 1:
+        untold = "it is cut into slices (MIG), of which NVML does not tell this"
+    elif VIRTUALIZATIONS.get(nvml.number("nvmlDeviceGetVirtualizationMode", handle) or 0) == "vGPU":
+        untold = "it is a vGPU, of which only its host tells this"
     for ask, told in _GPU:
         if any(math.isnan(v) for v in ask(nvml, handle)):
-            why = "it is cut into slices (MIG), of which NVML does not tell this" if sliced else nvml.last_error
-            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=why or "not told"))
+            why = untold if untold and nvml.last_code == NOT_SUPPORTED else nvml.last_error or "not told"
+            absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=why))
             continue
         asks.append((ask, len(told)))
         columns += [Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {t}") for name, unit, t in told]
