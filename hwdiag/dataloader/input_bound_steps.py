@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import select
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
-from hwdiag.core.errors import UsageError
 from hwdiag.host.gpu import gpu_sources
 from hwdiag.host.root import Root
+from hwdiag.host.sampling import Sampler
 from hwdiag.process.command import Ran, Running
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Command
-from hwdiag.process.observation import stack_sampling
 from hwdiag.process.observation.inside_model import InsideReport
-from hwdiag.process.observation.processes import Processes
+from hwdiag.process.observation.observable import observable
+from hwdiag.process.observation.observe import observe_pid
+from hwdiag.process.observation.processes import Processes, trainings
 from hwdiag.process.observation.waiting import watch
 from hwdiag.process.observation.waiting_model import TrainingWaits
 from hwdiag.process.observation.witness import Witness
@@ -26,15 +27,16 @@ SECONDS = 20.0
 
 
 def watch_pid(pid: int, seconds: float | None = None) -> list[TrainingWaits]:
-    """Look at a running training, and at what it started.
+    """Look at a running training, and at what it started, as ``hwdiag explain --pid`` does.
 
     Raises:
-        UsageError: there is no such process.
+        UsageError: there is no such process, or none that can be looked at.
     """
-    if not Processes().stat(pid):
-        raise UsageError(f"there is no process {pid}")
-    with gpu_use() as gpu:
-        return watch(pid, seconds or SECONDS, gpu=gpu, py_spy=stack_sampling.installed())
+    observable(pid)
+    if not trainings(Processes(), pid):
+        return []
+    with closing(Sampler(Root.live())) as sampler:
+        return [*observe_pid(pid, seconds or SECONDS, sampler=sampler).waits]
 
 
 def watch_command(

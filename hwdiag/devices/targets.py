@@ -40,6 +40,7 @@ BOUND: dict[Cause, str] = {
     "input": "input-bound",
     "allocation": "memory-bound",
     "synchronisation": "transfer-bound",
+    "compilation": "launch-bound",
     "launching": "launch-bound",
     "communication": "communication-bound",
     "elsewhere": "launch-bound",

@@ -41,7 +41,7 @@ class Message(Value):
     always: bool = False
     """A warning: counts where the program ended well, too."""
     fallback: bool = False
-    """Told only where no other message is found."""
+    """Told only where no other message but warnings is found."""
     limit: Limit = ""
     """The limit that was hit; which, and its value, is asked of what was observed."""
     cause: str = ""
@@ -88,7 +88,8 @@ def said(ending: Ending) -> tuple[Said, ...]:
             lines_of_it = [one for line in written if line not in taken and (one := match_line(message, line))]
             found += lines_of_it[-1:]
             taken |= {one.line for one in lines_of_it}
-    found = [s for s in found if not s.message.fallback] or found
+    if any(not s.message.fallback and not s.message.always for s in found):
+        found = [s for s in found if not s.message.fallback]
     if bad and not any(not s.message.always for s in found):
         found += [Said(message=m, line="") for m in messages() if m.signal and m.signal == ended_by(ending)]
     return tuple(found)

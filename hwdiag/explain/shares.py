@@ -11,6 +11,8 @@ from hwdiag.process.observation.waiting_model import DOING, TrainingWaits
 from hwdiag.process.trace import CAUSES
 from hwdiag.report.format import clean
 
+COMPILING = 0.3
+"""Share of the time from which on a program that came to no loop is one that compiles."""
 LEAST = 0.005
 """Shares below are left out."""
 
@@ -20,11 +22,31 @@ def shares(case: Case) -> tuple[TimeShare, ...]:
     found = [(process, list(shares_of(process, case.program))) for process in case.computing]
     several = sum(bool(of_one) for _, of_one in found) > 1
     return tuple(
-        share.model_copy(update={"process": f"PID {process.pid}" if several else ""})
+        share.model_copy(update={"process": called(process, case.program) if several else ""})
         for process, of_one in found
         for share in sorted(of_one, key=lambda s: -s.share)
         if share.share >= LEAST
     )
+
+
+def called(process: ObservedProcess, program: Program) -> str:
+    """Return what a process is called: its rank, where it has one."""
+    report = report_of(process, program)
+    return f"PID {process.pid}" if report is None or report.rank is None else f"rank {report.rank}"
+
+
+def with_collectives(report: InsideReport) -> dict[str, float]:
+    """Return the shares of the loop with the time in collectives told apart.
+
+    A backward pass of DDP waits for them in C++, which its stack does not show and the trace does.
+    """
+    shares = dict(report.loop.shares) if report.loop else {}
+    waited = report.traced.cpu.get("communication", 0.0) if report.traced else 0.0
+    hidden = min(shares.get("backward", 0.0), max(0.0, waited - shares.get("collective", 0.0)))
+    if hidden >= LEAST:
+        shares["backward"] -= hidden
+        shares["collective"] = shares.get("collective", 0.0) + hidden
+    return shares
 
 
 def shares_of(process: ObservedProcess, program: Program) -> Iterator[TimeShare]:
@@ -32,8 +54,15 @@ def shares_of(process: ObservedProcess, program: Program) -> Iterator[TimeShare]
     report = report_of(process, program)
     waited = waited_of(process, program)
     if report is not None and report.loop is not None:
-        for kind, share in report.loop.shares.items():
+        for kind, share in with_collectives(report).items():
             yield TimeShare(what=kind_words(kind), share=share, of="the time of its loop")
+    elif (
+        report is not None and (kinds := report.before) and kinds.get("compile", 0.0) >= COMPILING * sum(kinds.values())
+    ):
+        for kind, spent in kinds.items():
+            yield TimeShare(
+                what=kind_words(kind), share=spent / sum(kinds.values()), of="the time from importing torch"
+            )
     elif report is not None and report.traced is not None:
         for cause, share in report.traced.cpu.items():
             yield TimeShare(what=CAUSES[cause], share=share, of="the recorded time")

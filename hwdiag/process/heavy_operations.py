@@ -6,12 +6,15 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import prod
+from statistics import median
 from typing import Any
 
 from hwdiag.core.value import Value
 from hwdiag.process.trace_events import argument
 
 MOST_HEAVY = 8
+WIDTHS = {"float": 4, "double": 8, "c10::BFloat16": 2, "c10::Half": 2}
+"""Bytes of one number, by the profiler's name of its type."""
 
 
 class HeavyOperation(Value):
@@ -29,6 +32,10 @@ class HeavyOperation(Value):
     """Of all calls, with what they called in turn."""
     flop: float
     """Of one call; a multiplication with its addition counts two."""
+    median_s: float = 0.0
+    """Of one call: half of them took longer."""
+    bytes: float = 0.0
+    """Of the inputs of one call, each counted once."""
 
     @property
     def rate(self) -> float:
@@ -63,6 +70,8 @@ def heavy_operations(work: Sequence[dict[str, Any]]) -> tuple[HeavyOperation, ..
                 calls=len(groups[key]),
                 seconds=seconds,
                 flop=flop,
+                median_s=median(groups[key]) / 1e6,
+                bytes=float(sum(prod(d) * WIDTHS.get(t, 0) for d, t in zip(dims, types, strict=False) if d)),
             )
         )
     return tuple(found)

@@ -26,21 +26,26 @@ MOST_OPERATIONS = 20
 MEMORY_POINTS = 400
 GPU_BOUND = 0.8
 """Share of the time with work on the GPU from which on it is what the rest waits for."""
+EARLIER_S = 0.2
+"""A net is at work so much earlier than it is seen, at most."""
 ON_GPU = frozenset({"kernel", "gpu_memcpy", "gpu_memset"})
 CALLS = frozenset({"cuda_runtime", "cuda_driver", "privateuse1_runtime", "xpu_runtime"})
 INPUT = ("enumerate(DataLoader)", "DataLoader")
 
 COLLECTIVES = ("gloo:", "nccl:", "mpi:", "ucc:", "xccl:", "c10d::", "_c10d_functional::", "record_param_comms")
+COMPILES = "(dynamo_timed)"
+"""End of the names of torch.compile's own steps."""
 AT_WORK_TOO = 0.1
 """Share of the busiest thread's time in PyTorch, from which on another one is at work too."""
 COMMUNICATES = re.compile(r"nccl|rccl|oneccl", re.IGNORECASE)
 """Names of collectives' kernels on a GPU."""
 
-Cause = Literal["input", "allocation", "synchronisation", "launching", "communication", "elsewhere"]
+Cause = Literal["input", "allocation", "synchronisation", "compilation", "launching", "communication", "elsewhere"]
 CAUSES: dict[Cause, str] = {
     "input": "waiting for the DataLoader",
     "allocation": "getting memory from the driver",
     "synchronisation": "copying to or from the CPU, or waiting for that",
+    "compilation": "compiling (torch.compile)",
     "launching": "PyTorch's own work on the CPU: operations and launches",
     "communication": "waiting in collectives (allreduce and the like)",
     "elsewhere": "outside of PyTorch: Python and all else",
@@ -138,8 +143,14 @@ def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
     return {**trace, "traceEvents": [*(e for e in trace["traceEvents"] if "ts" not in e), *kept]}, told
 
 
-def analyse(trace: dict[str, Any], from_first: bool = False) -> Traced:
+def analyse(trace: dict[str, Any], from_first: bool = False, after_s: float = 0.0) -> Traced:
     """Return the result of a trace.
+
+    Args:
+        trace: its JSON.
+        from_first: whether the time counts from the first operation on.
+        after_s: seconds from its beginning after which that first operation comes, if any does; what made the net and
+            read data was before.
 
     Raises:
         UsageError: nothing of PyTorch was recorded in it.
@@ -151,6 +162,9 @@ def analyse(trace: dict[str, Any], from_first: bool = False) -> Traced:
         raise UsageError("the trace has no operation of PyTorch in it")
     window = whole(spans, work)
     if from_first:
+        after = window[0] + 1e6 * max(0.0, after_s - EARLIER_S)
+        late = [e for e in work if e["ts"] >= after]
+        work = late or work
         window = (max(window[0], min(e["ts"] for e in work)), window[1])
     length = max(window[1] - window[0], 1e-3)
     times = thread_times(work)
@@ -259,6 +273,8 @@ def cause_of(event: dict[str, Any]) -> Cause | None:
     name, kind = str(event["name"]), event["cat"]
     if name.startswith(COLLECTIVES):
         return "communication"
+    if name.endswith(COMPILES):
+        return "compilation"
     if kind == "user_annotation":
         return "input" if name.startswith(INPUT) else None
     if kind in CALLS:

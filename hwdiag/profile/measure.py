@@ -132,7 +132,7 @@ def look(
             "others": tuple(r.trace for r in written[1:]),
             "steps": chosen.steps,
             "torch": chosen.torch,
-            "traced": with_memory(analyse(trace, from_first=True), chosen),
+            "traced": with_memory(analyse(trace, from_first=True, after_s=chosen.loop_s), chosen),
             "activities": chosen.activities,
             "notes": (*done.notes, *((f"the trace is cut: {cut}",) if cut else ())),
         }

@@ -19,6 +19,7 @@ import pytest
 from hwdiag.cli import main
 from hwdiag.dataloader.input_bound_rules import bound, reasons, verdict
 from hwdiag.dataloader.input_bound_show import waiting
+from hwdiag.dataloader.input_bound_steps import watch_pid
 from hwdiag.process.observation import stack_sampling
 from hwdiag.process.observation.processes import CALLS, NotShown, Processes, Training, Wait, trainings
 from hwdiag.process.observation.waiting import Look, interval, watch
@@ -93,8 +94,8 @@ def test_the_share_is_what_the_training_says_itself(tmp_path: Path, make_s: floa
 
 @pytest.mark.skipif(stack_sampling.installed() is None, reason="py-spy is not installed")
 def test_without_workers_the_stacks_tell(tmp_path: Path) -> None:
-    with training(tmp_path / "train.py", 0.03, 0.03, 0, "-", 4) as process:
-        (found,) = watch(process.pid, 4.0, py_spy=stack_sampling.installed())
+    with training(tmp_path / "train.py", 0.03, 0.03, 0, "-", 8) as process:
+        (found,) = watch_pid(process.pid, 4.0)
         assert process.stdout is not None
         own = json.loads(process.stdout.readline())
     assert found.stacks == pytest.approx(own, abs=0.15), found.stacks_why

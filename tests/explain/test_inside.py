@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from hwdiag.core.finding import Finding
+from hwdiag.explain.model import Case
+from hwdiag.explain.probes import collectives, kernels, rates
 from hwdiag.explain.probes import input as input_probe
-from hwdiag.explain.probes import kernels
+from hwdiag.explain.shares import shares
 from hwdiag.process.heavy_operations import HeavyOperation
 from hwdiag.process.observation.inside_model import (
     InsideReport,
     Loader,
+    OperationRate,
+    ReachedRates,
     RepeatedOperation,
     Subnormal,
     ThreadActivity,
 )
 from hwdiag.process.trace import Traced
-from tests.explain.observed import case, checks, findings, process
+from tests.explain.observed import case, checks, findings, process, thread
 
 
 def trained(shares: dict[str, float], low: float, high: float, workers: int = 0, looks: int = 800) -> InsideReport:
@@ -109,13 +118,71 @@ def test_half_precision_without_instructions_names_what_hides_them() -> None:
     assert "float32" in told()[1]
 
 
-def test_collectives_and_recompilation_are_told() -> None:
-    cpu = {"communication": 0.4, "launching": 0.6}
+def test_recompilation_is_told() -> None:
     facts = {"compiled_frames": [9, 1], "recompiled": {"wave (a.py:3)": 8}}
-    report = seen(traced=traced(cpu=cpu), rank=1, world=2, facts=facts)
-    found = findings([*kernels.look(case(process(), inside=(report,)))])
-    assert "Rank 1 of 2 is in collectives 40 %" in found["collectives:100"].title
+    found = findings([*kernels.look(case(process(), inside=(seen(traced=traced(), facts=facts),)))])
     assert "compiled one function 9 times, wave (a.py:3)" in found["recompiled:100"].title
+
+
+def of_ranks(*waits: float) -> Case:
+    ranks = [
+        seen(pid=100 + n, rank=n, world=len(waits), traced=traced(cpu={"communication": w, "launching": 1 - w}))
+        for n, w in enumerate(waits)
+    ]
+    return case(*(process(r.pid) for r in ranks), inside=tuple(ranks))
+
+
+@pytest.mark.parametrize(
+    ("waits", "severity", "words"),
+    [
+        ((0.6, 0.03), "warning", ("rank 0 of 2 60 % and rank 1 of 2 3 %", "rank 1 of 2 is the slow one")),
+        ((0.15, 0.14), "note", ("rank 0 of 2 15 %", "the exchange itself")),
+        ((0.04, 0.03), "fine", ("hardly wait", "rank 1 of 2 3 %")),
+    ],
+)
+def test_each_rank_is_named_with_its_wait_and_the_slow_one(
+    waits: tuple[float, ...], severity: str, words: tuple[str, ...]
+) -> None:
+    answer = next(iter(collectives.look(of_ranks(*waits))))
+    state = answer.severity if isinstance(answer, Finding) else answer.state
+    assert state == severity
+    assert all(word in f"{answer.title}. {answer.detail}" for word in words), answer
+
+
+def test_what_a_backward_pass_waits_for_in_c_is_a_share_of_its_own() -> None:
+    loop = ThreadActivity(thread="main", looks=99, seconds=9.0, shares={"backward": 0.7, "model": 0.3}, low=0, high=0)
+    report = seen(traced=traced(cpu={"communication": 0.4, "launching": 0.6}), activities=(loop,), rank=0, world=2)
+    found = {s.what: s.share for s in shares(case(process(), inside=(report,)))}
+    assert found["in collectives"] == pytest.approx(0.4)
+    assert found["computing the backward pass"] == pytest.approx(0.3)
+
+
+SSE = {"environment": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "TERM": "xterm"}}
+RATES: list[tuple[dict[str, Any], dict[str, Any], float, str, tuple[str, ...]]] = [
+    ({}, {}, 0.0, "fine", ("25 % of the 100 GFLOP/s", "ceilings on 4 CPUs", "4 threads")),
+    ({"seconds": 0.004}, {}, 0.0, "fine", ()),
+    ({"seconds": 0.02, "with_variables_s": 0.018}, SSE, 0.0, "warning",
+     ("20.0 ms a call in it and 2.00 ms by itself", "ONEDNN_MAX_CPU_ISA=SSE41", "env -u ATEN_CPU_CAPABILITY")),
+    ({"seconds": 0.02}, {"mkldnn": False}, 0.0, "warning", ("oneDNN is turned off",)),
+    ({"seconds": 0.02, "with_variables_s": 0.002}, SSE, 0.0, "warning", ("are not the reason", "subnormal")),
+    ({"seconds": 0.02}, {}, 5.0, "unchecked", ("waited for a CPU 50 %",)),
+    ({"seconds": 0.02, "bytes": 2e8}, {}, 0.0, "fine", ("of a copy",)),
+]  # fmt: skip
+"""What differs in the operation, facts, seconds of waiting for a CPU; what is said."""
+
+
+@pytest.mark.parametrize(("told", "facts", "wait_s", "severity", "words"), RATES)
+def test_rates_are_held_against_what_the_host_reaches_by_itself(
+    told: dict[str, Any], facts: dict[str, Any], wait_s: float, severity: str, words: tuple[str, ...]
+) -> None:
+    usual = {"name": "aten::mm", "dims": "8x8, 8x8", "dtype": "float", "flop": 5e7, "bytes": 1e6, "total_s": 3.0,
+             "seconds": 0.002, "alone_s": 0.002}  # fmt: skip
+    one = OperationRate.model_validate({**usual, **told})
+    found = ReachedRates(cpus=4, threads=4, flop_rates={"float": 1e11}, bytes_rate=1e10, operations=(one,))
+    report = seen(traced=traced(), rates=found, facts=facts)
+    (answer,) = rates.look(case(process(100, thread(cpu_s=5.0, wait_s=wait_s)), inside=(report,)))
+    assert (answer.severity if isinstance(answer, Finding) else answer.state) == severity
+    assert all(word in f"{answer.title}. {answer.detail}" for word in words), answer
 
 
 def test_what_was_not_recorded_is_not_called_fine() -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,13 +83,14 @@ def beside(count: int) -> Iterator[None]:
             other.wait()
 
 
-def explained(situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    """Return what explain finds in a situation."""
+def explained(situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[Finding]:
+    """Return what explain finds in a situation; ``folder``: for compiled code."""
     for need in situation.get("needs", []):
         if why := lacks(need):
             pytest.skip(why)
     for name, value in {
-        "PYTHON": sys.executable, "HERE": str(HERE), "START_40_THREADS": THREADS,
+        "PYTHON": sys.executable, "INCLUDE": sysconfig.get_path("include"),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder), "HERE": str(HERE), "START_40_THREADS": THREADS,
         "PYTHON3": next(filter(os.path.exists, ("/usr/bin/python3", sys.executable))),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
@@ -109,8 +111,10 @@ def is_one_of(id_: str, patterns: list[str]) -> bool:
     "situation",
     [pytest.param(s, id=s["name"], marks=[pytest.mark.long] if s.get("long") else []) for s in SITUATIONS],
 )
-def test_what_is_wrong_is_named_and_nothing_else(situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    found = explained(situation, monkeypatch)
+def test_what_is_wrong_is_named_and_nothing_else(
+    situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = explained(situation, monkeypatch, tmp_path)
     told = "\n".join(f"[{f.severity}] {f.id}: {f.title}. {f.detail}" for f in found)
     for pattern in situation["finds"]:
         assert any(is_one_of(f.id, [pattern]) for f in found), told

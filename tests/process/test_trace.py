@@ -68,6 +68,7 @@ def test_the_gpus_idle_time_is_told_by_its_cause() -> None:
         "input": pytest.approx(0.200),
         "allocation": pytest.approx(0.100),
         "synchronisation": pytest.approx(0.090),  # 10 of the copy's call, 80 of waiting
+        "compilation": 0,
         "launching": pytest.approx(0.110),  # 50 of aten::mm before its kernel ran, 60 of the backward pass
         "communication": 0,
         "elsewhere": pytest.approx(0.100),  # at the end, in Python
@@ -104,6 +105,19 @@ def test_collectives_are_a_cause_of_their_own_where_nothing_is_computed_meanwhil
     assert traced.cpu["launching"] == pytest.approx(0.5)
     assert traced.cpu["communication"] == pytest.approx(0.3)
     assert traced.cpu["elsewhere"] == pytest.approx(0.2)
+
+
+def test_compiling_is_a_cause_of_its_own_with_the_operations_that_it_traces() -> None:
+    steps = (x("cpu_op", "compile_file (dynamo_timed)", 0, 600), x("cpu_op", "aten::mm", 100, 100))
+    traced = analyse(cpu_trace(*steps, x("cpu_op", "aten::mm", 700, 100)))
+    assert traced.cpu["compilation"] == pytest.approx(0.6)
+    assert traced.cpu["launching"] == pytest.approx(0.1)
+
+
+def test_what_was_before_the_loop_does_not_count_where_anything_came_after() -> None:
+    events = cpu_trace(x("cpu_op", "aten::fill_", 0, 300), x("cpu_op", "aten::mm", 400, 500))
+    assert {o.name for o in analyse(events, from_first=True, after_s=0.2 + 350e-6).operations} == {"aten::mm"}
+    assert len(analyse(events, from_first=True, after_s=5.0).operations) == 2
 
 
 def test_what_was_before_the_first_operation_does_not_count() -> None:

@@ -1,4 +1,4 @@
-"""Facts that torch tells of its own state at the end of the program: threads, modes, compile counters, ranks."""
+"""Facts that torch tells of its own state at the end of the program: threads, modes, compile counters; and its rank."""
 
 import os
 import sys
@@ -45,9 +45,13 @@ def guard_failures(torch):
 
 
 def distributed(torch):
+    """Return the place in the process group, or the one that a launcher gave it; None where there is none."""
     dist = sys.modules.get("torch.distributed")
-    if dist is None or not dist.is_available() or not dist.is_initialized():
+    if dist is None or not dist.is_available():
         return None
+    if not dist.is_initialized():
+        given = [os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE")]
+        return {"rank": int(given[0]), "world": int(given[1])} if all(map(str.isdigit, given)) else None
     return {"rank": dist.get_rank(), "world": dist.get_world_size(), "backend": str(dist.get_backend())}
 
 
@@ -95,7 +99,6 @@ QUESTIONS = {
     "default_dtype": lambda torch: str(torch.get_default_dtype()),
     "cpu_capability": lambda torch: str(torch.backends.cpu.get_cpu_capability()),
     "mkldnn": lambda torch: bool(torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()),
-    "distributed": distributed,
     "compile": compile_counters,
     "compiled_frames": compiled_frames,
     "recompiled": guard_failures,

@@ -10,7 +10,7 @@ import sys
 import time
 
 from . import TASK
-from .facts import facts
+from .facts import distributed, facts
 from .objects import Objects
 from .recorder import TraceRecorder
 from .sampler import StackSampler
@@ -74,7 +74,9 @@ class ProcessWitness:
                 os.unlink(own)
 
     def look(self):
-        """Gather what the instruments know now."""
+        """Gather what the instruments know now. A process group may be gone at the end."""
+        with contextlib.suppress(Exception):
+            self.told["group"] = distributed(self.torch) or self.told.get("group")
         if self.sampler is not None:
             self.told.update(self.sampler.found())
         if self.objects is not None:

@@ -1,8 +1,7 @@
 """Memory of this process over time: resident, and what torch has allocated on GPUs. At most some hundred points."""
 
+import os
 import time
-
-from .recorder import resident
 
 MOST_POINTS = 400
 EVERY_S = 0.05
@@ -36,3 +35,9 @@ class MemoryOverTime:
     def found(self):
         """Return the points, for the report."""
         return list(self.points)
+
+
+def resident():
+    """Return the bytes of this process in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

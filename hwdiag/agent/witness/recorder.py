@@ -10,15 +10,21 @@ import ctypes
 import os
 import time
 
+from . import live
+
 CUDA_WAIT_S = 2.0
 """How long, where torch was built for a GPU, the script may take to start using it. Started before that, the profiler
 would initialise the GPU's driver, and the script could no longer choose its devices, or fork."""
-SETTLE_S = 0.3
-"""Seconds from the first operation on in which growth is not counted: weights and buffers come into being."""
+SETTLE_S, SETTLE_MOST_S = 0.3, 3.0
+"""Seconds from the first operation on in which growth is not counted: weights and buffers come into being. Of a
+training until its second step begins, since gradients and states come with the first, but no longer than the most."""
+WEIGH_S = 0.25
+"""Between two looks at the sizes of all tensors, which take some 10 ms."""
 UNSEEN = 8
 """So many times may it grow while no net is seen at work: what is imported and loaded before is no event."""
-OFTEN_S = 2.0
-"""Operations that are seen for so long are taken for the program's work, though no net is."""
+OFTEN_S, EVENTS_BYTES = 2.0, 1 << 20
+"""Where nothing is imported for so long, and the recording takes so much more, operations are the program's work,
+though no net is seen."""
 
 
 class TraceRecorder:
@@ -35,6 +41,7 @@ class TraceRecorder:
         self.began = time.monotonic()
         self.profile = self.asked = None
         self.weak = self.strong = self.size = None
+        self.tensors, self.weighed, self.quiet = 0, 0.0, None
         self.over = False
         self.callbacks = []
         self.all_threads, self.why_not_all = all_threads_config(torch) if task.get("all_threads", True) else (None, "")
@@ -68,7 +75,7 @@ class TraceRecorder:
             profile.__enter__()
         finally:
             self.own = False
-        self.profile, self.started, self.size_at_start = profile, time.monotonic(), resident()
+        self.profile, self.started, self.size_at_start = profile, time.monotonic(), anonymous()
         self.tell(state="recording", all_threads=self.all_threads is not None, not_all=self.why_not_all)
 
     def give_way(self):
@@ -90,10 +97,14 @@ class TraceRecorder:
 
     # Its end
 
-    def watch(self, seen, now):
+    def watch(self, seen, now, first_step=False, importing=False):
         """Called every now and then by the witness's thread: begin and end when it is time.
 
-        ``seen``: 0 no operation yet, 1 some operation or tensor, 2 a net at work.
+        Args:
+            seen: 0 no operation yet, 1 some operation or tensor, 2 a net at work.
+            now: the time.
+            first_step: whether a training is within its first step.
+            importing: whether a module is being imported.
         """
         if self.over:
             return
@@ -105,22 +116,44 @@ class TraceRecorder:
             return
         if seen and self.weak is None:
             self.weak = now
-        if seen == 2 or (self.weak is not None and seen and now - self.weak > OFTEN_S):
-            if self.strong is None:
-                self.strong, self.size = now, None
         if self.weak is None:
-            if resident() - self.size_at_start > UNSEEN * self.growth:
+            if anonymous() - self.size_at_start > UNSEEN * self.growth:
                 self.stop("its size")
             return
-        if self.size is None and now - (self.strong or self.weak) > SETTLE_S:
-            self.size = resident()
-        until = self.weak + self.patience * self.seconds
-        if self.strong is not None:
-            until = min(until, self.strong + self.seconds)
-        if now >= until:
+        if self.strong is None and (seen == 2 or self.is_busy(now, importing)):
+            self.strong, self.size = now, None
+            self.tell(loop_s=round(now - self.started, 3))
+        settled = now - (self.strong or self.weak)
+        if self.size is None and settled > (SETTLE_MOST_S if first_step else SETTLE_S):
+            self.size, self.tensors = anonymous(), tensor_bytes(self.torch)
+        if now >= self.until():
             self.stop("its time")
-        elif self.size is not None and resident() - self.size > self.growth * (1 if self.strong else UNSEEN):
+        elif self.size is not None and self.grew(self.growth * (1 if self.strong else UNSEEN), now):
             self.stop("its size")
+
+    def until(self):
+        """Return when the recording ends by its time."""
+        return self.weak + self.patience * self.seconds if self.strong is None else self.strong + self.seconds
+
+    def is_busy(self, now, importing):
+        """Return whether operations follow each other, by what their recording takes."""
+        if self.quiet is None or importing:
+            self.quiet = (now, anonymous() - tensor_bytes(self.torch) if not importing else None)
+        since, size = self.quiet
+        if now - since < OFTEN_S:
+            return False
+        self.quiet = None
+        return size is not None and anonymous() - tensor_bytes(self.torch) - size > EVENTS_BYTES
+
+    def grew(self, most, now):
+        """Return whether the recording takes more than that: what the process grew by, without its tensors."""
+        if anonymous() - self.size <= most or now - self.weighed < WEIGH_S:
+            return False
+        self.weighed = now
+        tensors = tensor_bytes(self.torch)
+        self.size += max(0, tensors - self.tensors)
+        self.tensors = tensors
+        return anonymous() - self.size > most
 
     def stop(self, why):
         """End it from the witness's thread: there, or in the main thread where the recording is that thread's own."""
@@ -209,10 +242,24 @@ def note_end(profiler):
         end()
 
 
-def resident():
-    """Return the bytes of this process in memory."""
+def anonymous():
+    """Return the bytes of this process in memory that are of no file: importing libraries maps many that are."""
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        words = file.read().split()
+    return (int(words[1]) - int(words[2])) * os.sysconf("SC_PAGE_SIZE")
+
+
+def tensor_bytes(torch):
+    """Return the bytes of the live tensors on the CPU that Python knows."""
+    found = {}
+    for tensor in live.of_kinds({torch.Tensor, torch.nn.Parameter}):
+        try:
+            if tensor.device.type == "cpu":
+                storage = tensor.untyped_storage()
+                found[storage.data_ptr()] = storage.nbytes()
+        except Exception:  # of another kind, or older torch
+            continue
+    return sum(found.values())
 
 
 def ends_well(path):

@@ -1,16 +1,20 @@
 """Times operations of a recording again, in a process of its own, with data like the program's, and with other data.
 
-Run by path with the task as JSON: ``repeat.py '[{"name": "aten::mm", "dims": [[96, 512], ...], ...}]'``. Each answer is
-a line of JSON. oneDNN's lines about what computed an operation stand between them, on the same output.
+Run by path with the task as JSON: ``repeat.py '{"operations": [{"name": "aten::mm", "dims": [...], ...}]}'``. Each
+answer is a line of JSON. oneDNN's lines about what computed an operation stand between them, on the same output.
+With ``threads``, operations are timed with so many, as fast as they come, after what this host reaches with all CPUs.
 """
 
 import json
+import os
 import sys
 import time
 
 TYPES = {"float": "float32", "double": "float64", "c10::BFloat16": "bfloat16", "c10::Half": "float16"}
 LEAST_S = 0.15
 """Seconds that one variant is called for, at least."""
+COPIED = 1 << 24
+"""Numbers of float32 in the copy that tells the bandwidth: more than caches hold."""
 SMALL = 1e-39
 """A subnormal number of float32."""
 
@@ -60,6 +64,49 @@ def timed(work):
     return sorted(stretches)[2]
 
 
+def fastest(torch, work):
+    """Return the seconds of one call with all threads of now: the least of five stretches, whatever else runs."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    work()
+    began, calls = clock(), 0
+    while calls < 2 or clock() - began < LEAST_S / 5:
+        work()
+        calls += 1
+    stretches = []
+    for _ in range(5):
+        began = clock()
+        for _ in range(calls):
+            work()
+        stretches.append((clock() - began) / calls)
+    return min(stretches)
+
+
+def ceilings(torch, types):
+    """Return what this host reaches with all CPUs: FLOP/s of a large product by type, and bytes/s of a copy."""
+    cpus = len(os.sched_getaffinity(0))
+    torch.set_num_threads(cpus)
+    n = 1024 if cpus <= 8 else 2048 if cpus <= 32 else 4096
+    found = {"cpus": cpus, "flops": {}}
+    for kind in types:
+        a = torch.randn(n, n).to(getattr(torch, TYPES[kind]))
+        out = torch.empty_like(a)
+        found["flops"][kind] = 2.0 * n**3 / fastest(torch, lambda a=a, out=out: torch.mm(a, a, out=out))
+    x = torch.zeros(COPIED)
+    y = torch.empty_like(x)
+    found["bytes"] = 2.0 * 4 * COPIED / fastest(torch, lambda: y.copy_(x))
+    return found
+
+
+def rates(torch, task):
+    """Print what this host reaches, and what each operation takes here by itself."""
+    with torch.no_grad():
+        print("\n" + json.dumps(ceilings(torch, task["types"])), flush=True)
+        torch.set_num_threads(task["threads"])
+        for number, one in enumerate(task["operations"]):
+            work = call(torch, one, tensors(torch, one, None, 1.0))
+            print("\n" + json.dumps({"number": number, "seconds": fastest(torch, work)}), flush=True)
+
+
 def kernels(torch, work, mark):
     """Have oneDNN say what computes a call, between two marks."""
     print("\n" + mark, flush=True)
@@ -92,6 +139,8 @@ def main():
 
     torch.manual_seed(0)
     task = json.loads(sys.argv[1])
+    if task.get("threads"):
+        return rates(torch, task)
     torch.set_num_threads(1)
     for number, one in enumerate(task["operations"]):
         try:

@@ -130,6 +130,22 @@ class ThreadSeen:
         }
 
 
+class FirstStep:
+    """The first step of a training, or the first call of a net: over once a net is called again."""
+
+    def __init__(self):
+        self.is_over = self.began = self.left = False
+
+    def saw(self, whats):
+        """Take what all threads were seen doing."""
+        if self.is_over:
+            return
+        called = stacks.MODEL in whats
+        self.is_over = called and self.left
+        self.left = self.left or (self.began and not called)
+        self.began = self.began or called
+
+
 class StackSampler:
     """The thread that looks."""
 
@@ -139,13 +155,12 @@ class StackSampler:
         self.random = random.Random()
         self.judge = stacks.StackJudge(witness.torch.__file__)
         self.threads = {}
-        self.loaders = LoaderClock()
+        self.loaders, self.step = LoaderClock(), FirstStep()
         self.memory = MemoryOverTime(witness.torch)
         self.main = threading.main_thread().ident
         self.seen, self.young, self.old, self.cost_s = 0, 0.0, 0.0, 0.0
         self.began = time.monotonic()
-        self.switched = False
-        self.stopped = False
+        self.switched = self.stopped = self.importing = False
         self.lock = _thread.allocate_lock()
 
     def start(self):
@@ -178,7 +193,7 @@ class StackSampler:
             if self.on:
                 self.memory.watch(now)
             if self.recorder is not None:
-                self.recorder.watch(self.seen, now)
+                self.recorder.watch(self.seen, now, not self.step.is_over, self.importing)
             if self.objects is not None:
                 self.objects.watch(self.seen, now, self.recorder)
             self.cost_s += time.thread_time() - spent
@@ -199,6 +214,8 @@ class StackSampler:
             busy += what != stacks.WAIT
         self.switch(self.on and busy <= 1)
         whats = {what for what, _, _ in found.values()}
+        self.step.saw(whats)
+        self.importing = stacks.IMPORT in whats
         if self.seen < 2:
             self.seen = max(self.seen, self.operations(whats, now))
         if not self.on:

@@ -41,6 +41,8 @@ NO_DATA = re.compile(
     r"train|step|forward|loss|optim|eval|valid|main|^run|^fit|save|log|print|checkpoint|state|test", re.I
 )
 COMPILERS = re.compile(r"^_?(compile_fx|fw_compiler|bw_compiler|fx_codegen|codegen_and_compile)")
+JOINS = frozenset({"init_process_group", "new_group", "_new_process_group_helper", "destroy_process_group"})
+"""What makes and ends process groups, with collectives of their own: no part of a training's steps."""
 WAITING = {
     "threading.py": {"wait", "join", "_wait_for_tstate_lock", "acquire", "__enter__"},
     "queue.py": {"get", "put", "join"},
@@ -54,7 +56,7 @@ WAITING = {
 
 # What one frame's code is; a stack's verdict follows from all of them.
 K_NONE, K_LOADER, K_GETS, K_MODULE, K_BACKWARD, K_OPTIMIZER, K_COMPILE, K_COLLECTIVE = range(8)
-K_TORCH, K_IMPORT, K_LIBRARY, K_DATA, K_WAIT, K_OWN = range(8, 14)
+K_TORCH, K_IMPORT, K_LIBRARY, K_DATA, K_WAIT, K_OWN, K_JOIN = range(8, 15)
 MEANT = frozenset({K_LOADER, K_GETS, K_MODULE, K_BACKWARD, K_OPTIMIZER, K_COMPILE, K_COLLECTIVE, K_DATA, K_OWN})
 """An import within which one of these runs is that: a module of the person's own may hold the whole training."""
 
@@ -65,7 +67,8 @@ class StackJudge:
     def __init__(self, torch_file):
         self.torch = torch_file.rsplit("/", 1)[0] + "/"
         paths = sysconfig.get_paths()
-        self.foreign = tuple({paths[p] + "/" for p in ("stdlib", "platstdlib", "purelib", "platlib") if p in paths})
+        self.packages = tuple({paths[p] + "/" for p in ("purelib", "platlib") if p in paths})
+        self.foreign = tuple({paths[p] + "/" for p in ("stdlib", "platstdlib") if p in paths}) + self.packages
         self.kinds = {}
         self.trains = {}
         """Codes that were seen with a net at work within them: what they do is no input, whatever their name."""
@@ -89,9 +92,8 @@ class StackJudge:
         waiting = WAITING.get(file.rsplit("/", 1)[-1])
         if waiting is not None and name in waiting and file.startswith(self.foreign):
             return K_WAIT
-        if file.startswith("<frozen") or (
-            file.startswith(self.foreign) and name not in ("__getitem__", "__getitems__")
-        ):
+        is_item = name in ("__getitem__", "__getitems__") and file.startswith(self.packages)
+        if file.startswith("<frozen") or (file.startswith(self.foreign) and not is_item):
             return K_NONE
         return K_DATA if DATA.search(name) and not NO_DATA.search(name) else K_OWN
 
@@ -126,6 +128,8 @@ class StackJudge:
             return INPUT
         if K_COMPILE in kinds:
             return COMPILE
+        if K_JOIN in kinds:
+            return TORCH
         for kind, what in (
             (K_COLLECTIVE, COLLECTIVE),
             (K_BACKWARD, BACKWARD),
@@ -173,7 +177,7 @@ def torch_kind(file, name):
     if file.startswith("optim/") or file == "amp/grad_scaler.py":
         return K_OPTIMIZER if name in ("step", "zero_grad", "unscale_") else K_TORCH
     if file == "distributed/distributed_c10d.py":
-        return K_COLLECTIVE
+        return K_JOIN if name in JOINS else K_COLLECTIVE
     return K_TORCH
 
 

@@ -35,11 +35,21 @@ def look(case: Case) -> Iterator[Answer]:
         yield from judged(case, report, loop)
     seen = {r.pid for r in case.program.inside if r.loop is not None}
     for waited in case.program.waits:
-        if waited.pid not in seen and waited.workers and waited.looks >= LEAST_LOOKS:
+        if waited.pid in seen or waited.looks < LEAST_LOOKS:
+            continue
+        if waited.workers:
             told = True
             yield from from_outside(case, waited)
+        elif waited.stacks is not None:
+            told = True
+            yield from by_stacks(case, waited, waited.stacks)
     if not told:
-        why = case.program.inside_note or "no training was seen that takes data from a DataLoader, or makes them itself"
+        none = (w.stacks_why for w in case.program.waits if w.stacks_why)
+        why = (
+            next(none, "")
+            or case.program.inside_note
+            or "no training was seen that takes data from a DataLoader, or makes them itself"
+        )
         yield Check(id="input-bound", state="unchecked", title="Whether it waits for data", detail=why)
 
 
@@ -137,6 +147,30 @@ def workers_remedy(workers: int, cpus: int, waited: TrainingWaits | None) -> str
         f"Its {workers} workers have no more than {cpus} CPUs: less work for each sample helps (a cache, smaller or "
         "already decoded files, a faster decoder); more workers do not."
     )
+
+
+def by_stacks(case: Case, waited: TrainingWaits, share: float) -> Iterator[Answer]:
+    """Yield the verdict on one training without workers, by the stacks that py-spy read: a half more or less is taken,
+    since it looks as often while nothing is computed."""
+    name = f"input-bound:{waited.pid}"
+    if share / 1.5 >= WORTH:
+        process = next((p for p in case.program.processes if p.pid == waited.pid), None)
+        cpus = len(process.allowed) if process is not None else len(case.program.own_allowed)
+        yield Finding(
+            id=name,
+            severity="warning" if share >= MUCH else "note",
+            title=f"Input-bound: PID {waited.pid} is within its DataLoader {percent(share)} of the time, in its own "
+            "process, while nothing is computed",
+            detail=f"{gain(share)} Its DataLoader has no workers: 'DataLoader(..., num_workers={max(1, min(cpus, 8))}, "
+            "persistent_workers=True)' makes the data in processes of their own meanwhile.",
+            evidence=("program.waits",),
+        )
+    elif share * 1.5 < WORTH:
+        title = f"PID {waited.pid} is not input-bound: it is within a DataLoader {percent(share)} of the time"
+        yield Check(id=name, state="fine", title=title, detail="by its stacks, which py-spy read")
+    else:
+        why = f"undecided: it is within its DataLoader {percent(share)} of the time by its stacks. Look longer."
+        yield Check(id=name, state="unchecked", title=f"Whether PID {waited.pid} waits for data", detail=why)
 
 
 def from_outside(case: Case, waited: TrainingWaits) -> Iterator[Answer]:

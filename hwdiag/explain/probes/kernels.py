@@ -1,5 +1,4 @@
-"""Probe of what computes: denormal numbers, types without instructions for them, reference kernels, recompilation,
-collectives."""
+"""Probe of what computes: denormal numbers, types without instructions for them, reference kernels, recompilation."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ SLOWER = 1.15
 HEAVY = 0.1
 """Share of the recorded time from which on operations of one kind count."""
 MUCH = 0.1
-"""Share of the time in collectives, or compiling, that is worth a word."""
+"""Share of the time compiling that is worth a word."""
 RECOMPILED = 4
 """Compilations of one function, from which on its inputs change too much."""
 NATIVE = {
@@ -39,7 +38,6 @@ def look(case: Case) -> Iterator[Answer]:
         yield from halves(case, report)
         yield from reference(report)
         yield from recompiled(report)
-        yield from collectives(report)
         yield from one_thread_recorded(report)
     recorded = [r for r in reports if r.traced is not None]
     if not recorded:
@@ -160,8 +158,8 @@ def recompiled(report: InsideReport) -> Iterator[Answer]:
     """Yield whether torch.compile compiles one function again and again."""
     counts = report.facts.get("compiled_frames")
     most = max((int(c) for c in counts), default=0) if isinstance(counts, list) else 0
-    loop = report.loop
-    share = loop.shares.get("compile", 0.0) if loop else 0.0
+    kinds = report.loop.shares if report.loop else report.before
+    share = kinds.get("compile", 0.0) / (sum(kinds.values()) or 1.0)
     if most < RECOMPILED:
         return
     names = report.facts.get("recompiled")
@@ -169,29 +167,10 @@ def recompiled(report: InsideReport) -> Iterator[Answer]:
     yield Finding(
         id=f"recompiled:{report.pid}",
         severity="warning" if share >= MUCH else "note",
-        title=f"torch.compile compiled one function {most} times{which}; {percent(share)} of its loop is compiling",
+        title=f"torch.compile compiled one function {most} times{which}; {percent(share)} of its time is compiling",
         detail="Something that it was compiled for changes from call to call: sizes of inputs, a Python number, a "
         "module's attribute. 'TORCH_LOGS=recompiles' names it. 'torch.compile(f, dynamic=True)' suits all sizes. "
         "Pad inputs to a few sizes, and keep counters in tensors.",
-        evidence=("program.inside",),
-    )
-
-
-def collectives(report: InsideReport) -> Iterator[Answer]:
-    """Yield whether a rank waits for the others."""
-    share = report.traced.cpu.get("communication", 0.0) if report.traced else 0.0
-    gpu = max((g.communicating for g in report.traced.gpus), default=0.0) if report.traced else 0.0
-    most = max(share, gpu)
-    if most < MUCH:
-        return
-    rank = f"Rank {report.rank} of {report.world}" if report.rank is not None else f"PID {report.pid}"
-    yield Finding(
-        id=f"collectives:{report.pid}",
-        severity="warning" if most >= 2 * MUCH else "note",
-        title=f"{rank} is in collectives {percent(most)} of the recorded time, and computes nothing meanwhile",
-        detail="It waits for the slowest rank, or for the network. A rank that waits less than the others is the slow "
-        "one: look at its data and CPUs first. Fewer, larger exchanges help: 'no_sync()' with gradient accumulation, "
-        "a larger 'bucket_cap_mb', larger batches.",
         evidence=("program.inside",),
     )
 

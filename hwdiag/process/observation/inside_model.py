@@ -93,6 +93,46 @@ class RepeatedOperation(Value):
     float32_kernels: tuple[str, ...] = ()
 
 
+class OperationRate(Value):
+    """A heavy operation of the recording, beside the same one by itself on this host."""
+
+    name: str
+    dims: str
+    """Of its inputs."""
+    dtype: str
+    flop: float
+    """Of one call."""
+    bytes: float
+    """Of the inputs of one call."""
+    seconds: float
+    """Of one call in the program, the median."""
+    total_s: float
+    """Of all calls."""
+    alone_s: float
+    """Of one call by itself with as many threads, without the program's variables."""
+    with_variables_s: float | None = None
+    """The same with the program's variables; None where nobody asked."""
+
+    def factor(self, bytes_rate: float) -> float:
+        """Return how many times as long a call takes in the program as by itself, with its inputs read from memory."""
+        return self.seconds / (self.alone_s + self.bytes / bytes_rate)
+
+
+class ReachedRates(Value):
+    """The rates of a process's heavy operations, and of this host, measured when the program had ended."""
+
+    cpus: int
+    """On so many CPUs the host's rates were measured."""
+    threads: int
+    """With so many the program computed, and its operations by themselves."""
+    flop_rates: dict[str, float]
+    """Of a large product of matrices by type, FLOP/s: the ceilings."""
+    bytes_rate: float
+    """Of a copy in memory, bytes/s, read plus written."""
+    operations: tuple[OperationRate, ...]
+    """The heaviest first."""
+
+
 class InsideReport(Value):
     """The report of one Python process of the program on itself, by hwdiag's witness in it."""
 
@@ -123,9 +163,13 @@ class InsideReport(Value):
     """Resident memory of the ``process`` over time, and what torch had allocated on each GPU."""
     subnormal: Subnormal | None = None
     repeated: tuple[RepeatedOperation, ...] = ()
+    rates: ReachedRates | None = None
+    """None where no operation is heavy enough to be compared."""
     traced: Traced | None = None
     trace: str = ""
     """File name of its trace, where it is kept."""
+    loop_s: float = 0.0
+    """From the beginning of its recording to the first net that was seen at work; 0 where none was."""
     steps: int | None = None
     """Calls of what a file's ``build()`` gave."""
     all_threads: bool | None = None
@@ -139,6 +183,11 @@ class InsideReport(Value):
     rank: int | None = None
     """Its rank where it belongs to a process group."""
     world: int | None = None
+
+    @property
+    def before(self) -> dict[str, float]:
+        """Return the seconds by kind of the main thread before any loop of it."""
+        return next((a.before for a in self.activities if a.thread == "main"), {})
 
     @property
     def loop(self) -> ThreadActivity | None:

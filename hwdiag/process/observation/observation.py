@@ -54,13 +54,17 @@ class Observation:
     """All that is looked at of one program, while it runs."""
 
     def __init__(
-        self, sampler: Sampler | None, clean: Callable[[dict[str, str]], dict[str, str]] = lambda found: found
+        self,
+        sampler: Sampler | None,
+        clean: Callable[[dict[str, str]], dict[str, str]] = lambda found: found,
+        py_spy: str | None = None,
     ) -> None:
         """Begin; the program is what is below ``table.tops``.
 
         Args:
             sampler: what is read of the machine.
             clean: takes out of a process's variables what hwdiag put there.
+            py_spy: the program that tells the stacks of trainings without workers; see ``Waits``.
         """
         self.began, self.began_ticks = time.monotonic(), ticks_now()
         self.ours, self.clean = {os.getpid()}, clean
@@ -71,7 +75,7 @@ class Observation:
         """All that were followed, by their ids and when they were started; ``followed`` are those of the last look."""
         self.root = Root.live()
         self.groups: dict[str, ProcessGroups] = {}
-        self.waits = Waits(Processes())
+        self.waits = Waits(Processes(), py_spy)
         self.neighbours = Neighbours(self.began_ticks)
         self.free_space = FreeSpace()
         self.series = None if sampler is None else SampleSeries(sampler)
@@ -110,6 +114,7 @@ class Observation:
         for groups in self.groups.values():
             groups.look()
         self.waits.follow(self.followed)
+        self.ours.update(stacks.pid for stacks in self.waits.stacks.values())
         if whole:
             self._look_at_machine()
 

@@ -21,6 +21,7 @@ from hwdiag.process.observation.marks import MARKS, mark_pipe
 from hwdiag.process.observation.model import Ending, InsideReport, Program
 from hwdiag.process.observation.observable import observable, remarks
 from hwdiag.process.observation.observation import Observation
+from hwdiag.process.observation.stack_sampling import installed
 from hwdiag.process.observation.stat import TICKS, read_stat, read_text
 from hwdiag.process.observation.tee import Tee, drain
 from hwdiag.process.signals import PATIENCE, Requests, handling, on_resize
@@ -37,8 +38,11 @@ class InsideInstrument(Protocol):
     def variables(self) -> Mapping[str, str]:
         """Return what is to be added to the command's environment."""
 
-    def collect(self) -> tuple[tuple[InsideReport, ...], str]:
-        """Return what it left, and why there is nothing; called when all of the command has ended."""
+    def collect(self, is_over: Callable[[], bool] = ...) -> tuple[tuple[InsideReport, ...], str]:
+        """Return what it left, and why there is nothing; called when all of the command has ended.
+
+        ``is_over``: whether the person has asked for the end, and waits for nothing more.
+        """
 
 
 def observe_command(
@@ -96,7 +100,7 @@ def observe_command(
         stdout, stderr = tee.texts()
         end = end.model_copy(update={"stdout": stdout, "stderr": stderr})
         ending = _ending(end, command, launch, observation, requests)
-        inside, why = witness.collect() if witness else ((), "no witness was asked for")
+        inside, why = witness.collect(lambda: requests.count > 0) if witness else ((), "no witness was asked for")
         return observation.program(
             tuple(argv),
             cpu_s=end.cpu_s,
@@ -160,7 +164,8 @@ def observe_pid(pid: int, seconds: float, *, sampler: Sampler | None = None) -> 
     notes = remarks(pid)
     with ExitStack() as stack:
         stack.enter_context(handling(requests.asked))
-        observation = Observation(sampler)
+        observation = Observation(sampler, py_spy=installed() or "")
+        stack.callback(observation.waits.close)
         observation.table.tops.add(pid)
         observation.table.members[pid] = stat.started
         end = None

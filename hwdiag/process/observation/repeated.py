@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 
 from hwdiag.process.agent import MAIN
 from hwdiag.process.heavy_operations import HeavyOperation
@@ -14,51 +16,67 @@ from hwdiag.process.observation.inside_model import InsideReport, RepeatedOperat
 
 REPEAT = MAIN.with_name("witness") / "repeat.py"
 TIME_LIMIT_S = 40.0
+MOST_SAID = 1 << 20
 MOST = 3
 HALVES = ("c10::BFloat16", "c10::Half")
 MOST_ELEMENTS = 1 << 26
 """Larger inputs are not made again."""
+TYPES = frozenset({"float", "double", *HALVES})
 NUMBERS = re.compile(r"\d+")
 VERBOSE = re.compile(r"^(?:onednn|dnnl)_verbose,(.*)$")
 
 
-def repeated(report: InsideReport) -> tuple[RepeatedOperation, ...]:
+def repeated(report: InsideReport, is_over: Callable[[], bool]) -> tuple[RepeatedOperation, ...]:
     """Return what came of timing a process's suspicious operations again; nothing where none is.
 
     The program has ended then, and is not run again: its interpreter is, with tensors of the same sizes and types.
+    ``is_over``: whether the person has asked for the end.
     """
     chosen = suspicious(report)
     if not chosen or not report.python:
         return ()
     small = shapes(report.subnormal)
-    task = {
-        "operations": [
-            {
-                "name": o.name,
-                "dims": [list(d) for d in o.dims],
-                "types": list(o.types),
-                "concrete": list(o.concrete),
-                "subnormal": {k: v for k, v in small.items() if k in {str(sorted(d)) for d in o.dims}},
-            }
-            for o in chosen
-        ],
-    }
     told = report.facts.get("environment")
     env = {**os.environ, **(told if isinstance(told, dict) else {})}
+    return read(run_again(report.python, {"operations": [task_of(o, small) for o in chosen]}, env, is_over), chosen)
+
+
+def task_of(operation: HeavyOperation, small: Mapping[str, float]) -> dict[str, object]:
+    """Return what ``repeat.py`` is told of an operation; ``small``: the share of subnormal values by sizes."""
+    return {
+        "name": operation.name,
+        "dims": [list(d) for d in operation.dims],
+        "types": list(operation.types),
+        "concrete": list(operation.concrete),
+        "subnormal": {k: v for k, v in small.items() if k in {str(sorted(d)) for d in operation.dims}},
+    }
+
+
+def run_again(python: str, task: object, env: Mapping[str, object], is_over: Callable[[], bool]) -> str:
+    """Return what ``repeat.py`` prints; what it printed until then where it takes too long, or the person asks for the
+    end."""
+    ends = time.monotonic() + TIME_LIMIT_S
     try:
-        done = subprocess.run(
-            [report.python, str(REPEAT), json.dumps(task)],
+        child = subprocess.Popen(
+            [python, str(REPEAT), json.dumps(task)],
             env={k: str(v) for k, v in env.items()},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
             errors="replace",
-            timeout=TIME_LIMIT_S,
-            check=False,
+            start_new_session=True,
         )
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return read(done.stdout[: 1 << 20], chosen)
+    except OSError:
+        return ""
+    with child:
+        while True:
+            try:
+                said, _ = child.communicate(timeout=0.2)
+                return said[:MOST_SAID]
+            except subprocess.TimeoutExpired:
+                if is_over() or time.monotonic() > ends:
+                    child.kill()
 
 
 def suspicious(report: InsideReport) -> tuple[HeavyOperation, ...]:
@@ -69,17 +87,14 @@ def suspicious(report: InsideReport) -> tuple[HeavyOperation, ...]:
     found = [
         o
         for o in report.traced.heavy
-        if (any(t in HALVES for t in o.types) or any(str(sorted(d)) in small for d in o.dims))
-        and all(_elements(d) <= MOST_ELEMENTS for d in o.dims)
+        if (any(t in HALVES for t in o.types) or any(str(sorted(d)) in small for d in o.dims)) and fits(o)
     ]
     return tuple(sorted(found, key=lambda o: -o.seconds)[:MOST])
 
 
-def _elements(dims: Sequence[int]) -> int:
-    count = 1
-    for n in dims:
-        count *= max(1, n)
-    return count
+def fits(operation: HeavyOperation) -> bool:
+    """Return whether its inputs are small enough to be made again."""
+    return all(prod(max(1, n) for n in dims) <= MOST_ELEMENTS for dims in operation.dims)
 
 
 def shapes(subnormal: Subnormal | None) -> dict[str, float]:

@@ -42,6 +42,11 @@ class Stacks:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
 
+    @property
+    def pid(self) -> int:
+        """Return the process that looks."""
+        return self._process.pid
+
     def share(self) -> tuple[float | None, str]:
         """Return the share of the main thread's stacks within the DataLoader, or None and why. Ends the recording."""
         with self._folder:
@@ -59,6 +64,15 @@ class Stacks:
         found = share_of(text)
         last = [line.strip() for line in said.splitlines() if "Error" in line or "Permission" in line]
         return found, "" if found is not None else f"py-spy saw no stack: {last[0] if last else 'the process ended'}"
+
+    def close(self) -> None:
+        """End it, whatever it saw; nothing where it has ended."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        self._folder.cleanup()
 
 
 def share_of(text: str) -> float | None:

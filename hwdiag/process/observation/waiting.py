@@ -17,7 +17,6 @@ from statistics import mean
 import numpy as np
 
 from hwdiag.process.observation.processes import NotShown, Processes, Training, Wait, trainings
-from hwdiag.process.observation.stack_sampling import Stacks
 from hwdiag.process.observation.waiting_model import Doing, TrainingWaits
 
 LOOK_S = 0.02
@@ -186,7 +185,6 @@ def watch(
     processes: Processes | None = None,
     gpu: Callable[[], float | None] = lambda: None,
     is_over: Callable[[], bool] = lambda: False,
-    py_spy: str | None = None,
     seed: int = 1,
 ) -> list[TrainingWaits]:
     """Look at all trainings of a process and what it started, for so long, or until ``is_over``.
@@ -197,13 +195,11 @@ def watch(
         may_come: whether one is waited for where there is none yet.
         gpu: use of the GPUs now, 0..1.
         is_over: whether there will be nothing more to see.
-        py_spy: the program py-spy, where it is to look at the stacks too.
         seed: of the moments.
     """
     processes = processes or Processes()
     order = random.Random(seed)
     looks: dict[int, Look] = {}
-    stacks: dict[int, Stacks] = {}
     asked, ends = 0.0, None
     while processes.stat(top) and not is_over() and (ends is None or time.monotonic() < ends):
         now = time.monotonic()
@@ -215,8 +211,6 @@ def watch(
             for training in found:
                 if training.pid not in looks:
                     looks[training.pid] = Look(processes, training)
-                    if py_spy is not None:
-                        stacks[training.pid] = Stacks(py_spy, training.pid, seconds)
                 elif training.workers != looks[training.pid].training.workers:
                     looks[training.pid].follow(training)
             if looks and ends is None and seconds is not None:
@@ -227,8 +221,4 @@ def watch(
         for look in looks.values():
             look.look()
         time.sleep(order.expovariate(1 / LOOK_S))
-    found_all = []
-    for pid, look in looks.items():
-        share, why = stacks[pid].share() if pid in stacks else (None, "py-spy is not installed")
-        found_all.append(look.found().model_copy(update={"stacks": share, "stacks_why": why}))
-    return found_all
+    return [look.found() for look in looks.values()]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from hwdiag.process.observation.followed import FollowedProcess
 from hwdiag.process.observation.processes import Processes, Training, name
 from hwdiag.process.observation.roles import launchers, loaders
+from hwdiag.process.observation.stack_sampling import Stacks
 from hwdiag.process.observation.waiting import LOOK_S, Look
 from hwdiag.process.observation.waiting_model import TrainingWaits
 
@@ -23,9 +24,12 @@ LEAST_CPU_SHARE = 0.05
 class Waits:
     """Looks at the main thread of each training, at moments that the caller chooses."""
 
-    def __init__(self, processes: Processes) -> None:
-        self.processes = processes
+    def __init__(self, processes: Processes, py_spy: str | None = None) -> None:
+        """``py_spy``: the program that tells the stacks of trainings without workers, whose loading looks like
+        computing from outside; empty where it is not installed, None where nobody wants it."""
+        self.processes, self.py_spy = processes, py_spy
         self.looks: dict[int, Look] = {}
+        self.stacks: dict[int, Stacks] = {}
         self._ended: set[int] = set()
 
     def follow(self, followed: Mapping[int, FollowedProcess]) -> None:
@@ -40,6 +44,8 @@ class Waits:
             look = self.looks.get(pid)
             if look is None and len(self.looks) - len(self._ended) < MOST_TRAININGS:
                 self.looks[pid] = Look(self.processes, training)
+                if self.py_spy and not training.workers:
+                    self.stacks[pid] = Stacks(self.py_spy, pid, None)
             elif look is not None:
                 look.follow(training)  # the same ones too: what they used is added up while they live
         self._ended = {pid for pid in self.looks if pid not in followed}
@@ -71,12 +77,24 @@ class Waits:
         idle = launchers(processes)
         most = max((cpu_s.get(pid, 0.0) for pid in self.looks), default=0.0)
         return tuple(
-            look.found()
+            self._with_stacks(pid, look.found())
             for pid, look in self.looks.items()
             if look.blocks
             and pid not in idle
             and (look.training.workers or cpu_s.get(pid, 0.0) >= LEAST_CPU_SHARE * most)
         )
+
+    def _with_stacks(self, pid: int, found: TrainingWaits) -> TrainingWaits:
+        if pid not in self.stacks:
+            wanted = self.py_spy is not None and not found.workers
+            return found.model_copy(update={"stacks_why": "py-spy is not installed"}) if wanted else found
+        share, why = self.stacks[pid].share()
+        return found.model_copy(update={"stacks": share, "stacks_why": why})
+
+    def close(self) -> None:
+        """End what looks at stacks."""
+        for stacks in self.stacks.values():
+            stacks.close()
 
 
 def weight(seconds: float) -> int:

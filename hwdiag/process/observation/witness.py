@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -24,6 +24,7 @@ from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.value import Value
 from hwdiag.process.agent import MAIN
 from hwdiag.process.observation.inside_model import INPUT, InsideReport, Loader, Subnormal, ThreadActivity
+from hwdiag.process.observation.rates import reached_rates
 from hwdiag.process.observation.repeated import repeated
 from hwdiag.process.trace import MEMORY_POINTS, AllocatedMemory, analyse, cut_trace, read_trace
 
@@ -48,8 +49,8 @@ class TraceRecording(Value):
 
     seconds: float = 4.0
     """From the first operations on."""
-    patience: float = 3.0
-    """So many times the seconds are recorded while operations are seen, but no net at work yet: data are prepared."""
+    patience: float = 15.0
+    """So many times the seconds are recorded while hardly any operations follow: a model is read, data are prepared."""
     after: float = 0.0
     """Seconds from the import of torch to the beginning."""
     growth: int = 16 << 20
@@ -120,12 +121,14 @@ class Witness:
         """Return the witness's own variables, without those that put it into a process."""
         return {TASK: json.dumps(self.task), "KINETO_LOG_LEVEL": "99"}  # or the profiler's messages are printed
 
-    def collect(self) -> tuple[tuple[InsideReport, ...], str]:
-        """Return what each process left, those that imported torch first, and why there is nothing."""
+    def collect(self, is_over: Callable[[], bool] = lambda: False) -> tuple[tuple[InsideReport, ...], str]:
+        """Return what each process left, those that imported torch first, and why there is nothing.
+
+        ``is_over``: whether the person has asked for the end; nothing more is measured then.
+        """
         reports = self.reports()
         if self.recording is not None:
-            reports = with_traces(reports, self.folder, self.recording.events)
-            reports = tuple(r.model_copy(update={"repeated": repeated(r)}) if r.traced else r for r in reports)
+            reports = tuple(measured(with_traces(reports, self.folder, self.recording.events), is_over))
         return reports, "" if any(r.torch for r in reports) else why_nothing(reports)
 
     def reports(self) -> tuple[InsideReport, ...]:
@@ -135,6 +138,22 @@ class Witness:
             with contextlib.suppress(OSError):
                 path.unlink()
         return reports
+
+
+def measured(reports: Sequence[InsideReport], is_over: Callable[[], bool]) -> Iterator[InsideReport]:
+    """Yield the reports with what some of their operations take by themselves; of ranks, which are alike, of one."""
+    busiest = max((r for r in reports if r.traced), key=work, default=None)
+    for r in reports:
+        if r.traced is None or is_over():
+            yield r
+            continue
+        rates = reached_rates(r, is_over) if r is busiest else None
+        yield r.model_copy(update={"repeated": repeated(r, is_over), "rates": rates})
+
+
+def work(report: InsideReport) -> float:
+    """Return the seconds in recorded operations."""
+    return sum(o.cpu_s for o in report.traced.operations) if report.traced else 0.0
 
 
 def why_nothing(reports: Sequence[InsideReport]) -> str:
@@ -176,7 +195,7 @@ def report(told: Any, trace: str) -> InsideReport:
     if not isinstance(told, dict):
         raise ValueError("no report")
     facts = plain(told.get("facts")) if isinstance(told.get("facts"), dict) else {}
-    distributed = facts.get("distributed") or {}
+    distributed = plain(told["group"]) if isinstance(told.get("group"), dict) else {}
     growth: dict[str, Any] = told["growth"] if isinstance(told.get("growth"), dict) else {}
     try:
         return InsideReport(
@@ -203,6 +222,7 @@ def report(told: Any, trace: str) -> InsideReport:
             rank=distributed.get("rank"),
             world=distributed.get("world"),
             steps=told.get("steps"),
+            loop_s=told.get("loop_s", 0.0),
         )
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from None
@@ -328,7 +348,7 @@ def traced(report: InsideReport, path: Path, events: int) -> InsideReport:
     """Return the report with what its trace says, or why that cannot be read."""
     try:
         trace, _ = cut_trace(read_trace(path, MOST_TRACE_BYTES), events)
-        return report.model_copy(update={"traced": analyse(trace, from_first=True)})
+        return report.model_copy(update={"traced": analyse(trace, from_first=True, after_s=report.loop_s)})
     except (UsageError, KeyError, TypeError, ValueError, RecursionError) as error:
         return report.model_copy(update={"error": str(error)[:300]})
 

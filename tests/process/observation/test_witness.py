@@ -164,6 +164,37 @@ thread = threading.Thread(target=work); thread.start(); thread.join()
     assert {h.name: h.flop for h in traced.heavy}["aten::mm"] == 2 * 200**3
 
 
+WITH_A_MODEL_READ_FIRST = """
+import time, torch
+kept = torch.nn.Linear(10, 10)
+for _ in range(20):  # a model is read: memory grows, and seconds pass
+    kept.register_parameter(f"p{_}", torch.nn.Parameter(torch.empty(10 << 18).fill_(1.0)))
+    time.sleep(0.1)
+a = torch.nn.Linear(512, 512)
+x = torch.ones(256, 512)
+until = time.time() + 2.5
+while time.time() < until: a(x)
+"""
+
+
+def test_the_recording_waits_for_the_net_and_its_operations_are_held_against_the_hosts_rates() -> None:
+    """A model of 200 MiB ended it before the first call."""
+    with Witness(TraceRecording(seconds=1.0, patience=60.0)) as witness:
+        reports, done = looked_at(witness, sys.executable, "-c", WITH_A_MODEL_READ_FIRST)
+    traced, rates = reports[0].traced, reports[0].rates
+    assert traced is not None, done.stderr
+    calls = {o.name: o.calls for o in traced.operations}
+    assert calls["aten::addmm"] > 5
+    assert calls.get("aten::fill_", 0) < 10, "what was before it does not count"
+    assert rates is not None
+    assert rates.cpus == len(os.sched_getaffinity(0))
+    assert rates.flop_rates["float"] > 1e8
+    assert rates.bytes_rate > 1e7
+    (product,) = rates.operations
+    assert product.flop == 2 * 256 * 512 * 512
+    assert 0.01 < product.factor(rates.bytes_rate) < 100
+
+
 def test_a_process_that_is_killed_leaves_what_was_seen() -> None:
     code = """
 import os, time, torch
