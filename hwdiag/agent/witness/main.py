@@ -53,7 +53,7 @@ class ProcessWitness:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.forked)
         if self.recorder is not None:
-            self.recorder.imported()
+            self.recorder.quietly(self.recorder.imported)
         if self.sampler is not None or self.recorder is not None:
             (self.sampler or StackSampler(self, {"rate": 5, "stacks": False})).start()
 
@@ -144,5 +144,27 @@ class ProcessWitness:
 
 
 def begin(torch):
-    """Begin to look at this process."""
-    ProcessWitness(json.loads(os.environ[TASK]), torch).begin()
+    """Begin to look at this process; where its torch lacks what that takes, say so in place of it."""
+    task = json.loads(os.environ[TASK])
+    try:
+        witness = ProcessWitness(task, torch)
+    except Exception as error:
+        left_without(task, torch, "%s: %s" % (type(error).__name__, error))
+    else:
+        witness.begin()
+
+
+def left_without(task, torch, error):
+    """Leave word that this process cannot be looked at."""
+    version = str(getattr(torch, "__version__", ""))
+    told = {
+        "pid": os.getpid(),
+        "argv": [str(word)[:1000] for word in sys.argv[:40]],
+        "python": sys.executable,
+        "torch": version,
+        "state": "failed",
+        "error": "PyTorch %s lacks what is needed to look at it from inside: %s" % (version, error),
+    }
+    name = "hwdiag_%d.%d.report.json" % (os.getpid(), time.time_ns())
+    with open(os.path.join(task["folder"], name), "w") as file:
+        json.dump(told, file)
