@@ -10,9 +10,11 @@ from hwdiag.audit.kind import Kind
 from hwdiag.audit.knobs import BY_ID, KNOBS
 from hwdiag.audit.knobs.model import Knob, KnobCase
 from hwdiag.audit.model import Audit, Row, State
+from hwdiag.audit.tuned import active_profiles
 from hwdiag.core.choices import Role
 from hwdiag.core.errors import UsageError
 from hwdiag.core.finding import Check, Finding
+from hwdiag.core.text import listed
 from hwdiag.experiment.model import Measurement
 from hwdiag.host.activity import Activity
 from hwdiag.host.model import Host
@@ -96,6 +98,7 @@ def audit(
         checks=tuple(c for c in said if isinstance(c, Check)),
         activity=seen.activity,
         tuners=seen.tuners or (),
+        tuned=active_profiles(root),
         folder=seen.folder,
         read=read,
     )
@@ -152,6 +155,10 @@ def judged(knob: Knob, case: KnobCase, asked: bool) -> Row:
     """Return the row of one entry in one place."""
     now = case.setting.now
     wanted = knob.wanted(case) if knob.wanted is not None and now is not None else None
+    offered = knob.offered(case)
+    refused = wanted is not None and bool(offered) and wanted not in offered
+    if refused:
+        refusal, wanted = f"the kernel does not offer {wanted} here, but {listed(offered)}", None
     objection = (knob.objection(case) if knob.objection is not None and now is not None else None) or ""
     spoken = knob.trigger(case) if knob.trigger is not None and wanted is not None and wanted != now else None
     readable = now is not None
@@ -164,7 +171,9 @@ def judged(knob: Knob, case: KnobCase, asked: bool) -> Row:
     else:
         state = "as wanted" if is_same(wanted, now or "") else "differs"
     chosen = wanted is not None and (asked or spoken is not None)
-    if chosen:
+    if refused and asked:
+        why = f"you chose it, but {refusal}"
+    elif chosen:
         why = "you chose it" if asked else str(spoken)
     else:
         why = case.setting.why if not readable and case.setting.why else knob.known

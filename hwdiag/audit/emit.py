@@ -30,7 +30,7 @@ def settings_files(audit: Audit, host: Host, *, made_at: str) -> tuple[File, ...
     scripts = render_settings(audit.chosen, host, made_at=made_at)
     scripts |= render_persistence(audit.chosen, host, scripts, made_at=made_at)
     files = [File(path=f"scripts/{n}", text=text, what=WHAT[n], executable=True) for n, text in scripts.items()]
-    profile = render_tuned(audit.chosen, host, made_at=made_at)
+    profile = render_tuned(audit.chosen, host, made_at=made_at, active=audit.tuned)
     if profile is not None:
         files.append(File(path="scripts/tuned/hwdiag/tuned.conf", text=profile, what="The same as a TuneD profile"))
     if scripts:

@@ -28,8 +28,11 @@ class Place(Value):
     wanted: str = ""
     sides: tuple[Place, ...] = ()
     """What the kernel changes along with it."""
-    before: str = ""
-    """A command that the script runs before it."""
+
+    @property
+    def told(self) -> str:
+        """Return what the script and its journal call it: its name, and what tells it from another of that name."""
+        return self.name
 
 
 class PersistentFile(Value):
@@ -71,6 +74,11 @@ class Kind(Value):
         ``disturbs`` are the entry's files that the kernel changes along with it.
         """
         yield from ()
+
+    def known(self, disturbs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+        """Yield the script's word and a shell pattern for all places that it can have: others, in a journal, are not
+        touched."""
+        yield self.name, "*"
 
     def glob(self, where: Sequence[str]) -> str | None:
         """Return the pattern that stands for all these places in a script; None where each is named."""

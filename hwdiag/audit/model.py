@@ -44,6 +44,8 @@ class Audit(TopicStudy):
     """Answers to the questions of the troubleshooting kind."""
     activity: Activity = Activity()
     tuners: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
+    """The active TuneD profiles."""
     folder: tuple[str, str] | None = None
     """The models' folder, and the file system that it is on."""
     read: ReadSpeed | None = None

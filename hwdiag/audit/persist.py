@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 
 from hwdiag.audit.kind import OURS, PersistentFile, part
 from hwdiag.audit.kinds import kinds
@@ -13,7 +14,11 @@ from hwdiag.audit.scripts import GPU, PERSIST, SYSTEM, Step, steps
 from hwdiag.host.model import Host
 from hwdiag.host.script import render
 
-LIBRARY = "/usr/local/lib/hwdiag"
+LIBRARY = "/usr/libexec/hwdiag"
+"""Where SELinux's policies let systemd start what lies there."""
+
+UNITS = "/etc/systemd/system"
+UNIT_NAMES = ("hwdiag-system.service", "hwdiag-gpu.service", "hwdiag-gpu-again.service", "hwdiag-gpu-again.timer")
 
 UNIT = """[Unit]
 Description={description}
@@ -67,9 +72,25 @@ def render_persistence(rows: Iterable[Row], host: Host, scripts: Mapping[str, st
         return {}
     parts = [part(name) for name in dict.fromkeys(f.part for f in files if f.part)]
     text = render(
-        "hwdiag.audit", f"{PERSIST}.sh.j2", host, made_at, name=PERSIST, files=files, units=units, parts=parts
+        "hwdiag.audit",
+        f"{PERSIST}.sh.j2",
+        host,
+        made_at,
+        name=PERSIST,
+        files=files,
+        units=units,
+        parts=parts,
+        known=known_places(),
     )
     return {f"{PERSIST}.sh": text}
+
+
+def known_places() -> list[str]:
+    """Return all that any choice may have written, as the journal names it: files, their folders, and units."""
+    paths = [path for kind in kinds() for path in kind.means.values()]
+    paths += [f"{LIBRARY}/{script}.sh" for script in (SYSTEM, GPU)] + [f"{UNITS}/{unit}" for unit in UNIT_NAMES]
+    folders = dict.fromkeys(str(f) for path in paths for f in PurePosixPath(path).parents if len(f.parts) > 2)
+    return [f"file {p}" for p in paths] + [f"dir {f}" for f in folders] + [f"unit {u}" for u in UNIT_NAMES]
 
 
 def persistent_files(
@@ -103,13 +124,13 @@ def persistent_files(
         files.append(
             PersistentFile(path=f"{LIBRARY}/{script}.sh", mode="755", script=f"{script}.sh", checksum=checksum)
         )
-        files.append(PersistentFile(path=f"/etc/systemd/system/{unit}", text=f"{OURS}\n{body}"))
+        files.append(PersistentFile(path=f"{UNITS}/{unit}", text=f"{OURS}\n{body}"))
         units.append(unit)
         untold = [knob for knob in mine if not BY_ID[knob].source.is_told]
         if forgetful and untold:
             again = AGAIN.format(library=LIBRARY, script=script, only=",".join(untold))
             for name, text in (("hwdiag-gpu-again.service", again), ("hwdiag-gpu-again.timer", TIMER)):
-                files.append(PersistentFile(path=f"/etc/systemd/system/{name}", text=f"{OURS}\n{text}"))
+                files.append(PersistentFile(path=f"{UNITS}/{name}", text=f"{OURS}\n{text}"))
             units.append("hwdiag-gpu-again.timer")
     return tuple(files), tuple(units)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 
 from hwdiag.audit.kind import Place, part
@@ -90,16 +92,32 @@ def step(knob: Knob, rows: list[Row], host: Host) -> Step:
 
 
 def render_settings(rows: Iterable[Row], host: Host, *, made_at: str) -> dict[str, str]:
-    """Return ``gpu_optimize.sh`` and ``system_optimize.sh``, as far as something is chosen for them, by their names."""
+    """Return ``gpu_optimize.sh`` and ``system_optimize.sh``, as far as something is chosen for them, by their names.
+
+    Each has the parts of all kinds that it may set: an earlier choice may have to be undone.
+    """
     found = steps(rows, host)
     texts = {}
     for name, script in ((GPU, "gpu"), (SYSTEM, "system")):
         mine = [s for s in found if BY_ID[s.knob].script == script]
         if mine:
-            used = [kind for kind in kinds() if kind is Files or any(s.kind == kind.name for s in mine)]
-            parts = [part(kind.name) for kind in used]
-            needs = [kind.needs for kind in used if kind.needs]
-            texts[f"{name}.sh"] = render(
-                "hwdiag.audit", "optimize.sh.j2", host, made_at, name=name, steps=mine, parts=parts, needs=needs
-            )
+            of_script = {BY_ID[k.id].source.name for k in KNOBS if k.script == script and k.wanted}
+            names = (kind.name for kind in kinds() if kind is Files or kind.name in of_script)
+            parts = [text for text in map(part, names) if text]
+            needs = [kind.needs for kind in kinds() if kind.needs and any(s.kind == kind.name for s in mine)]
+            values = {"name": name, "steps": mine, "parts": parts, "needs": needs, "known": known_places(script)}
+            texts[f"{name}.sh"] = render("hwdiag.audit", "optimize.sh.j2", host, made_at, **values)
     return texts
+
+
+def known_places(script: str) -> list[str]:
+    """Return the shell's patterns of all places that this script ever sets, with the kind's word in front."""
+    mine = (k for k in KNOBS if k.script == script and k.wanted and part(k.source.name))
+    pairs = (pair for k in mine for pair in k.source.known(k.disturbs))
+    return list(dict.fromkeys(shell_pattern(f"{kind} {place}") for kind, place in pairs))
+
+
+def shell_pattern(text: str) -> str:
+    """Return the text as a pattern of ``case`` in which ``*`` and ``[...]`` alone mean something."""
+    parts = re.split(r"(\*|\[[^\]]*\])", text)
+    return "".join(p if i % 2 else shlex.quote(p) for i, p in enumerate(parts) if p)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from hwdiag.audit.knobs import BY_ID
 from hwdiag.audit.model import Row
 from hwdiag.audit.scripts import steps
 from hwdiag.host.model import Host
+from hwdiag.host.root import Root
 from hwdiag.host.script import render
 
+PROFILE = "hwdiag"
 
-def render_tuned(rows: Iterable[Row], host: Host, *, made_at: str) -> str | None:
-    """Return the TuneD profile; None where nothing of what is chosen is a kernel file. GPUs and mounts are not
-    TuneD's."""
+
+def active_profiles(root: Root) -> tuple[str, ...]:
+    """Return the TuneD profiles that are active, as /etc/tuned tells, without our own."""
+    words = (root.text("/etc/tuned/active_profile", 4096) or "").split()
+    return tuple(w for w in words if w != PROFILE and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", w))
+
+
+def render_tuned(rows: Iterable[Row], host: Host, *, made_at: str, active: Sequence[str] = ()) -> str | None:
+    """Return the TuneD profile; None where nothing of what is chosen is a kernel file. GPUs and mounts are not TuneD's.
+
+    It includes the ``active`` profiles: what they set stays set, but for what is chosen.
+    """
     sections: dict[str, list[tuple[str, str]]] = {}
     for step in steps(rows, host):
         source = BY_ID[step.knob].source
@@ -24,4 +36,5 @@ def render_tuned(rows: Iterable[Row], host: Host, *, made_at: str) -> str | None
                 sections.setdefault(found[0], []).append(found[1:])
     if not sections:
         return None
-    return render("hwdiag.audit", "tuned.conf.j2", host, made_at, sections=sorted(sections.items(), reverse=True))
+    parts = sorted(sections.items(), reverse=True)
+    return render("hwdiag.audit", "tuned.conf.j2", host, made_at, sections=parts, active=active)

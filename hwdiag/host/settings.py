@@ -41,6 +41,8 @@ class Setting(Value):
     target: str = ""
     """The part of the host that it belongs to (``sda``, ``policy0``, ``GPU 0``); empty for the whole host."""
     now: str | None = None
+    offered: tuple[str, ...] = ()
+    """What else it could be, where the place lists it: ``always``, ``madvise``, ``never``."""
     why: str = ""
     """Why it is not known, in a clause."""
 
@@ -49,6 +51,11 @@ def normal(text: str) -> str:
     """Return the word in brackets, ``madvise`` of ``always [madvise] never``, otherwise the text with single blanks."""
     chosen = re.search(r"\[([^\[\]\s]+)\]", text)
     return chosen[1] if chosen else " ".join(text.split())
+
+
+def choices(text: str) -> tuple[str, ...]:
+    """Return the words of ``always [madvise] never``; nothing where none is in brackets."""
+    return tuple(re.sub(r"[\[\]]", "", text).split()) if re.search(r"\[[^\[\]\s]+\]", text) else ()
 
 
 def read_files(root: Root, *patterns: str) -> tuple[Setting, ...]:
@@ -77,7 +84,8 @@ def read_number(root: Root, path: str) -> int | None:
 def _read(root: Root, path: str, target: str) -> Setting:
     text = root.text(path, MAX_TEXT)
     why = "" if text is not None else next((g.why for g in root.gaps if g.what == path), "not readable")
-    return Setting(where=path, target=target, now=None if text is None else normal(text), why=why)
+    now, offered = (None, ()) if text is None else (normal(text), choices(text))
+    return Setting(where=path, target=target, now=now, offered=offered, why=why)
 
 
 def _expand(root: Root, pattern: str) -> Iterable[tuple[str, tuple[str, ...]]]:

@@ -84,7 +84,7 @@ class FakeHost:
 
     def __init__(self, folder: Path, files: Mapping[str, str], gpus: Mapping[str, Mapping[str, str]]) -> None:
         self.folder = folder
-        for name in ("dev", "tmp", "var/lib", "etc", "local", "lib-local", "proc", "sys", "scripts", "gpus"):
+        for name in ("dev", "tmp", "var/lib", "etc", "local", "libexec", "proc", "sys", "scripts", "gpus"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "dev/null").touch()
         for path, text in files.items():
@@ -119,7 +119,7 @@ class FakeHost:
                 if "/queue/" in str(path) or "/kernel/mm/" in str(path):
                     text = normal(text)
                 found[f"/{path.relative_to(self.folder)}"] = " ".join(text.split())
-        return {p: t for p, t in found.items() if p not in ("/gpus/calls", "/gpus/count", "/var/lib/hwdiag/lock")}
+        return {p: t for p, t in found.items() if p not in ("/gpus/calls", "/gpus/count")}
 
     def run(
         self, name: str, text: str, *args: str, before: str = "", bash_env: str = ""
@@ -138,7 +138,7 @@ class FakeHost:
         steps += [
             *([f"mount --bind {BASH} usr/bin/bash"] if BASH else []),
             "mount --bind local usr/local/bin",
-            "mount --bind lib-local usr/local/lib",
+            "mount --bind libexec usr/libexec",
             "mount --bind /dev/null dev/null",
             before,
             'exec chroot . /usr/bin/env ${BASH_FILE:+BASH_ENV="$BASH_FILE"} /bin/bash "$@"',

@@ -23,9 +23,9 @@ DUMP = rf"""{LISTED} |
   sort | xargs -d '\n' grep -sH '' --
 cut -d' ' -f5,6 /proc/self/mountinfo | sed 's/^/mount /'
 systemctl is-enabled fstrim.timer; systemctl is-active fstrim.timer
-find /etc /usr/local /lib/udev/rules.d /var/lib/hwdiag -xdev \( -type f -o -type l -o -type d \) -printf '%y %p %m %U %s %l\n' 2>/dev/null |
+find /etc /usr/local /usr/libexec /lib/udev/rules.d /var/lib/hwdiag -xdev \( -type f -o -type l -o -type d \) -printf '%y %p %m %U %s %l\n' 2>/dev/null |
   grep -Ev '/etc/(mtab|adjtime|\.updated|ld.so.cache)|/var/lib/hwdiag' | sort
-find /etc /usr/local -xdev -type f | sort | xargs -d '\n' md5sum
+find /etc /usr/local /usr/libexec/hwdiag -xdev -type f 2>/dev/null | sort | xargs -d '\n' md5sum
 """  # noqa: E501
 """Every setting near those that are changed, mounts, the timer, and all of /etc and /usr/local, as lines."""
 

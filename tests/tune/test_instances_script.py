@@ -191,9 +191,9 @@ def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> No
     system = here.system.model_copy(update={"hostname": EVIL})
     host = here.model_copy(update={"system": system})
     path = write(tmp_path, HOSTILE, host, WHY.model_copy(update={"title": EVIL, "why": EVIL}))
-    done = run(path, "sh", "-c", 'printf "%s|" "$X"')
+    done = run(path, "--force", "sh", "-c", 'printf "%s|" "$X"')
     assert done.stdout == f"{EVIL}|{EVIL}|"
-    assert run(path, "--show").returncode == 0
+    assert run(path, "--force", "--show").returncode == 0
     assert not (tmp_path / "pwned").exists()
 
 

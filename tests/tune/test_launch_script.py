@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def run(path: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
 def with_cpus(host: Host, *cpus: int) -> Host:
     return host.model_copy(update={"cpu": host.cpu.model_copy(update={"online": cpus})})
 
+
+def a_library() -> str:
+    """Return a shared library that any program can have preloaded: one that this Python has mapped."""
+    mapped = (line.split(maxsplit=5)[-1] for line in Path("/proc/self/maps").read_text().splitlines())
+    return next(path for path in mapped if re.search(r"/lib(m|z|resolv|util|dl|pthread)[.-]", path))
+
+
+LIBRARY = a_library()
 
 EVIL_LAUNCH = Launch(
     preload=(f"/no/{EVIL}.so",),
@@ -117,16 +126,63 @@ def test_without_numactl_it_warns_and_runs_unbound(tmp_path: Path, here: Host) -
     assert "numactl is not installed: the command runs unbound" in done.stderr
 
 
-def test_a_missing_allocator_is_warned_of_and_not_preloaded(tmp_path: Path, here: Host) -> None:
-    launch = Launch(allocator=Allocator(name="jemalloc", path="/nonexistent/libjemalloc.so.2"))
-    done = run(write(tmp_path, launch, here), "sh", "-c", "echo [$LD_PRELOAD]", LD_PRELOAD="")
-    assert done.stdout == "[]\n"
-    assert "libjemalloc.so.2 is not there any more" in done.stderr
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "is not there any more"), ("no library", "is not loaded by a program that starts with it")],
+)
+def test_a_library_that_cannot_be_had_ends_it_unless_forced(
+    tmp_path: Path, here: Host, content: str | None, why: str
+) -> None:
+    library = tmp_path / "libjemalloc.so.2"
+    if content is not None:
+        library.write_text(content)
+    path = write(tmp_path, Launch(allocator=Allocator(name="jemalloc", path=str(library))), here)
+    show = ("sh", "-c", "echo [$LD_PRELOAD]")
+    done = run(path, *show, LD_PRELOAD="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"launch.sh: {library} {why}; --force runs the command without it\n"
+    forced = run(path, "--force", *show, LD_PRELOAD="")
+    assert (forced.returncode, forced.stdout) == (0, "[]\n")
+    assert forced.stderr == f"launch.sh: {library} {why}: the command runs without it\n"
+
+
+CALLED = {
+    "plain": ("here", "./launch.sh", {}),
+    "a space": ("my scripts", "./launch.sh", {}),
+    "a colon": ("run:1", "./launch.sh", {}),
+    "both, by a link": ("my: scripts", "../link.sh", {}),
+    "a link": ("here", "../link.sh", {}),
+    "CDPATH": ("here", "here/launch.sh", {"CDPATH": "{top}"}),
+    "no plain cache folder": ("run:1", "./launch.sh", {"XDG_CACHE_HOME": "/no where"}),
+}
+
+
+@pytest.mark.parametrize("case", CALLED)
+def test_a_preloaded_library_is_in_the_programs_memory_wherever_it_lies(tmp_path: Path, here: Host, case: str) -> None:
+    """In a folder with a space or a colon, by a link, with CDPATH; and so is what switches torch."""
+    name, command, env = CALLED[case]
+    folder = tmp_path / name
+    (folder / "switches").mkdir(parents=True)
+    (folder / "switches/sitecustomize.py").write_text("print('switched')")
+    shutil.copyfile(LIBRARY, folder / "libfirst.so")
+    path = write(folder, Launch(preload=("/elsewhere/libfirst.so",), python_path=("/run/switches",)), here)
+    (tmp_path / "link.sh").symlink_to(path)
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "LD_PRELOAD": "", "PYTHONPATH": ""} | {
+        k: v.format(top=tmp_path) for k, v in env.items()
+    }
+    show = "print([line.split()[5] for line in open('/proc/self/maps') if 'libfirst' in line][:1])"
+    done = subprocess.run(
+        [command, "--", sys.executable, "-c", show],
+        capture_output=True, text=True, env={**os.environ, **env}, cwd=tmp_path if case == "CDPATH" else folder
+    )  # fmt: skip
+    assert done.stderr == ""
+    switched, mapped = done.stdout.splitlines()
+    assert (switched, mapped.endswith("libfirst.so']")) == ("switched", True), done.stdout
 
 
 def test_an_inherited_preload_is_kept_behind_the_allocator(tmp_path: Path, here: Host) -> None:
     library = tmp_path / "libjemalloc.so.2"
-    library.touch()
+    shutil.copyfile(LIBRARY, library)
     path = write(tmp_path, Launch(allocator=Allocator(name="jemalloc", path=str(library))), here)
     done = run(path, "--show", "true", LD_PRELOAD="/lib/x.so")
     assert f"LD_PRELOAD={library}:/lib/x.so" in done.stdout
@@ -169,9 +225,9 @@ def test_nothing_from_outside_is_ever_executed(tmp_path: Path, here: Host) -> No
     system = here.system.model_copy(update={"hostname": EVIL})
     why = Recommendation(id="launch-overall", scope="overall", plan="evil", title=EVIL, why=EVIL)
     path = write(tmp_path, EVIL_LAUNCH, here.model_copy(update={"system": system}), why)
-    done = run(path, "sh", "-c", 'printf %s "$X"')
+    done = run(path, "--force", "sh", "-c", 'printf %s "$X"')
     assert done.stdout == EVIL
-    assert run(path, "--show").returncode == 0
+    assert run(path, "--force", "--show").returncode == 0
     assert not (tmp_path / "pwned").exists()
 
 
@@ -182,7 +238,7 @@ def test_scripts_are_named_after_their_scope() -> None:
 
 def test_what_is_unset_is_gone_and_the_allocator_stands_alone(tmp_path: Path, here: Host) -> None:
     allocator = Allocator(name="jemalloc", path=str(tmp_path / "none.so"))
-    (tmp_path / "none.so").write_text("")
+    shutil.copyfile(LIBRARY, tmp_path / "none.so")
     path = write(tmp_path, Launch(unset=("LD_PRELOAD", EVIL), env={"A": "1"}, allocator=allocator), here)
     shown = run(path, "--show", "--", "true", LD_PRELOAD="")
     assert "env -u LD_PRELOAD -u " in shown.stdout
@@ -197,10 +253,10 @@ def test_libraries_beside_the_script_go_in_front_and_what_is_unset_is_gone(tmp_p
     launch = Launch(preload=("/elsewhere/libfirst.so",), unset=("GONE",), env={"KEPT": "yes"})
     path = write(tmp_path, launch, here)
     show = ("sh", "-c", "echo [$GONE] [$KEPT]; exec env")
-    missing = run(path, *show, GONE="1", LD_PRELOAD="")
+    missing = run(path, "--force", *show, GONE="1", LD_PRELOAD="")
     assert missing.stdout.startswith("[] [yes]\n")
     assert "libfirst.so is not there any more" in missing.stderr
-    (tmp_path / "libfirst.so").write_text("no library: the loader says so and goes on")
+    shutil.copyfile(LIBRARY, tmp_path / "libfirst.so")
     found = run(path, *show, LD_PRELOAD="")
     assert f"LD_PRELOAD={tmp_path}/libfirst.so" in found.stdout
 

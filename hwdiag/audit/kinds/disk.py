@@ -12,9 +12,6 @@ from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import Setting
 
-VERIFIED = '"$DISK"'
-"""The kind that the script's ``disk`` has found: ``file``, or ``other`` for a disk that is another one now."""
-
 
 class DiskPlace(Place):
     """A file of a disk, with what tells the disk from another that may have its name after the next boot."""
@@ -22,6 +19,10 @@ class DiskPlace(Place):
     disk: str
     sectors: int
     model: str
+
+    @property
+    def told(self) -> str:
+        return f"{self.name} {self.sectors} {self.model}"
 
 
 class DiskFiles(Files):
@@ -39,17 +40,12 @@ class DiskFiles(Files):
         disk = next((d for d in host.disks if match and d.name == match[1]), None)
         if disk is None or not is_plain_path(where):
             return
-        sectors, model = (disk.size_bytes or 0) // 512, disk.model or ""
-        yield DiskPlace(
-            kind=VERIFIED,
-            name=where,
-            wanted=wanted,
-            sides=tuple(side.model_copy(update={"kind": VERIFIED}) for side in beside(where, disturbs)),
-            before=f"disk {shlex.quote(disk.name)} {sectors} {shlex.quote(model)}",
-            disk=disk.name,
-            sectors=sectors,
-            model=model,
-        )
+        known = {"disk": disk.name, "sectors": (disk.size_bytes or 0) // 512, "model": disk.model or ""}
+        sides = tuple(DiskPlace(kind="disk", name=side.name, **known) for side in beside(where, disturbs))
+        yield DiskPlace(kind="disk", name=where, wanted=wanted, sides=sides, **known)
+
+    def known(self, disturbs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+        yield from (("disk", f"{pattern} *") for _, pattern in super().known(disturbs))
 
     def glob(self, where: Sequence[str]) -> str | None:
         return None  # by name, since not every disk was looked at
@@ -62,10 +58,12 @@ class DiskFiles(Files):
             assert isinstance(place, DiskPlace)
             by_disk.setdefault(place.disk, []).append(place)
         lines = [
-            "  echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'"
+            "  local some=no all=yes",
+            "  echo '# Disks are named by serial number, or by the port they are at: sda may be another one tomorrow.'",
         ]
         for disk, places in by_disk.items():
             values = (f"{p.name.removeprefix(f'/sys/block/{disk}/')}={p.wanted}" for p in places)
             words = [shlex.quote(disk), str(places[0].sectors), shlex.quote(places[0].model), *map(shlex.quote, values)]
-            lines.append(f"  rule {' '.join(words)} || return 1")
+            lines.append(f"  if rule {' '.join(words)}; then some=yes; else all=no; fi")
+        lines.append('  if [ "$some" = no ]; then return 1; elif [ "$all" = no ]; then return 3; fi')
         return PersistentFile(path=cls.means[means], body="\n".join(lines), part="disk_rule")

@@ -41,6 +41,10 @@ class Files(Kind):
         if is_plain_path(where):
             yield Place(kind="file", name=where, wanted=wanted, sides=beside(where, disturbs))
 
+    def known(self, disturbs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+        for path in self.patterns:
+            yield from (("file", p) for p in (path, *(side.name for side in beside(path, disturbs))))
+
     def glob(self, where: Sequence[str]) -> str | None:
         return next((p for p in self.patterns if all(fnmatchcase(w, p) for w in where)), None)
 

@@ -10,21 +10,10 @@ get_file() {
 
 put_file() { { printf '%s\n' "$2" >"$1"; } 2>/dev/null; }
 
-# by_default KIND PLACE VALUE: some values are only a driver's own (a queue shorter than 4 cannot be written); taking
-# another scheduler and the first one again brings them back.
-by_default() {
-  local queue=${2%/*} scheduler other
-  get "$1" "$2"
-  if [ "$VALUE" = "$3" ] || [ "$1" != file ] || [ "${2##*/}" != nr_requests ]; then return; fi
-  get_file "$queue/scheduler" || return
-  scheduler=$VALUE other=none
-  if [ "$scheduler" = none ]; then other=mq-deadline; fi
-  put_file "$queue/scheduler" "$other" && put_file "$queue/scheduler" "$scheduler"
-}
-
 # overriding PLACE VALUE: FILE is the one of somebody else that sets this place to this value at boot
 overriding() {
   FILE=
+  set -- "${1%% *}" "$2" # of a disk's place, the file
   case $1 in
     /proc/sys/*) in_sysctls "${1#/proc/sys/}" "$2" ;;
     /sys/block/*) says "ATTR{${1#/sys/block/*/}}=\"$2\"" /{etc,run,usr/lib}/udev/rules.d/*.rules ;;

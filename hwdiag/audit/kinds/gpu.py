@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hwdiag.audit.kind import Kind, Place
-from hwdiag.audit.kinds.unit import DEVICE
+from hwdiag.audit.kinds.unit import DEVICE, WORD
 from hwdiag.host.model import Gpu, Host
 from hwdiag.host.root import Root
 from hwdiag.host.settings import Setting
@@ -35,6 +35,9 @@ class GpuFact(Kind):
         id_, _, field = where.removeprefix("gpu ").rpartition(" ")
         if DEVICE.fullmatch(id_):
             yield Place(kind="gpu", name=f"{id_} {self.write_only or field}", wanted=wanted)
+
+    def known(self, disturbs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+        yield "gpu", f"{WORD}* {self.write_only or self.field}"
 
     @property
     def is_told(self) -> bool:

@@ -25,3 +25,6 @@ class AccessTimes(Kind):
 
     def places(self, where: str, wanted: str, host: Host, disturbs: Sequence[str] = ()) -> Iterator[Place]:
         yield Place(kind="mount", name=where.removeprefix("mount "), wanted=wanted)
+
+    def known(self, disturbs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+        yield "mount", "/*"

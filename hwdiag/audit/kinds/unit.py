@@ -12,6 +12,8 @@ from hwdiag.host.settings import Setting
 
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:!@+-]*")
 """Names of devices, pools and units that a script may hold."""
+WORD = "[A-Za-z0-9]"
+"""The shell's pattern of their first character."""
 
 _WANTS = tuple(f"/etc/systemd/system/{t}.target.wants" for t in ("multi-user", "timers", "graphical", "default"))
 _UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
@@ -33,3 +35,6 @@ class UnitState(Kind):
         unit = where.removeprefix("unit ")
         if DEVICE.fullmatch(unit):
             yield Place(kind="unit", name=unit, wanted=wanted, sides=(Place(kind="active", name=unit),))
+
+    def known(self, disturbs: Sequence[str] = ()) -> Iterator[tuple[str, str]]:
+        yield from (("unit", self.unit), ("active", self.unit))

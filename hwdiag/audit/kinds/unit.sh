@@ -4,6 +4,8 @@ get_unit() {
   case $VALUE in enabled | disabled) ;; '') return 2 ;; *) return 1 ;; esac
 }
 # systemd need not load all units again for that: the next boot looks at what is enabled
-put_unit() { systemctl -q --no-reload --now "${2%d}" -- "$1"; }
+put_unit() {
+  case $2 in enabled | disabled) systemctl -q --no-reload --now "${2%d}" -- "$1" ;; *) return 1 ;; esac
+}
 get_active() { if systemctl -q is-active -- "$1"; then VALUE=active; else VALUE=inactive; fi; }
 put_active() { if [ "$2" = active ]; then systemctl start -- "$1"; else systemctl stop -- "$1"; fi; }

@@ -17,13 +17,6 @@ def of_policies(name: str) -> Files:
     return Files(path=f"{POLICY}/{name}", older=f"{CPU_POLICY}/{name}")
 
 
-def offered_governor(case: KnobCase) -> str | None:
-    """Return a governor that the driver has."""
-    wanted = case.value or "performance"
-    offered = case.beside("scaling_available_governors")
-    return wanted if offered is None or wanted in offered.split() else None
-
-
 def deeper_than_given(case: KnobCase) -> str | None:
     """Disable the states that take longer to wake up from than the person allows; never the shallowest one."""
     latency = case.beside("latency") or ""
@@ -43,9 +36,10 @@ KNOBS = (
         evidence="documented",
         link=f"{PM}/cpufreq.html",
         risk="More heat, noise and power; on a chip that shares its power with a GPU, less is left for the GPU.",
-        wanted=offered_governor,
+        wanted=fixed("performance"),
         takes="[a-z]{3,20}",
         takes_text="a governor of scaling_available_governors",
+        listed_in="scaling_available_governors",
         trigger=symptom("cpu-below-clock"),
         beside=(of_policies("scaling_available_governors"),),
         disturbs=("energy_performance_preference",),
@@ -63,7 +57,9 @@ KNOBS = (
         wanted=fixed("performance"),
         takes="[a-z_]{3,24}",
         takes_text="a word of energy_performance_available_preferences",
+        listed_in="energy_performance_available_preferences",
         trigger=symptom("cpu-below-clock"),
+        beside=(of_policies("energy_performance_available_preferences"),),
         after=("cpu.governor",),
         persists="unit",
     ),

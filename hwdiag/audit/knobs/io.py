@@ -57,6 +57,7 @@ KNOBS = (
         link=f"{BLOCK}scheduler",
         risk="Changing it resets nr_requests.",
         wanted=usual_scheduler,
+        listed_in="scheduler",  # "none" alone, without brackets, where there is no other
         takes="none|mq-deadline|kyber|bfq",
         takes_text="none, mq-deadline, kyber or bfq",
         disturbs=("nr_requests", "wbt_lat_usec", "iosched/async_depth"),

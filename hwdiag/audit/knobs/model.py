@@ -76,6 +76,8 @@ class Knob(Value):
     """Regular expression of the values that a person may ask for; None where there is no choice of value."""
     takes_text: str = ""
     """The same in words."""
+    listed_in: str = ""
+    """The file beside it that lists what it can be; a file that lists that itself needs none."""
     trigger: Rule | None = None
     """What symptom, measurement or fact of this host speaks for it: then it is chosen without being asked for."""
     objection: Rule | None = None
@@ -101,6 +103,10 @@ class Knob(Value):
         if self.persists not in (None, *self.source.means, *GENERAL_MEANS):
             raise ValueError(f"{self.id}: settings of the kind {self.source.name} are not kept by {self.persists}")
         return self
+
+    def offered(self, case: KnobCase) -> tuple[str, ...]:
+        """Return what the kernel lists as possible values; empty where it lists none."""
+        return case.setting.offered or tuple((case.beside(self.listed_in) or "").split())
 
     @property
     def script(self) -> Literal["gpu", "system"]:
