@@ -93,7 +93,7 @@ def together(parts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def checksum(part: str) -> str:
     """Of the files that make what this part tested: the scripts, and for Ansible the playbooks too."""
     patterns = (*TESTED, "audit/templates/ansible/*.yml") if part == "ansible" else TESTED
-    files = sorted(f for pattern in patterns for f in (ROOT / "hwdiag").glob(pattern))
+    files = sorted(f for pattern in patterns for f in (ROOT / "hwdiag").glob(pattern) if f.is_file())
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()
 
 
