@@ -290,10 +290,10 @@ def test_one_call_that_hangs_is_the_last_that_is_waited_for(folder: Path) -> Non
 
 def test_nvidia_smi_is_found_below_wsl2(folder: Path) -> None:
     bench = Bench(folder, "RTX 3060", "gpu.clock_lock=1200,1800")
-    wsl = bench.there.folder / "lib-local/wsl"
+    wsl = bench.there.folder / "libexec/wsl"
     wsl.mkdir(parents=True)
     (bench.there.folder / "local/nvidia-smi").rename(wsl / "nvidia-smi")
-    bench.text = bench.text.replace("/usr/lib/wsl/lib", "/usr/local/lib/wsl")
+    bench.text = bench.text.replace("/usr/lib/wsl/lib", "/usr/libexec/wsl")
     assert bench.run("apply").status == 0
 
 
