@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from hwdiag.agent.dataloader.loading import MOST
 from hwdiag.dataloader.search import MOST_WORKERS, WORKERS, loader_factors, usable_cpus, with_workers
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.experiment.lever import Factor, Plan
@@ -85,6 +86,17 @@ class VirtualLoader:
         workers = setting.workers or 0
         if not workers:
             return self.decode_s + self.latency_s + self.take_s
+        *stages, over = self.stages(setting)
+        stages += [self.take_s * (1 + self.crowd * over)]
+        ahead = setting.batches_ahead
+        uneven = 1 + self.unequal / np.sqrt(max(1, ahead))
+        sharing = self.file_system if setting.sharing == "file_system" else 1.0
+        slowest = float((np.array(stages) ** 8).sum() ** (1 / 8))  # two stages that are equal wait for each other
+        return float(slowest * uneven * (1 + self.spill * np.log2(max(1, ahead))) * sharing)
+
+    def stages(self, setting: LoaderSetting) -> tuple[float, float, float]:
+        """Seconds of one sample in the workers and on the disk, and how far the CPUs are crowded."""
+        workers = setting.workers or 0
         usable = self.host.usable_cpus
         places = setting.places or (tuple(usable),)
         used = [places[n % len(places)] for n in range(workers)]
@@ -101,12 +113,12 @@ class VirtualLoader:
         by_cpu = decode / cpus * (1 + self.crowd * over)
         alone = decode / (self.helps if threads > 1 else 1.0) + self.latency_s
         by_worker = alone / workers
-        ahead = setting.batches_ahead
-        uneven = 1 + self.unequal / np.sqrt(max(1, ahead))
-        stages = (max(by_cpu, by_worker), self.disk_s, self.take_s * (1 + self.crowd * over))
-        sharing = self.file_system if setting.sharing == "file_system" else 1.0
-        slowest = float((np.array(stages) ** 8).sum() ** (1 / 8))  # two stages that are equal wait for each other
-        return float(slowest * uneven * (1 + self.spill * np.log2(max(1, ahead))) * sharing)
+        return max(by_cpu, by_worker), self.disk_s, over
+
+    def first_s(self, setting: LoaderSetting) -> float:
+        """Until the first batch, while each worker makes one: the training has taken none yet."""
+        workers = setting.workers or 0
+        return BATCH * (workers * max(self.stages(setting)[:2]) if workers else self.seconds(setting))
 
     def exhaustive(self) -> Iterator[LoaderSetting]:
         """Every number of workers that is worth a look with every combination of the other factors' levers.
@@ -187,6 +199,10 @@ class FlatLoader:
         """Of one sample, without noise."""
         return self.sample_s
 
+    def first_s(self, setting: LoaderSetting) -> float:
+        """Until the first batch."""
+        return BATCH * self.sample_s * max(1, setting.workers or 0)
+
 
 @dataclass
 class VirtualTrials:
@@ -211,7 +227,7 @@ class VirtualTrials:
         """As ``search.Try`` wants it."""
         setting = setting_of(plan)
         seconds = self.loader.seconds(setting)
-        self.now += trial_s(setting, seconds, self.window_s, self.warmup_s)
+        self.now += self.trial_s(setting, seconds)
         self.done += 1
         self.tried.add(plan.id)
         return float(seconds * np.exp(self.noise * self._deviate()))
@@ -219,7 +235,7 @@ class VirtualTrials:
     def timed(self, name: str, phase: Phase, block: int) -> float:  # noqa: ARG002
         """As ``alternatives.Time`` wants it: every way to make a batch takes as long."""
         seconds = self.loader.seconds(LoaderSetting())
-        self.now += trial_s(LoaderSetting(), seconds, self.window_s, self.warmup_s)
+        self.now += self.trial_s(LoaderSetting(), seconds)
         self.done += 1
         return float(seconds * np.exp(self.noise * self._deviate()))
 
@@ -227,13 +243,15 @@ class VirtualTrials:
         """Return the seconds since it was started."""
         return self.now
 
+    def trial_s(self, setting: LoaderSetting, sample_s: float) -> float:
+        """Seconds of a trial, as ``agent/dataloader/loading.py`` times it: its process, its workers, and a batch of each
+        of them within warm-up and window, which end after ``MOST`` windows whatever is missing."""
+        workers = setting.workers or 0
+        started = {"spawn": 2.5, "forkserver": 1.5}.get(setting.start_method or "", 0.0) + 0.01 * workers
+        most, round_s = MOST * self.window_s, BATCH * sample_s * max(1, workers)
+        warm, window = (min(most, max(least, round_s)) for least in (self.warmup_s, self.window_s))
+        return 0.15 + started + self.loader.first_s(setting) + warm + window
+
     def _deviate(self) -> float:
         return float(self._random.normal() if self.tail is None else self._random.standard_t(self.tail))
 
-
-def trial_s(setting: LoaderSetting, sample_s: float, window_s: float, warmup_s: float) -> float:
-    """How long a trial takes: its process, its workers, and batches of each of them within both times."""
-    workers = setting.workers or 0
-    started = {"spawn": 2.5, "forkserver": 1.5}.get(setting.start_method or "", 0.0) + 0.01 * workers
-    batch_s = BATCH * sample_s * max(1, workers)
-    return 0.15 + started + batch_s + max(warmup_s, batch_s) + max(window_s, batch_s)

@@ -12,7 +12,7 @@ from . import data as datasets
 from . import memory, streams
 
 MOST = 3.0
-"""A window lasts at most so many times as long as it should, to end with as many batches of each worker."""
+"""Warm-up and window last at most so many times as long as a window should, to end with as many batches of each worker."""
 QUIET_S, STILL = 0.1, 2
 """Workers that use no CPU time for so long, so many times one after the other, wait for the consumer."""
 EPOCHS = 3
@@ -202,11 +202,12 @@ def trial(task):
     batches = iter(loader)
     consume(first(batches), device, pinned)
     first_s = time.perf_counter() - started
-    warm, count = time.perf_counter(), 1
-    while count % each or time.perf_counter() - warm < task["warmup_s"]:
+    warm, count, took = time.perf_counter(), 1, 0.0
+    while took < task["warmup_s"] or (count % each and took < MOST * task["seconds"]):
         consume(next(batches), device, pinned)
         time.sleep(step_s)
         count += 1
+        took = time.perf_counter() - warm
     began, count, waited = time.perf_counter(), 0, 0.0
     while True:
         ask = time.perf_counter()
