@@ -37,7 +37,7 @@ class Data:
 
     words: str
     folder: str
-    """Where the data lies; of a file, the file's own folder."""
+    """Where the data lies; of a file, the file's own folder, which need not be that of its data."""
     file: str | None = None
     size: int = 224
     broken: str | None = None

@@ -113,7 +113,7 @@ def plan(
     disk = int((1 - SPARE) * (kept.free_bytes or 0))
     found = []
     if trials.found is not None and trials.found.bytes:
-        found.append(page_cache(trials.found.bytes, free, length, store))
+        found.append(page_cache(trials.found.bytes, free, length, store, is_own=trials.data.file is not None))
     for kind, size, rooms, times in (
         ("worker", kept.sample_bytes, (free,), workers),
         ("shared", kept.slot_bytes, (free, shm), 1),
@@ -139,11 +139,16 @@ def plan(
     return found
 
 
-def page_cache(needs: int, free: int, length: int, store: Storage) -> CacheCandidate:
-    """Return the kernel's own cache of the files, in memory that nobody uses, as a candidate."""
+def page_cache(needs: int, free: int, length: int, store: Storage, *, is_own: bool = False) -> CacheCandidate:
+    """Return the kernel's own cache of the files, in memory that nobody uses, as a candidate.
+
+    ``is_own``: a person's own Dataset opens them, which cannot be told to forget them after each sample.
+    """
     share = max(0.0, free / needs)
     cold = store.reading.cold if store.reading else None
     why = "" if cold else "whether a file came from the disk could not be told here"
+    if is_own:
+        why = "what it gives was not measured: the Dataset opens its files by itself"
     if store.kind in IN_MEMORY:
         why = "the files are in memory anyway"
     return CacheCandidate(

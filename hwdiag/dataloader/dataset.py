@@ -17,8 +17,44 @@ class FolderContent(Value):
     more: bool
     """Whether there are more than were looked at."""
     device: str
-    """``259:2``: major and minor number of its file system's device."""
+    """``259:2``: major and minor number of its file system's device; empty where no file is known."""
     real: str
+    samples: int | None = None
+    """Samples of a person's own Dataset that were made to see which files it opens; None where a folder was given."""
+    grows: bool = False
+    """Whether each sample opens files of its own, so that their size is that of all samples."""
+    devices: int = 1
+    """On which the files lie."""
+    hosts: tuple[str, ...] = ()
+    """That it connects to."""
+    unseen: bool = False
+    """Whether it read something though it was not seen to open a file."""
+
+    @property
+    def unknown(self) -> str:
+        """Return why it is not known which files are read; empty where it is."""
+        if self.samples is None or self.paths:
+            return ""
+        if self.hosts:
+            return f"the Dataset reads from {', '.join(self.hosts[:3])} over the network"
+        if self.unseen:
+            return "the Dataset reads by a library that opens and closes its files by itself, so which was not seen"
+        if not self.samples:
+            return "no sample could be made to see which files the Dataset opens"
+        return f"{self.samples} samples of the Dataset opened no file: it makes them by itself, or has read all before"
+
+    @property
+    def how(self) -> str:
+        """Return how the files and their size are known, of a person's own Dataset; empty where a folder was given."""
+        if self.samples is None or not self.paths:
+            return ""
+        number = "1 file" if self.files == 1 else f"{self.files} files"
+        size = "of as many as its samples, or as lie beside them" if self.grows else "of all that were opened"
+        places = f", on {self.devices} file systems, of which the first is shown" if self.devices > 1 else ""
+        remote = (
+            f"; it also reads from {', '.join(self.hosts[:3])} over the network, not measured" if self.hosts else ""
+        )
+        return f"{number} that {self.samples} samples opened{places}; the size is {size}{remote}"
 
 
 class Rate(Value):
@@ -58,6 +94,15 @@ class Storage(Value):
     reading: Reading | None = None
     why: str = ""
     """Why there is no reading."""
+    how: str = ""
+    """How the files are known, of a person's own Dataset."""
+    data_bytes: int | None = None
+    """Of all files; None where they are not known."""
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether it is known where the data lies."""
+        return bool(self.folder)
 
 
 class Decoder(Value):

@@ -103,6 +103,8 @@ class Feed(TopicStudy):
     step_s: float | None = None
     cpus: int
     disturbance: Disturbance = Disturbance()
+    given_s: float = 0.0
+    """Seconds that answers were given beyond their limits, since others had the CPUs."""
     storage: Storage
     decoding: Decoding | None = None
     dataset: Dataset | None = None

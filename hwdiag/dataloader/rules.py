@@ -193,12 +193,14 @@ def validation_step(feed: Feed) -> Iterator[PlanStep]:
 
 
 def busy(feed: Feed) -> str:
-    """Return a sentence where others kept the machine busy when the run began; empty where not."""
+    """Return a sentence where others kept the machine busy when the run began, or later; empty where not."""
     load = feed.disturbance.load
-    if load is None or load <= BUSY * feed.cpus:
+    longer = "" if feed.given_s < 1 else f" Answers were given {feed.given_s:.0f} s more than their limits for it."
+    if (load is None or load <= BUSY * feed.cpus) and not longer:
         return ""
     cpus = plural(feed.cpus, "CPU")
-    return f"The machine was busy with other things (load {load:.1f} on {cpus}): measure again when it is idle."
+    told = "" if load is None else f" (load {load:.1f} on {cpus})"
+    return f"The machine was busy with other things{told}: measure again when it is idle.{longer}"
 
 
 def verdict(feed: Feed) -> str:

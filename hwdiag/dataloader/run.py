@@ -32,6 +32,10 @@ DECODED = 48
 """Pictures that the decoders are compared with, from all over the set."""
 DECODE_SHARE, READ_SHARE, EXTRA_SHARE = 0.03, 0.01, 0.33
 """Shares of the time: comparing decoders, each way of reading, and what comes after the search."""
+ENDED = ("timeout", "signal", "out-of-memory")
+"""Outcomes of a process that does not come back with an error: there is no use in asking it again."""
+OPENED_SHARE = 0.01
+"""The same for samples of a person's own Dataset, to see which files it opens."""
 GRACE = 0.5
 """Share of their time by which confirmations may exceed it to reach the pairs without which nothing is decided."""
 ONE_THREAD = Launch(env=alternatives.LIBRARY_THREADS)
@@ -73,6 +77,9 @@ class DataloaderRun:
             progress=progress,
             clock=clock,
         )
+        self._files_unknown = ""
+        self.given_s = 0.0
+        """Seconds that answers were given beyond their limits, since others had the CPUs."""
         self.known: dict[str, Any] = {}
         """Parts of the Feed, by field."""
 
@@ -98,11 +105,14 @@ class DataloaderRun:
             "step_s": trials.step_s,
             "cpus": usable_cpus(self.host),
             "disturbance": self.watch.stop(None),
-            "storage": storage.storage_of(self.root, self.host, self.data.folder),
+            "storage": storage.UNKNOWN
+            if self.data.file is not None
+            else storage.storage_of(self.root, self.host, self.data.folder),
             "dataset": trials.dataset,
             "footprint": trials.footprint,
             "available": trials.available,
             "trials": tuple(trials.done),
+            "given_s": self.given_s,
             **self.known,
         }
         return Feed.model_validate(values)
@@ -112,18 +122,29 @@ class DataloaderRun:
         with Feeder(self.python) as feeder:
             for step in (self.look, self.read, self.decode, self.hold, self.search, self.round_off):
                 step(feeder)
+            self.given_s += feeder.given_s
         return self.feed()
 
     def look(self, feeder: Feeder) -> None:
-        """List the folder's files."""
+        """List the folder's files, or those that a person's own Dataset opens."""
         trials = self.trials
         trials.say("looking at the data")
+        if self.data.file is not None:
+            outcome, said = trials.ask(feeder, "opened", seconds=OPENED_SHARE * trials.budget.total_s)
+            said.pop("memory", None)
+            if outcome.ok:
+                trials.found = FolderContent.model_validate(said)
+            elif outcome.kind in ENDED:
+                self._fail(f"the Dataset gives no sample: {outcome.detail}")
+            else:
+                self._files_unknown = outcome.detail
+            return
         outcome, said = feeder.ask("find", limit_s=trials.timeout_s, folder=self.data.folder)
         if not outcome.ok:
             self._fail(f"{self.data.folder} cannot be looked at: {outcome.detail}")
             return
         found = trials.found = FolderContent.model_validate(said)
-        if self.data.file is None and not found.paths:
+        if not found.paths:
             names = f"{found.files} other files" if found.files else "it is empty"
             self._fail(f"there is no JPEG or PNG picture in {self.data.folder}: {names}")
 
@@ -131,8 +152,11 @@ class DataloaderRun:
         """Measure how fast the files are read, and note what they are stored on."""
         trials, found = self.trials, self.trials.found
         about = storage.storage_of(self.root, self.host, self.data.folder)
-        if found is not None:
+        if self.data.file is not None:
+            about = storage.UNKNOWN.model_copy(update={"why": found.unknown if found else self._files_unknown})
+        if found is not None and found.device:
             about = storage.storage_of(self.root, self.host, found.real, found.device)
+            about = about.model_copy(update={"how": found.how, "data_bytes": found.bytes if found.paths else None})
             if found.paths:
                 trials.say("reading the files, out of memory where that can be")
                 seconds = READ_SHARE * trials.budget.total_s

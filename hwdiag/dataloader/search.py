@@ -30,8 +30,9 @@ NO_WAIT = 0.01
 WORKERS, START = "workers", "start method"
 """The factor that decides most, and the one that comes last: how workers start changes the start of an epoch, hardly
 the batches after it, and each trial takes long."""
-EFFECT = 10.0
-"""Standard deviation of what the number of workers does to the logarithm of the speed."""
+EFFECT, SMALL_EFFECT = 10.0, 0.05
+"""Standard deviation of what the number of workers does to the logarithm of the speed; and of what goes with it, where
+that is one of several small things."""
 SETTING_SHARE = 0.8
 """Of the run's error budget; the alternatives to a batch as found have the rest."""
 SAMPLE = "sample"
@@ -60,12 +61,16 @@ def loader_factors(
     counts = sorted({1, cpus // 4, cpus // 2, cpus, most} - {0})
     found = [
         Factor(WORKERS, tuple(with_workers(n) for n in counts), refine=around(counts), effect=EFFECT),
-        Factor("batches ahead", tuple(lever("batches ahead", f"{n} ahead", prefetch=n) for n in (1, 4, 8))),
+        Factor(
+            "batches ahead",
+            tuple(lever("batches ahead", f"{n} ahead", prefetch=n) for n in (1, 4, 8)),
+            effect=SMALL_EFFECT,
+        ),
         Factor("batch size", tuple(lever("batch size", f"batches of {n}", batch_size=n) for n in batch_sizes)),
         Factor("pinned memory", (lever("pinned memory", "pinned memory", pin_memory=True),) if cuda else ()),
         Factor("worker CPUs", tuple(placings(host))),
         Factor("worker threads", (lever("worker threads", "2 threads each", threads=2),) if cpus > 1 else ()),
-        Factor("sharing", (lever("sharing", "file_system", sharing="file_system"),)),
+        Factor("sharing", (lever("sharing", "file_system", sharing="file_system"),), effect=SMALL_EFFECT),
         Factor(START, tuple(lever(START, name, start_method=name) for name in start_methods)),
     ]
     return [factor for factor in found if factor.levers]

@@ -26,13 +26,16 @@ FEW_BROKEN = 8
 def storage(feed: Feed) -> Section:
     """Return the section on the data's storage, and on how fast it is read."""
     store, reading = feed.storage, feed.storage.reading
+    if not store.is_known:
+        why = store.why or feed.problem or "which files are read is not known"
+        return Section(f"Storage and page cache are not measured: {why}.", (facts_table(feed),))
     where = f"{store.folder} is on {store.kind}"
     if store.disk:
         where += f", disk {store.disk} ({store.disk_kind})"
     if is_remote(store.kind):
         where += ": a network or another program is between, so copy what is read often to a local disk"
     if reading is None:
-        why = store.why or feed.problem or "no file there is a picture"
+        why = store.why or feed.problem or "which files are read is not known"
         return Section(f"{where}; it was not read: {why}.", (facts_table(feed),))
     cold = temperature(store.kind, reading.cold)
     return Section(
@@ -58,7 +61,9 @@ def facts_table(feed: Feed) -> Table:
     ahead = "unknown" if store.read_ahead_kb is None else f"{store.read_ahead_kb} kB"
     rows = (
         ("Data", feed.data),
-        ("Folder", store.folder),
+        ("Folder", store.folder or "not known"),
+        *((("Files", store.how),) if store.how else ()),
+        *((("Size of all files", size(store.data_bytes)),) if store.data_bytes is not None else ()),
         ("File system", f"{store.kind} of {store.source}"),
         ("Disk", f"{store.disk}, {store.disk_kind}" if store.disk else "not one disk, or not known"),
         ("Scheduler, read-ahead", f"{store.scheduler or 'unknown'}, {ahead}"),
@@ -80,7 +85,10 @@ def reading_table(feed: Feed) -> Table:
     )
     rows = [(n, f"{disk_size(r.bytes_s)}/s", significant(r.files_s), seconds(r.slow_s)) for n, r in ways]
     rows.append(("found and described (stat)", "-", significant(reading.metadata), "-"))
-    caption = "One reader, whole files; names come from the kernel's cache, which only root can empty"
+    caption = (
+        "One reader, whole files, or pieces of 1 MiB of large ones, counted as files; "
+        "names come from the kernel's cache, which only root can empty"
+    )
     return Table(caption, ("How", "Rate", "Files/s", "99 of 100 files within"), rows, frozenset({1, 2, 3}))
 
 

@@ -122,6 +122,7 @@ class Feeding:
                     self._done.add(step)
                 if step == name:
                     break
+            self.run.given_s += feeder.given_s
         return self.run.feed()
 
     @cached_property

@@ -12,6 +12,8 @@ from hwdiag.host.settings import mounts
 
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "lustre", "beegfs", "afs"})
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+UNKNOWN = Storage(folder="", kind="unknown", source="unknown")
+"""Of data of which nobody knows where it lies."""
 READ_FILES = 4000
 """Files that are read, at most, of a large set."""
 

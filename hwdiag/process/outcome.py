@@ -8,6 +8,7 @@ import signal
 from collections.abc import Collection
 from typing import Any
 
+from hwdiag.agent.patience import more
 from hwdiag.process.model import Outcome
 
 Event = dict[str, Any]
@@ -40,11 +41,16 @@ def during(events: Collection[Event]) -> str:
     return f" in {doing}" if doing else " before torch was imported"
 
 
-def classify(returncode: int | None, events: Collection[Event], stderr: str, timeout_s: float | None) -> Outcome:
-    """Return how an agent ended, in one line that names what it was doing."""
+def classify(
+    returncode: int | None, events: Collection[Event], stderr: str, timeout_s: float | None, given_s: float = 0.0
+) -> Outcome:
+    """Return how an agent ended, in one line that names what it was doing.
+
+    ``given_s``: seconds of ``timeout_s`` that it was given beyond its limit.
+    """
     failed = next((e for e in events if e["event"] == "failed" and e.get("workload") == IMPORT_TORCH), None)
     if timeout_s is not None:
-        return Outcome(kind="timeout", detail=f"no answer for {timeout_s:.0f} s{during(events)}: killed")
+        return Outcome(kind="timeout", detail=f"no answer for {timeout_s:.0f} s{more(given_s)}{during(events)}: killed")
     if failed is not None:
         return Outcome(kind="import-error", detail=f"torch cannot be imported: {failed['detail']}")
     if returncode is None:

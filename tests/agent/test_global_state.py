@@ -1,4 +1,4 @@
-"""Workloads and techniques leave no global state of torch behind: a snapshot of all that torch tells, before and after."""
+"""Workloads and techniques leave no global state of torch behind: all that torch tells, before and after."""
 
 from __future__ import annotations
 

@@ -244,8 +244,8 @@ class VirtualTrials:
         return self.now
 
     def trial_s(self, setting: LoaderSetting, sample_s: float) -> float:
-        """Seconds of a trial, as ``agent/dataloader/loading.py`` times it: its process, its workers, and a batch of each
-        of them within warm-up and window, which end after ``MOST`` windows whatever is missing."""
+        """Seconds of a trial, as ``agent/dataloader/loading.py`` times it: its process, its workers, and a batch of
+        each within warm-up and window, which end after ``MOST`` windows whatever is missing."""
         workers = setting.workers or 0
         started = {"spawn": 2.5, "forkserver": 1.5}.get(setting.start_method or "", 0.0) + 0.01 * workers
         most, round_s = MOST * self.window_s, BATCH * sample_s * max(1, workers)
@@ -254,4 +254,3 @@ class VirtualTrials:
 
     def _deviate(self) -> float:
         return float(self._random.normal() if self.tail is None else self._random.standard_t(self.tail))
-

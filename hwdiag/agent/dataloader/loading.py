@@ -12,7 +12,8 @@ from . import data as datasets
 from . import memory, streams
 
 MOST = 3.0
-"""Warm-up and window last at most so many times as long as a window should, to end with as many batches of each worker."""
+"""Warm-up and window last at most so many times as long as a window should, to end with as many batches of each
+worker."""
 QUIET_S, STILL = 0.1, 2
 """Workers that use no CPU time for so long, so many times one after the other, wait for the consumer."""
 EPOCHS = 3

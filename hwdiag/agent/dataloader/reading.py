@@ -9,6 +9,8 @@ import time
 
 PICTURES = (".jpg", ".jpeg", ".png")
 PIECE = 1 << 20
+WHOLE, MOST_PARTS = 8 * PIECE, 256
+"""Size up to which a file is read as a whole, and the pieces, at most, of a larger one."""
 MOST_NAMES = 20000
 LOOKED_AT = 200
 """Files that are asked whether they are in memory still."""
@@ -42,17 +44,30 @@ def find(task):
 
 
 def read(task):
-    """Read them in order and in any order, out of memory where that can be, then again from memory."""
+    """Read them in order and in any order, out of memory where that can be, then again from memory.
+
+    A file that is larger than a few pieces is read piece by piece: all of it would take too long.
+    """
     paths, seconds = list(task["paths"]), task["seconds"]
-    shuffled = paths[1::2]
+    parts = [part for path in paths for part in parts_of(path)]
+    shuffled = parts[1::2]
     random.Random(task["seed"]).shuffle(shuffled)
     metadata = looked_up(paths, seconds / 4)
     drop(paths)
-    cold = share_not_in_memory(paths)
-    in_order, done = rate(paths[0::2], seconds)
+    cold = share_not_in_memory(parts)
+    in_order, done = rate(parts[0::2], seconds)
     any_order, _ = rate(shuffled, seconds)
     again, _ = rate(done, seconds)
     return {"metadata": metadata, "cold": cold, "in_order": in_order, "any_order": any_order, "again": again}
+
+
+def parts_of(path):
+    """Return a file in pieces of path, offset and length: the whole one, or some from all over a large one."""
+    size = os.path.getsize(path)
+    if size <= WHOLE:
+        return [(path, 0, size)]
+    step = max(1, size // PIECE // MOST_PARTS)
+    return [(path, place * PIECE, PIECE) for place in range(0, size // PIECE, step)]
 
 
 def looked_up(paths, seconds):
@@ -81,13 +96,13 @@ def drop(paths):
             os.close(handle)
 
 
-def share_not_in_memory(paths):
-    """Return the share of the files that must come from the disk, 0..1; None where the file system cannot tell."""
+def share_not_in_memory(parts):
+    """Return the share of the pieces that must come from the disk, 0..1; None where the file system cannot tell."""
     asked = cold = 0
-    for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+    for path, offset, _ in parts[:: max(1, len(parts) // LOOKED_AT)]:
         handle = os.open(path, os.O_RDONLY)
         try:
-            os.preadv(handle, [bytearray(1)], 0, os.RWF_NOWAIT)
+            os.preadv(handle, [bytearray(1)], offset, os.RWF_NOWAIT)
             asked += 1
         except BlockingIOError:
             asked, cold = asked + 1, cold + 1
@@ -98,20 +113,22 @@ def share_not_in_memory(paths):
     return cold / asked if asked else None
 
 
-def rate(paths, seconds):
+def rate(parts, seconds):
     """Return bytes/s, files/s and the slowest of a hundred files in seconds, of as many as the time allows; and those
-    files."""
-    began, total, times, buffer = time.perf_counter(), 0, [], bytearray(PIECE)
-    for path in paths:
+    files. Pieces of a large file count as files."""
+    began, total, times, buffer = time.perf_counter(), 0, [], memoryview(bytearray(PIECE))
+    for path, offset, length in parts:
         start = time.perf_counter()
         with open(path, "rb", buffering=0) as file:
-            size = file.readinto(buffer)
-            while size:
-                total += size
-                size = file.readinto(buffer)
+            file.seek(offset)
+            while length > 0:
+                size = file.readinto(buffer[:length])
+                if not size:
+                    break
+                total, length = total + size, length - size
         times.append(time.perf_counter() - start)
         if time.perf_counter() - began > seconds:
             break
     took = max(1e-9, time.perf_counter() - began)
     slow = sorted(times)[int(0.99 * (len(times) - 1))] if times else 0.0
-    return {"bytes_s": total / took, "files_s": len(times) / took, "slow_s": slow}, paths[: len(times)]
+    return {"bytes_s": total / took, "files_s": len(times) / took, "slow_s": slow}, parts[: len(times)]

@@ -14,11 +14,11 @@ import resource
 import select
 import signal
 import tempfile
-import time
 import warnings
 
 from .. import tree
 from ..channel import one_line
+from ..patience import Patience, more
 from . import memory
 
 LOOK_S = 0.25
@@ -103,6 +103,7 @@ VERBS = {
     "compare": verb(apart, "compare", "decoders"),
     "keep": verb(apart, "keep", "caching"),
     "look": verb(apart, "look", "loading"),
+    "opened": verb(apart, "opened", "opened"),
     "trial": verb(apart, "trial", "loading"),
     "epochs": verb(apart, "epochs", "loading"),
     "fill": verb(apart, "fill", "loading"),
@@ -138,7 +139,7 @@ def forked(work, task, channel):
         os.close(writer)
         peaks = memory.Peaks(agent, pid)
         try:
-            said, stopped = watch(pid, reader, peaks, task)
+            said, stopped, given_s = watch(pid, reader, peaks, task)
         finally:
             os.close(reader)
             status = tree.kill_below().get(pid)
@@ -154,7 +155,7 @@ def forked(work, task, channel):
         if memory.oom_kills() > killed_before:
             raise Failed("out-of-memory", "%s; the kernel killed a process for want of memory" % result["detail"])
         raise Failed(result["kind"], ("gave no batch" in result["detail"] and unsaid(tail)) or result["detail"])
-    return dict(result["found"], memory=peaks.found())
+    return dict(result["found"], memory=peaks.found(), given_s=given_s)
 
 
 def unsaid(tail):
@@ -167,9 +168,10 @@ def unsaid(tail):
 
 
 def watch(pid, reader, peaks, task):
-    """Wait for its answer. Gives it, and why it was stopped: it took too long, or too much."""
+    """Wait for its answer. Gives it, why it was stopped (it took too long, or too much), and the seconds that it was
+    given beyond its limit."""
     said = b""
-    deadline = time.monotonic() + task["limit_s"]
+    patience = Patience(pid, task["limit_s"], task.get("patience", 1.0))
     every = CLOSE_LOOK_S if task.get("memory") else LOOK_S
     limit = task.get("limit_bytes")
     while True:
@@ -177,15 +179,16 @@ def watch(pid, reader, peaks, task):
             chunk = os.read(reader, 1 << 16)
             said += chunk
             if not chunk or said.endswith(b"\n"):
-                return said, None
+                return said, None, patience.given_s
         elif os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return said, None  # it died, and what it started still holds the pipe
+            return said, None, patience.given_s  # it died, and what it started still holds the pipe
         held = peaks.look()
         if limit and held > limit:
             words = "stopped by hwdiag: it took %.2f GiB of the %.2f GiB that may be used"
-            return said, ("out-of-memory", words % (held / 2**30, limit / 2**30))
-        if time.monotonic() > deadline:
-            return said, ("timeout", "no answer for %.0f s: killed" % task["limit_s"])
+            return said, ("out-of-memory", words % (held / 2**30, limit / 2**30)), patience.given_s
+        if patience.is_over():
+            asked_s, given_s = task["limit_s"], patience.given_s
+            return said, ("timeout", "no answer for %.0f s%s: killed" % (asked_s + given_s, more(given_s))), given_s
 
 
 def ended(status):
