@@ -1,9 +1,14 @@
 """A time limit that a process does not exceed only because others have the CPUs. Standard library only, Python 3.8."""
 
+from __future__ import annotations
+
 import os
 import time
+from typing import Callable, Dict, Optional, Tuple
 
 from . import tree
+
+Waits = Dict[Tuple[int, str], float]
 
 LOOK_S = 1.0
 """How long it is looked at each time, beyond its limit."""
@@ -11,10 +16,10 @@ HELD_UP = 0.2
 """Share of a look in which one of its threads could run and had no CPU, from which on it is given another one."""
 
 
-def waits_of(top):
+def waits_of(top: int) -> Waits:
     """Return for each thread of a process and of what it started the seconds in which it could run and had no CPU;
     none where the kernel does not count them (/proc/*/schedstat)."""
-    found = {}
+    found: Waits = {}
     for pid in tree.below(top) | {top}:
         try:
             for thread in os.listdir("/proc/%d/task" % pid):
@@ -28,19 +33,26 @@ def waits_of(top):
 class Patience:
     """The time limit of one answer. ``most``: how many times as long it may become."""
 
-    def __init__(self, top, limit_s, most=1.0, clock=time.monotonic, waits=waits_of):
+    def __init__(
+        self,
+        top: Optional[int],
+        limit_s: float,
+        most: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        waits: Callable[[int], Waits] = waits_of,
+    ) -> None:
         self.top, self.limit_s, self.most, self.clock, self.waits = top, limit_s, most, clock, waits
         self.began = clock()
         self.until = self.began + limit_s
-        self.seen = None
+        self.seen: Optional[Tuple[float, Waits]] = None
         self.given_s = 0.0
         """Seconds beyond its limit in which it was seen to be held up."""
 
-    def left(self):
+    def left(self) -> float:
         """Return the seconds until ``is_over`` should be asked."""
         return max(0.0, self.until - self.clock())
 
-    def is_over(self):
+    def is_over(self) -> bool:
         """Return whether the time is up: it is, and the process was not held up since it was last looked at."""
         now = self.clock()
         if now < self.until:
@@ -60,6 +72,6 @@ class Patience:
         return now - self.began >= self.most * self.limit_s
 
 
-def more(given_s):
+def more(given_s: float) -> str:
     """Return how much longer it was given, as the end of a sentence; empty where it was not."""
     return ", %.0f s of them since others had the CPUs" % given_s if given_s >= 1 else ""

@@ -12,7 +12,7 @@ from hwdiag.dataloader.model import Feed
 from hwdiag.dataloader.plan import RATE, PlanStep
 from hwdiag.dataloader.search import NO_WAIT, WORKERS
 from hwdiag.dataloader.storage import is_remote
-from hwdiag.experiment.lever import Plan
+from hwdiag.experiment.lever import DEFAULT, Plan
 
 RESIZE_HEAVY = 1.0
 """Pillow's resize takes longer than decoding: only then is Pillow-SIMD, which speeds up the resize, worth a look."""
@@ -203,6 +203,16 @@ def busy(feed: Feed) -> str:
     return f"The machine was busy with other things{told}: measure again when it is idle.{longer}"
 
 
+def kept_word(feed: Feed) -> str:
+    """Return why the default stays, by how much was compared with it."""
+    others = [t for t in feed.trials if t.outcome.ok and t.name != DEFAULT.title]
+    if not others:
+        return "was compared with no other setting"
+    if feed.verdict == "same":
+        return "is as good as anything tried"
+    return "stays for now, undecided" if feed.verdict == "undecided" else "stays: what looked better was not"
+
+
 def verdict(feed: Feed) -> str:
     """Return one sentence on what to set, and what it gives."""
     if feed.problem or feed.best is None:
@@ -216,10 +226,7 @@ def verdict(feed: Feed) -> str:
             "default gives."
         )
     else:
-        word = (
-            "is as good as anything tried" if feed.verdict == "same" else "stays: nothing else was shown to be better"
-        )
-        said = f"torch's default, no workers, {word}: {rate}; {feed.why}."
+        said = f"torch's default, no workers, {kept_word(feed)}: {rate}; {feed.why}."
     if feed.step_s:
         waits = best.waiting or 0.0
         is_fed = "never waits" if waits < NO_WAIT else f"is input-bound: it waits {waits:.0%} of the time"

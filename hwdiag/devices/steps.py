@@ -111,7 +111,7 @@ class Devices:
 
     def settings(self) -> Section:
         """Return the section on what is worth having in a script."""
-        return worth.settings(choices(self.done))
+        return worth.settings(self.done, choices(self.done))
 
     @cached_property
     def record(self) -> Record:

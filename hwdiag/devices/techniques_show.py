@@ -26,7 +26,7 @@ def techniques(study: Study) -> Section:
     won = [g for g in study.gains if g.comparison and g.comparison.verdict == "better"]
     told = [f"{BY_NAME[g.technique].title} on {g.workload} {speedup(cast('Interval', interval(g)))}" for g in won]
     lost = [g for g in study.gains if g.comparison and g.comparison.verdict == "worse"]
-    verdict = f"Faster beyond doubt: {'; '.join(told)}." if told else "None is faster beyond doubt."
+    verdict = f"Faster beyond doubt: {'; '.join(told)}." if told else none_faster(study.gains)
     verdict += f" Slower: {listed(dict.fromkeys(BY_NAME[g.technique].title for g in lost))}." if lost else ""
     header = (
         "Technique",
@@ -58,6 +58,26 @@ def techniques(study: Study) -> Section:
         verdict,
         (table_of(study, caption, header, rows, frozenset({3, 6})), absent(study, "techniques"), meanings(study)),
     )
+
+
+def no_settings(study: Study) -> str:
+    """Return why settings.py changes nothing, by how much was compared."""
+    if not any(g.comparison for g in study.gains):
+        return "no technique was compared" if not study.gains else "no technique could be compared"
+    won = any(g.comparison and g.comparison.verdict == "better" for g in study.gains)
+    return "what gained on one net cost speed or accuracy on it or another" if won else "none was faster beyond doubt"
+
+
+def none_faster(gains: Sequence[Gain]) -> str:
+    """Return why no technique is said to be faster, by how much was compared."""
+    compared = [g for g in gains if g.comparison]
+    if not compared:
+        return "No technique could be compared; the table says why."
+    left = sum(not g.is_unpromising and g.comparison.verdict == "undecided" for g in compared if g.comparison)
+    unable = len(gains) - len(compared)
+    more = [f"{left} of {len(gains)} comparisons are undecided"] if left else []
+    more += [f"{unable} of {len(gains)} could not be made"] if unable else []
+    return f"Of {plural(len(compared), 'comparison')} none was faster beyond doubt{'; '.join(['', *more])}."
 
 
 def interval(g: Gain) -> Interval | None:
@@ -178,10 +198,10 @@ def claims(rows: Sequence[tuple[GuideClaim, ClaimOutcome]]) -> Section:
     return Section(verdict, (Table("A guide for a Xeon E5 v2 with an RTX 3060, point by point", header, shown),))
 
 
-def settings(choices: Sequence[Choice]) -> Section:
+def settings(study: Study, choices: Sequence[Choice]) -> Section:
     """Return the section on what is worth having in a script."""
     if not choices:
-        return Section("Nothing was shown to gain: settings.py changes nothing.", ())
+        return Section(f"settings.py changes nothing: {no_settings(study)}.", ())
     rows = [(c.entry.title, c.mode, c.device, c.evidence, c.entry.caution or NOT_MEASURED) for c in choices]
     verdict = f"settings.py takes {listed(dict.fromkeys(c.entry.title for c in choices))}, as measured."
     header = ("Technique", "For", "Device", "Gain", "Mind")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from hwdiag.core.choices import ENGINES
 from hwdiag.core.text import listed
 from hwdiag.experiment.lever import BASELINE, plan_by_id
-from hwdiag.experiment.model import OVERALL, SearchStep
+from hwdiag.experiment.model import OVERALL, Comparison, SearchStep
 from hwdiag.experiment.screening import ALL
 from hwdiag.experiment.statistics import pairs_needed
 from hwdiag.process.software import ELSEWHERE
@@ -131,7 +132,7 @@ def search(record: Record) -> Section:
     study = tuning(record)
     asked = [s for s in study.steps if s.options]
     if not asked:
-        return Section("There was nothing else to try." if record.host.is_here else NOTHING, ())
+        return Section(f"{nothing_compared(record)}." if record.host.is_here else NOTHING, ())
     taken = [f"{s.factor}: {taken_on(record, s)}" for s in asked if s.adopted and s.factor != ALL]
     tried = sum(len(s.options) for s in asked)
     verdict = f"{plural(tried, 'other way')} for {plural(len(asked), 'factor')}; taken on for the confirmation: "
@@ -163,7 +164,7 @@ def comparisons(record: Record) -> Section:
     confirmed = [c for c in study.comparisons if c.phase == "confirm"]
     better = [c for c in confirmed if c.verdict == "better"]
     if not study.comparisons:
-        return Section("There was no other way to start it to compare with." if record.host.is_here else NOTHING, ())
+        return Section(f"{nothing_compared(record)}." if record.host.is_here else NOTHING, ())
     titles = tables.titles_of(record)
     if better:
         told = (f"{titles[c.candidate]} on {c.workload}, {speedup(c.speedup)}" for c in better)
@@ -175,8 +176,26 @@ def comparisons(record: Record) -> Section:
             f"{speedup(best.speedup)} {best.workload}."
         )
     else:
-        verdict = "No other way looked faster in the screening, so none was measured again."
+        verdict = screened_alone(record, study.comparisons)
     return Section(verdict, (gains(record), tables.comparisons_table(record)))
+
+
+def nothing_compared(record: Record) -> str:
+    """Return why no other way was compared: there is none, or none had its turn."""
+    untried = tuning(record).untried
+    if untried:
+        return f"No other way was compared: {plural(len(untried), 'lever')} had no turn in the time"
+    return "No other way to start it is known here"
+
+
+def screened_alone(record: Record, comparisons: Sequence[Comparison]) -> str:
+    """Return what can be said of a screening after which nothing was measured again."""
+    seen = [c for c in comparisons if c.workload == OVERALL] or [*comparisons]
+    best = max(seen, key=lambda c: c.speedup.median)
+    if best.speedup.median < 1 + min_effect(record) / 100:
+        return "No other way looked faster in the screening by enough to be measured again."
+    title = tables.titles_of(record)[best.candidate]
+    return f"Undecided: {title} looked faster in the screening, {speedup(best.speedup)}, and was not measured again."
 
 
 def findings(record: Record) -> Section:

@@ -333,7 +333,7 @@ def kept(found: SearchResult) -> tuple[Verdict, str]:
     screening = found.screening
     tried = [plan for plan in screening.plans.values() if not plan.is_default]
     if not tried:
-        return "undecided", "there was no time to measure anything"
+        return "undecided", "there was no time to measure another way"
     measured = [plan for plan in tried if plan.id in screening.measured]
     if not measured:
         return "undecided", f"none of the {len(tried)} others could be measured"
