@@ -74,7 +74,7 @@ def of_dataloader(found: Feed, _samples: Path | None) -> Sections:
 
 def of_devices(found: DevicesStudy, _samples: Path | None) -> Sections:
     """Yield the sections on the worth of each device, precision and technique here."""
-    yield techniques_show.settings(choices(found))
+    yield techniques_show.settings(found, choices(found))
     for section in (
         devices.devices, devices.profile, devices.speedups, devices.precision,
         techniques_show.techniques, techniques_show.batches, techniques_show.targets,
