@@ -258,10 +258,10 @@ def launch_rows(pool: ProcessPoolExecutor, hosts: int) -> Iterator[Row]:
     yield "launch: a true gain of 5 % found (busy machine)", "none: mostly undecided", f"{share:.1%}", ""
 
 
-def loader_rows(pool: ProcessPoolExecutor) -> Iterator[Row]:
+def loader_rows(pool: ProcessPoolExecutor, hosts: int) -> Iterator[Row]:
     """Yield how near the search for a DataLoader's setting comes to the best of all."""
     for noise in LOADER_NOISES:
-        found = each(pool, partial(regret_loader, noise=noise), range(100))
+        found = each(pool, partial(regret_loader, noise=noise), range(hosts))
         for bound in ("any", *BOUNDS):
             some = [f.behind for f in found if bound in ("any", f.about)]
             within = sum(behind <= WITHIN for behind in some)
@@ -298,13 +298,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000, help="runs among equals of each kind (default: 10000)")
     parser.add_argument("--hosts", type=int, default=500, help="hosts of each search for a launch (default: 500)")
+    parser.add_argument("--loaders", type=int, default=400, help="hosts of each search for a loader (default: 400)")
     parser.add_argument("--only", choices=("launch", "dataloader", "techniques"), default="", help="one topic")
     args = parser.parse_args()
     lines = []
     with ProcessPoolExecutor() as pool:
         parts = [null_rows(pool, args.runs, args.only)]
         parts += [launch_rows(pool, args.hosts)] if args.only in ("", "launch") else []
-        parts += [loader_rows(pool)] if args.only in ("", "dataloader") else []
+        parts += [loader_rows(pool, args.loaders)] if args.only in ("", "dataloader") else []
         for part in parts:
             for line in part:
                 print(*line, sep=" | ", file=sys.stderr, flush=True)
