@@ -24,6 +24,8 @@ MOST_WORKERS = 64
 DEFAULT_EVERY = 3
 """In the screening today's default is measured in every third block: plans of one block are compared with each other,
 for which it does not matter. The confirmation has it in each."""
+LONGEST = 0.04
+"""Share of the time that one trial may take."""
 NO_WAIT = 0.01
 """A training that waits for less of its time than this is called fed: more workers could not be told from it."""
 
@@ -137,15 +139,33 @@ class LoaderLaboratory:
         self._refused = refused
         self.why_not: dict[str, str] = {}
         """Why plans were not tried, by title."""
+        self.longest_s = math.inf
+        """Seconds of a trial beyond which a plan is not tried: so few of them fit that none could be confirmed."""
+        self.took: dict[int, float] = {}
+        """Seconds of the last trial, by the number of workers."""
         self.seed, self._random = seed, random.Random(seed)
         self._numbers = count(1)
 
     def refused(self, plan: Plan) -> str:
         """Return why a plan is not to be tried, and keep it."""
-        why = self._refused(plan)
+        why = self._refused(plan) or self._too_long(plan)
         if why:
             self.why_not[plan.title] = why
         return why
+
+    def _too_long(self, plan: Plan) -> str:
+        """Return that a trial would take too long, by the nearest number of workers that was tried; empty if not."""
+        workers = setting_of(plan).workers or 0
+        nearest = max((n for n in self.took if 0 < n <= workers), default=0)
+        takes = self.took[nearest] * workers / nearest if nearest else 0.0
+        return f"a trial of {workers} workers would take {takes:.0f} s" if takes > self.longest_s else ""
+
+    def _timed(self, plan: Plan, phase: Phase, number: int) -> float | None:
+        """Time a plan once, and note how long that took."""
+        began = self.clock()
+        seconds = self.run(plan, phase, number)
+        self.took[setting_of(plan).workers or 0] = self.clock() - began
+        return seconds
 
     def measure(self, plans: Sequence[Plan], phase: Phase) -> list[Block]:
         """Time each plan once."""
@@ -155,7 +175,7 @@ class LoaderLaboratory:
         number = next(self._numbers)
         if phase == "screen" and (number - 1) % DEFAULT_EVERY:
             plans = [plan for plan in plans if not plan.is_default]
-        times = {plan.id: self.run(plan, phase, number) for plan in self._random.sample(plans, len(plans))}
+        times = {plan.id: self._timed(plan, phase, number) for plan in self._random.sample(plans, len(plans))}
         return Block(number, {plan: {SAMPLE: seconds} for plan, seconds in times.items() if seconds is not None})
 
 
@@ -163,6 +183,7 @@ def find_setting(
     factors: Sequence[Factor], laboratory: LoaderLaboratory, effort: Effort, min_effect: float
 ) -> SearchResult:
     """Find the best setting: the number of workers in races, what goes with it all together, and the whole afresh."""
+    laboratory.longest_s = LONGEST * effort.total_s
     by_name = {factor.name: factor for factor in factors}
     first, last = by_name.pop(WORKERS), [by_name.pop(START)] if START in by_name else []
     return search(
