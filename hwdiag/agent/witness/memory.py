@@ -4,7 +4,7 @@ import os
 import time
 
 MOST_POINTS = 400
-EVERY_S = 0.05
+EVERY_S = 0.2
 
 
 class MemoryOverTime:

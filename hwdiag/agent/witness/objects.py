@@ -8,24 +8,27 @@ import array
 import os
 import random
 import time
+from itertools import chain
 
 from . import live
 
-AT_S = (1.0, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
+AT_S = (2.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)
 """Seconds after the first operation at which it is looked."""
 MOST_ROOTS = 400
 MOST_NODES = 30_000
 """Nodes of the graph that are visited at one look."""
 MOST_TENSORS = 20_000
-MOST_READ = 300
-"""Tensors whose values are sampled."""
-PLACES, RUN = 4, 64
+MOST_READ = 64
+"""Parameters whose values are sampled at one look, and so many other tensors."""
+PLACES, RUN = 2, 64
 """Of each tensor so many stretches of so many elements."""
 SMALLEST = {"f": 1.1754943508222875e-38, "d": 2.2250738585072014e-308}
 """The smallest normal number of each type; what is nearer to 0, and not 0, is subnormal."""
 MOST_EXAMPLES = 12
 LEAST_SHARE = 0.01
 LEAST_APART_S = 0.5
+COST = 0.007
+"""Share of the time that looks may have taken where another one is due."""
 
 
 class Objects:
@@ -40,7 +43,7 @@ class Objects:
         self.subnormal = {"parameters": [0, 0], "others": [0, 0]}
         self.examples = {}
         self.first = self.latest = None
-        self.next = 0
+        self.next, self.spent_s = 0, 0.0
         self.why = ""
 
     def watch(self, seen, now, recorder):
@@ -49,7 +52,8 @@ class Objects:
             return
         if self.first is None:
             self.first = now
-        if now - self.first >= AT_S[self.next]:
+        since = now - self.first
+        if since >= AT_S[self.next] and self.spent_s <= COST * since:
             self.next += 1
             self.look(now)
 
@@ -61,7 +65,7 @@ class Objects:
 
     def look(self, now):
         self.latest = now
-        began = time.monotonic()
+        began, spent = time.monotonic(), time.thread_time()
         count, tensors = live.count_all(), live.of_kinds(self.kinds)[:MOST_TENSORS]
         if count > self.most:
             self.why = "%d objects are more than are looked at" % count
@@ -78,13 +82,16 @@ class Objects:
         )
         self.read(tensors)
         self.looks[-1]["took_s"] = round(time.monotonic() - began, 4)
+        self.spent_s += time.thread_time() - spent
 
     def read(self, tensors):
         """Count the subnormal values among some of each tensor's."""
-        tensors = self.random.sample(tensors, min(len(tensors), MOST_READ))
+        parameters = [t for t in tensors if type(t) is self.torch.nn.Parameter]
+        others = [t for t in tensors if type(t) is not self.torch.nn.Parameter]
+        some = (self.random.sample(kind, min(len(kind), MOST_READ)) for kind in (parameters, others))
         memory = os.open("/proc/self/mem", os.O_RDONLY)
         try:
-            for tensor in tensors:
+            for tensor in chain.from_iterable(some):
                 try:
                     self.count(memory, tensor)
                 except (OSError, RuntimeError, NotImplementedError):  # freed meanwhile, or of another kind

@@ -17,9 +17,10 @@ from . import THREAD, live, stacks
 from .loaders import LoaderClock
 from .memory import MemoryOverTime
 
-SLOW_AFTER_S = 120.0
+SLOW_AFTER_S, SLOW_RATE = 20.0, 25.0
 """After so long the looks become rarer: what is seen by then is exact enough."""
-SLOW_RATE = 20.0
+WRITE_S, WRITE_LATER_S = 2.0, 10.0
+"""Between two reports; the longer time once the looks are rarer, too."""
 MOST_BLOCKS = 240
 """Blocks of one thread; two become one where there are more."""
 BLOCK_S = 0.25
@@ -182,7 +183,8 @@ class StackSampler:
             self.loaders.install()
         began = last = written = time.monotonic()
         while not self.stopped and not self.witness.done:
-            rate = self.rate if last - began < SLOW_AFTER_S else min(self.rate, SLOW_RATE)
+            is_early = last - began < SLOW_AFTER_S
+            rate = self.rate if is_early else min(self.rate, SLOW_RATE)
             time.sleep(self.random.uniform(0.5, 1.5) / rate)
             if self.stopped or self.witness.done or os.getpid() != self.witness.pid:
                 return
@@ -196,11 +198,11 @@ class StackSampler:
                 self.recorder.watch(self.seen, now, not self.step.is_over, self.importing)
             if self.objects is not None:
                 self.objects.watch(self.seen, now, self.recorder)
-            self.cost_s += time.thread_time() - spent
-            if now - written > 2.0 and not self.witness.done:
+            if now - written > (WRITE_S if is_early else WRITE_LATER_S) and not self.witness.done:
                 written = now
                 self.witness.look()
                 self.witness.tell()
+            self.cost_s += time.thread_time() - spent
 
     def look(self, now, seconds):
         """Look once at all threads."""
