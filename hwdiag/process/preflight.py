@@ -243,14 +243,19 @@ def files(ground: Ground) -> Iterator[Answer]:
     soft, hard = limit
     if soft is not None and soft < FEW_FILES:
         most = "unlimited" if hard is None else hard
+        here = (
+            f"`ulimit -n {min(hard or 65536, 65536)}` raises it in this shell (up to {most})"
+            if hard is None or hard > soft
+            else "Its hard limit is the same, which only root raises: 'nofile' in /etc/security/limits.conf and a new "
+            "login"
+        )
         yield Finding(
             id="few-open-files",
             severity="warning",
             title=f"A program may have {soft} files open (ulimit -n)",
             detail="DataLoader workers hand each tensor over as an open file: 'Too many open files' ends them. "
-            f"`ulimit -n {min(hard or 65536, 65536)}` raises it in this shell (up to {most}), LimitNOFILE= in a "
-            "systemd unit, --ulimit nofile= of Docker. torch.multiprocessing.set_sharing_strategy('file_system') "
-            "needs none.",
+            f"{here}, LimitNOFILE= in a systemd unit, --ulimit nofile= of Docker. "
+            "torch.multiprocessing.set_sharing_strategy('file_system') needs none.",
             evidence=("host.limits.nofile",),
         )
     else:

@@ -160,6 +160,29 @@ def test_one_thread_while_others_are_idle_names_what_set_it() -> None:
     assert "the program set that" in asked(case(busy(), inside=(inside,)))["too-few-threads"].title
 
 
+BLAS = ("/opt/venv/lib/python3.11/site-packages/numpy.libs/libscipy_openblas64_-1.so",)
+
+
+@pytest.mark.parametrize(
+    ("libraries", "variable", "told"),
+    [
+        (BLAS, "OPENBLAS_NUM_THREADS", True),
+        (BLAS, "OMP_NUM_THREADS", True),
+        (BLAS, "MKL_NUM_THREADS", False),
+        ((), "OMP_NUM_THREADS", False),
+    ],
+)
+def test_one_thread_of_a_program_without_torch_is_a_note_where_numpy_could_use_more(
+    libraries: tuple[str, ...], variable: str, told: bool
+) -> None:
+    """Of a program in plain Python, torch was said to compute with one thread."""
+    found = asked(case(busy(torch=False, libraries=libraries, environment={variable: "1"})))
+    assert ("too-few-threads" in found) == told
+    if told:
+        assert found["too-few-threads"].severity == "note"
+        assert f"OpenBLAS may compute with 1 thread and may use 4 CPUs: {variable}=1" in found["too-few-threads"].title
+
+
 def test_a_program_whose_threads_are_not_known_to_be_few_is_let_alone() -> None:
     assert not asked(case(busy(), machine={"cpu.use": 25.0}))
     env = {"OMP_NUM_THREADS": "1"}

@@ -104,7 +104,17 @@ REAL = {
     "collective-timeout": [
         "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=8, OpType=ALLREDUCE) ran for 600029 ms"
     ],
+    "gloo-interface": [
+        "RuntimeError: Gloo connectFullMesh failed with [../third_party/gloo/gloo/transport/tcp/pair.cc:144] no error",
+        "ValueError: [enforce fail] . makeDeviceForHostname(): unsupported gloo device",
+    ],
+    "rendezvous": [
+        "torch.distributed.DistNetworkError: The client socket has timed out after 300000ms while trying to connect to",
+        "torch.distributed.elastic.rendezvous.api.RendezvousConnectionError: The connection to the C10d store failed",
+    ],
     "shared-memory-full": [
+        "OSError: [Errno 28] No space left on device: '/dev/shm/joblib_memmapping_folder_4171/x.pkl'",
+        "OSError: [Errno 28] No space left on device: '/psm_21467_46075'",
         "ERROR: Unexpected bus error encountered in worker. This might be caused by insufficient shared memory (shm).",
         "RuntimeError: DataLoader worker (pid 13) is killed by signal: Bus error. It is possible that dataloader's",
         "RuntimeError: unable to write to file </torch_4171_1_0>: No space left on device (28)",
@@ -115,6 +125,16 @@ REAL = {
     ],
     "disk-full": ["OSError: [Errno 28] No space left on device: '/data/run/model.pt'"],
     "file-too-large": ["OSError: [Errno 27] File too large"],
+    "no-execution": [
+        "ImportError: /tmp/inductor/ab/cab.so: failed to map segment from shared object: Operation not permitted"
+    ],
+    "weights-only": ["_pickle.UnpicklingError: Weights only load failed. This file can still be loaded, to do so you"],
+    "module-hidden": [
+        "AttributeError: partially initialized module 'torch' has no attribute 'nn' (most likely due to",
+        "ImportError: cannot import name 'x' from partially initialized module 'random' (most likely due to a circular",
+    ],
+    "no-input": ["EOFError: EOF when reading a line"],
+    "not-permitted": ["PermissionError: [Errno 13] Permission denied: '/root/.cache/huggingface'"],
     "memory-refused": [
         "RuntimeError: [enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
         "tried to allocate 40000000000 bytes. Error code 12 (Cannot allocate memory)",

@@ -45,6 +45,7 @@ def test_a_host_that_holds_nothing_back_gets_no_finding() -> None:
         ({"shared_memory_bytes": 64 << 20}, "small-shared-memory", "64 MiB", "--shm-size=8g"),
         ({"shared_memory_bytes": 0, "shared_memory_free_bytes": 0}, "small-shared-memory", "not there", "--ipc=host"),
         ({"shared_memory_free_bytes": 1 << 20}, "full-shared-memory", "nearly full", "ls -l /dev/shm"),
+        ({"nofile": (256, 256)}, "few-open-files", "256 files", "hard limit is the same"),
         ({"nofile": (256, 4096)}, "few-open-files", "256 files", "ulimit -n 4096"),
         ({"pids": 100, "pids_now": 60}, "few-processes", "allows 100 processes", "--pids-limit"),
         ({"processes": (50, 50)}, "few-processes", "50 processes", "ulimit -u"),

@@ -42,13 +42,14 @@ class WaitForTorch:
         return spec
 
 
-def is_worker():
-    """Return whether multiprocessing started this process: a DataLoader's worker, a resource tracker."""
+def is_helper():
+    """Return whether multiprocessing started this process for itself: a resource tracker, a server that forks."""
     argv = getattr(sys, "orig_argv", None)
     if argv is None:
         with open("/proc/self/cmdline", errors="replace") as file:
             argv = file.read().split("\0")
-    return "-c" in argv and "multiprocessing" in " ".join(argv)
+    words = " ".join(argv)
+    return "-c" in argv and "multiprocessing" in words and "spawn_main" not in words
 
 
 def inject():
@@ -56,7 +57,7 @@ def inject():
     try:
         import _hwdiag_witness  # noqa: F401  (while the folder can be searched)
 
-        if not is_worker():
+        if not is_helper():
             sys.meta_path.insert(0, WaitForTorch(imported))
             begun(folder)
     except Exception:

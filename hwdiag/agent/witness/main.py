@@ -113,6 +113,18 @@ class ProcessWitness:
             self.ender = None
             self.ending.release()
 
+    def withdraw(self):
+        """Look no more, and leave no word: this is a worker of a DataLoader, which its training tells of."""
+        self.done = True
+        if self.sampler is not None:
+            self.sampler.stop()
+        if self.recorder is not None:
+            self.recorder.discard()
+        for name in os.listdir(self.folder):
+            if name.startswith("hwdiag_%d." % self.pid):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self.folder, name))
+
     def forked(self):
         """In a forked child: no thread of ours is there, and nothing of the parent's is recorded on."""
         self.done = True

@@ -207,6 +207,17 @@ class TraceRecorder:
             written_s=round(now - took, 3),
         )
 
+    def discard(self):
+        """End it from the witness's thread, and write nothing."""
+        if self.profile is None or self.over:
+            self.over = True
+        elif self.all_threads is not None:
+            self.over = True
+            self.torch.autograd._disable_profiler()
+            note_end(self.torch.autograd.profiler)
+        else:
+            self.stop("its time")
+
     def forked(self):
         """In a forked child, end what it inherited, or it records into memory for as long as it lives."""
         if self.profile is None or self.over:

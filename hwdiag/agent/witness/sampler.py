@@ -192,6 +192,9 @@ class StackSampler:
             spent = time.thread_time()
             self.look(now, min(now - last, LONGEST_S))
             last = now
+            if self.judge.in_worker:
+                self.witness.withdraw()
+                return
             if self.on:
                 self.memory.watch(now)
             if self.recorder is not None:

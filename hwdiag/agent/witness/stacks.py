@@ -70,6 +70,8 @@ class StackJudge:
         self.packages = tuple({paths[p] + "/" for p in ("purelib", "platlib") if p in paths})
         self.foreign = tuple({paths[p] + "/" for p in ("stdlib", "platstdlib") if p in paths}) + self.packages
         self.kinds = {}
+        self.in_worker = False
+        """Whether this process was seen to be a worker of a DataLoader."""
         self.trains = {}
         """Codes that were seen with a net at work within them: what they do is no input, whatever their name."""
 
@@ -86,6 +88,8 @@ class StackJudge:
         if file.startswith("<frozen importlib"):
             return K_IMPORT
         if file.startswith(self.torch):
+            if name == "_worker_loop" and file.endswith("/utils/data/_utils/worker.py"):
+                self.in_worker = True
             return torch_kind(file[len(self.torch) :], name)
         if LIBRARIES.search(file):
             return K_LIBRARY

@@ -155,8 +155,9 @@ def open_files(case: Case, heard: Heard) -> Iterator[Finding]:
         "open-files",
         f"It {'ran' if 'open-files' in heard else 'nearly ran'} out of open files: {limit}",
         f"DataLoader workers hand each tensor over as an open file, which stays open as long as the tensor is kept."
-        f"{seen} Raise it: 'ulimit -n 65536' before the start, 'docker run --ulimit nofile=65536:65536', LimitNOFILE= "
-        "of the systemd unit. Or let workers use names in /dev/shm in place of open files: "
+        f"{seen} Raise it: 'ulimit -n 65536' before the start (as root where its hard limit, 'ulimit -Hn', is lower), "
+        "'docker run --ulimit nofile=65536:65536', LimitNOFILE= of the systemd unit. Or let workers use names in "
+        "/dev/shm in place of open files: "
         "torch.multiprocessing.set_sharing_strategy('file_system'). Or keep copies ('batch.clone()'), not the batches.",
     )
     yield found if "open-files" in heard else found.model_copy(update={"severity": "warning"})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from hwdiag.core.finding import Finding
 from hwdiag.core.text import listed, plural
@@ -17,6 +19,9 @@ COMPUTES = 0.5
 """CPUs that each of its threads wants, from which on it computes most of the time."""
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT")
 """Variables that bound how many threads torch starts."""
+BLAS_COUNTS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "OMP_THREAD_LIMIT")
+"""Variables that bound how many threads NumPy's OpenBLAS starts."""
+OPENBLAS = re.compile(r"lib(scipy_)?openblas[-.\w]*\.so")
 
 
 def look(case: Case) -> Iterator[Answer]:
@@ -77,14 +82,17 @@ def too_few(case: Case, use: CpuUse) -> Iterator[Answer]:
     if use.capacity < 2 or use.wanted > BELOW * use.capacity:
         return
     for process in case.computing:
+        if not process.torch and not any(OPENBLAS.match(PurePath(path).name) for path in process.libraries):
+            continue  # nothing of it is known to compute in threads
         threads, why, remedy = few_threads(case, process, int(use.capacity))
+        who = "torch computes" if process.torch else "NumPy's OpenBLAS may compute"
         wanted = sum(wanted_by(process, thread) for thread in busy_threads(process))
         if threads is None or threads > use.capacity / 2 or wanted < COMPUTES * threads:
             continue
         yield Finding(
             id="too-few-threads",
-            severity="warning",
-            title=f"torch computes with {plural(threads, 'thread')} and may use {use.capacity:g} CPUs: {why}",
+            severity="warning" if process.torch else "note",
+            title=f"{who} with {plural(threads, 'thread')} and may use {use.capacity:g} CPUs: {why}",
             detail=f"PID {process.pid} kept {process.cpu_s / life(process):.1f} CPUs busy, and {use.used:.1f} of "
             f"{use.capacity:g} were used by all of the program. {remedy} Whether more threads are faster, "
             "'hwdiag tune' measures; small operations gain nothing.",
@@ -96,7 +104,8 @@ def too_few(case: Case, use: CpuUse) -> Iterator[Answer]:
 def few_threads(case: Case, process: ObservedProcess, cpus: int) -> tuple[int | None, str, str]:
     """Return how many threads torch computes with in a process, why, and how to have more; None where unknown."""
     env = process.environment
-    told = {name: int(env[name].split(",")[0]) for name in COUNTS if env.get(name, "").split(",")[0].strip().isdigit()}
+    names = COUNTS if process.torch else BLAS_COUNTS
+    told = {name: int(env[name].split(",")[0]) for name in names if env.get(name, "").split(",")[0].strip().isdigit()}
     least = min(told, key=lambda name: told[name], default=None)
     inside = next((i.facts.get("threads") for i in case.program.inside if i.pid == process.pid), None)
     threads = inside if isinstance(inside, int) else told[least] if least else None
@@ -105,8 +114,8 @@ def few_threads(case: Case, process: ObservedProcess, cpus: int) -> tuple[int | 
         return (
             threads,
             f"{least}={told[least]} was inherited",
-            f"Remove it ('env -u {least} ...') or set it to {cpus}; 'torch.set_num_threads({cpus})' does so from "
-            f"inside{bounded}.",
+            f"Remove it ('env -u {least} ...') or set it to {cpus}"
+            + (f"; 'torch.set_num_threads({cpus})' does so from inside{bounded}." if process.torch else "."),
         )
     return (
         threads,

@@ -164,6 +164,37 @@ thread = threading.Thread(target=work); thread.start(); thread.join()
     assert {h.name: h.flop for h in traced.heavy}["aten::mm"] == 2 * 200**3
 
 
+SPAWNED = """
+import sys, time, torch
+def rank(number):
+    net, until = torch.nn.Linear(64, 64), time.time() + 3
+    while time.time() < until: net(torch.ones(8, 64))
+class Slow(torch.utils.data.Dataset):
+    def __len__(self): return 200
+    def __getitem__(self, i):
+        time.sleep(0.01)
+        return torch.zeros(4)
+if __name__ == "__main__":
+    if sys.argv[1] == "ranks":
+        torch.multiprocessing.spawn(rank, nprocs=2)
+    else:
+        for batch in torch.utils.data.DataLoader(Slow(), num_workers=1, multiprocessing_context="spawn"): pass
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("way", "computing"), [("ranks", 2), ("workers", 0)])
+def test_spawned_ranks_are_looked_at_and_spawned_workers_are_not(tmp_path: Path, way: str, computing: int) -> None:
+    script = tmp_path / "spawned.py"
+    script.write_text(SPAWNED)
+    with Witness() as witness:
+        reports, done = looked_at(witness, sys.executable, str(script), way)
+    assert done.returncode == 0, done.stderr
+    assert len([r for r in reports if r.torch]) == 1 + computing
+    loops = [r.loop for r in reports if r.loop is not None and r.loop.shares.get("model", 0.0) > 0.5]
+    assert len(loops) == computing
+
+
 WITH_A_MODEL_READ_FIRST = """
 import time, torch
 kept = torch.nn.Linear(10, 10)
