@@ -131,9 +131,13 @@ def next_steps(done: Explanation) -> Table | None:
 
 
 def cost(done: Explanation) -> str:
-    """Return what the looking took, in a sentence."""
-    c = done.program.cost
-    return f"Looking took {c.cpu_s:.2f} s of CPU time, {percent(c.share)} of one core, in {plural(c.looks, 'look')}."
+    """Return what the looking took, from outside and from inside, in sentences."""
+    c, inside = done.program.cost, sum(r.cost_s for r in done.program.inside)
+    told = f"Looking took {c.cpu_s:.2f} s of CPU time, {percent(c.share)} of one core, in {plural(c.looks, 'look')}."
+    if not inside:
+        return told
+    share = percent(inside / done.program.seconds) if done.program.seconds else "unknown"
+    return f"{told} Its Python processes spent {inside:.2f} s ({share}) on looking at themselves, recording apart."
 
 
 def summary(done: Explanation) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,17 @@ def test_the_report_tells_it_again(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text()
     assert "exit status 3" in page
     assert "The program" in page
+
+
+def test_what_was_found_is_said_where_it_cannot_be_saved(tmp_path: Path) -> None:
+    """The command is not run again for that."""
+    (tmp_path / "outputs").write_text("no folder")
+    env = {**os.environ, "HWDIAG_HOME": str(tmp_path)}
+    done = explain("--", sys.executable, "-c", "import hwdiag_missing_module", env=env, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "has no module hwdiag_missing_module" in done.stderr
+    assert "Not saved: " in done.stderr
+    assert "hwdiag/" not in done.stderr, "no traceback of its own"
 
 
 def test_a_process_that_runs_is_looked_at_and_goes_on(tmp_path: Path) -> None:
