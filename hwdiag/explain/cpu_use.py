@@ -142,9 +142,10 @@ def life(process: ObservedProcess) -> float:
     return max(process.ended_s - process.began_s, SHORTEST_S)
 
 
-def wanted_by(process: ObservedProcess, thread: ObservedThread) -> float:
-    """Return the share of its process's life in which a thread ran, or wanted to."""
-    return (thread.cpu_s + (thread.wait_s or 0.0)) / life(process)
+def wanted_by(process: ObservedProcess, thread: ObservedThread, waits: float = 1.0) -> float:
+    """Return the share of its process's life in which a thread ran, or wanted to; ``waits``: the share of its waiting
+    that counts."""
+    return (thread.cpu_s + waits * (thread.wait_s or 0.0)) / life(process)
 
 
 def busy_threads(process: ObservedProcess) -> tuple[ObservedThread, ...]:

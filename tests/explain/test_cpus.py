@@ -149,6 +149,15 @@ def test_threads_that_only_wait_for_neighbours_are_not_too_many() -> None:
     assert set(found) == {"neighbours"}
 
 
+def test_what_waits_for_other_programs_wants_no_more_cpus() -> None:
+    """Two ranks that mostly slept were said to have too many threads, on a host that others kept busy."""
+    other = Neighbour(name="tests", processes=40, cpus=3.6, command="tests", user="ann")
+    ranks = [busy(100 + n, count=2, cpu_s=1.0, wait_s=8.0) for n in range(3)]
+    found = asked(case(*ranks, neighbours=(other,), machine={"cpu.use": 100.0}))
+    assert "too-many-threads" not in found
+    assert "too-many-threads" in asked(case(*[busy(100 + n, count=2, cpu_s=6.0, wait_s=9.0) for n in range(3)]))
+
+
 def test_one_thread_while_others_are_idle_names_what_set_it() -> None:
     env = {"OMP_NUM_THREADS": "1"}
     found = asked(case(busy(environment=env), machine={"cpu.use": 25.0}))["too-few-threads"]

@@ -98,7 +98,11 @@ def explained(situation: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder
         monkeypatch.delenv(name, raising=False)
     with group(situation.get("group", {})) as joined, beside(situation.get("beside", 0)):
         joins = "".join(f"echo $$ > {place}; " for place in joined)
-        run = Explained(ExplainParams(command=("sh", "-c", f"{joins}{situation['run']}"), seconds=90))
+        run = Explained(
+            ExplainParams(
+                command=("sh", "-c", f"{joins}{situation['run']}"), seconds=300 if situation.get("long") else 90
+            )
+        )
         return [*explain(run.look(), run.host).findings]
 
 

@@ -40,8 +40,9 @@ def too_many(use: CpuUse) -> Iterator[Answer]:
         return
     main = [p for p in use.at_once if not p.worker]
     threads = {p.pid: busy_threads(p) for p in use.at_once}
-    computing = sum(wanted_by(p, t) for p in main for t in threads[p.pid])
-    everything = sum(wanted_by(p, t) for p in use.at_once for t in threads[p.pid])
+    mine = use.used / (use.used + use.others) if use.used else 1.0  # what waits for other programs wants no more CPUs
+    computing = sum(wanted_by(p, t, mine) for p in main for t in threads[p.pid])
+    everything = sum(wanted_by(p, t, mine) for p in use.at_once for t in threads[p.pid])
     capacity = use.capacity
     cpus = f"{capacity:g} CPU{'' if capacity == 1 else 's'}"
     if computing >= CROWDED * capacity:
