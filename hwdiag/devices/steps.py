@@ -8,6 +8,7 @@ from typing import Any
 
 from hwdiag.devices import show
 from hwdiag.devices import techniques_show as worth
+from hwdiag.devices.achieved import achieved
 from hwdiag.devices.claims import judged
 from hwdiag.devices.emit import torch_settings
 from hwdiag.devices.model import Study
@@ -117,7 +118,8 @@ class Devices:
     def record(self) -> Record:
         """Return the study as a record."""
         host, params = self._measuring.host, self.params.model_dump(mode="json")
-        return record_of("devices", self.done, host=host, verdict=self.settings().verdict, params=params)
+        said = tuple(achieved(self.done))
+        return record_of("devices", self.done, host=host, verdict=self.settings().verdict, params=params, said=said)
 
     def save(self) -> str:
         """Write the record and settings.py under outputs/; says where. Raises ``HwdiagError`` where that fails."""

@@ -151,6 +151,22 @@ def source(root: Root, index: int, driver: str, wanted: Sequence[Wanted], absent
     return Source(tuple(columns), lambda elapsed: [ask(elapsed) for ask in asks], close) if columns else None
 
 
+def with_reasons(found: Source | None, index: int, bits: Callable[[], int | None], close: Callable[[], None]) -> Source:
+    """Return a GPU's columns and the one of the reasons for a low clock. ``close`` closes what ``bits`` reads."""
+    column = Column(name=f"gpu{index}.reasons", unit="bits", title=f"GPU {index} reasons for a low clock")
+
+    def read(elapsed: float) -> list[float]:
+        now = bits()
+        return [*(() if found is None else found.read(elapsed)), math.nan if now is None else float(now)]
+
+    def close_all() -> None:
+        close()
+        if found is not None:
+            found.close()
+
+    return Source((*(() if found is None else found.columns), column), read, close_all)
+
+
 def readable(root: Root, path: str) -> OpenFile | None:
     """Return the file held open; None where it is missing or holds no number."""
     if not root.exists(path) or (file := root.keep(path)) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 
 from hwdiag.audit.audit import audit
 from hwdiag.host import Root, library, read_host
+from hwdiag.host.amd_metrics import reason_bits
 from hwdiag.host.archive import open_root, write_archive
 from hwdiag.host.gpu import __path__ as folder
-from hwdiag.host.gpu import amd, gpu_sources, nvidia, open_gpus, read_gpus, reasons, vendors
+from hwdiag.host.gpu import amd, gpu_sources, nvidia, open_gpus, read_gpus, reason_names, reasons, vendors
 from hwdiag.host.library import Gone, Library, LibraryError
 from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.sampling import Sampler
@@ -101,6 +103,69 @@ def test_amds_library_tells_names_where_it_is_installed(tree: MakeTree) -> None:
     opened, _ = amd.open_gpus(tree(DISCRETE | NAMES), FakeAmdSmi())
     assert opened is not None
     assert opened.read(0)[0][0].name == "Radeon RX 7800 XT by its library"
+
+
+def metrics(form: int, content: int, bits: int, size: int = 0) -> bytes:
+    """A table ``gpu_metrics`` as amdgpu writes it, with these independent bits of throttling."""
+    offset, length = {(1, 3): (112, 120), (2, 2): (120, 128), (2, 4): (120, 168)}.get((form, content), (112, 264))
+    table = bytearray(b"\xff" * length)
+    table[:4] = struct.pack("<HBB", size or length, form, content)
+    table[offset : offset + 8] = struct.pack("<Q", bits)
+    return bytes(table)
+
+
+THROTTLED = [
+    ((1, 3), 1 << 0, ("package power limit (PPT)",)),
+    ((1, 3), 1 << 36 | 1 << 16, ("package current limit (TDC, EDC)", "temperature of chip or memory")),
+    ((1, 3), 1 << 57, ("reliability (PPM, FIT)",)),
+    ((2, 2), 1 << 47, ("PROCHOT of the package",)),
+    ((2, 4), 1 << 44, ("temperature of voltage regulators",)),
+    ((1, 3), 0, ()),
+    ((1, 3), (1 << 64) - 1, None),  # not told
+    ((1, 2), 1, None),  # older: its bits differ from chip to chip
+    ((1, 5), 1, None),  # MI300
+]
+
+
+@pytest.mark.parametrize(("version", "bits", "names"), THROTTLED)
+def test_why_a_card_of_amd_is_slow(
+    tree: MakeTree, version: tuple[int, int], bits: int, names: tuple[str, ...] | None
+) -> None:
+    root = tree(DISCRETE | NAMES)
+    device = next(p for p in DISCRETE if p.endswith("/device/vendor")).removesuffix("/vendor")
+    Path(f"{root._folder}{device}/gpu_metrics").write_bytes(metrics(*version, bits))
+    (gpu,), _ = read_gpus(root)
+    assert gpu.throttle_reasons == (names or ())
+    assert set(gpu.throttle_reasons) <= set(reasons())
+    absent: list[Gap] = []
+    (source,) = gpu_sources(root, absent)
+    now = dict(zip([c.name for c in source.columns], source.read(1.0), strict=True))
+    source.close()
+    if names is None:
+        assert "gpu0.reasons" not in now
+        assert any("reasons" in gap.what for gap in absent)
+    else:
+        assert reason_names("amd", int(now["gpu0.reasons"])) == names
+
+
+@pytest.mark.parametrize("table", [b"", b"\x78\x00\x01\x03", metrics(1, 3, 1, size=4000), metrics(1, 3, 1)[:100]])
+def test_a_damaged_table_of_amd_tells_nothing(table: bytes) -> None:
+    assert reason_bits(table) is None
+
+
+def test_a_hot_card_of_amd_is_a_finding(tree: MakeTree) -> None:
+    root = tree(DISCRETE | NAMES)
+    device = next(p for p in DISCRETE if p.endswith("/device/vendor")).removesuffix("/vendor")
+    Path(f"{root._folder}{device}/gpu_metrics").write_bytes(metrics(1, 3, 1 << 36))
+    found = next(f for f in audit(root, read_host(root)).findings if f.id == "gpu-clock:GPU 0")
+    assert "temperature of chip or memory: it is too hot" in found.detail
+
+
+def test_intels_reasons_are_sampled(tree: MakeTree) -> None:
+    (source,) = gpu_sources(tree(BATTLEMAGE | NAMES), [])
+    now = dict(zip([c.name for c in source.columns], source.read(1.0), strict=True))
+    source.close()
+    assert reason_names("intel", int(now["gpu0.reasons"])) == ("power limit PL1",)
 
 
 def test_a_card_of_intel_with_xe(tree: MakeTree) -> None:
@@ -191,7 +256,7 @@ def test_what_intels_drivers_count_is_sampled(tree: MakeTree) -> None:
 def test_what_is_not_told_is_absent(tree: MakeTree) -> None:
     absent: list[Gap] = []
     (source,) = gpu_sources(tree(OWN), absent)
-    assert [c.name for c in source.columns] == ["gpu0.awake", "gpu0.clock"]
+    assert [c.name for c in source.columns] == ["gpu0.awake", "gpu0.clock", "gpu0.reasons"]
     assert {(g.what, g.why) for g in absent} == {("GPU 0: power", "i915 does not tell it"),
                                                  ("GPU 0: temperature", "i915 does not tell it")}  # fmt: skip
     source.close()

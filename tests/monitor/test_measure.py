@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -20,6 +19,7 @@ import pytest
 from pyarrow import parquet
 
 from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.host.gpu import read_gpus
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
@@ -28,12 +28,13 @@ from hwdiag.monitor import recording
 from hwdiag.monitor.measure import monitor
 from hwdiag.monitor.model import COMMAND_ENDS, COMMAND_STARTS, Monitored
 from hwdiag.monitor.recording import MARK, TIME, Recorder, read_columns
+from hwdiag.monitor.rules import answers
 from hwdiag.monitor.show import absent_table
 from tests.conftest import make_host
 from tests.host.conftest import unpacked
-from tests.host.test_host_gpu import RTX3060, FakeNvml, NVMLError
 from tests.process.test_command import nap
 from tests.simulation.large_host import CPUS, DUMP, GPUS, LargeHost, Simulated
+from tests.simulation.nvml import GpuState
 
 __all__ = ["nap", "unpacked"]
 
@@ -358,14 +359,15 @@ def test_the_phases_of_our_own_commands_are_marks(tmp_path: Path, monkeypatch: p
     progress("confirm: x", 0.2)  # nobody reads any more: that does not matter
 
 
-def test_a_gpu_that_goes_away_is_one_row_and_the_rest_is_recorded(tmp_path: Path) -> None:
-    gpu = dict(RTX3060) | {"nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=90, memory=40)}
+def test_a_gpu_that_goes_away_is_one_row_and_a_finding_and_the_rest_is_recorded(tmp_path: Path) -> None:
+    state = GpuState(tmp_path / "gpus", "RTX 3060")
+    state.set(0, **{"utilization.gpu": "90", "clocks.sm": "800", "reasons": "4", "power.limit": "100"})
 
     def see(seconds: float, _: Any) -> None:
         if seconds > 2:
-            gpu.update({name: NVMLError(15) for name in gpu if name.startswith("nvmlDeviceGet")})
+            state.faults("*|GPU-*|lost")
 
-    sampler = Sampler(Root.live(), nvml=FakeNvml([gpu]))
+    sampler = Sampler(Root.live(), nvml=state.nvml)
     done = watch(tmp_path / "m.parquet", sampler, hz=2, seconds=5, clock=Simulated(), see=see)
     assert [(g.what, g.why) for g in done.lost if "GPU" in g.what] == [("GPU 0", "GPU is lost")]
     assert done.samples == 10
@@ -374,6 +376,10 @@ def test_a_gpu_that_goes_away_is_one_row_and_the_rest_is_recorded(tmp_path: Path
     assert busy is not None
     assert (use.samples, use.median, busy.samples) == (5, 90, 10)
     assert "GPU 0" in repr(absent_table(done))
+    host = make_host().model_copy(update={"gpus": read_gpus(Root.live(), nvml=GpuState(tmp_path / "gpus").healthy)[0]})
+    found = {a.id: a for a in answers(done, tmp_path / "m.parquet", host)}
+    assert "GPU 0 is lost" in found["gpu-lost:GPU 0"].title
+    assert "lowered from 170 W" in found["gpu-clock:GPU 0"].title
 
 
 def test_host_is_what_the_summary_names(tmp_path: Path) -> None:

@@ -128,6 +128,12 @@ class GpuState:
         """NVML of these GPUs, in this process."""
         return Nvml(self.folder)
 
+    @property
+    def healthy(self) -> Nvml:
+        """NVML of these GPUs, with no call going wrong any more."""
+        self.faults()
+        return self.nvml
+
 
 class NVMLError(Exception):
     """As in pynvml: the code is ``value``, the words are the driver's."""

@@ -4,12 +4,12 @@ SMI_S=30 SMI_MORE_S=35      # seconds for a call: without persistence mode the f
 SMI_GONE=no
 
 # smi PLACE ARGUMENT...: SAID is what nvidia-smi prints, WHY its last words. Status 124: it does not answer, and is not
-# asked again. Nobody waits for one that is stuck in the driver and cannot be killed, and it does not hold our lock.
+# asked again; 125: it was not asked, for that. Nobody waits for one that is stuck in the driver and cannot be killed, and it does not hold our lock.
 smi() {
   local line pid id=${1% *} status=124
   shift
   SAID='' WHY='nvidia-smi does not answer'
-  if [ "$SMI_GONE" = yes ]; then return 124; fi
+  if [ "$SMI_GONE" = yes ]; then return 125; fi
   coproc SMI {
     read -r _ # its ends are taken first: bash closes them where it has ended
     exec 9>&-
@@ -66,7 +66,8 @@ is_value() {
   esac
 }
 
-# Status 124: nobody knows whether it was done. Any other but 0: it was not, WHY tells the driver's words.
+# Status 124: nobody knows whether it was done; 125: it was not tried; 3: the GPU does not offer it. Any other but 0: it
+# was refused, WHY tells the driver's words.
 put_gpu() {
   local on=0 status
   WHY='not a value that it can have'

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from hwdiag.host.amd_metrics import REASONS as METRICS_REASONS
+from hwdiag.host.amd_metrics import bits_of, open_metrics
 from hwdiag.host.drm import (
     Card,
     Wanted,
@@ -21,8 +23,9 @@ from hwdiag.host.drm import (
     source,
     unbound,
     value,
+    with_reasons,
 )
-from hwdiag.host.gpu import Opened, Reason
+from hwdiag.host.gpu import Opened, Reason, reason_names
 from hwdiag.host.library import Library, LibraryError, is_installed
 from hwdiag.host.model import Gap, Gpu
 from hwdiag.host.root import Root
@@ -30,8 +33,7 @@ from hwdiag.host.source import Source
 
 RANK = 1
 TORCH_BUILD = "ROCm"
-REASONS: tuple[Reason, ...] = ()
-"""sysfs tells none."""
+REASONS: tuple[Reason, ...] = METRICS_REASONS
 VENDOR, DRIVERS = "1002", ("amdgpu",)
 NAMES = ("/usr/share/libdrm/amdgpu.ids", "/opt/amdgpu/share/libdrm/amdgpu.ids")
 COMPUTE_NODES = "/sys/class/kfd/kfd/topology/nodes"
@@ -88,9 +90,20 @@ def gpu_of(root: Root, index: int, card: Card, name: str) -> Gpu:
         pcie_width=None if integrated else width,
         pcie_max_generation=None if integrated else max_generation,
         pcie_max_width=None if integrated else max_width,
+        throttle_reasons=throttling(root, card),
         node=node(root, card),
         utilization=root.integer(f"{card.device}/gpu_busy_percent"),
     )
+
+
+def throttling(root: Root, card: Card) -> tuple[str, ...]:
+    """Return why its clock is low now."""
+    file = open_metrics(root, card.device)
+    if file is None:
+        return ()
+    bits = bits_of(file)
+    file.close()
+    return reason_names("amd", bits or 0)
 
 
 def _first(*values: float | None) -> float | None:
@@ -177,4 +190,9 @@ def source_of(root: Root, index: int, card: Card, absent: list[Gap]) -> Source |
         Wanted("power", "W", "power", [f"{hwmon}/power1_average", f"{hwmon}/power1_input"], value(1e6)),
         Wanted("temperature", "°C", "temperature", [f"{hwmon}/temp1_input", f"{hwmon}/temp2_input"], value(1e3)),
     )
-    return source(root, index, card.driver, wanted, absent)
+    found = source(root, index, card.driver, wanted, absent)
+    metrics = open_metrics(root, device)
+    if metrics is None:
+        absent.append(Gap(what=f"GPU {index}: reasons for a low clock", why=f"{card.driver} does not tell them"))
+        return found
+    return with_reasons(found, index, lambda: bits_of(metrics), metrics.close)

@@ -17,12 +17,15 @@ from hwdiag.host.drm import (
     driver_version,
     link,
     node,
+    number,
     product_name,
     rate,
+    readable,
     scaled,
     source,
     unbound,
     value,
+    with_reasons,
 )
 from hwdiag.host.gpu import Opened, Reason
 from hwdiag.host.model import Gap, Gpu
@@ -36,20 +39,29 @@ PROCESSORS_OWN = "0000:00:02.0"
 """Where the GPU of a processor is, in all of Intel's."""
 CLOCK = ("act_freq", "rps_act_freq_mhz", "gt_act_freq_mhz")
 _REASONS = {
-    "pl1": Reason(name="power limit PL1", meaning="it draws what it may for long: normal under full load"),
-    "pl2": Reason(name="power limit PL2", meaning="it draws what it may for a short while: normal under full load"),
-    "pl4": Reason(name="current limit PL4", meaning="the current that its supply gives is used up"),
+    "pl1": Reason(bit=0x2, name="power limit PL1", meaning="it draws what it may for long: normal under full load"),
+    "pl2": Reason(
+        bit=0x4, name="power limit PL2", meaning="it draws what it may for a short while: normal under full load"
+    ),
+    "pl4": Reason(bit=0x8, name="current limit PL4", meaning="the current that its supply gives is used up"),
     "thermal": Reason(
-        name="temperature limit", meaning="it is too hot: look at fans, dust and the room", is_fault=True
+        bit=0x10, name="temperature limit", meaning="it is too hot: look at fans, dust and the room", is_fault=True
     ),
     "prochot": Reason(
-        name="PROCHOT", meaning="something in the machine says that it is too hot: look at its cooling", is_fault=True
+        bit=0x20,
+        name="PROCHOT",
+        meaning="something in the machine says that it is too hot: look at its cooling",
+        is_fault=True,
     ),
-    "ratl": Reason(name="running average temperature limit", meaning="it was hot for long: look at its cooling"),
+    "ratl": Reason(
+        bit=0x40, name="running average temperature limit", meaning="it was hot for long: look at its cooling"
+    ),
     "vr_thermalert": Reason(
-        name="voltage regulator's temperature", meaning="its supply on the board is too hot", is_fault=True
+        bit=0x80, name="voltage regulator's temperature", meaning="its supply on the board is too hot", is_fault=True
     ),
-    "vr_tdc": Reason(name="voltage regulator's current", meaning="its supply on the board gives what it can"),
+    "vr_tdc": Reason(
+        bit=0x100, name="voltage regulator's current", meaning="its supply on the board gives what it can"
+    ),
 }
 """By the ends of the files' names."""
 REASONS = tuple(_REASONS.values())
@@ -137,6 +149,11 @@ def temperature(root: Root, card: Card) -> float | None:
 
 def throttling(root: Root, card: Card) -> tuple[str, ...]:
     """Return why its clock is low now."""
+    return tuple(reason.name for reason, path in throttle_files(root, card) if root.integer(path))
+
+
+def throttle_files(root: Root, card: Card) -> list[tuple[Reason, str]]:
+    """Return the files that say whether a reason holds: of xe, or of i915."""
     found = []
     for end, reason in _REASONS.items():
         path = first_there(
@@ -144,9 +161,9 @@ def throttling(root: Root, card: Card) -> tuple[str, ...]:
             f"{card.device}/tile0/gt0/freq0/throttle/reason_{end}",
             f"{card.folder}/gt/gt0/throttle_reason_{end}",
         )
-        if path is not None and root.integer(path):
-            found.append(reason.name)
-    return tuple(found)
+        if path is not None:
+            found.append((reason, path))
+    return found
 
 
 def source_of(root: Root, index: int, card: Card, absent: list[Gap]) -> Source | None:
@@ -163,7 +180,17 @@ def source_of(root: Root, index: int, card: Card, absent: list[Gap]) -> Source |
         Wanted("power", "W", "power", [f"{hwmon}/energy1_input"], rate(1e6)),
         Wanted("temperature", "°C", "temperature", [f"{hwmon}/temp2_input", f"{hwmon}/temp1_input"], value(1e3)),
     )
-    return source(root, index, card.driver, wanted, absent)
+    found = source(root, index, card.driver, wanted, absent)
+    told = [(reason.bit, f) for reason, path in throttle_files(root, card) if (f := readable(root, path)) is not None]
+    if not told:
+        absent.append(Gap(what=f"GPU {index}: reasons for a low clock", why=f"{card.driver} does not tell them"))
+        return found
+
+    def close() -> None:
+        for _, file in told:
+            file.close()
+
+    return with_reasons(found, index, lambda: sum(bit for bit, file in told if number(file) == 1), close)
 
 
 def awake(file: OpenFile) -> Ask:
