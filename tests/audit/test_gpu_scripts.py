@@ -160,7 +160,7 @@ def walk(bench: Bench, call: int | str, fault: str) -> None:
     check_status(bench, bench.run("status"))
     undone = bench.run("undo")
     check_undo(bench, undone)
-    assert undone.status == 0, undone.text
+    assert undone.status == 0 or bench.ignores, undone.text  # or what was accepted without effect is not offered
     assert bench.truth() == bench.before
     bench.reset()
     bench.run("apply")
