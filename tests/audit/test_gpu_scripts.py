@@ -243,6 +243,7 @@ def test_a_refused_boost_is_not_written_down_as_set_and_fails_once(folder: Path,
     assert "refused: " in first.row("vboost")
     assert "set" not in {event for event, _, place, *_ in bench.journal if place.endswith("vboost")}
     assert bench.run("status").status == 1
+    assert bench.run("diff", *faults).status == 0, "another apply would change nothing"
     for _ in range(2):  # the unit at boot, the timer every five minutes
         again = bench.run("apply", *faults)
         assert again.status == 3, again.text
