@@ -38,7 +38,8 @@ from hwdiag.record.tuning import Tuning, recommended_plan, tuning
 from hwdiag.tune.emit import is_emitted, launch_files
 from hwdiag.tune.evidence import Evidence
 from hwdiag.tune.findings import consult
-from hwdiag.tune.recommend import recommend, verdict
+from hwdiag.tune.recommend import recommend
+from hwdiag.tune.verdict import verdict
 
 EXAMPLE = Path(__file__).parents[1] / "outputs" / "example"
 EARLIER = "earlier"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwdiag.core.finding import Recommendation
+from hwdiag.diagnose.first_screen import actions, asked, file_named, record_file, total_gain
 from hwdiag.diagnose.topics import TOPICS, sections_of
 from hwdiag.experiment.lever import Plan
 from hwdiag.process.model import Software
@@ -27,6 +29,7 @@ from hwdiag.tune.launch_script import script_path
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@.+-]*(/[A-Za-z0-9_][A-Za-z0-9_@.+-]*)*")
 _SEVERITY_WORDS = {"problem": "Problem", "warning": "Warning", "note": "Note"}
 
 
@@ -67,6 +70,13 @@ def render_report(record: Record, folder: Path | None = None) -> str:
         tuned="tune" in record.studies,
         dates=dates(record),
         actions=actions(record),
+        total=total_gain(record),
+        asked=asked(record),
+        record_file=record_file(record),
+        below=tables.below_ceiling_table(study),
+        accuracies=tables.accuracies_table(record),
+        hrefs=hrefs(record),
+        ids=section_ids(record),
         topics=topics,
         verdict=record.verdict or " ".join(found[0].verdict for _, _, _, found in topics),
         topology=drawn.pop("topology"),
@@ -106,7 +116,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters.update(table=_table, figure=_figure, evidence=_evidence, plural=plural, utc=utc)
+    env.filters.update(table=_table, figure=_figure, evidence=_evidence, plural=plural, utc=utc, ratio=ratio)
     env.tests["figure"] = lambda part: isinstance(part, Figure)
     return env
 
@@ -136,6 +146,21 @@ def _evidence(ids: tuple[str, ...], linked: Iterable[str]) -> Any:
     from markupsafe import Markup
 
     return Markup(Ids(tuple(ids)).to_html(frozenset(linked)))
+
+
+def section_ids(record: Record) -> set[str]:
+    """Return the ids of the sections that an action may be explained by."""
+    there = {"opportunities": "tune" in record.studies, "findings": bool(record.findings)}
+    return {name for name, is_there in there.items() if is_there} | {t for t in TOPICS if t in record.studies}
+
+
+def hrefs(record: Record) -> dict[str, str]:
+    """Return the addresses of the record's files, relative to the page, by their paths.
+
+    Only what is a plain path below the page's folder has one: a record comes from outside.
+    """
+    plain = (f.path for f in record.files if PLAIN_PATH.fullmatch(f.path) and ".." not in f.path.split("/"))
+    return {path: path for path in plain}
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
@@ -200,35 +225,8 @@ def _opportunity(record: Record, r: Recommendation, plan: Plan) -> dict[str, Any
     }
 
 
-def file_named(record: Record, path: str) -> str | None:
-    """Return a file of the record by its path below a run's folder; of several runs' the first."""
-    return next((f.path for f in record.files if f.path == path or f.path.endswith(f"/{path}")), None)
-
-
 def dates(record: Record) -> list[tuple[str, str]]:
     """Return each study's title and when it was begun, where that is not the record's own time."""
     titles = {"tune": "The search for a launch", **{topic: shown.title for topic, shown in TOPICS.items()}}
     began = [(titles[topic], record.studies[topic].started_at) for topic in titles if topic in record.studies]
     return began if any(at != record.started_at for _, at in began) else []
-
-
-ACTIONS = (
-    ("scripts/launch.sh", "Start your program through it", "{path} -- python your_program.py"),
-    ("scripts/launch-instances.sh", "Start instances of your program through it", "{path} -- python your_program.py"),
-    ("scripts/gpu_optimize.sh", "See what it would change on the GPUs, then apply it", "sudo {path} diff"),
-    ("scripts/system_optimize.sh", "See what it would change on the host, then apply it", "sudo {path} diff"),
-    ("dataloader.py", "Take the DataLoader over", "{path}"),
-    ("scripts/settings.py", "Import it in your program", "{path}"),
-)
-"""Of each file that a run hands over, what to do with it."""
-
-
-def actions(record: Record) -> list[tuple[str, str]]:
-    """Return what to do next, as commands to copy: what was shown to help, and what was chosen."""
-    keep = not any(r.plan is not None and not r.offered for r in record.recommendations)
-    found = []
-    for name, words, command in ACTIONS:
-        path = file_named(record, name)
-        if path is not None and not (keep and name.startswith("scripts/launch")):
-            found.append((words, command.format(path=path)))
-    return found

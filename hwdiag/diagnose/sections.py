@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from hwdiag.core.choices import ENGINES
 from hwdiag.core.text import listed
+from hwdiag.diagnose.first_screen import asked
 from hwdiag.experiment.lever import BASELINE, plan_by_id
 from hwdiag.experiment.model import OVERALL, Comparison, SearchStep
 from hwdiag.experiment.screening import ALL
@@ -22,6 +23,7 @@ from hwdiag.report.plots._gains import min_effect
 from hwdiag.report.plots._scaling import curves_of
 from hwdiag.report.roof import default_estimates, roof_of
 from hwdiag.report.section import Section
+from hwdiag.report.table import Table
 from hwdiag.report.topology import draw_topology
 from hwdiag.tune import tables
 
@@ -95,7 +97,8 @@ def ceilings(record: Record) -> Section:
     reached = [f"{count(c.value)}{units[c.kind]} ({c.kind}, {c.dtype}, {c.device})" for c in study.ceilings]
     verdict = f"The most reached here: {', '.join(reached)}." if reached else NOTHING
     devices = dict.fromkeys(c.device for c in study.ceilings)
-    return Section(verdict, tuple(roofline(study, device) for device in devices))
+    below = tables.below_ceiling_table(study)
+    return Section(verdict, (*(roofline(study, device) for device in devices), below if below.rows else None))
 
 
 def threads(record: Record) -> Section:
@@ -207,7 +210,25 @@ def findings(record: Record) -> Section:
         f"{(listed(found) or 'No finding').capitalize()}; {states['fine']} checks are fine, "
         f"{states['unchecked']} could not be made."
     )
-    return Section(verdict, (tables.findings_table(record) if record.findings else None, tables.checks_table(record)))
+    found = tables.findings_table(record) if record.findings else None
+    return Section(verdict, (found, tables.checks_table(record), asked_table(record)))
+
+
+def asked_table(record: Record) -> Table | None:
+    """Return a table of what each topic was asked, and which command asks the rest; None where a record does not
+    tell."""
+    rows = [
+        (
+            a.title,
+            a.looked_at or f"nothing: {a.why_not}",
+            f"{a.seconds:g} s" if a.looked_at else "",
+            a.beyond,
+            a.command,
+        )
+        for a in asked(record)
+    ]
+    header = ("Topic", "Looked at", "Took", "Not looked at", "The command that would")
+    return Table("What was looked at, and what was not", header, rows, frozenset({2})) if rows else None
 
 
 def recommendations(record: Record) -> Section:

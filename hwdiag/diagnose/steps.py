@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hwdiag.core.errors import NothingMeasuredError
-from hwdiag.diagnose.run import Diagnosis, Replay
+from hwdiag.diagnose.replay import Replay
+from hwdiag.diagnose.run import Diagnosis
 from hwdiag.diagnose.summary import RunSummary
 from hwdiag.parameters.diagnosis import load, profile_names
 from hwdiag.record.tuning import tuning

@@ -57,7 +57,7 @@ def tune_options(tune: argparse.ArgumentParser) -> None:
     from hwdiag.core.command_line import add_options
     from hwdiag.parameters.diagnosis import Params
 
-    add_options(tune, Params, but=("snapshot", "workloads"))
+    add_options(tune, Params, but=("snapshot", "workloads", "data_dir"))
     tune.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
 
 

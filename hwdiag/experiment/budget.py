@@ -12,11 +12,16 @@ TEAM_WINDOW_S = 0.25
 """Long beside the time slices of the scheduler (some ms), and beside the millisecond in which all have started."""
 
 
+GRACE = 0.1
+"""Share of its time by which a budget may be exceeded, to reach the pairs without which nothing is decided."""
+
+
 class Budget(Value):
     """Limits of one run of measurements."""
 
     total_s: float
-    """Time for all measurements together. No new block starts that would not end in time."""
+    """Time for all measurements together. No new block starts that would not end in time, and what a busy machine
+    makes last longer than that and the grace is cut off."""
     noise_blocks: int
     """Blocks in which today's default meets itself, on all workloads."""
     rounds: int
@@ -29,6 +34,11 @@ class Budget(Value):
     def lasting(self, minutes: float | None) -> Budget:
         """Return a copy with this total time in minutes."""
         return self if minutes is None else self.model_copy(update={"total_s": minutes * 60})
+
+    @property
+    def grace_s(self) -> float:
+        """Return the seconds by which the time may be exceeded."""
+        return GRACE * self.total_s
 
     def for_teams(self) -> Budget:
         """Return a copy with windows in which processes that run together reach a steady state."""

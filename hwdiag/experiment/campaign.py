@@ -79,7 +79,7 @@ class Campaign:
         self.clock, self._started = clock, clock()
         self._ids, self._blocks = itertools.count(1), itertools.count(1)
         self._runner = runner or InterleavedBlock(
-            python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1)
+            python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1), left=self._left
         )
         self._check_all = check_all
         self._checked: set[tuple[str, str, str]] = set()
@@ -87,7 +87,7 @@ class Campaign:
 
     @property
     def remaining_s(self) -> float:
-        """Return the seconds that are left of the budget."""
+        """Return the seconds that are left of the budget, without its grace."""
         return self.budget.total_s - (self.clock() - self._started)
 
     def run(
@@ -146,6 +146,10 @@ class Campaign:
         self._checked |= {(m.plan, m.workload, device) for m in fresh if m.max_error is not None}
         self._failed |= {(m.plan, m.workload, device) for m in fresh if not m.outcome.ok}
         return fresh
+
+    def _left(self) -> float:
+        """Return the seconds until a block is cut off: the budget is a deadline, with some grace."""
+        return self.remaining_s + self.budget.grace_s
 
     def _used(self) -> float:
         return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0

@@ -14,8 +14,9 @@ millisecond, libiomp5 for 200 ms), and would take the cores from the one whose t
 from __future__ import annotations
 
 import itertools
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -29,6 +30,9 @@ from hwdiag.process.launch import Launch
 from hwdiag.process.model import Applied, Disturbance, Outcome
 from hwdiag.process.outcome import Event
 from hwdiag.process.verify import not_applied
+
+LEAST_WAIT_S = 0.5
+"""For an answer, when the time is over: who was about to give it does."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ class ProcessResult:
     peak_rss_bytes: int | None = None
     peak_device_bytes: int | None = None
     first_s: float | None = None
+
+
+def prepare_command(workload: Workload, *, check: bool, warmup_s: float) -> Event:
+    """Return the command by which an agent builds, checks and warms up a workload."""
+    about = workload.model_dump(include={"name", "kind", "dtype", "size", "path", "what"})
+    return {"do": "measure.prepare", "workload": about, "check": check, "warmup_s": warmup_s}
 
 
 class Candidate:
@@ -118,8 +128,7 @@ class Candidate:
     def prepare(self, name: str, turn: Turn, timeout_s: float) -> None:
         """Build, check and warm up one workload."""
         self.results[name] = ProcessResult(self._process, self._applied)
-        workload = self.todo[name].model_dump(include={"name", "kind", "dtype", "size", "path", "what"})
-        command = {"do": "measure.prepare", "workload": workload, "check": self.check, "warmup_s": turn.warmup_s}
+        command = prepare_command(self.todo[name], check=self.check, warmup_s=turn.warmup_s)
         ready = self._ask(name, command, timeout_s)
         if ready:
             result = self.results[name]
@@ -145,6 +154,12 @@ class Candidate:
         else:
             result.seconds.append(1 / sum(1 / fmean(window["seconds"]) for window in windows))
             result.latencies += [s for window in windows for s in window["seconds"]]
+
+    def drop_unfinished(self) -> None:
+        """Forget what the end of the time left without a sample, or killed: that is no failure of its own."""
+        cut = [n for n, r in self.results.items() if r.outcome.kind == "timeout" or (r.outcome.ok and not r.seconds)]
+        for name in cut:
+            del self.results[name]
 
     def finish(self, timeout_s: float) -> float | None:
         """End the processes and return their CPU seconds, or None if one did not live to tell."""
@@ -213,12 +228,24 @@ class InterleavedBlock:
         *,
         timeout_s: float,
         processes: Iterator[int] | None = None,
+        left: Callable[[], float] = lambda: math.inf,
     ) -> None:
-        """``timeout_s`` bounds each answer; ``processes`` numbers the processes over several blocks."""
+        """``timeout_s`` bounds each answer; ``processes`` numbers the processes over several blocks; ``left`` gives the
+        seconds until the block must end, whatever it has measured by then."""
         self.python = python
         self.turn = turn
         self.timeout_s = timeout_s
         self._processes = processes or itertools.count(1)
+        self._left = left
+
+    @property
+    def _is_over(self) -> bool:
+        return self._left() <= 0
+
+    @property
+    def _patience_s(self) -> float:
+        """Return the seconds that an answer is waited for."""
+        return min(self.timeout_s, max(LEAST_WAIT_S, self._left()))
 
     def run(self, candidates: Sequence[Candidate], *, device: str, seed: int) -> Disturbance:
         """Measure all workloads into the candidates' results, and return what else the machine did meanwhile."""
@@ -229,10 +256,15 @@ class InterleavedBlock:
         cpu_s: list[float | None] = []
         with ExitStack() as children:
             for name in order.sample(names, len(names)):
+                if self._is_over:
+                    break
                 self._start([p for p in candidates if p.is_without_process], task, children)
                 self._measure(name, candidates, order)
-            cpu_s = [p.finish(self.timeout_s) for p in candidates if p.todo]
+            cpu_s = [p.finish(self._patience_s) for p in candidates if p.todo]
         out_of_memory(watch, candidates)
+        if self._is_over:
+            for candidate in candidates:
+                candidate.drop_unfinished()
         return watch.stop(None if None in cpu_s else sum(filter(None, cpu_s)))
 
     def _start(self, candidates: Sequence[Candidate], task: Mapping[str, Any], children: ExitStack) -> None:
@@ -244,13 +276,13 @@ class InterleavedBlock:
                 agent.tell({"do": "measure.start", "interop_threads": launch.interop_threads, **within, **task})
             candidate.start(team, next(self._processes))
         for candidate in candidates:
-            candidate.wait(self.timeout_s)
+            candidate.wait(self._patience_s)
 
     def _measure(self, name: str, candidates: Sequence[Candidate], order: random.Random) -> None:
         for candidate in order.sample([*candidates], len(candidates)):
-            if candidate.is_measuring(name):
-                candidate.prepare(name, self.turn, self.timeout_s)
+            if candidate.is_measuring(name) and not self._is_over:
+                candidate.prepare(name, self.turn, self._patience_s)
         for _ in range(self.turn.windows):
             for candidate in order.sample([*candidates], len(candidates)):
-                if candidate.is_measuring(name):
-                    candidate.sample(name, self.turn, self.timeout_s)
+                if candidate.is_measuring(name) and not self._is_over:
+                    candidate.sample(name, self.turn, self._patience_s)

@@ -77,6 +77,9 @@ class Params(Value):
     workloads: Annotated[Names, Option(metavar="NAME")] = Field(
         NAMES, min_length=1, description="which workloads to measure"
     )
+    data_dir: Annotated[str | None, Option("--data", metavar="FOLDER")] = Field(
+        None, description="folder of pictures that your training reads; None looks at no data"
+    )
     workload_file: OwnFile = Field(
         None, description="Python file of your own whose build() gives what is measured, in place of the workloads"
     )

@@ -21,7 +21,9 @@ from hwdiag.process.model import Outcome, Software
 SCHEMA_VERSION: Literal[2] = 2
 NOT_PROBED = Software(python="", outcome=Outcome(kind="not-started", detail="not asked yet"))
 
-Topic = Literal["tune", "explain", "audit", "compat", "dataloader", "devices", "estimate", "monitor", "profile"]
+Topic = Literal[
+    "diagnose", "tune", "explain", "audit", "compat", "dataloader", "devices", "estimate", "monitor", "profile"
+]
 """In the order in which a report tells them."""
 S = TypeVar("S", bound=TopicStudy)
 

@@ -13,6 +13,7 @@ from hwdiag.experiment.ceilings import Ceiling
 from hwdiag.experiment.lever import Plan, plan_by_id
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.net_facts import NetFacts
+from hwdiag.experiment.operation_times import OperationTimes
 from hwdiag.record.model import Record
 
 
@@ -37,6 +38,8 @@ class Tuning(TopicStudy):
     """Titles of levers for which there was no time."""
     facts: NetFacts | None = None
     """What is known of a net of the person's own."""
+    looks: tuple[OperationTimes, ...] = ()
+    """Into what ran far below its ceiling, as it runs today."""
 
     @model_validator(mode="after")
     def _holds_every_plan(self) -> Tuning:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass
 from html import escape
 
 from hwdiag.report.format import clean
 
+SMALL = 520
+"""Pixels to which a drawing's width may be shrunk to 360 and its letters still be read."""
 _IMAGE = "max-width:100%;height:auto"
 _CAPTION = "font-size:0.9em;opacity:0.8;margin-top:0.5em;line-height:1.45"
 
@@ -25,6 +28,12 @@ class Figure:
     svg: str
     evidence: tuple[str, ...] = ()
     """Ids of the measurements that it draws."""
+
+    @property
+    def is_small(self) -> bool:
+        """Return whether it can be read on a screen of a phone's width as a whole."""
+        width = re.search(r'<svg[^>]*\bwidth="(\d+)', self.svg[:2000])
+        return width is not None and int(width[1]) <= SMALL
 
     def to_html(self) -> str:
         """Return a ``<figure>`` with the drawing inside, without scripts, style sheets or links.

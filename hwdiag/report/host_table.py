@@ -11,6 +11,9 @@ from hwdiag.report.section import Section
 from hwdiag.report.table import Fact, join_few, known
 from hwdiag.report.table import Table as Table
 
+AGREE = 0.1
+"""By which all nodes' memory and that of /proc/meminfo may differ, as a share: what the kernel keeps is in one."""
+
 
 def host_table(host: Host) -> Table:
     """Return a table with every fact of a host, the unknown ones with their reason."""
@@ -114,14 +117,33 @@ def _memory(host: Host) -> list[Fact]:
         ("Swap", "none" if memory.swap_total_bytes == 0 else swap),
         ("Pages", memory.page_bytes and size(memory.page_bytes)),
         ("Transparent huge pages", memory.transparent_hugepages),
-        *((f"NUMA node {n.id}", _node(n)) for n in host.numa),
+        *((f"NUMA node {n.id}", _node(host, n)) for n in host.numa),
+        ("Memory of the NUMA nodes", contradiction(host)),
     ))  # fmt: skip
 
 
-def _node(node: NumaNode) -> str:
+def _node(host: Host, node: NumaNode) -> str:
     cpus = f"CPUs {format_cpulist(node.cpus)}" if node.cpus else "no CPUs"
     distances = f", distances {' '.join(map(str, node.distances))}" if len(node.distances) > 1 else ""
-    return f"{cpus}, {size(node.memory_bytes)}{distances}"
+    return f"{cpus}, {node_memory(host, node)}{distances}"
+
+
+def node_memory(host: Host, node: NumaNode) -> str:
+    """Return a node's memory as text: unknown where the kernel's figures contradict each other."""
+    known = node.memory_bytes is not None and contradiction(host) is None
+    return size(node.memory_bytes) if known else "memory unknown"
+
+
+def contradiction(host: Host) -> str | None:
+    """Return that the nodes' memory is not that of the host, in words; None where they agree or one is not known.
+
+    A virtual machine whose memory was grown or taken back, and a container with a /proc/meminfo of its own, have such.
+    """
+    sizes = [n.memory_bytes for n in host.numa if n.memory_bytes is not None]
+    total = host.memory.total_bytes
+    if total is None or not sizes or len(sizes) < len(host.numa) or abs(sum(sizes) / total - 1) <= AGREE:
+        return None
+    return f"left out: the kernel tells {size(sum(sizes))} for all nodes, and {size(total)} in /proc/meminfo"
 
 
 def _devices(host: Host) -> list[Fact]:

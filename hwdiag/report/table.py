@@ -39,8 +39,9 @@ class Ids:
         """Return the ids, as links where they are among ``linked``; many of them are folded."""
         links = ", ".join(_link(i, linked) for i in self.ids)
         if len(self.ids) < _FEW:
-            return links
-        return f"<details><summary>{plural(len(self.ids), 'measurement')}</summary>{links}</details>"
+            return f'<span class="ids">{links}</span>'
+        summary = plural(len(self.ids), "measurement")
+        return f'<details class="ids"><summary>{summary}</summary>{links}</details>'
 
 
 def _link(identifier: str, linked: Collection[str]) -> str:
@@ -122,7 +123,9 @@ class Table:
     def _look(self, column: int, styled: bool, weight: int) -> str:
         number = column in self.numeric
         if not styled:
-            return ' class="number"' if number else ""
+            ids = any(isinstance(row[column], Ids) for row in self.rows)
+            names = [name for name, holds in (("number", number), ("ids", ids)) if holds]
+            return f' class="{" ".join(names)}"' if names else ""
         align = "right;white-space:nowrap;font-variant-numeric:tabular-nums" if number else f"left;{_NARROW}"
         return f' style="{_CELL};font-weight:{weight};text-align:{align}"'
 

@@ -11,6 +11,7 @@ from hwdiag.host.model import Cache, Disk, Gpu, Host, LogicalCpu, NumaNode
 from hwdiag.report import svg
 from hwdiag.report.figure import Figure
 from hwdiag.report.format import UNKNOWN, cache_size, clean, disk_size, plural, size
+from hwdiag.report.host_table import node_memory
 from hwdiag.report.layout import Drawable, Layout, cells, columns, frame, line, stack
 
 WIDEST = 944
@@ -135,7 +136,7 @@ def _node(host: Host, node: NumaNode, cpus: Sequence[LogicalCpu]) -> Layout:
 
 
 def _node_memory(host: Host, node: NumaNode) -> str:
-    text = size(node.memory_bytes) if node.memory_bytes is not None else "memory unknown"
+    text = node_memory(host, node)
     allowed = host.limits.mems
     return text if allowed is None or node.id in allowed else f"{text}, not allowed"
 
@@ -345,7 +346,7 @@ def _alt(host: Host) -> str:
     if len(host.cpu.kinds) > 1:
         kinds = (f"{k.cores} {clean(k.name)} (CPUs {format_cpulist(k.cpus)})" for k in host.cpu.kinds)
         sentences.append(f"Kinds of cores: {', '.join(kinds)}.")
-    sentences += [_node_text(n) for n in host.numa]
+    sentences += [_node_text(host, n) for n in host.numa]
     if host.cpu.llc:
         sizes = sorted({f"L{c.level} {cache_size(c.size_bytes)}" for c in host.cpu.llc})
         sentences.append(f"{plural(len(host.cpu.llc), 'last-level cache')}: {', '.join(sizes)}.")
@@ -356,9 +357,10 @@ def _alt(host: Host) -> str:
     return " ".join(sentences)
 
 
-def _node_text(node: NumaNode) -> str:
+def _node_text(host: Host, node: NumaNode) -> str:
     cpus = f"CPUs {format_cpulist(node.cpus)}" if node.cpus else "no CPUs"
-    memory = UNKNOWN + " memory" if node.memory_bytes is None else f"{size(node.memory_bytes)} memory"
+    found = node_memory(host, node)
+    memory = f"{UNKNOWN} memory" if "unknown" in found else f"{found} memory"
     return f"NUMA node {node.id}: {cpus}, {memory}."
 
 

@@ -92,17 +92,6 @@ def best_of_accuracy(e: Evidence, accuracy: Accuracy) -> Comparison | None:
     return max(better, key=lambda c: c.speedup.low, default=None)
 
 
-def accuracy_sentences(e: Evidence) -> Iterator[str]:
-    """Yield what the accuracies that were not asked for would give, as sentences of a verdict."""
-    for accuracy in ACCURACIES:
-        best = best_of_accuracy(e, accuracy)
-        if accuracy != e.profile.accuracy and best is not None:
-            plan = plan_by_id(e.plans, best.candidate)
-            error = largest_error(e, plan.id)
-            of = "error not measured" if error is None else f"error {100 * error:.2g} %"
-            yield f"{WORDS[accuracy]}: {best.speedup.median:.2f}x by {plan.title} ({of})."
-
-
 def single_text(e: Evidence, plan: Plan) -> str:
     """Return what a plan gives on each workload, where there are several."""
     single = [c for c in e.comparisons if c.phase == "confirm" and c.candidate == plan.id and c.workload != OVERALL]
@@ -272,39 +261,3 @@ def risk_of(plan: Plan, e: Evidence) -> str:
         if e.profile.role != "headless" and launch.threads >= len(e.host.usable_cpus):
             risks.append(f"It keeps every CPU busy, which is felt on a {e.profile.role} host.")
     return " ".join(risks) or "None known."
-
-
-def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
-    """Return the run in a sentence, and one for each accuracy that would give more."""
-    return " ".join([first_sentence(e, recommendations), *(accuracy_sentences(e) if recommendations else ())])
-
-
-def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
-    """Return what to do, at the accuracy that was asked for."""
-    if not e.host.is_here:
-        what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
-        return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."
-    if not recommendations:
-        failures = (f"{m.workload}: {m.outcome.detail}" for m in e.measurements if not m.outcome.ok)
-        why = next(failures, e.software.outcome.detail or "no workload was there to measure")
-        return f"Nothing could be measured: {why}."
-    overall, *single = recommendations
-    if overall.plan is not None:
-        return f"{overall.title}."
-    best = next((r for r in single if r.plan is not None and not r.id.startswith("accuracy-")), None)
-    if best is not None:
-        return f"Keep what you have overall; {best.title[0].lower()}{best.title[1:]}."
-    able = [p for p in e.plans if not is_left_to_choose(p, e) and within(p.accuracy, e.profile.accuracy)]
-    safe = [plan.id for plan in able]
-    nearest = best_of(
-        c for c in e.comparisons if c.workload == OVERALL and c.phase == "confirm" and c.candidate in safe
-    )
-    if nearest is not None and is_open(nearest):
-        may = f"{plan_by_id(e.plans, nearest.candidate).title!r} may be faster, {ratio_text(nearest.speedup)}"
-        pairs = plural(nearest.speedup.processes, "pair")
-        return f"Undecided after {pairs}, since {nearest.why}: {may}; keep what you have for now."
-    if not any(c.workload == OVERALL and c.candidate in safe for c in e.comparisons):
-        return "No other way to start PyTorch was compared: nothing is known to be faster or slower than today's."
-    if e.profile.accuracy == "same" and any(p.accuracy != "same" for p in e.plans):
-        return "With unchanged results nothing was shown to beat what you have."
-    return "Keep what you have: no other way to start PyTorch was shown to be faster on this host."

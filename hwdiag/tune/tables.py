@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hwdiag.core.choices import ENGINES
+from hwdiag.core.choices import ENGINES, Accuracy
 from hwdiag.experiment.lever import Plan
-from hwdiag.experiment.model import Estimate, Measurement, Workload
+from hwdiag.experiment.model import OVERALL, Estimate, Measurement, Workload
 from hwdiag.process.environment.registry import IMAGINED_CAPS, caps_of
 from hwdiag.process.model import Disturbance, Software, ThreadPool
 from hwdiag.record.model import Record
-from hwdiag.record.tuning import tuning
+from hwdiag.record.tuning import Tuning, tuning
 from hwdiag.report.format import (
     UNKNOWN,
     count,
@@ -27,8 +27,14 @@ from hwdiag.report.format import (
 from hwdiag.report.roof import Roof, default_estimates, roof_of
 from hwdiag.report.table import Cell, Ids, Share, known
 from hwdiag.report.table import Table as Table
+from hwdiag.tune.below_ceiling import below_ceiling
 
 SEVERITIES = ("problem", "warning", "note")
+ACCURACY_WORDS: dict[Accuracy, str] = {
+    "same": "unchanged but for rounding",
+    "reduced": "in fewer bits (bf16, fp16, TF32)",
+    "quantised": "in integers",
+}
 
 
 # Software, plan
@@ -113,6 +119,41 @@ def value_text(workload: Workload, estimate: Estimate) -> str:
         return f"{significant(workload.value(interval.median))} {workload.unit} (one process)"
     low, high = sorted((workload.value(interval.low), workload.value(interval.high)))
     return measured(workload.value(interval.median), low, high, workload.unit)
+
+
+def below_ceiling_table(study: Tuning) -> Table:
+    """Return a table of what runs far below its ceiling, with the cause by evidence, or what would tell it."""
+    rows = []
+    for b in below_ceiling(study):
+        where = b.workload.title if b.device == "cpu" else f"{b.workload.title} on {b.device}"
+        cause = "; ".join(c.what for c in b.causes) or f"not known: {b.why_unknown}"
+        evidence = "; ".join(c.evidence for c in b.causes) or f"'{b.command}' would tell"
+        rows.append((where, Share(b.share), cause, evidence))
+    header = ("Workload", "Of the ceiling", "Cause", "Evidence")
+    return Table("Far below its ceiling, and why", header, tuple(rows), frozenset({1}))
+
+
+def accuracies_table(record: Record) -> Table:
+    """Return a table of the best confirmed plan of each accuracy on all workloads together, with its measured error.
+
+    An accuracy of which no plan was confirmed says how far it was looked at; there is no row where no plan has it.
+    """
+    study = tuning(record)
+    plans = {plan.id: plan for plan in study.plans}
+    rows = []
+    for accuracy, words in ACCURACY_WORDS.items():
+        mine = [c for c in study.comparisons if c.workload == OVERALL and plans[c.candidate].accuracy == accuracy]
+        if not mine:
+            continue
+        best = max(mine, key=lambda c: (c.phase == "confirm", c.verdict == "better", c.speedup.low))
+        judged = best.verdict if best.phase == "confirm" else "seen in the screening only, not confirmed"
+        errors = [m.max_error for m in study.measurements if m.plan == best.candidate and m.max_error is not None]
+        error = f"{100 * max(errors):.2g} %" if errors else "not measured"
+        plan = plans[best.candidate]
+        title = f"{plan.title}, at a risk" if plan.risk else plan.title
+        rows.append((words, title, speedup(best.speedup), judged, error))
+    header = ("Results", "Best plan", "Speed-up (95 % interval)", "Verdict", "Largest error against float64")
+    return Table("The best plan of each accuracy", header, tuple(rows), frozenset({2, 4}))
 
 
 def ceilings_table(record: Record) -> Table:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from hwdiag.core.choices import Accuracy
-from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.budget import GRACE, Budget
 from hwdiag.experiment.campaign import Campaign, CampaignLaboratory
 from hwdiag.experiment.judge import Claim, describe
 from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.screening import without_risk
-from hwdiag.experiment.search import Effort, SearchSpace, search
+from hwdiag.experiment.search import Effort, SearchResult, SearchSpace, search
 from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
+from hwdiag.tune.glance import Glance
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,15 @@ def tune(
     *,
     risky: bool = False,
     accuracy: Accuracy = "same",
+    seen: Glance | None = None,
 ) -> Tuned:
     """Find the Plan that is fastest on the workloads of ``overall_of`` together, and others for single ones.
 
     A lever with a risk takes part in the search only if ``risky``; else it is measured beside the winner, as an offer.
-    The best Plan of each accuracy is looked for, that of ``accuracy`` first.
+    The best Plan of each accuracy is looked for, that of ``accuracy`` first. Where there is time to confirm one plan
+    alone, others than that are left to what a glance saw of them: the one that is worth it is confirmed beside.
     """
+    seen = seen or Glance()
     deciding = [w for w in workloads if w.name in overall_of]
     others = [w for w in workloads if w.name not in overall_of]
     for _ in range(campaign.budget.noise_blocks if campaign.remaining_s > 0 else 0):
@@ -57,14 +61,17 @@ def tune(
     if not any(m.outcome.ok for m in campaign.measurements if m.plan == BASELINE and m.workload in overall_of):
         factors = ()  # there is nothing to compare with
     noise = noise_of(campaign.measurements, overall_of)
-    # Who confirms one plan alone has no time for what nobody asked for.
-    asked = [only_within(factor, accuracy) for factor in factors] if campaign.budget.finalists == 1 else factors
+    is_short = campaign.budget.finalists == 1
+    asked = [only_within(factor, accuracy) for factor in factors] if is_short else factors
     space = search_space(asked, risky=risky)
+    effort = effort_of(campaign.budget, campaign.remaining_s)
+    if is_short and factors and seen.best is not None and not within(seen.best.accuracy, accuracy):
+        space, effort = replace(space, offers=[seen.best, *space.offers]), replace(effort, finalists=2)
     found = search(
         CampaignLaboratory(campaign, deciding),
         space,
         scopes_of(overall_of),
-        effort_of(campaign.budget, campaign.remaining_s),
+        effort,
         min_effect,
         least_noise=noise.spread if noise else 0.0,
         seed=campaign.seed,
@@ -72,14 +79,15 @@ def tune(
     )
     if found.finalists and others:
         campaign.run([DEFAULT, *found.finalists], others, "screen")
+    known = {plan.id: plan for plan in (*seen.plans, *found.plans) if not plan.is_default}
     scopes = dict.fromkeys((*scopes_of(overall_of), *(Scope(w.name, (w.name,)) for w in workloads)))
     return Tuned(
-        plans=(DEFAULT, CONTROL, *(plan for plan in found.plans if not plan.is_default)),
+        plans=(DEFAULT, CONTROL, *known.values()),
         steps=tuple(found.screening.steps),
-        comparisons=(*screened(found.plans, campaign.measurements, [*scopes], min_effect), *found.comparisons),
+        comparisons=(*screened([*known.values()], campaign.measurements, [*scopes], min_effect), *found.comparisons),
         noise=noise_of(campaign.measurements, overall_of),
         shares={plan.id: found.screening.shares(plan) for plan in found.finalists if len(plan.levers) > 1},
-        untried=tuple(lever.title for lever in found.untried([*factors])) if factors else (),
+        untried=untried(found, factors, seen),
     )
 
 
@@ -101,7 +109,13 @@ def search_space(factors: Sequence[Factor], *, risky: bool) -> SearchSpace:
 
 def effort_of(budget: Budget, total_s: float) -> Effort:
     """Return what the budget grants a search in this time."""
-    return Effort(total_s, budget.rounds, budget.most_pairs, budget.finalists)
+    return Effort(total_s, budget.rounds, budget.most_pairs, budget.finalists, grace=GRACE)
+
+
+def untried(found: SearchResult, factors: Sequence[Factor], seen: Glance) -> tuple[str, ...]:
+    """Return the titles of levers that neither the search nor the glance before it measured."""
+    looked_at = {lever for plan in seen.plans for lever in plan.lever_ids}
+    return tuple(lever.title for lever in found.untried([*factors]) if lever.id not in looked_at)
 
 
 def screened(

@@ -17,7 +17,8 @@ from hwdiag.process.model import Disturbance, Outcome, Software
 from hwdiag.process.software import NOT_HERE
 from hwdiag.tune.evidence import Evidence
 from hwdiag.tune.findings import consult
-from hwdiag.tune.recommend import recommend, verdict
+from hwdiag.tune.recommend import recommend
+from hwdiag.tune.verdict import verdict
 from tests.conftest import make_host, make_software
 
 
@@ -100,8 +101,9 @@ def test_an_undecided_race_says_so_and_keeps() -> None:
     e = evidence(compared("threads=2", "overall", 1.05, "undecided", width=0.2))
     assert recommend(e)[0].title.endswith("keep what you have, undecided")
     said = verdict(e, recommend(e))
-    assert said.startswith("Undecided after ")
-    assert "'threads=2' may be faster, 1.05x (0.85 to 1.25)" in said
+    assert said.startswith("Undecided: with threads=2 it looked 1.05x (0.85 to 1.25) as fast, and 10 pairs")
+    assert "BUDGET=thorough" in said
+    assert "a quieter machine" in said
 
 
 def test_a_large_gain_that_is_undecided_says_why() -> None:
@@ -116,7 +118,7 @@ def test_without_a_comparison_nothing_is_called_faster_or_kept() -> None:
     """A run that had no time for any comparison said that no other way was shown to be faster."""
     e = evidence()
     assert not e.comparisons
-    assert verdict(e, recommend(e)).startswith("No other way to start PyTorch was compared")
+    assert verdict(e, recommend(e)).startswith("Not compared: ")
     assert recommend(e)[0].title.endswith("no other way was compared")
 
 
@@ -135,7 +137,9 @@ def test_of_two_gains_the_surer_one_is_taken() -> None:
 
 def test_a_gain_on_one_workload_is_named_in_the_verdict() -> None:
     e = evidence(compared("threads=2", "overall", 1.0, "same"), compared("threads=2", "gpt2", 1.4, "better"))
-    assert verdict(e, recommend(e)).startswith("Keep what you have overall; gpt2: 2 threads is 1.40x (1.38 to 1.42)")
+    said = verdict(e, recommend(e))
+    assert said.startswith("GPT-2 small runs 1.40x (1.38 to 1.42) as fast with")
+    assert said.endswith("for all workloads together nothing was shown to help.")
 
 
 def test_without_measurements_there_is_no_recommendation() -> None:
@@ -143,6 +147,8 @@ def test_without_measurements_there_is_no_recommendation() -> None:
     e = evidence(software=dead, measurements=(), plans=())
     assert recommend(e) == ()
     assert verdict(e, ()) == "Nothing could be measured: killed by SIGILL."
+    late = evidence(measurements=())
+    assert verdict(late, ()).startswith("Nothing could be measured: the time was used up first")
     assert consult(e)[0][0].id == "torch-does-not-run"
 
 
@@ -206,9 +212,8 @@ def test_what_carries_a_risk_is_offered_and_taken_on_only_by_who_chose_it() -> N
     assert offer.risk.startswith("Nobody supports it.")
     assert "gpt2 2.00x" in offer.why
     assert [r.plan for r in rest if not r.offered] == [None, None]
-    assert verdict(evidence(**found), recommend(evidence(**found))).startswith(
-        "Keep what you have overall; at a risk: "
-    )
+    said = verdict(evidence(**found), recommend(evidence(**found)))
+    assert "as fast with an option that nobody supports: daring. Nothing that is supported" in said
     chosen = recommend(evidence(**found, profile=Profile(unsupported=True)))
     assert (chosen[0].plan, chosen[0].offered) == ("daring", False)
 

@@ -16,9 +16,10 @@ from hwdiag.host.model import Host, Isa
 from hwdiag.parameters.diagnosis import Profile
 from hwdiag.process.model import Command
 from hwdiag.tune.factors import factors
-from hwdiag.tune.recommend import recommend, verdict
+from hwdiag.tune.recommend import recommend
 from hwdiag.tune.tune import only_within, search_space
 from hwdiag.tune.user_workloads import command_workload
+from hwdiag.tune.verdict import verdict
 from hwdiag.tune.within import within
 from tests.conftest import make_host, make_software
 from tests.tune.test_recommend import compared, evidence, measurement
@@ -121,14 +122,16 @@ def test_who_allows_fewer_bits_is_recommended_them() -> None:
     overall, *_ = recommend(measured("reduced"))
     assert (overall.plan, overall.accuracy) == (BF16.id, "reduced")
     assert "8 bits of precision" in overall.risk
-    assert verdict(measured("reduced"), recommend(measured("reduced"))).startswith("Overall (resnet18, gpt2): bf16")
+    assert verdict(measured("reduced"), recommend(measured("reduced"))).startswith(
+        "ResNet-18 and GPT-2 small run 2.40x"
+    )
 
 
 def test_where_nothing_else_was_better_the_words_say_so_of_unchanged_results_only() -> None:
     same = compared(PLANS[1].id, "overall", 1.0, "same")
     e = evidence(same, compared(BF16.id, "overall", 2.4, "better"), plans=PLANS)
     assert verdict(e, recommend(e)).startswith(
-        "With unchanged results nothing was shown to beat what you have. With fewer"
+        "Keep what you have: with unchanged results nothing was shown to be faster. With fewer"
     )
 
 

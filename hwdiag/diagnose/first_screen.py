@@ -1,0 +1,126 @@
+"""The report's first screen: what to do next, as commands to copy; what all of it gains; and what was not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from hwdiag.core.finding import Recommendation
+from hwdiag.diagnose.model import Asked, Triage
+from hwdiag.record.model import Record
+from hwdiag.record.store import FILE
+from hwdiag.record.tuning import tuning
+from hwdiag.report.format import ratio
+from hwdiag.tune.launch_script import script_path
+from hwdiag.tune.settings_file import settings_path
+
+MORE_TIME = "hwdiag diagnose --budget thorough"
+PROGRAM = "python your_program.py"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do next."""
+
+    words: str
+    command: str
+    """To copy; it runs in the folder of the report."""
+    file: str = ""
+    """A file of the record that it is about."""
+    why: str = ""
+    """Id of the part of the report that explains it."""
+
+
+@dataclass(frozen=True)
+class TotalGain:
+    """The gain of everything that is recommended together, measured as one."""
+
+    ratio: str
+    interval: str
+    of: str
+
+
+FILES = (
+    ("scripts/gpu_optimize.sh", "See what it would change on the GPUs, then apply it", "sudo {path} diff", "audit"),
+    ("scripts/system_optimize.sh", "See what it would change on the host, then apply it", "sudo {path} diff", "audit"),
+    ("dataloader.py", "Take the DataLoader over", "cat {path}", "dataloader"),
+)
+"""Of each file beside those of recommendations, what to do with it, and the topic that explains it."""
+
+
+def actions(record: Record) -> list[Action]:
+    """Return what to do next, what gains most first: what was shown to help, what was chosen, and what would tell
+    more."""
+    found = [*recommended(record), *handed_over(record)]
+    worst = next((f for f in record.findings if f.severity != "note"), None)
+    if worst is not None:
+        found.append(Action(f"Mend what was found: {worst.title.rstrip('.')}", "", why="findings"))
+    return [*found, *undecided(record)]
+
+
+def recommended(record: Record) -> Iterator[Action]:
+    """Yield how each recommendation is taken on, where its script was written."""
+    for r in record.recommendations:
+        script = file_named(record, script_path(r)) if r.plan is not None else None
+        if script is None or (r.scope != "overall" and r.plan is None):
+            continue
+        yield Action(words_of(r), f"{script} -- {PROGRAM}", script, "opportunities")
+        inside = file_named(record, settings_path(r))
+        if inside is not None:
+            name = PurePath(inside).name
+            yield Action(f"Copy {name} beside your program, import it there, and call what it says", f"cat {inside}",
+                         inside, "opportunities")  # fmt: skip
+
+
+def words_of(r: Recommendation) -> str:
+    """Return what a recommendation's script is for."""
+    gain = f", {ratio(r.speedup.median)} as fast here" if r.speedup else ""
+    what = "instances of your program" if r.instances > 1 else "your program"
+    if r.id.startswith("accuracy-"):
+        return f"Or start {what} in fewer bits{gain}: results change, so check yours"
+    only = "" if r.scope == "overall" else f" where it is like {r.scope}"
+    return f"Start {what}{only} through this script{gain}"
+
+
+def handed_over(record: Record) -> Iterator[Action]:
+    """Yield what to do with the other files of a run."""
+    for name, words, command, topic in FILES:
+        path = file_named(record, name)
+        if path is not None:
+            yield Action(words, command.format(path=path), path, topic if topic in record.studies else "")
+
+
+def undecided(record: Record) -> Iterator[Action]:
+    """Yield what would decide what is open, and the question that only the person's program answers."""
+    confirmed = [c for c in tuning(record).comparisons if c.phase == "confirm" and c.workload == "overall"]
+    settled = any(c.verdict in ("better", "same") for c in confirmed)
+    if "tune" in record.studies and record.host.is_here and not settled:
+        yield Action("Decide what is open: measure for longer, while nothing else runs", MORE_TIME, why="opportunities")
+    if "explain" not in record.studies or len(record.studies) > 1:
+        yield Action("Ask the same of your own program", f"hwdiag explain -- {PROGRAM}")
+
+
+def total_gain(record: Record) -> TotalGain | None:
+    """Return the gain of the plan that is recommended for everything together; None where none is."""
+    first = next((r for r in record.recommendations if r.scope == "overall" and r.plan and not r.offered), None)
+    if first is None or first.speedup is None:
+        return None
+    low, high = ratio(first.speedup.low)[:-1], ratio(first.speedup.high)[:-1]
+    return TotalGain(ratio(first.speedup.median), f"{low} to {high}", ", ".join(tuning(record).overall_of))
+
+
+def asked(record: Record) -> tuple[Asked, ...]:
+    """Return what a run asked of each topic; nothing where an older version made the record."""
+    triage = record.study("diagnose", Triage)
+    return () if triage is None else triage.asked
+
+
+def file_named(record: Record, path: str) -> str | None:
+    """Return a file of the record by its path below a run's folder; of several runs' the first."""
+    return next((f.path for f in record.files if f.path == path or f.path.endswith(f"/{path}")), None)
+
+
+def record_file(record: Record) -> str | None:
+    """Return the record's own file, told from the report's folder."""
+    return file_named(record, FILE)

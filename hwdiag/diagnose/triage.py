@@ -1,0 +1,106 @@
+"""Triage: each topic is asked a short question in a share of the time; the rest goes where most may be gained."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from hwdiag.core.finding import Check, Finding
+from hwdiag.diagnose.model import Asked
+from hwdiag.diagnose.topic import Asking, NotAskedError, TopicAnswer
+from hwdiag.diagnose.topics import TOPICS
+from hwdiag.record.model import Topic
+
+QUESTIONS_SHARE = 0.3
+"""Of the time, for the short questions of all topics together."""
+MEASURED_SHARE = 0.5
+"""Of the time, that the search for a launch has at least, however long the questions took on a busy machine."""
+CAUSES_SHARE = 0.1
+"""Of the time, for the causes of what lies far below its ceiling."""
+UNKNOWN_HOPE = 1.1
+"""What the search for a launch may gain, as a ratio, where nothing is known yet."""
+BOUNDS = (0.25, 0.7)
+"""Least and most of the rest that goes to data, where data was given."""
+BEFORE: tuple[Topic, ...] = ("explain", "dataloader", "devices")
+"""Topics that are asked before the search, the most important first: the time may end."""
+
+
+class Interview:
+    """The questions of one run: what each topic was asked, and its answer."""
+
+    def __init__(self, total_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """``total_s``: the time of the whole run, from now on."""
+        self.total_s, self.clock, self.began = total_s, clock, clock()
+        self.asked: dict[Topic, Asked] = {}
+        self.answers: dict[Topic, TopicAnswer] = {}
+
+    @property
+    def spent_s(self) -> float:
+        """Return the seconds since the run was begun."""
+        return self.clock() - self.began
+
+    @property
+    def left_s(self) -> float:
+        """Return the seconds that are left for questions."""
+        return QUESTIONS_SHARE * self.total_s - self.spent_s
+
+    def ask(self, topic: Topic, asking: Asking) -> TopicAnswer | None:
+        """Ask a topic its short question; None where it cannot be asked, and the reason is kept."""
+        entry, began = TOPICS[topic], self.clock()
+        asked = Asked(topic=topic, title=entry.title, beyond=entry.beyond, command=entry.command)
+        try:
+            if entry.ask is None:
+                raise NotAskedError(entry.why_not)
+            answer = entry.ask(replace(asking, seconds=self.left_s))
+        except NotAskedError as error:
+            self.asked[topic] = asked.model_copy(update={"why_not": str(error)})
+            return None
+        self._keep(topic, answer, asked, began)
+        return answer
+
+    def deepen(self, topic: Topic, seconds: float) -> TopicAnswer:
+        """Measure more of a topic that was asked, and return its answer."""
+        before, began = self.answers[topic], self.clock()
+        assert before.deepen is not None
+        answer = before.deepen(seconds)
+        self._keep(topic, answer, self.asked[topic], began)
+        return answer
+
+    def leave_out(self, topics: Iterable[Topic], why: str) -> None:
+        """Note that these topics are not asked, where they were not."""
+        for topic in topics:
+            if topic not in self.asked:
+                entry = TOPICS[topic]
+                reason = entry.why_not or why
+                self.asked[topic] = Asked(
+                    topic=topic, title=entry.title, why_not=reason, beyond=entry.beyond, command=entry.command
+                )
+
+    def _keep(self, topic: Topic, answer: TopicAnswer, asked: Asked, began: float) -> None:
+        took = asked.seconds + self.clock() - began
+        self.answers[topic] = answer
+        self.asked[topic] = asked.model_copy(
+            update={"looked_at": answer.looked_at, "seconds": round(took, 1), "hope": answer.hope}
+        )
+
+    @property
+    def measuring_s(self) -> float:
+        """Return the seconds that are left for measuring: what the questions left, or half of the time at least."""
+        return max(MEASURED_SHARE * self.total_s, self.total_s - self.spent_s)
+
+
+def share_of(hope: float | None, other: float) -> float:
+    """Return the share of the rest that goes to a topic of this hope beside another's: by the logarithms of both."""
+    mine, its = math.log(max(1.0, hope or 1.0)), math.log(max(1.01, other))
+    return min(max(mine / (mine + its), BOUNDS[0]), BOUNDS[1])
+
+
+def once(said: Iterable[tuple[Topic, Iterable[Finding | Check]]]) -> list[tuple[Topic, Finding | Check]]:
+    """Return what all topics say, the same of two only once: several look at the shell and the limits."""
+    found: dict[str, tuple[Topic, Finding | Check]] = {}
+    for topic, answers in said:
+        for answer in answers:
+            found.setdefault(answer.id, (topic, answer))
+    return list(found.values())
