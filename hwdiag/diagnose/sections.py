@@ -210,8 +210,8 @@ def findings(record: Record) -> Section:
         f"{(listed(found) or 'No finding').capitalize()}; {states['fine']} checks are fine, "
         f"{states['unchecked']} could not be made."
     )
-    found = tables.findings_table(record) if record.findings else None
-    return Section(verdict, (found, tables.checks_table(record), asked_table(record)))
+    told = tables.findings_table(record) if record.findings else None
+    return Section(verdict, (told, tables.checks_table(record), asked_table(record)))
 
 
 def asked_table(record: Record) -> Table | None:

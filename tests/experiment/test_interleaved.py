@@ -6,13 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import psutil
 import pytest
 
 from hwdiag.experiment import interleaved
-from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, ProcessResult, Turn
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import matmul
 from hwdiag.process.agent import Agent
@@ -165,3 +166,36 @@ def test_nothing_to_do_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interleaved, "Agent", refuse)
     nothing: list[Workload] = []
     assert played(Candidate(DEFAULT, nothing, check=False))["default"].results == {}
+
+
+def test_what_the_end_of_the_time_leaves_unmeasured_is_no_failure() -> None:
+    """A block that a busy machine made last for minutes held up a run of 90 s."""
+    candidates = [Candidate(DEFAULT, [SMALL], check=False), Candidate(OTHER, [SMALL], check=False)]
+    InterleavedBlock(sys.executable, TURN, timeout_s=60, left=lambda: 0.0).run(candidates, device="cpu", seed=1)
+    assert [c.results for c in candidates] == [{}, {}]
+
+
+def test_a_block_ends_when_its_time_does_with_what_it_has() -> None:
+    calls = iter(range(10**6))
+    long = replace(TURN, windows=1000)
+    candidate = Candidate(DEFAULT, [SMALL, BAD], check=False)
+    left = lambda: 60.0 if next(calls) < 40 else -1.0  # noqa: E731
+    InterleavedBlock(sys.executable, long, timeout_s=60, left=left).run([candidate], device="cpu", seed=1)
+    assert all(r.seconds or not r.outcome.ok for r in candidate.results.values())
+    assert all(len(r.seconds) < 100 for r in candidate.results.values())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds", "stays"),
+    [
+        (Outcome(kind="ok"), [0.1], True),
+        (Outcome(kind="ok"), [], False),
+        (Outcome(kind="timeout"), [], False),
+        (Outcome(kind="signal"), [], True),
+    ],
+)
+def test_only_what_was_cut_off_is_forgotten(outcome: Outcome, seconds: list[float], stays: bool) -> None:
+    candidate = Candidate(DEFAULT, [SMALL], check=False)
+    candidate.results[SMALL.name] = ProcessResult(1, outcome=outcome, seconds=seconds)
+    candidate.drop_unfinished()
+    assert (SMALL.name in candidate.results) == stays

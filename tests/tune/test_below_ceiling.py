@@ -35,16 +35,16 @@ def look(*operations: OperationCost, **more: Any) -> OperationTimes:
     ("seen", "causes", "evidence"),
     [
         (look(), [], ""),
-        (look(faults=25000, system_share=0.4), ["page faults"], "25,000 page faults an iteration (97.7 MiB), 40%"),
+        (look(faults=25000, system_share=0.4), ["page faults"], "25,000 page faults an iteration (97.7 MiB), 40 %"),
         (look(faults=25000, system_share=0.02), [], ""),
         (look(faults=10, system_share=0.4), [], ""),
         (look(cpus=1.05), ["few threads work"], "1.1 CPUs work for 2 threads"),
         (look(cpus=0.9, threads=1), [], ""),
         (look(op("add", 4000, 0.06)), ["small kernels"], "4,000 operations an iteration"),
-        (look(op("addmm", 5, 0.05, flops=19e9)), ["small kernels"], "50% of its 100 ms between them"),
-        (look(op("copy_", 4, 0.095, size=2.5e9)), ["memory-bound"], "95% of the time at 26.3 GB/s, of 30 GB/s"),
+        (look(op("addmm", 5, 0.05, flops=19e9)), ["small kernels"], "50 % of its 100 ms between them"),
+        (look(op("copy_", 4, 0.095, size=2.5e9)), ["memory-bound"], "95 % of the time at 26.3 GB/s, of 30 GB/s"),
         (look(op("copy_", 4, 0.095, size=9e9)), [], ""),
-        (look(op("convolution", 20, 0.095, flops=9e9)), ["a slow library path"], "24% of what this machine's ceilings"),
+        (look(op("convolution", 20, 0.095, flops=9e9)), ["a slow library path"], "24 % of what this machine's ceilings"),
     ],
 )  # fmt: skip
 def test_each_cause_rests_on_its_evidence(seen: OperationTimes, causes: list[str], evidence: str) -> None:
