@@ -1,8 +1,8 @@
 """Looks into one iteration of the workload that ``measure`` has prepared: where its time goes, operation by operation.
 
 The iteration is timed as it is, with the CPU time, the kernel's part of it and the page faults, and then once more with
-every operation that reaches the dispatcher timed by itself, with its floating-point operations and its bytes. What an
-operation calls within itself, such as a library's kernels, counts as its own.
+every operation that reaches the dispatcher timed by itself, with its floating-point operations and its bytes. One that
+is made of others counts as these; what calls a library's kernels counts as a whole.
 """
 
 import os
@@ -64,10 +64,16 @@ class Times:
 
         class TimingMode(torch.utils._python_dispatch.TorchDispatchMode):
             def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+                kwargs = kwargs or {}
+                if func._schema.name.partition("::")[2] not in counting.OF_NAME:
+                    with self:  # what it consists of is timed, where it is made of others
+                        out = func.decompose(*args, **kwargs)
+                    if out is not NotImplemented:
+                        return out
                 start = time.perf_counter()
-                out = func(*args, **(kwargs or {}))
+                out = func(*args, **kwargs)
                 took = time.perf_counter() - start
-                times.add(func, args, kwargs or {}, out, took)
+                times.add(func, args, kwargs, out, took)
                 return out
 
         return TimingMode()
