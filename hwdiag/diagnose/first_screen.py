@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -63,9 +64,9 @@ def recommended(record: Record) -> Iterator[Action]:
     """Yield how each recommendation is taken on, where its script was written."""
     for r in record.recommendations:
         script = file_named(record, script_path(r)) if r.plan is not None else None
-        if script is None or (r.scope != "overall" and r.plan is None):
+        if script is None:
             continue
-        yield Action(words_of(r), f"{script} -- {PROGRAM}", script, "opportunities")
+        yield Action(words_of(r), f"{script} -- {program_of(record)}", script, "opportunities")
         inside = file_named(record, settings_path(r))
         if inside is not None:
             name = PurePath(inside).name
@@ -98,7 +99,7 @@ def undecided(record: Record) -> Iterator[Action]:
     if "tune" in record.studies and record.host.is_here and not settled:
         yield Action("Decide what is open: measure for longer, while nothing else runs", MORE_TIME, why="opportunities")
     if "explain" not in record.studies or len(record.studies) > 1:
-        yield Action("Ask the same of your own program", f"hwdiag explain -- {PROGRAM}")
+        yield Action("Ask what holds your own program back", f"hwdiag explain -- {program_of(record)}")
 
 
 def total_gain(record: Record) -> TotalGain | None:
@@ -111,9 +112,19 @@ def total_gain(record: Record) -> TotalGain | None:
 
 
 def asked(record: Record) -> tuple[Asked, ...]:
-    """Return what a run asked of each topic; nothing where an older version made the record."""
+    """Return what a run asked of each topic; nothing where an older version made the record.
+
+    What another run of the same host looked at is told by its own section, and is not called left out.
+    """
     triage = record.study("diagnose", Triage)
-    return () if triage is None else triage.asked
+    return () if triage is None else tuple(a for a in triage.asked if a.looked_at or a.topic not in record.studies)
+
+
+def program_of(record: Record) -> str:
+    """Return the person's command for a shell, or what stands for it."""
+    command = record.params.get("tune", {}).get("command")
+    is_command = isinstance(command, (list, tuple)) and command and all(isinstance(word, str) for word in command)
+    return shlex.join(command) if is_command else PROGRAM
 
 
 def file_named(record: Record, path: str) -> str | None:

@@ -15,6 +15,7 @@ import pytest
 from hwdiag.core.errors import UsageError
 from hwdiag.core.files import EmittedFile
 from hwdiag.core.finding import Finding
+from hwdiag.diagnose.first_screen import asked
 from hwdiag.diagnose.model import Asked, Triage
 from hwdiag.diagnose.report import figures, render_report
 from hwdiag.record import store
@@ -271,10 +272,23 @@ def test_what_was_not_looked_at_is_said_with_the_command_that_would():
     triage = Triage(started_at="2026-01-01T00:00:00Z", asked=ASKED, total_s=270)
     page = Page(render_report(record.model_copy(update={"studies": {**record.studies, "diagnose": triage}})))
     assert "Not looked at: storage and loader." in page.text[: page.text.index("The host")]
-    asked = page.text[page.text.index("What was looked at, and what was not") :]
-    assert "Looked at: a small program, in 6.1 s." in asked
-    assert "Not looked at: no data was given." in asked
-    assert "hwdiag dataloader --data FOLDER" in asked
+    told = page.text[page.text.index("What was looked at, and what was not") :]
+    assert "Looked at: a small program, in 6.1 s." in told
+    assert "Not looked at: no data was given." in told
+    assert "hwdiag dataloader --data FOLDER" in told
+
+
+def test_what_another_run_looked_at_is_not_called_left_out():
+    record = make_record()
+    triage = Triage(started_at="2026-01-01T00:00:00Z", asked=ASKED)
+    there = {**record.studies, "diagnose": triage, "dataloader": triage}
+    assert [a.topic for a in asked(record.model_copy(update={"studies": there}))] == ["explain"]
+
+
+def test_a_command_of_ones_own_stands_in_what_is_to_be_copied():
+    said = first_screen(params={"tune": {"command": ["python", "my train.py"]}})
+    assert "scripts/launch.sh -- python 'my train.py'" in said
+    assert "hwdiag explain -- python 'my train.py'" in said
 
 
 @pytest.mark.parametrize("path", ["javascript:alert(1)", "//evil/x", "/etc/passwd", "../up/launch.sh", "a b/launch.sh"])
