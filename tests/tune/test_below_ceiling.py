@@ -44,7 +44,7 @@ def look(*operations: OperationCost, **more: Any) -> OperationTimes:
         (look(op("addmm", 5, 0.05, flops=19e9)), ["small kernels"], "50 % of its 100 ms between them"),
         (look(op("copy_", 4, 0.095, size=2.5e9)), ["memory-bound"], "95 % of the time at 26.3 GB/s, of 30 GB/s"),
         (look(op("copy_", 4, 0.095, size=9e9)), [], ""),
-        (look(op("convolution", 20, 0.095, flops=9e9)), ["a slow library path"], "24 % of what this machine's ceilings"),
+        (look(op("convolution", 20, 0.095, flops=9e9)), ["a slow library path"], "24 % of what this machine"),
     ],
 )  # fmt: skip
 def test_each_cause_rests_on_its_evidence(seen: OperationTimes, causes: list[str], evidence: str) -> None:
