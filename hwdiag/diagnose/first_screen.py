@@ -123,8 +123,8 @@ def asked(record: Record) -> tuple[Asked, ...]:
 def program_of(record: Record) -> str:
     """Return the person's command for a shell, or what stands for it."""
     command = record.params.get("tune", {}).get("command")
-    is_command = isinstance(command, (list, tuple)) and command and all(isinstance(word, str) for word in command)
-    return shlex.join(command) if is_command else PROGRAM
+    words = command if isinstance(command, (list, tuple)) else ()
+    return shlex.join(map(str, words)) or PROGRAM
 
 
 def file_named(record: Record, path: str) -> str | None:
