@@ -96,7 +96,8 @@ class Diagnosis:
         """Ask the target interpreter's torch what it is. On another host than this one, nobody can be asked."""
         if not self.record.host.is_here:
             return self._learn(software=NOT_HERE)
-        software = probe_software(self.python, timeout_s=self.profile.child_timeout)
+        with self.interview.counted():
+            software = probe_software(self.python, timeout_s=self.profile.child_timeout)
         self._learn(software=software)
         return self.record if software.outcome.kind == "not-started" else self._ask("compat")
 

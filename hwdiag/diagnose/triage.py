@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from hwdiag.core.finding import Check, Finding
@@ -31,15 +32,19 @@ class Interview:
     """The questions of one run: what each topic was asked, and its answer."""
 
     def __init__(self, total_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """``total_s``: the time of the whole run, from now on."""
-        self.total_s, self.clock, self.began = total_s, clock, clock()
+        """``total_s``: the time of all steps of the run together; a person may wait between two cells."""
+        self.total_s, self.clock, self.spent_s = total_s, clock, 0.0
         self.asked: dict[Topic, Asked] = {}
         self.answers: dict[Topic, TopicAnswer] = {}
 
-    @property
-    def spent_s(self) -> float:
-        """Return the seconds since the run was begun."""
-        return self.clock() - self.began
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what is done inside as spent."""
+        began = self.clock()
+        try:
+            yield
+        finally:
+            self.spent_s += self.clock() - began
 
     @property
     def left_s(self) -> float:
@@ -53,7 +58,8 @@ class Interview:
         try:
             if entry.ask is None:
                 raise NotAskedError(entry.why_not)
-            answer = entry.ask(replace(asking, seconds=self.left_s))
+            with self.counted():
+                answer = entry.ask(replace(asking, seconds=self.left_s))
         except NotAskedError as error:
             self.asked[topic] = asked.model_copy(update={"why_not": str(error)})
             return None
@@ -64,7 +70,8 @@ class Interview:
         """Measure more of a topic that was asked, and return its answer."""
         before, began = self.answers[topic], self.clock()
         assert before.deepen is not None
-        answer = before.deepen(seconds)
+        with self.counted():
+            answer = before.deepen(seconds)
         self._keep(topic, answer, self.asked[topic], began)
         return answer
 

@@ -75,8 +75,16 @@ def test_questions_share_their_part_of_the_time_and_late_ones_say_that_there_was
 def test_a_busy_machine_leaves_half_of_the_time_to_measuring() -> None:
     clock = Clock()
     interview = Interview(74.0, clock)
-    clock.now = 70.0
+    with interview.counted():
+        clock.now = 70.0
     assert interview.measuring_s == 37.0
+
+
+def test_the_time_between_two_cells_is_not_spent() -> None:
+    clock = Clock()
+    interview = Interview(74.0, clock)
+    clock.now = 3600.0
+    assert interview.measuring_s == 74.0
 
 
 def test_what_is_not_asked_says_why(topics: dict[Any, Any]) -> None:
