@@ -285,8 +285,9 @@ class Diagnosis:
 
     def _ask(self, topic: Topic) -> Record:
         """Ask a topic its short question; its study becomes a part of the record."""
-        self.progress(TOPICS[topic].title, self.interview.spent_s / self.interview.total_s)
         r = self.record
+        share = 1.0 if self.study.measurements else self.interview.spent_s / self.interview.total_s
+        self.progress(TOPICS[topic].title, min(1.0, share))
         asking = Asking(
             profile=self.profile,
             python=self.python,

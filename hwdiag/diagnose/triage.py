@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from hwdiag.core.errors import HwdiagError
 from hwdiag.core.finding import Check, Finding
 from hwdiag.diagnose.model import Asked
 from hwdiag.diagnose.topic import Asking, NotAskedError, TopicAnswer
@@ -60,7 +61,7 @@ class Interview:
                 raise NotAskedError(entry.why_not)
             with self.counted():
                 answer = entry.ask(replace(asking, seconds=self.left_s))
-        except NotAskedError as error:
+        except (NotAskedError, HwdiagError) as error:
             self.asked[topic] = asked.model_copy(update={"why_not": str(error)})
             return None
         self._keep(topic, answer, asked, began)

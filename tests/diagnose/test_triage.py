@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hwdiag.core.errors import HwdiagError
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.value import TopicStudy
 from hwdiag.diagnose import triage
@@ -85,6 +86,16 @@ def test_the_time_between_two_cells_is_not_spent() -> None:
     interview = Interview(74.0, clock)
     clock.now = 3600.0
     assert interview.measuring_s == 74.0
+
+
+def test_a_question_that_fails_is_a_row_and_not_the_end(topics: dict[Any, Any]) -> None:
+    def fails(given: Asking) -> TopicAnswer:
+        raise HwdiagError("the agent died")
+
+    topics["devices"] = entry(fails)
+    interview = Interview(74.0)
+    assert interview.ask("devices", asking()) is None
+    assert interview.asked["devices"].why_not == "the agent died"
 
 
 def test_what_is_not_asked_says_why(topics: dict[Any, Any]) -> None:
