@@ -89,7 +89,7 @@ def test_the_time_between_two_cells_is_not_spent() -> None:
 
 
 def test_a_question_that_fails_is_a_row_and_not_the_end(topics: dict[Any, Any]) -> None:
-    def fails(given: Asking) -> TopicAnswer:
+    def fails(_given: Asking) -> TopicAnswer:
         raise HwdiagError("the agent died")
 
     topics["devices"] = entry(fails)
