@@ -157,6 +157,7 @@ class Diagnosis:
             progress=self.progress,
             most=at_once(r.host, study.workloads, teams_of),
             runner=Commands() if profile.command is not None else None,
+            ends=True,
         )
 
     def _causes_s(self) -> float:

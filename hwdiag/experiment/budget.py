@@ -20,8 +20,7 @@ class Budget(Value):
     """Limits of one run of measurements."""
 
     total_s: float
-    """Time for all measurements together. No new block starts that would not end in time, and what a busy machine
-    makes last longer than that and the grace is cut off."""
+    """Time for all measurements together. No new block starts that would not end in time."""
     noise_blocks: int
     """Blocks in which today's default meets itself, on all workloads."""
     rounds: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -64,11 +65,13 @@ class Campaign:
         clock: Callable[[], float] = time.monotonic,
         runner: BlockRunner | None = None,
         check_all: bool = False,
+        ends: bool = False,
     ) -> None:
         """``most`` Plans are alive at once; ``child_timeout_s`` bounds each answer of theirs.
 
         ``runner`` measures the blocks in place of agents. ``check_all``: the first of a Plan's processes checks its
-        results in the screening too, for Plans that may change them.
+        results in the screening too, for Plans that may change them. ``ends``: the budget is a deadline, at which a
+        block is cut off that a busy machine made last longer.
         """
         self.python = python
         self.budget = budget
@@ -81,7 +84,7 @@ class Campaign:
         self._runner = runner or InterleavedBlock(
             python, budget.turn, timeout_s=child_timeout_s, processes=itertools.count(1), left=self._left
         )
-        self._check_all = check_all
+        self._check_all, self._ends = check_all, ends
         self._checked: set[tuple[str, str, str]] = set()
         self._failed: set[tuple[str, str, str]] = set()
 
@@ -148,8 +151,8 @@ class Campaign:
         return fresh
 
     def _left(self) -> float:
-        """Return the seconds until a block is cut off: the budget is a deadline, with some grace."""
-        return self.remaining_s + self.budget.grace_s
+        """Return the seconds until a block is cut off: never, or when the budget and some grace are over."""
+        return self.remaining_s + self.budget.grace_s if self._ends else math.inf
 
     def _used(self) -> float:
         return min(1.0, 1 - self.remaining_s / self.budget.total_s) if self.budget.total_s else 1.0

@@ -13,7 +13,10 @@ import psutil
 import pytest
 
 from hwdiag.experiment import interleaved
+from hwdiag.experiment.budget import BUDGETS
+from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, ProcessResult, Turn
+from hwdiag.experiment.lever import Plan
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import matmul
 from hwdiag.process.agent import Agent
@@ -199,3 +202,10 @@ def test_only_what_was_cut_off_is_forgotten(outcome: Outcome, seconds: list[floa
     candidate.results[SMALL.name] = ProcessResult(1, outcome=outcome, seconds=seconds)
     candidate.drop_unfinished()
     assert (SMALL.name in candidate.results) == stays
+
+
+@pytest.mark.parametrize(("ends", "found"), [(True, 0), (False, 1)])
+def test_only_a_deadline_cuts_a_campaigns_blocks_off(ends: bool, found: int) -> None:
+    budget = BUDGETS["quick"].model_copy(update={"total_s": -1.0, "turn": TURN})
+    campaign = Campaign(sys.executable, budget, seed=1, child_timeout_s=60, ends=ends)
+    assert len(campaign.run([Plan.of()], [SMALL], "screen")) == found
