@@ -18,14 +18,15 @@ NEEDED_S = 25.0
 
 def sections(found: Study, _samples: Path | None) -> Sections:
     """Yield the sections on the worth of each device, precision and technique here."""
+    is_whole = bool(found.finished_at or found.gains)  # a run's short question has neither
+    if is_whole:
+        yield techniques_show.settings(found, choices(found))
     yield from (show.devices(found), show.profile(found), show.speedups(found), show.precision(found))
-    if not found.finished_at:
-        return  # a run's short question ends here
-    yield techniques_show.techniques(found)
-    yield techniques_show.batches(found)
-    yield techniques_show.targets(found)
-    yield techniques_show.settings(found, choices(found))
-    yield techniques_show.claims(judged(found))
+    if is_whole:
+        yield techniques_show.techniques(found)
+        yield techniques_show.batches(found)
+        yield techniques_show.targets(found)
+        yield techniques_show.claims(judged(found))
 
 
 def ask(asking: Asking) -> TopicAnswer:
