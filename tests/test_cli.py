@@ -146,7 +146,7 @@ def hanging(fake_python: Callable[[str], str], tmp_path: Path) -> Iterator[tuple
 
 def wait_for_pid(file: Path) -> int:
     """The process id that a child writes when it is there."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return int(file.read_text())
