@@ -48,7 +48,7 @@ VERDICTS: dict[Topic, tuple[Any, Callable[[Any], str]]] = {
     "audit": (Audit, audit_verdict),
     "compat": (Survey, compat_verdict),
     "dataloader": (Feed, dataloader_verdict),
-    "devices": (Study, lambda study: settings(choices(study)).verdict),
+    "devices": (Study, lambda study: settings(study, choices(study)).verdict),
     "estimate": (EstimateStudy, lambda study: check(study.checked).verdict),
 }
 
