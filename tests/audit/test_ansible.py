@@ -131,7 +131,7 @@ class Played:
             "set -e",
             "ip link set lo up",
             *mounts,
-            "mount -t tmpfs none /run; mkdir -m 755 /run/sshd",
+            "mount -t tmpfs none /run; mkdir -m 755 -p /run/sshd /run/systemd/system",  # no container, whatever this is
             f"{start} 2>{self.tmp}/sshd.log & server=$!",
             f"login='ssh {SSH} -i {self.tmp}/key -p 2222 root@127.0.0.1 true'",
             "for i in 1 2 3 4 5 6 7 8 9; do $login && break; sleep 1; done",
