@@ -16,8 +16,14 @@ def main() -> int:
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # one who ignores it has it ignored
         signal.signal(signal.SIGINT, interrupted)
-    from hwdiag.cli import main as run
-
+    try:
+        from hwdiag.cli import main as run
+        from hwdiag.core.printing import open_standard_files, plain
+    except (OSError, MemoryError) as error:  # of this host, not of hwdiag: no memory, no file
+        os.write(2, f"hwdiag: cannot be loaded: {' '.join(str(error).split()) or 'not enough memory'}\n".encode())
+        return 1
+    open_standard_files()
+    sys.stdout = plain(sys.stdout)
     return run(loaded=lambda: signal.signal(signal.SIGINT, before))
 
 

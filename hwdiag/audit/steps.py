@@ -12,6 +12,7 @@ from hwdiag.audit.audit import audit, parse_choice
 from hwdiag.audit.emit import settings_files
 from hwdiag.audit.model import Audit
 from hwdiag.core.errors import UsageError
+from hwdiag.core.outside import user_path
 from hwdiag.core.text import now
 from hwdiag.host.activity import watch
 from hwdiag.host.archive import open_root
@@ -34,7 +35,7 @@ def load(given: Mapping[str, Any]) -> AuditParams:
     """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
     params = load_topic(AuditParams, given)
     parse_choice(params.knobs)
-    if params.models is not None and not Path(params.models).expanduser().is_dir():
+    if params.models is not None and not user_path(params.models).is_dir():
         raise UsageError(f"parameter models: there is no folder {params.models}")
     return params
 
@@ -58,7 +59,7 @@ class AuditRun:
     def audit(self) -> Audit:
         """Return the audit, made once, when it is first asked for."""
         here = self.root.source == "live"
-        models = str(Path(self.params.models).expanduser().resolve()) if self.params.models else None
+        models = str(user_path(self.params.models).resolve()) if self.params.models else None
         found = audit(
             self.root,
             self.host,

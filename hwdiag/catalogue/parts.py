@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from hwdiag.core.errors import UsageError
+from hwdiag.core.outside import OutsideError, read_file
 from hwdiag.core.params import suggestion
 from hwdiag.core.value import Value
 from hwdiag.experiment.ceilings import Ceiling
@@ -251,12 +252,12 @@ def read_part(path: Path, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Pa
         UsageError: it cannot be read, lacks a value, has an unknown one, or contradicts itself; in one line.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES // 1024} KiB: not a part")
-        values = yaml.load(path.read_text(encoding="utf-8"), loader)
+        values = yaml.load(read_file(path, MAX_BYTES).decode(), loader)
         return Part.model_validate(values)
     except OSError as error:
         raise UsageError(f"no part at {path}: {error.strerror}") from None
+    except OutsideError as error:
+        raise UsageError(f"{path} is not a part: {error}") from None
     except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,6 +15,7 @@ from hwdiag.cli import machine
 from hwdiag.compare import verb as compare
 from hwdiag.compat import verb as compat
 from hwdiag.core.errors import HwdiagError
+from hwdiag.core.printing import PrintingError, abandon_output, printable
 from hwdiag.core.verbs import add_options
 from hwdiag.dataloader import verb as dataloader
 from hwdiag.devices import verb as devices
@@ -55,19 +57,36 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
     """
     words = sys.argv[1:] if argv is None else argv
     try:
-        args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
-        load_steps(args.verb.__module__)
-        loaded()
-        return int(args.verb(args) or 0)
+        try:
+            args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
+            load_steps(args.verb.__module__)
+            loaded()
+            return int(args.verb(args) or 0)
+        finally:
+            sys.stdout.flush()  # here, where it can be told that there is no space
     except HwdiagError as error:
-        print(f"hwdiag: {error}", file=sys.stderr)
-        return error.exit_status
+        return failed(str(error), error.exit_status)
     except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stdout = None
+        abandon_output()
         return 0
+    except OSError as error:  # of this host: no space, no more processes or files, a file that went away
+        return failed(": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error)))), 1)
+    except MemoryError:
+        return failed("there is not enough memory for it (ulimit -v, or the machine's)", 1)
     except KeyboardInterrupt:
         print("hwdiag: interrupted; nothing is left running", file=sys.stderr)
         return 130
+
+
+def failed(why: str, status: int) -> int:
+    """Say in one line why nothing came of it, and return the exit status."""
+    try:
+        sys.stdout.flush()
+    except (OSError, PrintingError):
+        abandon_output()
+    with contextlib.suppress(OSError, ValueError):  # nobody hears it
+        print(f"hwdiag: {printable(why)}", file=sys.stderr)
+    return status
 
 
 def load_steps(module: str) -> None:

@@ -13,6 +13,7 @@ from hwdiag.catalogue.parts import find_part
 from hwdiag.compare import compare, show
 from hwdiag.core.errors import UsageError
 from hwdiag.core.home import home
+from hwdiag.core.outside import user_path
 from hwdiag.parameters.compare import CompareParams
 from hwdiag.parameters.diagnosis import load_topic
 from hwdiag.record import index
@@ -115,7 +116,7 @@ class RecordComparison:
 
 def place(name: str) -> Path:
     """Return a local location. A relative one is looked for from here, then from the workbook's folder."""
-    path = Path(name).expanduser()
+    path = user_path(name)
     return path if path.exists() or path.is_absolute() else home() / path
 
 

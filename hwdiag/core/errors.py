@@ -8,6 +8,10 @@ class HwdiagError(Exception):
 
     exit_status = 1
 
+    def __str__(self) -> str:
+        """Return the line: a name in it may hold ends of lines."""
+        return " ".join(super().__str__().splitlines())
+
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython prints in place of a traceback."""
         return [f"hwdiag: {self}"]

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from hwdiag.core.errors import UsageError
+from hwdiag.core.outside import user_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = PACKAGE / "shipped"
@@ -36,10 +37,10 @@ def home() -> Path:
 def named_home(named: str) -> Path:
     """Return the folder that HWDIAG_HOME names. Raises ``UsageError`` where there is none."""
     try:
-        path = Path(named).expanduser()
+        path = user_path(named)
         if path.is_dir():
             return path
-    except (OSError, RuntimeError, ValueError):  # too long, ~ of nobody, not text
+    except (OSError, ValueError):  # too long, not text
         pass
     raise UsageError(f"HWDIAG_HOME must name a folder, got {named[:100]!r}")
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable
 from datetime import datetime, timezone
+from math import prod
+
+import regex
+
+MOST_REPEATS = 10_000
+"""By all ``{n}`` of a regular expression, one within the other."""
 
 
 def plural(number: float, noun: str, nouns: str | None = None) -> str:
@@ -32,11 +37,14 @@ def gib(count: float) -> str:
 
 def one_group(expression: str) -> str:
     """Return the regular expression. Raises ``ValueError`` if it is none, or has not exactly one group."""
+    repeats = prod(int(count[:9]) or 1 for count in regex.findall(r"\{(?:\d*,)?(\d+)", expression))
+    if repeats > MOST_REPEATS:  # each is compiled by itself
+        raise ValueError(f"must repeat a part at most {MOST_REPEATS} times, and asks for {repeats}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            groups = re.compile(expression).groups
-    except (re.error, OverflowError, RecursionError) as error:
+            groups = regex.compile(expression).groups
+    except (regex.error, OverflowError, RecursionError) as error:
         raise ValueError(f"must be a regular expression: {error}") from None
     if groups != 1:
         raise ValueError(f"must have one group in parentheses, round the number, and has {groups}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hwdiag.core.errors import HwdiagError
+from hwdiag.core.files import write_whole
 
 Options = Callable[[argparse.ArgumentParser], None]
 """Adds a verb's options."""
@@ -37,7 +38,7 @@ def add_options(verbs: Any, name: str) -> None:
 def write(path: Path, text: str) -> None:
     """Write a file that was asked for. Raises ``HwdiagError`` where that fails."""
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise HwdiagError(f"cannot write {path}: {error.strerror}") from None
 

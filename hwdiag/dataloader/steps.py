@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.files import File
+from hwdiag.core.outside import user_path
 from hwdiag.dataloader import cache_show, show
 from hwdiag.dataloader import rules as advise
 from hwdiag.dataloader.budget import BUDGETS, Data
@@ -36,7 +36,7 @@ def load(given: Mapping[str, Any]) -> FeedParams:
     """Return the parameters, checked. Raises ``UsageError`` for an unknown name, or a wrong value."""
     params = load_topic(FeedParams, given)
     file = params.dataset_file
-    if file is not None and not (file.endswith(".py") and Path(file).expanduser().is_file()):
+    if file is not None and not (file.endswith(".py") and user_path(file).is_file()):
         raise UsageError(f"parameter dataset_file: there is no Python file {file}")
     return params
 
@@ -89,13 +89,13 @@ class Feeding:
 
     def _data(self) -> Data:
         params = self.params
-        kept = str(Path(params.cache_dir).expanduser().absolute() if params.cache_dir else cache_home())
+        kept = str(user_path(params.cache_dir).absolute() if params.cache_dir else cache_home())
         if params.dataset_file is not None:
-            path = Path(params.dataset_file).expanduser().absolute()
+            path = user_path(params.dataset_file).absolute()
             return Data(f"build_dataset() of {path.name}", str(path.parent), file=str(path), cache_folder=kept)
         pictures = partial(Data, size=params.picture_size, broken=self._skipped.name, cache_folder=kept)
         if params.data_dir is not None:
-            folder = Path(params.data_dir).expanduser().absolute()  # not looked at here: it may hang
+            folder = user_path(params.data_dir).absolute()  # not looked at here: it may hang
             return pictures(f"pictures in {folder}", str(folder))
         self.progress(f"making {params.pictures} pictures", 0)
         try:

@@ -34,6 +34,7 @@ from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.archive import open_root
 from hwdiag.host.read import read_host
 from hwdiag.parameters.diagnosis import Profile, interpreter
+from hwdiag.process.measuring_lock import another_measures
 from hwdiag.process.software import NOT_HERE, probe_software
 from hwdiag.record import store
 from hwdiag.record.model import Record, Topic
@@ -322,13 +323,15 @@ def run_all(
 ) -> Diagnosis:
     """Run all steps in order and return the diagnosis.
 
-    ``announce`` is told how often a command will run, before it does.
+    ``announce`` is told how often a command will run, before it does, and of another run that measures.
     """
     run = Diagnosis(profile, outputs=outputs, progress=progress)
     run.probe_software()
     run.plan()
     if text := run.runs_of_command():
         announce(text)
+    if another_measures():
+        announce("another run of hwdiag measures on this host now: each disturbs the other, and the report says so")
     for step in (run.measure, run.advise, run.emit, run.finish):
         step()
     return run

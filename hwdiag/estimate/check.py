@@ -25,6 +25,7 @@ from statistics import median
 from pydantic import ValidationError
 
 from hwdiag.core.errors import HwdiagError
+from hwdiag.core.outside import parse_json, read_file
 from hwdiag.core.text import now, plural
 from hwdiag.core.value import Value
 from hwdiag.estimate.calibrate import (
@@ -244,7 +245,7 @@ def read_measurements(path: Path | None, about: str) -> list[CheckedSetting]:
     if path is None:
         return []
     try:
-        values = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_BYTES else {}
+        values = parse_json(read_file(path, MAX_BYTES))
         return [CheckedSetting.model_validate(t) for t in values["turns"]] if values.get("about") == about else []
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return []

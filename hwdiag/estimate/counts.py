@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hwdiag.core.outside import parse_json, read_file
 from hwdiag.experiment.net_count import Count, NetSpec, count_nets
 
 SHIPPED = Path(__file__).parent / "counts.json.gz"
@@ -67,7 +68,7 @@ def kept(spec: NetSpec) -> Count | None:
     if values is None:
         try:
             path = place(spec)
-            values = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_BYTES else None
+            values = parse_json(read_file(path, MAX_BYTES))
         except (OSError, ValueError):
             return None
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, Literal
 
 from hwdiag.catalogue.parts import Part, catalogue, find_part, part_of
 from hwdiag.core.choices import BudgetName, EstimateType, Software
 from hwdiag.core.errors import UsageError
+from hwdiag.core.outside import user_path
 from hwdiag.core.text import now
 from hwdiag.estimate import show
 from hwdiag.estimate.comparison import NETS, compare_published
@@ -231,7 +231,7 @@ def part_named(name: str) -> Part:
     Raises:
         UsageError: there is none, or it is refused.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.suffix == ".json" or (path.is_dir() and (path / store.FILE).is_file()):
         record = store.load(path)
         return part_of(record.host, tuning(record).ceilings, record.name)

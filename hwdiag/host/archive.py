@@ -12,16 +12,18 @@ import io
 import json
 import os
 import tarfile
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
 from pydantic import ValidationError
 
 from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.core.outside import OutsideError, parse_json, read_file, user_path
+from hwdiag.core.text import now
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
 from hwdiag.host.model import Gap, Gpu
-from hwdiag.host.root import Root
+from hwdiag.host.root import Outside, Root
 
 MANIFEST = "hwdiag-snapshot.json"
 SCHEMA_VERSION: Literal[1] = 1
@@ -30,6 +32,8 @@ MAX_ENTRIES = 100_000
 """A host of 512 CPUs gives 10,000 files."""
 MAX_FILE_BYTES = 32 << 20
 """The largest file that a reader asks for, /proc/cpuinfo of 4,096 CPUs, is 8 MiB."""
+MAX_PACKED_BYTES = 64 << 20
+"""Of the archive's file. A host of 512 CPUs gives 300 kB."""
 MAX_TOTAL_BYTES = 256 << 20
 """Uncompressed, with the headers of all entries. A host of 512 CPUs gives 15 MiB."""
 
@@ -163,6 +167,50 @@ class Archive(Root):
         return OSError(failure.number, failure.text) if failure else OSError(errno.ENOENT, "not in the snapshot")
 
 
+class PackedDump(Archive):
+    """A dump in memory: the archive of a folder with ``proc`` and ``sys`` in it, with links as the kernel has them.
+
+    It lacks what a snapshot has in its manifest: uname, affinity, compilers, GPUs, programs' outputs.
+    """
+
+    def __init__(self, files: dict[str, bytes], folders: set[str], links: dict[str, str]) -> None:
+        """Use ``open_archive``."""
+        listed: dict[str, tuple[str, ...]] = {f"/{name}": () for name in folders}
+        manifest = Manifest(made_by="", made_at=now(), links={f"/{k}": v for k, v in links.items()}, folders=listed)
+        super().__init__(manifest, {**files, **dict.fromkeys(links, b""), **dict.fromkeys(folders, b"")})
+        self._files = {f"/{name}": data for name, data in files.items()}
+        self.source = "directory"
+
+    def exists(self, path: str) -> bool:
+        try:
+            return super().exists(self._resolve(path))
+        except Outside:
+            return False
+
+    def link(self, path: str) -> str | None:
+        parent, _, name = path.rpartition("/")
+        try:
+            return super().link(f"{self._resolve(parent)}/{name}")
+        except Outside:
+            return None
+
+    @property
+    def gpus(self) -> None:
+        return None
+
+    def _list(self, path: str) -> list[str]:
+        return super()._list(self._resolve(path) or "/")
+
+    def _read(self, path: str, limit: int) -> bytes:
+        return super()._read(self._resolve(path), limit)
+
+    def _readlink(self, place: str) -> str:
+        target = self.manifest.links.get(place)
+        if target is None:
+            raise OSError(errno.EINVAL, "no link")
+        return target
+
+
 # Reading a stranger's
 
 
@@ -197,7 +245,7 @@ def open_root(path: str | os.PathLike[str] | None = None) -> Root:
     """
     if path is None:
         return Root.live()
-    place = Path(path).expanduser()
+    place = user_path(path)
     if not place.exists():
         raise UsageError(f"there is no snapshot {place}")
     return Root.directory(place) if place.is_dir() else open_archive(place)
@@ -211,12 +259,15 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
     """
     name = os.fspath(path)
     try:
-        with open(path, "rb") as file:
-            files = _files(file)
-        data = files.pop(MANIFEST, None)
+        content = _content(io.BytesIO(read_file(path, MAX_PACKED_BYTES)))
+        data = content.files.pop(MANIFEST, None)
         if data is None:
-            raise _Refused(f"it holds no {MANIFEST}; give the folder of an unpacked dump instead")
-        return Archive(_manifest(data), files)
+            return _dump(content)
+        if content.links:
+            raise _Refused(f"{next(iter(content.links))[:80]!r} is a link, and only plain files may be in it")
+        return Archive(_manifest(data), content.files)
+    except OutsideError as error:
+        raise UsageError(f"snapshot {name} is refused: {error}") from None
     except _Refused as refused:
         raise UsageError(f"snapshot {name} is refused: {refused}") from None
     except OSError as error:
@@ -225,9 +276,18 @@ def open_archive(path: str | os.PathLike[str]) -> Archive:
         raise UsageError(f"snapshot {name} is damaged, or not a gzipped tar: {type(error).__name__}") from None
 
 
-def _files(file: BinaryIO) -> dict[str, bytes]:
-    """Return all files of the archive, by name."""
-    found: dict[str, bytes] = {}
+@dataclass(frozen=True)
+class _Content:
+    """All that is in an archive, by names without ``./`` before and ``/`` behind them."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    links: dict[str, str] = field(default_factory=dict)
+
+
+def _content(file: BinaryIO) -> _Content:
+    """Return all files, folders and symbolic links of the archive."""
+    found = _Content()
     total = 0
     with (
         gzip.GzipFile(fileobj=file) as plain,
@@ -237,19 +297,43 @@ def _files(file: BinaryIO) -> dict[str, bytes]:
             total += 1
             if total > MAX_ENTRIES:
                 raise _Refused(f"it holds more than {MAX_ENTRIES} entries")
-            shown = repr(entry.name[:80])
+            shown, name = repr(entry.name[:80]), entry.name.removeprefix("./").rstrip("/")
+            if entry.isdir() and name in ("", "."):
+                continue
+            if not is_safe(name):
+                raise _Refused(f"{shown} is no path below its folder")
+            if entry.isdir():
+                found.folders.add(name)
+                continue
+            if name in found.files or name in found.links:
+                raise _Refused(f"{shown} is in it twice")
+            if entry.issym():
+                found.links[name] = entry.linkname
+                continue
             if not entry.isreg() or entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or entry.issparse():
                 raise _Refused(f"{shown} is {_kind(entry)}, and only plain files may be in it")
-            if not is_safe(entry.name):
-                raise _Refused(f"{shown} is no path below its folder")
             if entry.size > MAX_FILE_BYTES:
                 raise _Refused(f"{shown} is larger than {MAX_FILE_BYTES >> 20} MiB")
-            if entry.name in found:
-                raise _Refused(f"{shown} is in it twice")
             content = archive.extractfile(entry)
             assert content is not None, "a regular file has content"
-            found[entry.name] = content.read()
+            found.files[name] = content.read()
     return found
+
+
+def _dump(content: _Content) -> PackedDump:
+    """Return the dump that an archive without a manifest holds, at its top or in the one folder there."""
+    tops = {name.partition("/")[0] for name in (*content.files, *content.folders, *content.links)}
+    if not tops & {"proc", "sys"} and len(tops) == 1:
+        below = f"{tops.pop()}/"
+        content = _Content(
+            {name.removeprefix(below): data for name, data in content.files.items()},
+            {name.removeprefix(below) for name in content.folders if name.startswith(below)},
+            {name.removeprefix(below): target for name, target in content.links.items()},
+        )
+        tops = {name.partition("/")[0] for name in (*content.files, *content.folders)}
+    if not tops & {"proc", "sys"}:
+        raise _Refused(f"it holds no {MANIFEST}, nor the folders proc and sys of a dump")
+    return PackedDump(content.files, content.folders, content.links)
 
 
 def is_safe(name: str) -> bool:
@@ -258,18 +342,16 @@ def is_safe(name: str) -> bool:
 
 
 def _kind(entry: tarfile.TarInfo) -> str:
-    if entry.issym() or entry.islnk():
+    if entry.islnk():
         return "a link"
-    if entry.isdir():
-        return "a folder"
     return "a device" if entry.isdev() else "no plain file"
 
 
 def _manifest(data: bytes) -> Manifest:
     try:
-        values: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        raise _Refused(f"{MANIFEST} is not JSON") from None
+        values: Any = parse_json(data)
+    except OutsideError as error:
+        raise _Refused(f"{MANIFEST}: {error}") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if version != SCHEMA_VERSION:
         raise _Refused(f"it has schema version {str(version)[:20]}; this hwdiag reads version {SCHEMA_VERSION}")

@@ -41,6 +41,13 @@ def read_caches(root: Root, online: tuple[int, ...]) -> tuple[Cache, ...]:
     return tuple(sorted(found.values(), key=lambda c: (c.level, c.type, c.cpus)))
 
 
+def read_l1d(root: Root, online: tuple[int, ...]) -> tuple[Cache, ...]:
+    """Return the first data cache of each online CPU whose size is told."""
+    members = set(online)
+    found = (_read_one(root, f"{CPU}/cpu{cpu}/cache/index0", cpu, members) for cpu in online)
+    return tuple(c for c in found if c is not None and (c.level, c.type) == (1, "data") and c.size_bytes)
+
+
 def _read_one(root: Root, folder: str, cpu: int, members: set[int]) -> Cache | None:
     level, kind = root.integer(f"{folder}/level"), root.word(f"{folder}/type")
     if level is None or kind is None:
@@ -48,9 +55,9 @@ def _read_one(root: Root, folder: str, cpu: int, members: set[int]) -> Cache | N
     if kind not in TYPES or not 0 < level < 10:
         root.note(folder, f"not a cache: level {level}, type {kind[:20]!r}")
         return None
-    sharers = root.cpulist(f"{folder}/shared_cpu_list")
+    sharers = root.cpumask(f"{folder}/shared_cpu_map")  # goes before the list, as for lscpu and hwloc
     if sharers is None:
-        sharers = root.cpumask(f"{folder}/shared_cpu_map")
+        sharers = root.cpulist(f"{folder}/shared_cpu_list")
     if sharers is None or cpu not in sharers:
         root.note(folder, "does not tell which CPUs share it")
         return None

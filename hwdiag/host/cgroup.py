@@ -16,6 +16,10 @@ from hwdiag.host.root import Root
 V1_NO_LIMIT = 1 << 62
 """Version 1 says "no limit" as the largest page-aligned 64-bit number; no machine has this much memory."""
 
+KINDS = ("cgroup", "cgroup2", "cpuset")
+"""File systems of control groups. Kernels before 2.6.24 have cpusets alone, as a file system of their own (cpuset(7));
+later ones mount one as version 1 with the one controller."""
+
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
@@ -129,15 +133,19 @@ def _mounts(root: Root) -> list[tuple[int, str, str, frozenset[str]]]:
     for line in (root.text("/proc/self/mountinfo") or "").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
-        if len(fields) >= 5 and len(kind) >= 3 and kind[0] in ("cgroup", "cgroup2"):
-            found.append((_version(kind[0]), _plain(fields[4]), _plain(fields[3]), frozenset(kind[2].split(","))))
+        if len(fields) >= 5 and len(kind) >= 3 and kind[0] in KINDS:
+            found.append((_version(kind[0]), _plain(fields[4]), _plain(fields[3]), _options(kind[0], kind[2])))
     if found:
         return found
     mounts = root.text("/proc/self/mounts") or root.text("/proc/mounts") or ""
     for fields in (line.split() for line in mounts.splitlines()):
-        if len(fields) >= 4 and fields[2] in ("cgroup", "cgroup2"):
-            found.append((_version(fields[2]), _plain(fields[1]), "/", frozenset(fields[3].split(","))))
+        if len(fields) >= 4 and fields[2] in KINDS:
+            found.append((_version(fields[2]), _plain(fields[1]), "/", _options(fields[2], fields[3])))
     return found
+
+
+def _options(kind: str, text: str) -> frozenset[str]:
+    return frozenset(text.split(",")) | ({"cpuset"} if kind == "cpuset" else set())
 
 
 def _version(kind: str) -> int:

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from hwdiag.host.model import Build
 from hwdiag.host.root import Root
 
+SIERRA_FOREST = ("avx2", "avx_vnni", "avx_ifma", "avx_ne_convert", "avx_vnni_int8", "cmpccxadd")
+EFFICIENT = {"6/175/": "sierraforest", "6/182/": "grandridge", "6/221/": "clearwaterforest"}
+"""Intel's servers of E-cores by family and model (arch/x86/include/asm/intel-family.h of Linux), as GCC names them."""
 ASSUMED_GCC = "14.1"
 """Where no compiler can be asked, flags are given for this version of GCC and newer ones."""
 
@@ -27,11 +30,27 @@ def read_build(
     return _asked(root, option) or _looked_up(arch, flags, vendor, tuple(dict.fromkeys(parts))) or _level(level)
 
 
+def server_build(build: Build, family: str | None, model: str | None, flags: tuple[str, ...]) -> Build:
+    """Return the flags with the name that GCC has for a server of Intel, where the catalogue only knows its desktop
+    sibling or the generation before."""
+    target = build.target if build.by == "archspec" else None
+    ours = None
+    if target == "icelake" and ((family or "").startswith(("6/106/", "6/108/")) or "Xeon" in (model or "")):
+        ours = "icelake-server"  # also as QEMU names it, 6/134
+    elif target == "sapphirerapids" and "amx_fp16" in flags:
+        ours = "graniterapids"
+    elif target is not None and set(SIERRA_FOREST) <= set(flags):
+        ours = next((name for start, name in EFFICIENT.items() if (family or "").startswith(start)), None)
+    return (
+        build if ours is None else Build(flags=f"-march={ours} -mtune={ours}", by="archspec, for a server", target=ours)
+    )
+
+
 def _floor(level: str) -> str | None:
     """Return the instruction set level as GCC and Clang write it."""
     if level.startswith("x86-64-v"):
         return "-march=x86-64" if level == "x86-64-v1" else f"-march={level}"
-    return f"-march={level}" if level.startswith("armv") else None
+    return f"-march={level}" if level.startswith(("armv", "rv64")) else None
 
 
 def _level(level: str) -> Build | None:

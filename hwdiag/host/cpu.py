@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hwdiag.host.arm import vendor_name
 from hwdiag.host.caches import read_caches
-from hwdiag.host.compilers import read_build
+from hwdiag.host.compilers import read_build, server_build
 from hwdiag.host.cpuinfo import CpuInfo
 from hwdiag.host.hiding import hidden_features
-from hwdiag.host.isa import isa_of, sve_bits
+from hwdiag.host.isa import isa_of, riscv_isa, sve_bits
 from hwdiag.host.kinds import capacities, family, max_mhz, read_kinds
 from hwdiag.host.model import CoreKind, Cpu, Isa, LogicalCpu, NumaNode
 from hwdiag.host.numa import nodes_of_cpus
@@ -50,7 +50,7 @@ def _isa(
 ) -> Isa | None:
     """Return the level and the features, what hides some, and how to compile for what is left."""
     flags = info.flags()
-    isa = isa_of(arch, flags)
+    isa = isa_of(arch, flags) if arch != "riscv64" else riscv_isa(info.all("isa"))
     if isa is None:
         return None
     hidden = hidden_features(
@@ -62,14 +62,15 @@ def _isa(
         have=isa.features,
     )
     parts = (part for _, part in core_parts(root, info, topology.online).values())
-    build = read_build(root, arch, isa.level, flags, vendor, parts, mixed=mixed)
+    built = read_build(root, arch, isa.level, flags, vendor, parts, mixed=mixed)
+    build = built and server_build(built, family(root, info, topology), model, flags)
     return isa.model_copy(update={"sve_bits": sve_bits(root), "hidden": hidden, "build": build})
 
 
 def _model_name(info: CpuInfo) -> str | None:
     """Return the marketing name. Arm kernels only print a placeholder ("ARMv8 Processor rev 1"): the part number is
     better."""
-    name = info.first("model name", "cpu", "cpu model", "uarch")
+    name = info.first("model name", "Model Name", "cpu", "cpu model", "uarch")
     if name is None or info.first("CPU implementer"):
         return None
     return " ".join(name.split()) or None
@@ -81,7 +82,7 @@ def _joined(kinds: tuple[CoreKind, ...]) -> str | None:
 
 def _vendor(info: CpuInfo, online: tuple[int, ...]) -> str | None:
     implementer = next((n for c in online if (n := info.number(c, "CPU implementer")) is not None), None)
-    return vendor_name(implementer) if implementer is not None else info.first("vendor_id")
+    return vendor_name(implementer) if implementer is not None else info.first("vendor_id", "mvendorid")
 
 
 def _logical(

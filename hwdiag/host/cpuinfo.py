@@ -39,6 +39,10 @@ class CpuInfo:
                 return value
         return next((self.common[k] for k in keys if self.common.get(k)), None)
 
+    def all(self, key: str) -> set[str]:
+        """Return what a field has on the CPUs, and in the file as a whole."""
+        return {fields[key] for fields in (*self.cpus.values(), self.common) if fields.get(key)}
+
     def number(self, cpu: int, *keys: str) -> int | None:
         """Return a field as a number, decimal or with ``0x``; None if it is neither."""
         value = self.get(cpu, *keys)

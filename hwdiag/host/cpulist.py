@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
@@ -11,9 +14,36 @@ from pydantic import BeforeValidator, PlainSerializer
 MAX_CPU = 65535
 """Highest id believed. Linux's own limit is NR_CPUS, 8192 in the largest distribution kernels."""
 
+MOST_IDS = 64 * MAX_CPU
+"""Of all lists of one dump or record together: 8,192 CPUs that each name 256 siblings are half of it."""
+
 _PART = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?")
 
 
+_left: ContextVar[list[int] | None] = ContextVar("_left", default=None)
+"""How many ids the lists that are parsed here may still have together; None is without end."""
+
+
+@contextmanager
+def bounded_lists() -> Iterator[None]:
+    """Bound the lists of what is read from outside to ``MOST_IDS`` ids together: ten letters are 65,536 of them."""
+    before = _left.set([MOST_IDS])
+    try:
+        yield
+    finally:
+        _left.reset(before)
+
+
+def charge(count: int) -> None:
+    """Count so many ids. Raises ``ValueError`` where that is more than ``MOST_IDS`` together."""
+    left = _left.get()
+    if left is not None:
+        left[0] -= count
+        if left[0] < 0:
+            raise ValueError(f"the lists of CPUs have more than {MOST_IDS} entries together")
+
+
+@lru_cache(maxsize=64)
 def parse_cpulist(text: str) -> tuple[int, ...]:
     """Return the ids of a kernel list, sorted and unique. An empty text is the empty list.
 
@@ -54,7 +84,12 @@ def format_cpulist(ids: Iterable[int]) -> str:
 
 
 def _validate(value: Any) -> Any:
-    return parse_cpulist(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    charge(0)  # nothing is made of a list after those that were too many
+    ids = parse_cpulist(value)
+    charge(len(ids))
+    return ids
 
 
 CpuList = Annotated[tuple[int, ...], BeforeValidator(_validate), PlainSerializer(format_cpulist, return_type=str)]

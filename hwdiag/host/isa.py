@@ -6,6 +6,8 @@ Sources: the x86-64 psABI, "Micro-architecture levels"; the Arm architecture's m
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hwdiag.host.model import Isa
 from hwdiag.host.root import Root
 
@@ -60,6 +62,17 @@ X86_FEATURES = {
     "AMX-FP16": "amx_fp16",
 }
 
+RISCV_FEATURES = {
+    "V": "v",
+    "Zba": "zba",
+    "Zbb": "zbb",
+    "Zbs": "zbs",
+    "Zfh": "zfh",
+    "Zvfh": "zvfh",
+    "Zvfbfmin": "zvfbfmin",
+    "Zvfbfwma": "zvfbfwma",
+}
+
 ARM_FEATURES = {
     "NEON": "asimd",
     "LSE": "atomics",
@@ -98,6 +111,29 @@ def isa_of(arch: str, flags: tuple[str, ...]) -> Isa | None:
         features=tuple(name for name, flag in names.items() if flag in have),
         missing=tuple(name for name, flag in names.items() if flag not in have),
     )
+
+
+def riscv_isa(texts: Collection[str]) -> Isa | None:
+    """Return the level and the features that all harts of a RISC-V machine have; None where they tell none.
+
+    Source: "RISC-V ISA extension naming conventions"; the kernel writes ``rv64imafdcv_zicsr_zba``
+    (Documentation/arch/riscv/uabi.rst).
+    """
+    lists = [_riscv_extensions(text) for text in texts if text.startswith("rv64")]
+    if not lists:
+        return None
+    have = set.intersection(*lists)
+    level = "rv64gc" if set("imafdc") <= have else "unknown"
+    return Isa(
+        level=f"{level}v" if level == "rv64gc" and "v" in have else level,
+        features=tuple(name for name, flag in RISCV_FEATURES.items() if flag in have),
+        missing=tuple(name for name, flag in RISCV_FEATURES.items() if flag not in have),
+    )
+
+
+def _riscv_extensions(text: str) -> set[str]:
+    letters, _, longer = text.removeprefix("rv64").replace("g", "imafd", 1).partition("_")
+    return {*letters, *longer.split("_")}
 
 
 def sve_bits(root: Root) -> int | None:

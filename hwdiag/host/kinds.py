@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from itertools import pairwise
 
 from hwdiag.host.arm import part_name
+from hwdiag.host.caches import read_l1d
 from hwdiag.host.cpuinfo import CpuInfo
 from hwdiag.host.model import CoreKind
 from hwdiag.host.root import Root
@@ -44,6 +45,7 @@ def read_kinds(
     """
     online = topology.online
     names = _by_part(root, info, online) or _by_pmu(root, online) or _by_class(online, capacity, mhz)
+    names = names or _by_l1d(root, info, online)
     groups: dict[str, list[int]] = {}
     for cpu in online:
         groups.setdefault(names.get(cpu, model or "unknown"), []).append(cpu)
@@ -86,6 +88,20 @@ def _by_class(online: tuple[int, ...], *measures: dict[int, int] | dict[int, flo
         if count > 1:
             return {c: _class_name(classes[measure[c]], count) for c in online}
     return {}
+
+
+def _by_l1d(root: Root, info: CpuInfo, online: tuple[int, ...]) -> dict[int, str]:
+    """Return the kinds of x86 cores by the size of their first data cache, where it differs and nothing else tells:
+    Lakefield has one core of 48 KiB and 3.0 GHz beside four of 32 KiB and 2.8 GHz."""
+    if info.first("flags") is None:
+        return {}
+    sizes = {c: cache.size_bytes for cache in read_l1d(root, online) for c in cache.cpus}
+    ranks = {size: rank for rank, size in enumerate(sorted(set(sizes.values())))}
+    return (
+        {c: _class_name(ranks[sizes[c]], len(ranks)) for c in online}
+        if len(ranks) > 1 and len(sizes) == len(online)
+        else {}
+    )
 
 
 def _class_name(rank: int, count: int) -> str:

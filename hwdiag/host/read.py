@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from hwdiag.host.cpu import read_cpu
 from hwdiag.host.cpuinfo import CpuInfo, read_cpuinfo
+from hwdiag.host.cpulist import bounded_lists
 from hwdiag.host.disks import read_disks
 from hwdiag.host.gpu import read_gpus
 from hwdiag.host.limits import read_limits
@@ -32,6 +33,11 @@ def read_host(root: Root, *, nvml: Any = None) -> Host:
     Never raises for what it finds there: what is unknown is None, and ``gaps`` says why where that is worth telling.
     ``nvml`` stands in for the module ``pynvml``, for tests; a dump has no GPUs without it.
     """
+    with bounded_lists():
+        return _read(root, nvml)
+
+
+def _read(root: Root, nvml: Any) -> Host:
     root.forget_gaps()
     cpuinfo = _section(root, "/proc/cpuinfo", CpuInfo(), lambda: read_cpuinfo(root))
     topology = _section(root, "CPU topology", NO_TOPOLOGY, lambda: read_topology(root, cpuinfo))

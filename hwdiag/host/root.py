@@ -11,7 +11,7 @@ import stat
 from typing import Literal
 
 from hwdiag.core.text import now
-from hwdiag.host.cpulist import parse_cpulist
+from hwdiag.host.cpulist import MAX_CPU, charge, parse_cpulist
 from hwdiag.host.model import Gap, GapKind, Gpu
 
 MAX_BYTES = 1 << 20
@@ -47,6 +47,17 @@ def parse_integer(text: str, base: int = 10) -> int:
     if value is None or abs(value) >= 1 << 64:
         raise ValueError(f"not a number: {word[:40]!r}")
     return value
+
+
+def _bits(mask: int) -> tuple[int, ...]:
+    """Return the numbers of the bits that are set."""
+    data = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+    return tuple(8 * place + bit for place, byte in enumerate(data) if byte for bit in range(8) if byte >> bit & 1)
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name is UTF-8: the kernel keeps bytes, and Python those that are none as half surrogates."""
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 class Outside(Exception):
@@ -198,7 +209,10 @@ class Root:
         if text is None:
             return None
         try:
-            return parse_cpulist(text)
+            charge(0)  # nothing is made of a list after those that were too many
+            ids = parse_cpulist(text)
+            charge(len(ids))
+            return ids
         except ValueError as error:
             self.note(path, str(error))
             return None
@@ -216,7 +230,13 @@ class Root:
         if mask < 0:
             self.note(path, f"not a CPU mask: {text.strip()[:40]!r}")
             return None
-        return tuple(i for i, bit in enumerate(f"{mask:b}"[::-1]) if bit == "1")
+        ids = _bits(mask)
+        try:
+            charge(len(ids) + len(digits) // 8)
+        except ValueError as error:
+            self.note(path, str(error))
+            return None
+        return ids
 
     def names(self, path: str) -> tuple[str, ...]:
         """Return the sorted names in a directory; empty if it is missing."""
@@ -230,12 +250,16 @@ class Root:
             return ()
         if len(names) > MAX_NAMES:
             self.note(path, f"{len(names)} entries, the first {MAX_NAMES} read")
-        return tuple(names[:MAX_NAMES])
+        plain = tuple(filter(_is_text, names[:MAX_NAMES]))
+        if len(plain) < min(len(names), MAX_NAMES):
+            self.note(path, "has names that are not UTF-8 text, which are left out")
+        return plain
 
     def ids(self, path: str, prefix: str) -> tuple[int, ...]:
         """Return the numbers of a directory's entries that are called ``prefix`` and a number, ascending."""
         digits = (n[len(prefix) :] for n in self.names(path) if n.startswith(prefix))
-        return tuple(sorted(int(d) for d in digits if d.isdecimal() and d.isascii() and len(d) < 7))
+        found = (int(d) for d in digits if d.isdecimal() and d.isascii() and len(d) < 7)
+        return tuple(sorted(number for number in found if number <= MAX_CPU))
 
     def exists(self, path: str) -> bool:
         """Return whether there is something under this path."""
@@ -248,9 +272,10 @@ class Root:
         """Return the target of a symbolic link as it is written; None if it is not one."""
         try:
             parent, name = os.path.split(path)
-            return os.readlink(f"{self._folder}{self._resolve(parent)}/{name}" if self._folder else path)
+            target = os.readlink(f"{self._folder}{self._resolve(parent)}/{name}" if self._folder else path)
         except (OSError, Outside):
             return None
+        return target if _is_text(target) else None
 
     def output(self, *command: str) -> str | None:
         """Return what a program printed that only tells something; None for a dump, and where it is missing or
@@ -364,6 +389,10 @@ class Root:
             raise OSError(errno.ENODEV, "not a file")
         return handle
 
+    def _readlink(self, place: str) -> str:
+        """Return the target of a link below the dump's top. Raises ``OSError`` where it is none."""
+        return os.readlink(self._folder + place)
+
     def _resolve(self, path: str) -> str:
         """Return the path below the dump's top with every link followed. Folders on the way are remembered."""
         parent, name = os.path.split(path.rstrip("/"))
@@ -384,7 +413,7 @@ class Root:
                 here = here.rpartition("/")[0]
             elif name not in ("", "."):
                 try:
-                    target = os.readlink(f"{self._folder}{here}/{name}")
+                    target = self._readlink(f"{here}/{name}")
                 except OSError:
                     # No link, or nothing at all, which the caller finds out.
                     here = f"{here}/{name}"

@@ -36,6 +36,9 @@ _HYPERVISORS = (
 )
 """Words of DMI vendor and product, and the hypervisor that writes them. The first match counts."""
 
+_NO_METAL = ("VirtualBox", "VMware", "Parallels", "QEMU", "bhyve")
+"""Makers of no machines: VirtualBox, as on Windows, does not always set the CPU flag."""
+
 _CONTAINERS = (
     ("kubepods", "kubernetes"),
     ("libpod", "podman"),
@@ -90,8 +93,14 @@ def _dump_arch(root: Root, info: CpuInfo) -> str:
     flags = info.first("flags")
     if flags:
         return "x86_64" if "lm" in flags.split() else "i686"
-    if (isa := info.first("isa")) is not None:
+    isa = info.first("isa") or ""
+    if isa.startswith("rv"):
         return "riscv64" if isa.startswith("rv64") else "riscv32"
+    if "Loongson-64bit" in (info.first("CPU Family") or ""):
+        return "loongarch64"
+    words = f"{isa} {info.first('cpu model')}".lower()
+    if "mips" in words or "loongson" in words:
+        return "mips64" if "mips64" in words or "loongson" in words else "mips"
     return "ppc64" if (info.first("cpu") or "").startswith("POWER") else "unknown"
 
 
@@ -149,16 +158,32 @@ def _hypervisor(root: Root, info: CpuInfo) -> str | None:
         return {"xen": "Xen", "kvm": "KVM"}.get(named, named)
     if "microsoft" in (root.text("/proc/version") or "").lower():
         return "Hyper-V"  # the Windows Subsystem for Linux
-    control = re.search(r"^VM00 Control Program:\s*(\S+)", root.text("/proc/sysinfo") or "", re.MULTILINE)
-    if control:
-        return control[1]
-    if flags is not None and not flagged:
-        return None
+    if (below := _firmware_hypervisor(root)) is not None:
+        return below
     words = " ".join(_dmi(root, n) or "" for n in ("sys_vendor", "product_name", "bios_vendor")).lower()
     for word, name in _HYPERVISORS:
-        if word in words and ".metal" not in words:
+        if word in words and ".metal" not in words and (flags is None or flagged or name in _NO_METAL):
             return name
     return "unknown" if flagged else None
+
+
+def _firmware_hypervisor(root: Root) -> str | None:
+    """Return what divides a mainframe, or a machine of POWER, into partitions.
+
+    Sources: arch/s390/kernel/sysinfo.c of Linux; lscpu-virt.c of util-linux.
+    """
+    system = root.text("/proc/sysinfo") or ""
+    control = re.search(r"^VM00 Control Program:\s*(\S+)", system, re.MULTILINE)
+    if control:
+        return control[1]
+    if re.search(r"^LPAR (Number|Name):", system, re.MULTILINE):
+        return "PR/SM"
+    tree = "/proc/device-tree"
+    if "kvm" in (root.text(f"{tree}/hypervisor/compatible") or ""):
+        return "KVM"
+    if root.exists(f"{tree}/ibm,partition-name") and not root.exists(f"{tree}/chosen/qemu,graphic-width"):
+        return "PowerVM"
+    return None
 
 
 def _container(root: Root) -> str | None:

@@ -16,6 +16,7 @@ from hwdiag.core.bounded_yaml import LARGEST, TooMuchError, load_yaml
 from hwdiag.core.choices import NAMES, Accuracy, Goal
 from hwdiag.core.errors import UsageError
 from hwdiag.core.home import home, profiles
+from hwdiag.core.outside import OutsideError, read_file, user_path
 from hwdiag.core.params import Option, one_of, refuse_unknown, suggestion
 from hwdiag.core.params import load as load_params
 from hwdiag.core.text import one_group
@@ -183,8 +184,9 @@ def read_profile(host: str) -> tuple[str, dict[str, Any]]:
     if path is None or not HOST_NAME.fullmatch(host) or not path.is_file():
         raise UsageError(f"no host profile {shown(host)} in {home() / 'params'}{suggestion(host, profile_names())}")
     try:
-        with path.open(encoding="utf-8") as file:
-            values = load_yaml(file.read(LARGEST + 1))
+        values = load_yaml(read_file(path, 4 * LARGEST).decode())
+    except OutsideError as error:
+        raise UsageError(f"{path} is not a profile: {error}") from None
     except TooMuchError as error:
         raise UsageError(f"{path} {error}") from None
     except (OSError, ValueError) as error:
@@ -215,7 +217,7 @@ def interpreter(params: Params) -> str:
     """
     if params.python is None:
         return python_of(params.command or ()) or sys.executable
-    path = Path(params.python).expanduser()
+    path = user_path(params.python)
     if not path.is_file():
         raise UsageError(f"parameter python: there is no file {path}")
     if not os.access(path, os.X_OK):
@@ -238,7 +240,7 @@ def user_file_path(params: Params) -> Path | None:
     """Return the path of the user's Python file. Raises ``UsageError`` where there is none."""
     if params.workload_file is None:
         return None
-    path = Path(params.workload_file).expanduser().absolute()
+    path = user_path(params.workload_file).absolute()
     if path.suffix != ".py" or not path.is_file():
         raise UsageError(f"parameter workload_file: there is no Python file {path}")
     return path

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import regex
+
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Applied, Command, Outcome
 from hwdiag.process.outcome import died_of, last_line, parse_any
@@ -20,6 +22,10 @@ WANTS_TERMINAL = re.compile(
     re.IGNORECASE,
 )
 """What programs say that find no terminal: Python's input(), getpass, sudo, ssh, curses, stty, vi."""
+
+
+MATCHING_S = 2.0
+"""CPU seconds for a metric's regular expression and one output."""
 
 
 class MetricError(Exception):
@@ -123,21 +129,38 @@ def outcome_of(
 def metric(command: Command, stdout: str, stderr: str, wall_s: float) -> float:
     """Return the number that counts. Raises ``MetricError`` where there is none above 0."""
     if command.metric is not None:
-        matches = re.findall(command.metric, stdout) or re.findall(command.metric, stderr)
-        if not matches:
+        found: Any = last_match(command.metric, stdout) or last_match(command.metric, stderr)
+        if found is None:
             raise MetricError(f"it prints nothing that matches {command.metric!r}{last_line(stdout or stderr)}")
-        found: Any = matches[-1]
     elif command.metric_json is not None:
         found = field(stdout, command.metric_json)
     else:
         found = wall_s
     try:
         value = float("no" if isinstance(found, bool) else found)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise MetricError(f"its metric is no number: {str(found)[:100]!r}") from None
     if not (math.isfinite(value) and value > 0):
         raise MetricError(f"its metric is {value:g}: comparing needs a number above 0")
     return value
+
+
+def last_match(expression: str, text: str) -> str | None:
+    """Return what the group of a regular expression's last match has; None where nothing matches.
+
+    Raises:
+        MetricError: looking for it has no end: ``(a+)+$`` tries twice as many ways with each letter.
+    """
+    found = None
+    try:
+        for match in regex.finditer(expression, text, timeout=MATCHING_S):
+            found = match[1] or ""
+    except TimeoutError:
+        raise MetricError(
+            f"matching {expression!r} with its {len(text)} characters takes more than {MATCHING_S:g} s: "
+            "give an expression with fewer ways to match"
+        ) from None
+    return found
 
 
 def field(stdout: str, path: str) -> Any:
@@ -145,10 +168,10 @@ def field(stdout: str, path: str) -> Any:
     for text in (stdout, *reversed(stdout.splitlines())):
         found: Any = parse_any(text)
         for name in path.split("."):
-            if isinstance(found, list) and name.isdigit() and int(name) < len(found):
+            if isinstance(found, list) and re.fullmatch(r"[0-9]{1,9}", name) and int(name) < len(found):
                 found = found[int(name)]
             else:
                 found = found.get(name) if isinstance(found, dict) else None
         if found is not None:
             return found
-    raise MetricError(f"it prints no JSON with a field {path!r}{last_line(stdout)}")
+    raise MetricError(f"it prints no JSON with a field {path[:200]!r}{last_line(stdout)}")

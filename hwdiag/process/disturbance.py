@@ -12,6 +12,7 @@ import psutil
 
 from hwdiag.host.cgroup import read_throttled_s
 from hwdiag.host.root import Root
+from hwdiag.process.measuring_lock import another_measures
 from hwdiag.process.model import Disturbance
 
 
@@ -65,12 +66,19 @@ def read_counters(root: Root) -> Counters:
     )
 
 
+def slept_s() -> float:
+    """Return the seconds since boot for which the machine was suspended: the monotonic clock leaves them out."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
 class Watch:
     """Counters at the start of a child's life, compared with those at its end; nothing is polled in between."""
 
     def __init__(self) -> None:
         self.root = Root.live()
         self.started = time.monotonic()
+        self.slept = slept_s()
+        self.other_run = another_measures()
         self.load = told(psutil.getloadavg)
         self.before = read_counters(self.root)
 
@@ -92,4 +100,6 @@ class Watch:
             throttled_s=since(before.throttled, now.throttled),
             swapped_bytes=None if swapped is None else int(swapped),
             mhz=frequency.current if frequency and frequency.current else None,
+            other_run=self.other_run or another_measures(),
+            suspended_s=max(0.0, round(slept_s() - self.slept, 1)),
         )

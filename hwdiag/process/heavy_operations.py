@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import prod
 from statistics import median
 from typing import Any
 
+from hwdiag.core.outside import parse_json
 from hwdiag.core.value import Value
 from hwdiag.process.trace_events import argument
 
@@ -49,8 +49,9 @@ def heavy_operations(work: Sequence[dict[str, Any]]) -> tuple[HeavyOperation, ..
     for event in work:
         if event["cat"] == "cpu_op" and event["name"] in FLOP:
             dims, types, concrete = (argument(event, name) for name in ("Input Dims", "Input type", "Concrete Inputs"))
+            words = concrete if isinstance(concrete, list) else ()
             if isinstance(dims, list) and isinstance(types, list):
-                key = (event["name"], frozen(dims), tuple(map(str, types)), tuple(map(str, concrete or ())))
+                key = (event["name"], frozen(dims), tuple(map(str, types)), tuple(map(str, words)))
                 groups[key].append(event["dur"])
     longest = sorted(groups, key=lambda k: sum(groups[k]), reverse=True)[:MOST_HEAVY]
     found = []
@@ -58,7 +59,7 @@ def heavy_operations(work: Sequence[dict[str, Any]]) -> tuple[HeavyOperation, ..
         name, dims, types, concrete = key
         try:
             flop = FLOP[name](dims, concrete)
-        except (IndexError, ValueError, TypeError):
+        except (ArithmeticError, IndexError, ValueError, TypeError):
             continue
         seconds = sum(groups[key]) / 1e6
         found.append(
@@ -90,7 +91,7 @@ def product_flop(a: Sequence[int], b: Sequence[int]) -> float:
 def convolution_flop(dims: Sequence[Sequence[int]], concrete: Sequence[str]) -> float:
     """Return the operations of a convolution that is not transposed."""
     x, weight = dims[0], dims[1]
-    stride, padding, dilation = (json.loads(concrete[i]) for i in (3, 4, 5))
+    stride, padding, dilation = (parse_json(concrete[i]) for i in (3, 4, 5))
     if concrete[6] == "True":
         return float(2 * prod(x) * prod(weight[1:]))
     each = range(len(weight) - 2)

@@ -128,3 +128,7 @@ class Disturbance(Value):
     swapped_bytes: int | None = None
     mhz: float | None = None
     """Mean current frequency after the run."""
+    other_run: bool = False
+    """Whether another run of hwdiag measured on this host at its beginning or end."""
+    suspended_s: float = 0.0
+    """Seconds for which the whole machine slept: clocks that time it stood still."""

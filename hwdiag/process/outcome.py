@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 from collections.abc import Collection
 from typing import Any
 
 from hwdiag.agent.patience import more
+from hwdiag.core.outside import OutsideError, parse_json
 from hwdiag.process.model import Outcome
 
 Event = dict[str, Any]
@@ -30,8 +30,8 @@ SIGNAL_MEANING = {
 def parse_any(text: str | bytes) -> Any:
     """Return what this JSON says; None if it is none."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, infinite=True)
+    except OutsideError:
         return None
 
 

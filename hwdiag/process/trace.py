@@ -8,7 +8,6 @@ called ``[memory]``. What a kernel belongs to is told by the ``External id`` tha
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,14 +15,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hwdiag.core.errors import UsageError
+from hwdiag.core.outside import OutsideError, parse_json, read_file
 from hwdiag.core.value import Value
 from hwdiag.process.heavy_operations import HeavyOperation, heavy_operations
-from hwdiag.process.trace_events import Span, argument, overlap, span, thread, total, union, without
+from hwdiag.process.trace_events import Span, argument, overlap, sound_events, span, thread, total, union, without
 
 MAX_BYTES = 2 << 30
 """A larger trace is not read: it would take some ten times of this in memory."""
 MOST_OPERATIONS = 20
 MEMORY_POINTS = 400
+MOST_GPUS = 64
 GPU_BOUND = 0.8
 """Share of the time with work on the GPU from which on it is what the rest waits for."""
 EARLIER_S = 0.2
@@ -120,20 +121,22 @@ def read_trace(path: Path, most_bytes: int = MAX_BYTES) -> dict[str, Any]:
     try:
         if path.stat().st_size > most_bytes:
             raise UsageError(f"{path} is larger than {most_bytes >> 20} MiB: record less (--seconds, --events)")
-        trace = json.loads(path.read_bytes())
+        trace = parse_json(read_file(path, most_bytes), infinite=True)
     except OSError as error:
         raise UsageError(f"no trace at {path}: {error.strerror}") from None
-    except ValueError:
-        raise UsageError(f"{path} is no whole trace: its writing was cut off, as by a full disk") from None
+    except OutsideError as error:
+        raise UsageError(f"{path} is no whole trace: {error}; was its writing cut off, as by a full disk?") from None
     if not isinstance(trace, dict) or not isinstance(trace.get("traceEvents"), list):
         raise UsageError(f"{path} is no trace of torch.profiler: it has no traceEvents")
-    return trace
+    devices = trace.get("deviceProperties")
+    known = [d for d in devices if isinstance(d, dict)] if isinstance(devices, list) else []
+    return {**trace, "traceEvents": sound_events(trace["traceEvents"]), "deviceProperties": known}
 
 
 def cut_trace(trace: dict[str, Any], most: int) -> tuple[dict[str, Any], str]:
     """Return the trace's beginning with at most so many events, and in words what was cut; nothing where it has no
     more."""
-    timed = sorted((e for e in trace["traceEvents"] if isinstance(e, dict) and "ts" in e), key=lambda e: e["ts"])
+    timed = sorted((e for e in trace["traceEvents"] if "ts" in e), key=lambda e: e["ts"])
     if len(timed) <= most:
         return trace, ""
     begin, end, last = timed[0]["ts"], timed[most]["ts"], timed[-1]["ts"]
@@ -155,8 +158,8 @@ def analyse(trace: dict[str, Any], from_first: bool = False, after_s: float = 0.
     Raises:
         UsageError: nothing of PyTorch was recorded in it.
     """
-    events = [e for e in trace["traceEvents"] if isinstance(e, dict)]
-    spans = [e for e in events if e.get("ph") == "X" and isinstance(e.get("dur"), (int, float)) and "ts" in e]
+    events = trace["traceEvents"]
+    spans = [e for e in events if e.get("ph") == "X" and "dur" in e and "ts" in e]
     work = [e for e in spans if e.get("cat") in ON_GPU | CALLS | {"cpu_op", "user_annotation"}]
     if not work:
         raise UsageError("the trace has no operation of PyTorch in it")
@@ -289,14 +292,15 @@ def gpus(
     trace: dict[str, Any], work: Sequence[dict[str, Any]], mine: Sequence[dict[str, Any]], window: Span
 ) -> Iterable[GpuTime]:
     """Yield the time of each GPU that took part."""
-    names = {d.get("id"): str(d.get("name", "")) for d in trace.get("deviceProperties") or () if isinstance(d, dict)}
+    known = trace.get("deviceProperties") or ()
+    names = {d["id"]: str(d.get("name", ""))[:100] for d in known if isinstance(d.get("id"), int)}
     length = window[1] - window[0]
     devices: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for event in work:
         if event["cat"] in ON_GPU:
             index = argument(event, "device")
             devices[index if isinstance(index, int) else 0].append(event)
-    for index, events in sorted(devices.items()):
+    for index, events in sorted(devices.items())[:MOST_GPUS]:
         busy = overlap([window], union(span(e) for e in events))
         kernels = overlap([window], union(span(e) for e in events if e["cat"] == "kernel"))
         idle = doing(mine, without([window], busy))
@@ -316,8 +320,10 @@ def memory(events: Iterable[dict[str, Any]], start: float) -> Iterable[Allocated
     points: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for event in events:
         args = event.get("args")
-        if event.get("name") == "[memory]" and isinstance(args, dict) and isinstance(args.get("Total Allocated"), int):
-            kind, index = args.get("Device Type"), args.get("Device Id")
+        if event.get("name") != "[memory]" or "ts" not in event or not isinstance(args, dict):
+            continue
+        if isinstance(args.get("Total Allocated"), int):
+            kind, index = args.get("Device Type"), str(args.get("Device Id"))[:20]
             points["CPU" if kind == 0 else f"GPU {index}"].append((event["ts"], args["Total Allocated"]))
     for device, found in sorted(points.items()):
         found.sort()

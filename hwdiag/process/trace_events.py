@@ -7,6 +7,28 @@ from typing import Any
 
 Span = tuple[float, float]
 """Beginning and end, in microseconds."""
+FARTHEST_US = 1e17
+"""Moments and lengths beyond three thousand years are none."""
+IDS = ("External id", "correlation", "device")
+"""Arguments by which events are found again."""
+
+
+def sound_events(events: list[Any]) -> list[dict[str, Any]]:
+    """Return the events of which moment and length are numbers, and name, kind and ids text or whole numbers."""
+    return [event for event in events if isinstance(event, dict) and _is_sound(event)]
+
+
+def _is_sound(event: dict[str, Any]) -> bool:
+    for moment, least in ((event.get("ts", 0), -FARTHEST_US), (event.get("dur", 0), 0)):
+        if type(moment) not in (int, float) or not least <= moment <= FARTHEST_US:
+            return False
+    if not isinstance(event.get("name", ""), str) or not isinstance(event.get("cat", ""), str):
+        return False
+    if "cat" in event and "name" not in event:
+        return False
+    args = event.get("args")
+    ids = [event.get("pid"), event.get("tid"), *((args.get(name) for name in IDS) if isinstance(args, dict) else ())]
+    return all(value is None or type(value) in (int, str, float) for value in ids)
 
 
 def thread(event: dict[str, Any]) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from hwdiag.core.errors import UsageError
 from hwdiag.core.files import EmittedFile, File
 from hwdiag.core.home import home
+from hwdiag.core.outside import user_path
 from hwdiag.core.text import now
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
@@ -31,7 +32,7 @@ def profile_command(params: ProfileParams, out: Path | None) -> tuple[Profiled, 
     command, file = params.command or (), params.workload_file
     if bool(command) == (file is not None):
         raise UsageError("profile what? Give a command behind --, or --file FILE")
-    path = None if file is None else Path(file).expanduser()
+    path = None if file is None else user_path(file)
     if path is not None and not path.is_file():
         raise UsageError(f"there is no file {path}")
     interpreter = python_with_torch(params.python)

@@ -62,13 +62,16 @@ def upgraded(values: object, folders: tuple[str, ...] = ()) -> Json:
     if version == SCHEMA and not isinstance(version, bool):
         return with_new_names(values)
     topic = next((topic for topic, _, fields in LOOSE if fields <= values.keys() and "host" not in values), None)
-    if topic is not None and version in (None, 1):
-        return with_new_names(from_loose(topic, values, folders))
-    if not isinstance(version, int) or isinstance(version, bool):
-        raise NotARecordError("not a record")
-    if version > SCHEMA:
-        raise NotARecordError(f"schema version {version}; this hwdiag reads up to {SCHEMA}")
-    return from_1(values)
+    loose = topic if version in (None, 1) else None
+    if loose is None:
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise NotARecordError("not a record")
+        if version > SCHEMA:
+            raise NotARecordError(f"schema version {version}; this hwdiag reads up to {SCHEMA}")
+    try:
+        return from_1(values) if loose is None else with_new_names(from_loose(loose, values, folders))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        raise NotARecordError("damaged: a field of it has another form than such records have") from None
 
 
 def with_new_names(values: Json) -> Json:

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from hwdiag.core.outside import OutsideError
 from hwdiag.record.model import SCHEMA_VERSION
 from hwdiag.record.row import RecordRow, RefusedRecord, row_of
-from hwdiag.record.sources import NotAFile, RecordSource, sources
-from hwdiag.record.store import MAX_BYTES
+from hwdiag.record.sources import RecordSource, sources
 
 INDEX_VERSION = 2
 SPEED = pa.struct(
@@ -70,12 +70,10 @@ def entry(source: RecordSource) -> dict[str, Any]:
     blank: dict[str, Any] = {"location": source.location, "stamp": source.stamp, "versions": {}, "facts": {}}
     try:
         data = source.read()
-    except NotAFile:
-        return {**blank, "refused": "not a regular file"}
+    except OutsideError as error:
+        return {**blank, "refused": str(error)}
     except Exception as error:  # each protocol has exceptions of its own
         return {**blank, "refused": f"cannot be read: {type(error).__name__}"}
-    if len(data) > MAX_BYTES:
-        return {**blank, "refused": f"larger than {MAX_BYTES // 2**20} MiB: not a record"}
     row = row_of(data, source.location)
     if isinstance(row, RefusedRecord):
         return {**blank, "refused": row.why}

@@ -14,6 +14,7 @@ from hwdiag.core.errors import UsageError
 from hwdiag.core.files import EmittedFile
 from hwdiag.core.finding import Check, Finding, Recommendation
 from hwdiag.core.value import TopicStudy, Value
+from hwdiag.host.cpulist import bounded_lists
 from hwdiag.host.identity import Identity, identity_of
 from hwdiag.host.model import Host
 from hwdiag.process.model import Outcome, Software
@@ -52,7 +53,8 @@ class UnreadStudy(TopicStudy):
         """Return it as its topic's object. Raises ``UsageError`` with the field that is wrong."""
         if not isinstance(self._read, kind):
             try:
-                self._read = kind.model_validate(self.model_dump())
+                with bounded_lists():
+                    self._read = kind.model_validate(self.model_dump())
             except ValidationError as error:
                 where = f"{self._place}: " if self._place else ""
                 raise UsageError(f"{where}{first_error(error, below=f'studies.{topic}')}") from None

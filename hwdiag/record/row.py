@@ -5,7 +5,6 @@ A record is data: its text is parsed as JSON, checked and cut to length, and not
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import cached_property
 from hashlib import sha256
@@ -15,8 +14,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from hwdiag.core.outside import OutsideError, parse_json
 from hwdiag.core.value import Value
 from hwdiag.experiment.lever import BASELINE
+from hwdiag.host.cpulist import bounded_lists
 from hwdiag.host.identity import Identity, identity_of
 from hwdiag.record.convert import NotARecordError, upgraded
 from hwdiag.record.model import Topic, first_error
@@ -147,12 +148,13 @@ class _Record(_LooseRecord):
 def row_of(data: bytes, location: str) -> RecordRow | RefusedRecord:
     """Return one record's row, or in one line why it is refused."""
     try:
-        values = json.loads(data)
+        values = parse_json(data)
         version = values.get("schema_version") if isinstance(values, dict) else None
         record = _Record.model_validate(upgraded(values, PurePath(location).parts[:-1]))
         if not record.complete:
             return RefusedRecord(location=location, why="not written to its end")
-        identity = identity_of(record.host)
+        with bounded_lists():
+            identity = identity_of(record.host)
         return RecordRow(
             location=location,
             name=record.name,
@@ -171,8 +173,8 @@ def row_of(data: bytes, location: str) -> RecordRow | RefusedRecord:
         return RefusedRecord(location=location, why=first_error(error))
     except NotARecordError as error:
         return RefusedRecord(location=location, why=str(error))
-    except (ValueError, AttributeError, RecursionError):
-        return RefusedRecord(location=location, why="not a record: damaged or not JSON")
+    except OutsideError as error:
+        return RefusedRecord(location=location, why=f"not a record: {error}")
 
 
 def host_key(identity: Identity, name: str, location: str) -> str:

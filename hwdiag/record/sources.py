@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fsspec.core import url_to_fs
 
 from hwdiag.core.errors import UsageError
+from hwdiag.core.outside import OutsideError, read_file, size
 from hwdiag.record.convert import OLD_FILES
 from hwdiag.record.store import FILE, MAX_BYTES
 
@@ -30,10 +32,6 @@ class RecordSource:
     """Gives its bytes."""
 
 
-class NotAFile(Exception):
-    """A pipe, a device or the like."""
-
-
 def sources(locations: Sequence[str]) -> Iterator[RecordSource]:
     """Yield all records in folders, files and URLs.
 
@@ -49,27 +47,25 @@ def sources(locations: Sequence[str]) -> Iterator[RecordSource]:
 
 def local(path: Path) -> Iterator[RecordSource]:
     """Yield the records in a folder and all below it. Links to folders are not followed."""
-    if path.is_file():
-        yield local_file(str(path), path.stat())
-    elif path.is_dir():
+    try:
+        seen = path.stat()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no record at {path}: {getattr(error, 'strerror', 'no name of a file')}") from None
+    if stat.S_ISREG(seen.st_mode):
+        yield local_file(str(path), seen)
+    elif not stat.S_ISDIR(seen.st_mode):
+        raise UsageError(f"no record at {path}: not a regular file")
+    else:
         for folder, inner, files in os.walk(path):
             inner.sort()
             for found in FILES if not set(FILES).isdisjoint(files) else ():
                 name = os.path.join(folder, found)  # noqa: PTH118 - ten thousand of them
                 with contextlib.suppress(OSError):
                     yield local_file(name, os.stat(name))  # noqa: PTH116
-    else:
-        raise UsageError(f"no record at {path}: No such file or directory")
 
 
 def local_file(name: str, seen: os.stat_result) -> RecordSource:
-    def read() -> bytes:
-        if not stat.S_ISREG(seen.st_mode):  # a pipe would never end, nor would many a device
-            raise NotAFile
-        with open(name, "rb") as file:
-            return file.read(MAX_BYTES + 1)
-
-    return RecordSource(name, f"{seen.st_size} {seen.st_mtime_ns}", read)
+    return RecordSource(name, f"{seen.st_size} {seen.st_mtime_ns}", partial(read_file, name, MAX_BYTES))
 
 
 def remote(url: str) -> Iterator[RecordSource]:
@@ -90,6 +86,8 @@ def remote(url: str) -> Iterator[RecordSource]:
 
             def read(system: Any = system, name: str = name) -> bytes:
                 data: bytes = system.read_block(name, 0, MAX_BYTES + 1)
+                if len(data) > MAX_BYTES:
+                    raise OutsideError(f"larger than {size(MAX_BYTES)}")
                 return data
 
             yield RecordSource(system.unstrip_protocol(name), stamp, read)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import stat
 import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from hwdiag.core.errors import HwdiagError, UsageError
-from hwdiag.core.files import EmittedFile, File
+from hwdiag.core.files import EmittedFile, File, write_whole
+from hwdiag.core.outside import OutsideError, parse_json, read_file
+from hwdiag.host.cpulist import bounded_lists
 from hwdiag.record.convert import OLD_FILES, NotARecordError, upgraded
 from hwdiag.record.model import Record, UnreadStudy, first_error
 
 FILE = "record.json"
 MAX_BYTES = 32 * 2**20
 """A larger file is not a record of ours: thorough runs on large hosts stay below 5 MiB."""
+
+
+RESERVED_BYTES = 8 * 2**20
+"""Space that a run looks for before it measures: a report with its figures, scripts and record has up to 5 MiB."""
 
 
 def folder_name(host: str, hostname: str) -> str:
@@ -29,11 +33,11 @@ def folder_name(host: str, hostname: str) -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Stop before anything is measured if nothing could be recorded. Raises ``HwdiagError``."""
+    """Stop before anything is measured if nothing could be recorded, as on a full disk. Raises ``HwdiagError``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVED_BYTES)
     except OSError as error:
         raise HwdiagError(f"cannot write to {folder}: {error.strerror}") from None
 
@@ -57,8 +61,13 @@ def create_folder(outputs: Path, name: str, started_at: str) -> Path:
             path = outputs / name / (stamp + suffix)
             try:
                 path.mkdir(parents=True)
-            except FileExistsError:  # two runs in one second
-                continue
+            except FileExistsError:
+                broken = next((p for p in (path, *path.parents) if p.is_symlink() and not p.exists()), None)
+                if broken is not None:
+                    raise HwdiagError(f"cannot write to {path.parent}: {broken} is a link that leads nowhere") from None
+                if not path.is_dir():
+                    raise
+                continue  # two runs in one second
             return path
     except OSError as error:
         raise HwdiagError(f"cannot write to {outputs / name}: {error.strerror}") from None
@@ -72,19 +81,9 @@ def save(record: Record, folder: Path) -> Path:
         HwdiagError: it could not be written.
     """
     path = folder / FILE
-    text = record.model_dump_json(indent=1)
-    temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile("w", dir=folder, prefix=".record-", delete=False, encoding="utf-8") as file:
-            temporary = Path(file.name)
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        write_whole(path, record.model_dump_json(indent=1) + "\n")
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise HwdiagError(f"the record could not be written to {path}: {error.strerror}") from None
     return path
 
@@ -99,9 +98,7 @@ def write_file(folder: Path, file: File) -> EmittedFile:
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(file.text, encoding="utf-8")
-        if file.executable:
-            target.chmod(0o755)
+        write_whole(target, file.text, 0o755 if file.executable else 0o644)
     except OSError as error:
         raise HwdiagError(f"cannot write {target}: {error.strerror}") from None
     return emitted
@@ -122,37 +119,20 @@ def load(path: Path) -> Record:
     """
     path = record_file(path)
     try:
-        data = read_bytes(path)
-        values = upgraded(json.loads(data), path.absolute().parent.parts)
-        record = Record.model_validate(values)
+        values = upgraded(parse_json(read_file(path, MAX_BYTES)), path.absolute().parent.parts)
+        with bounded_lists():
+            record = Record.model_validate(values)
     except OSError as error:
         raise UsageError(f"no record at {path}: {error.strerror}") from None
     except ValidationError as error:
         raise UsageError(f"{path} is not a record: {first_error(error)}") from None
+    except OutsideError as error:
+        raise UsageError(f"{path} is not a record: {error}") from None
     except NotARecordError as error:
         raise UsageError(f"{path}: {error}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} is not a record: damaged or not JSON") from None
     if not record.complete:
         raise UsageError(f"{path} was not written to its end: the run that made it was cut off")
     for study in record.studies.values():
         if isinstance(study, UnreadStudy):
             study.came_from(path)
     return record
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a regular file's content, of one that may be a record: a pipe is not waited for, nor a device read.
-
-    Raises:
-        OSError: it cannot be read.
-        UsageError: it is no regular file, or too large.
-    """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise UsageError(f"{path} is not a record: not a regular file")
-        data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path} is not a record: larger than {MAX_BYTES // 2**20} MiB")
-    return data

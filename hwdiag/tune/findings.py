@@ -141,11 +141,15 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
     others = median(m.disturbance.other_cpu or 0 for m in ok)
     throttled = sum({m.process: m.disturbance.throttled_s or 0 for m in ok}.values())
     swapped = sum({m.process: m.disturbance.swapped_bytes or 0 for m in ok}.values())
+    together = sum(m.disturbance.other_run for m in ok)
+    slept = sum({m.process: m.disturbance.suspended_s for m in ok}.values())
     noise = [
         *([f"the hypervisor took {steal:.0%} of the CPU time"] if steal > STEAL_SHARE else []),
         *([f"other processes kept {others:.1f} CPUs busy"] if others > OTHER_CPU else []),
         *([f"the CPU quota stopped the children for {throttled:.1f} s"] if throttled > 0.1 else []),
         *([f"{swapped / 2**20:.0f} MiB were swapped"] if swapped > 2**20 else []),
+        *([f"another run of hwdiag measured beside {together} of {len(ok)}"] if together else []),
+        *([f"the machine was suspended for {slept:.0f} s"] if slept >= 1 else []),
     ]
     if noise:
         yield Finding(

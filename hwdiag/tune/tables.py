@@ -296,5 +296,7 @@ def disturbance_text(d: Disturbance) -> str:
         d.throttled_s and f"throttled {seconds(d.throttled_s)}",
         d.swapped_bytes and f"swapped {size(d.swapped_bytes)}",
         d.mhz is not None and f"{d.mhz:.0f} MHz",
+        d.other_run and "another hwdiag",
+        d.suspended_s and f"suspended {seconds(d.suspended_s)}",
     )
     return ", ".join(p for p in parts if p) or UNKNOWN

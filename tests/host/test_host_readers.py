@@ -98,11 +98,11 @@ def test_memory_only_node_and_gaps_in_ids(tree: MakeTree) -> None:
     files = small_machine() | {
         f"{node}/node0/distance": "10 40\n",
         f"{node}/node250/cpulist": "\n",
-        f"{node}/node250/meminfo": "Node 250 MemTotal:       2048 kB\n",
+        f"{node}/node250/meminfo": "Node 250 MemTotal:       1024 kB\n",
         f"{node}/node250/distance": "40 10\n",
     }
     host = read_host(tree(files))
-    assert [(n.id, n.cpus, n.memory_bytes, n.distances) for n in host.numa][1] == (250, (), 2 << 20, (40, 10))
+    assert [(n.id, n.cpus, n.memory_bytes, n.distances) for n in host.numa][1] == (250, (), 1 << 20, (40, 10))
     assert host.gaps == ()
 
 

@@ -46,12 +46,18 @@ def packed(folder: Path, target: Path, *, with_names: bool = False) -> Host:
 
 
 @pytest.mark.parametrize("name", NAMES or [ABSENT])
+def test_every_dump_reads_the_same_from_its_archive(name: str, unpacked: Callable[[str], Path]) -> None:
+    host = read_host(open_root(unpacked(name)))
+    assert facts(read_host(open_root(DUMPS / f"{name}.tar.gz"))) == facts(host)
+
+
+@pytest.mark.parametrize("name", NAMES or [ABSENT])
 def test_every_dump_reads_the_same_from_a_snapshot(name: str, unpacked: Callable[[str], Path], tmp_path: Path) -> None:
     target = tmp_path / "s.tar.gz"
     host = packed(unpacked(name), target)
-    started = time.perf_counter()
+    started = time.process_time()
     again = read_host(open_archive(target))
-    assert time.perf_counter() - started < 1.5, "the dump's 0.3 s and the unpacking, on a busy machine"
+    assert time.process_time() - started < 1.5, "the dump's 0.3 s and the unpacking, on a busy machine"
     hidden = ("hostname", "machine_hash", "boot_id", "cmdline")
     assert facts(again, *hidden) == facts(host, *hidden)
     assert again.source == "snapshot"
@@ -219,13 +225,11 @@ def test_what_is_plain_is_opened(tmp_path: Path) -> None:
         (entry("a/../../evil"), "no path below"),
         (entry("/etc/passwd"), "no path below"),
         (entry("a//b"), "no path below"),
-        (entry("./a"), "no path below"),
         (entry("a", tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link"),
         (entry("a", tarfile.LNKTYPE, linkname="b"), "is a link"),
         (entry("a", tarfile.CHRTYPE), "is a device"),
         (entry("a", tarfile.BLKTYPE), "is a device"),
         (entry("a", tarfile.FIFOTYPE), "is a device"),
-        (entry("a", tarfile.DIRTYPE), "is a folder"),
         (entry("a", tarfile.CONTTYPE), "no plain file"),
     ],
 )
@@ -234,6 +238,41 @@ def test_what_is_no_plain_file_below_the_top_is_refused(tmp_path: Path, what: ta
         open_archive(hostile(tmp_path / "s", what))
     assert "\n" not in str(caught.value)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s"]
+
+
+def test_folders_are_no_content_of_a_snapshot(tmp_path: Path) -> None:
+    root = open_archive(
+        hostile(tmp_path / "s", entry("sys", tarfile.DIRTYPE), entry("./sys/a"), entry(".", tarfile.DIRTYPE))
+    )
+    assert (root.integer("/sys/a"), root.source) == (1, "snapshot")
+
+
+@pytest.mark.parametrize("top", ["", "./", "spark/"])
+def test_the_archive_of_a_dump_is_read_as_its_folder_would_be(tmp_path: Path, top: str) -> None:
+    """With folder entries and links, as tar(1) packs it; no link leads out of it."""
+    links = {
+        "sys/a/up": "../b",
+        "sys/a/out": "../../../etc",
+        "sys/a/top": "/sys/b",
+        "sys/a/loop": "loop",
+        "sys/a/gone": "x",
+    }
+    entries = [entry(f"{top}{name}", tarfile.SYMTYPE, linkname=target) for name, target in links.items()]
+    folders = [entry(f"{top}{name}", tarfile.DIRTYPE) for name in ("sys/", "sys/a", "sys/empty")]
+    root = open_archive(hostile(tmp_path / "s", *folders, entry(f"{top}sys/b/c"), *entries, manifest=None))
+    assert root.source == "directory"
+    assert root.names("/sys") == ("a", "b", "empty")
+    assert [root.integer(f"/sys/a/{name}/c") for name in ("up", "top", "out", "loop", "gone")] == [
+        1,
+        1,
+        None,
+        None,
+        None,
+    ]
+    assert (root.names("/sys/empty"), root.names("/sys/a/up"), root.link("/sys/a/up")) == ((), ("c",), "../b")
+    assert (root.exists("/sys/a/up/c"), root.exists("/sys/a/out"), root.exists("/etc/passwd")) == (True, False, False)
+    assert {g.what for g in root.gaps} == {"/sys/a/out/c", "/sys/a/loop/c"}
+    assert (root.uname, root.gpus, root.output("true"), root.affinity) == (None,) * 4
 
 
 def test_a_name_twice_is_refused(tmp_path: Path) -> None:
@@ -327,7 +366,7 @@ def test_sparse_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path)
 )
 def test_a_manifest_that_is_not_ours_is_refused(tmp_path: Path, manifest: bytes | None, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        open_archive(hostile(tmp_path / "s", entry("proc/x"), manifest=manifest))
+        open_archive(hostile(tmp_path / "s", entry("x"), manifest=manifest))
     assert len(str(caught.value)) < 500
 
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from hwdiag.process import disturbance
+from hwdiag.process import disturbance, measuring_lock
 from hwdiag.process.disturbance import Watch
 
 
@@ -44,4 +44,31 @@ def test_a_kernel_that_tells_nothing_is_no_error(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(psutil, name, missing)
     monkeypatch.setattr(disturbance, "read_throttled_s", lambda _: None)
     seen = Watch().stop(child_cpu_s=1.0)
-    assert set(seen.model_dump().values()) == {None}
+    assert set(seen.model_dump(exclude={"other_run", "suspended_s"}).values()) == {None}
+
+
+HOLD = "from hwdiag.process.measuring_lock import held; print(held() is not None, flush=True); input()"
+
+
+def test_another_run_that_measures_is_seen() -> None:
+    if measuring_lock.held() is None:
+        pytest.skip("no folder for a lock here")
+    other = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    with other:
+        assert other.stdout.readline() == "True\n"
+        watch = Watch()
+        assert measuring_lock.another_measures()
+        other.stdin.close()
+        other.wait()
+        assert watch.stop(child_cpu_s=0.0).other_run, "it was there at the beginning"
+    assert measuring_lock.held() is not None
+
+
+def test_a_machine_that_slept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch()
+    assert watch.stop(child_cpu_s=0.0).suspended_s == 0
+    before = disturbance.slept_s()
+    monkeypatch.setattr(disturbance, "slept_s", lambda: before + 20)
+    assert watch.stop(child_cpu_s=0.0).suspended_s == pytest.approx(20, abs=0.2)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from hwdiag.core.errors import UsageError
 from hwdiag.process.trace import analyse, read_trace
-from hwdiag.process.trace_events import overlap, total, union, without
+from hwdiag.process.trace_events import overlap, sound_events, total, union, without
 from hwdiag.profile import show
 from hwdiag.profile.measure import Profiled
 
@@ -232,7 +232,7 @@ def test_a_trace_that_was_cut_off_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("events", [[], [{}], [1, None], [{"ph": "X", "name": "x"}], [x("python_function", "f", 0, 1)]])
 def test_a_trace_without_pytorch_is_one_line(events: list[Any]) -> None:
     with pytest.raises(UsageError, match="no operation of PyTorch"):
-        analyse({"traceEvents": events})
+        analyse({"traceEvents": sound_events(events)})
 
 
 # Stretches of time

@@ -143,3 +143,41 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> Non
 def test_host_names_are_made_safe_as_folders(hostname: str, folder: str) -> None:
     assert store.folder_name("auto", hostname) == folder
     assert store.folder_name("dgx", hostname) == "dgx"
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    (tmp_path / "outputs").symlink_to(tmp_path / "gone")
+    with pytest.raises(HwdiagError, match=r"outputs/box: .*outputs is a link that leads nowhere"):
+        store.create_folder(tmp_path / "outputs", "box", "2026-11-20T10:00:00Z")
+
+
+FULL = """
+import resource, sys, pathlib
+from hwdiag.core.errors import HwdiagError
+from hwdiag.core.files import File
+from hwdiag.core.verbs import write
+from hwdiag.record import store
+folder = pathlib.Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+for step in (
+    lambda: store.require_writable(folder),
+    lambda: store.write_file(folder, File(path="apply.sh", text="x" * 4000, what="", executable=True)),
+    lambda: write(folder / "report.html", "x" * 4000),
+):
+    try:
+        step()
+        print("written")
+    except HwdiagError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_is_found_before_measuring_and_leaves_no_cut_file(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old")
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [
+        f"cannot write to {tmp_path}",
+        f"cannot write {tmp_path / 'apply.sh'}",
+        f"cannot write {tmp_path / 'report.html'}",
+    ]
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("report.html", "old")]

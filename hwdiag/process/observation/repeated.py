@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
+from hwdiag.core.outside import parse_json
 from hwdiag.process.agent import MAIN
 from hwdiag.process.heavy_operations import HeavyOperation
 from hwdiag.process.observation.inside_model import InsideReport, RepeatedOperation, Subnormal
@@ -118,7 +119,7 @@ def read(said: str, chosen: Sequence[HeavyOperation]) -> tuple[RepeatedOperation
             kernels.setdefault(mark, []).extend(implementation(verbose[1]))
         elif line.startswith("{"):
             try:
-                told = json.loads(line)
+                told = parse_json(line, infinite=True)
                 o = chosen[told["number"]]
                 found.append(
                     RepeatedOperation(

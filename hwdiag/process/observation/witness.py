@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.core.outside import parse_json, read_file
 from hwdiag.core.value import Value
 from hwdiag.process.agent import MAIN
 from hwdiag.process.observation.inside_model import INPUT, InsideReport, Loader, Subnormal, ThreadActivity
@@ -171,16 +172,14 @@ def read_reports(folder: Path) -> tuple[InsideReport, ...]:
     found: dict[str, InsideReport] = {}
     for path in sorted(folder.glob("hwdiag_*.report.json"))[:MOST_REPORTS]:
         with contextlib.suppress(OSError, ValueError, UsageError, RecursionError):
-            if path.stat().st_size > MOST_REPORT_BYTES:
-                continue
-            told = json.loads(path.read_text(errors="replace"))
+            told = parse_json(read_file(path, MOST_REPORT_BYTES), infinite=True)
             name = path.name.replace(".report.json", ".pt.trace.json")
             found[path.name] = report(told, name)
     known = {r.pid for r in found.values()}
     for path in sorted(folder.glob("hwdiag_*.started"))[: MOST_REPORTS - len(found)]:
         with contextlib.suppress(OSError, ValueError):
             pid = int(path.name[len("hwdiag_") :].split(".")[0])
-            words = path.read_text(errors="replace")[:10_000].split("\0")
+            words = read_file(path, MOST_REPORT_BYTES).decode(errors="replace")[:10_000].split("\0")
             if pid not in known:
                 found[path.name] = InsideReport(pid=pid, command=tuple(words), state="started")
     return tuple(sorted(found.values(), key=lambda r: (not r.torch, r.pid)))
