@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from hwdiag.process.observation.inside_model import InsideReport
+from hwdiag.process.observation.repeated import run_again
 from hwdiag.process.observation.witness import TraceRecording, Witness, activity, interval, read_reports
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -274,6 +276,17 @@ def test_what_processes_left_is_bounded_and_checked(tmp_path: Path) -> None:
     assert sorted(found) == [3, 4]
     assert len(found[3].facts["a"]) == 300
     assert found[4].command == ("python", "train.py")
+
+
+def test_timing_again_ends_where_the_person_asks_for_the_end(tmp_path: Path) -> None:
+    """It went on for up to 40 s after Ctrl-C."""
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    began = time.monotonic()
+    assert run_again(str(slow), {}, os.environ, lambda: True) == ""
+    assert time.monotonic() - began < 20
+    assert run_again(str(tmp_path / "none"), {}, os.environ, lambda: False) == ""
 
 
 def test_few_blocks_are_no_knowledge() -> None:
