@@ -26,8 +26,9 @@ MOST_THREADS = 128
 MOST_POINTS = 240
 MOST_WORDS = 200
 """Of a command line, and characters of each."""
-EARLY_S = 2.0
-"""So long after its start each look asks which libraries are mapped; later at twice the age of the last time."""
+EARLY_S, MAPS_PACE = 2.0, 0.05
+"""So long after its start each look asks which libraries are mapped; later after this share of the time, a second at
+least: programs load libraries late."""
 WORKER = "pt_data_worker"
 """What torch calls a worker of a DataLoader (since 2.6)."""
 SIZES = re.compile(r"^(VmSize|VmRSS|RssAnon|RssFile|RssShmem|VmSwap):\s+(\d+) kB$", re.MULTILINE)
@@ -257,7 +258,7 @@ class FollowedProcess:
     def _look_at_maps(self, at: float) -> None:
         if self.stat.mapped == self._mapped or (at - (self.began or 0.0) > EARLY_S and at < self._maps_due):
             return
-        self._mapped, self._maps_due = self.stat.mapped, 2 * at
+        self._mapped, self._maps_due = self.stat.mapped, at + max(1.0, MAPS_PACE * at)
         files = mapped_files(read_text(f"{self.proc}/maps"))
         if files:
             self.libraries = notable(files, self.variables.get("LD_PRELOAD", ""))
