@@ -126,7 +126,13 @@ def test_recompilation_is_told() -> None:
 
 def of_ranks(*waits: float) -> Case:
     ranks = [
-        seen(pid=100 + n, rank=n, world=len(waits), traced=traced(cpu={"communication": w, "launching": 1 - w}))
+        seen(
+            pid=100 + n,
+            rank=n,
+            world=len(waits),
+            loop_s=1.0,
+            traced=traced(cpu={"communication": w, "launching": 1 - w}),
+        )
         for n, w in enumerate(waits)
     ]
     return case(*(process(r.pid) for r in ranks), inside=tuple(ranks))

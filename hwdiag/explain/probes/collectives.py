@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import listed
+from hwdiag.explain.cpu_use import cpu_use
 from hwdiag.explain.model import Answer, Case
 from hwdiag.process.observation.inside_model import InsideReport
 from hwdiag.report.format import percent
@@ -14,13 +15,20 @@ MUCH = 0.1
 """Share of the time in collectives that is worth a word."""
 APART = 0.15
 """By so much of the time one rank waits less than the others, from which on it is the slow one."""
+CROWDED_OUT = 0.9
+"""Share of the time without a CPU from which on a rank that comes late says nothing about the rank."""
 MOST_NAMED = 4
 
 
 def look(case: Case) -> Iterator[Answer]:
     """Yield how long the ranks wait for each other, or that they hardly do."""
-    told = [(waits(r), r) for r in case.program.inside if r.traced and (r.rank is not None or waits(r) >= MUCH)]
+    told = [(waits(r), r) for r in case.program.inside if r.traced and (is_in_its_loop(r) or waits(r) >= MUCH)]
     if not told:
+        return
+    waited = cpu_use(case).wait_share
+    if waited is not None and waited >= CROWDED_OUT:
+        why = f"its threads waited for a CPU {percent(waited)} of the time in which they could run"
+        yield Check(id="collectives", state="unchecked", title="Whether its ranks wait for each other", detail=why)
         return
     ranked = sorted(told, key=lambda pair: (-1 if pair[1].rank is None else pair[1].rank, pair[1].pid))
     shares = listed(f"{name(r)} {percent(share)}" for share, r in ranked[:MOST_NAMED])
@@ -47,6 +55,11 @@ def look(case: Case) -> Iterator[Answer]:
         "'bucket_cap_mb', larger batches.",
         evidence=("program.inside",),
     )
+
+
+def is_in_its_loop(report: InsideReport) -> bool:
+    """Return whether a rank's recording has its loop in it: one that ended before says nothing of collectives."""
+    return report.rank is not None and report.loop_s > 0
 
 
 def waits(report: InsideReport) -> float:
