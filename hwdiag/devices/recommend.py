@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from hwdiag.core.choices import Accuracy
 from hwdiag.core.value import Value
 from hwdiag.devices.model import Gain, Study
 from hwdiag.experiment.statistics import geometric_mean
 from hwdiag.experiment.techniques import BY_NAME, Mode, Technique
 
-TOLERATED = 0.05
-"""Error up to which a technique is written down: beyond it, it is named with its error, and a person decides."""
+TOLERATED: dict[Accuracy, float] = {"same": 1e-3, "reduced": 0.05, "quantised": 0.05}
+"""Error up to which a technique is written down, by the accuracy that it asks for: beyond it, it is named with its
+error, and a person decides. In float32 that is the rounding of a deep net."""
 
 
 class Choice(Value):
@@ -92,5 +94,6 @@ def best_of(choices: Sequence[Choice]) -> Choice | None:
 
 
 def is_exact_enough(gain: Gain) -> bool:
-    """Return whether a technique's results stayed near those without it."""
-    return gain.max_error is None or gain.max_error <= max(TOLERATED, 2 * (gain.default_error or 0))
+    """Return whether a technique's results stayed as near those without it as the precision that it asks for allows."""
+    tolerated = TOLERATED[BY_NAME[gain.technique].accuracy]
+    return gain.max_error is None or gain.max_error <= max(tolerated, 2 * (gain.default_error or 0))

@@ -128,10 +128,10 @@ def test_the_screening_asks_all_and_only_the_hopeful_are_measured_again() -> Non
     assert len(claims) <= 2 * MOST_HOPES
     first, second, again, compiled = (runner.asked[n][0] for n in (0, 1, 4, -1))  # a round takes two blocks
     screened = first | second
-    whole = {"bf16", "bf16-channels-last"}
+    whole = {"bf16", "bf16-channels-last", "autocast-bf16-channels-last"}
     assert screened == {BASELINE, "inference-mode", "channels-last", BF16.name, "guide-threads", *whole}
     assert {BF16.name, BASELINE} <= again < screened
-    assert compiled == {BASELINE, "compile"}  # after all that starts at once
+    assert compiled == {BASELINE, "compile", "compile-bf16"}  # after all that starts at once
     of = {g.technique: g for g in gains(run.measurements, workloads, [CPU], claims, 0.03)}
     assert of[BF16.name].comparison.verdict == "better"  # type: ignore[union-attr]
     assert not [
@@ -184,6 +184,18 @@ def test_settings_take_what_gains_and_keeps_the_results() -> None:
     slower = found(pairs("channels-last", 0.5), "channels-last").values()
     assert [c.technique for c in choices(study(gains=(*exact, *slower)))] == [BF16.name]
     assert choices(study(gains=tuple(wrong))) == ()
+
+
+def test_results_are_judged_by_the_precision_that_a_technique_asks_for() -> None:
+    """An error of bf16 is none of a technique that keeps float32."""
+    for technique, error, taken in (
+        (BF16.name, 0.004, True),
+        ("channels-last", 0.004, False),
+        ("channels-last", 1e-5, True),
+        (BF16.name, 0.06, False),
+    ):
+        gained = tuple(found(pairs(technique, 1.5, max_error=error), technique).values())
+        assert bool(choices(study(gains=gained))) is taken, (technique, error)
 
 
 def test_of_several_that_gain_only_the_best_is_handed_over_as_it_was_measured() -> None:
