@@ -2,6 +2,8 @@
 
 import contextlib
 
+from .failures import is_out_of_memory
+
 
 def first_tensor(found):
     """Return the first tensor of what a net gives: a tensor, or one within tuples, lists, dictionaries and the like."""
@@ -46,6 +48,25 @@ def under(torch, device, used, net, given):
     return net, given, around
 
 
+def wide(tensor):
+    """Return a tensor in float64; on the CPU where its device has no float64, as many of Intel's GPUs."""
+    try:
+        return tensor.double()
+    except (RuntimeError, TypeError) as error:
+        if is_out_of_memory(error) or tensor.device.type == "cpu":
+            raise
+        return tensor.cpu().double()
+
+
 def doubled(net, given):
-    """Return the same in float64."""
-    return net.double(), each(given, lambda t: t.double() if t.is_floating_point() else t)
+    """Return the same in float64; on the CPU where its device has none."""
+
+    def widened(t):
+        return wide(t) if t.is_floating_point() else t
+
+    try:
+        return net.double(), each(given, lambda t: t.double() if t.is_floating_point() else t)
+    except (RuntimeError, TypeError) as error:
+        if is_out_of_memory(error) or all(p.device.type == "cpu" for p in net.parameters()):
+            raise
+        return net.cpu().double(), each(given, lambda t: widened(t.cpu()))

@@ -10,8 +10,8 @@ import os
 import time
 
 from . import workloads
+from .accelerator import accelerator
 from .channel import Ended
-from .measure import accelerator
 from .torch_import import import_torch
 
 PICTURES = 64
@@ -150,6 +150,8 @@ def training(torch, data, task):
     """Wait for each batch, step time and CPU seconds, while it trains; of an accelerator also a trace of some steps."""
     device = torch.device(task["device"])
     module = accelerator(torch, task["device"])
+    if module is not None:
+        module.make_current()
     net, _ = workloads.resnet18(torch, device, torch.float32, 1, task["side"])
     net.train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
@@ -168,7 +170,7 @@ def training(torch, data, task):
             loss_of(net(x), y).backward()
             optimizer.step()
         if module is not None:
-            module.synchronize(task["device"])
+            module.synchronize()
         return waits
 
     steps(lambda n: n == WARM + (2 * task["workers"] if module else 0))  # a CPU is slow enough for them to fill up

@@ -1,13 +1,15 @@
 """Builders of the kernels that the devices' profile adds: each gives (step, check), as those of workloads do."""
 
-from .measure import accelerator
-from .workloads import relative_error
+from .accelerator import accelerator
+from .applying import wide
+from .precision_given import TF32_EPS, given
+from .workloads import relative_error, values
 
 
 def elementwise(torch, device, dtype, elements):
-    x = torch.full((elements,), 1.5, device=device, dtype=dtype)
+    x = values(torch, elements, device, dtype, 1.5)
     y = torch.zeros(elements, device=device, dtype=dtype)
-    return lambda: torch.mul(x, 2.0, out=y), lambda: (float((y - 3.0).abs().max()), 0.0)
+    return lambda: torch.mul(x, 2.0, out=y), lambda: (float((y - 2.0 * x).abs().max()), 0.0)
 
 
 def reduction(torch, device, dtype, elements):
@@ -15,7 +17,7 @@ def reduction(torch, device, dtype, elements):
 
     def check():
         # Sums of n values are added in pieces; 1e-4 is far above that, and far below a missed piece.
-        return relative_error(torch, torch.sum(x), torch.sum(x.double())), 1e-4
+        return relative_error(torch, torch.sum(x), torch.sum(wide(x))), 1e-4
 
     return lambda: torch.sum(x), check
 
@@ -35,9 +37,10 @@ def attention(torch, device, dtype, batch, heads, tokens, width, what=None):
     step = by_this if what else by_itself
 
     def check():
-        some = [t[:1, :2].double() for t in (q, k, v)]
+        some = [wide(t[:1, :2]) for t in (q, k, v)]
         reference = torch.softmax(some[0] @ some[1].transpose(-1, -2) / width**0.5, -1) @ some[2]
-        return relative_error(torch, step()[:1, :2], reference), 8 * torch.finfo(dtype).eps + 1e-4
+        eps = TF32_EPS if given(torch, device, dtype, "matmul") == "tf32" else torch.finfo(dtype).eps
+        return relative_error(torch, step()[:1, :2], reference), 8 * eps + 1e-4
 
     return step, check
 
@@ -46,8 +49,8 @@ def transfer(torch, device, dtype, elements, what):
     """Build a copy between host and device. ``what``: ``to pageable``, ``to pinned``, ``from pageable``, ``from
     pinned``."""
     direction, kind = what.split()
-    here = torch.full((elements,), 1.5, dtype=dtype, pin_memory=kind == "pinned")
-    there = torch.full((elements,), 0.5, dtype=dtype, device=device)
+    here = torch.rand(elements, dtype=dtype, pin_memory=kind == "pinned")
+    there = torch.rand(elements, dtype=dtype, device=device)
     source, target = (here, there) if direction == "to" else (there, here)
     # Only from pinned memory can a copy run beside the host's work.
     return lambda: target.copy_(source, non_blocking=kind == "pinned"), lambda: (
@@ -65,7 +68,7 @@ def in_place(torch, device, dtype, elements):
     if there.data_ptr() != here.data_ptr():
         raise RuntimeError("torch has copied it: nothing is read in place")
     return lambda: torch.sum(there), lambda: (
-        relative_error(torch, torch.sum(there).cpu(), torch.sum(here.double())),
+        relative_error(torch, torch.sum(there).cpu(), torch.sum(wide(here))),
         1e-4,
     )
 
@@ -79,7 +82,7 @@ def dispatch(torch, device, dtype, what):
 
         def step():
             torch.add(x, 1.0, out=y)
-            module.synchronize(device)
+            module.synchronize()
 
         return step, lambda: (float((y - 1.0).abs().max()), 0.0)
     return lambda: torch.add(x, 1.0, out=y), lambda: (float((y - 1.0).abs().max()), 0.0)
@@ -93,7 +96,7 @@ def precision(torch, device, dtype, n, what):
 
     def check():
         rows = torch.linspace(0, n - 1, 8, device=device).long()
-        return relative_error(torch, result()[rows], a[rows].double() @ b.double()), tolerance
+        return relative_error(torch, result()[rows], wide(a[rows]) @ wide(b)), tolerance
 
     return step, check
 
@@ -131,7 +134,8 @@ def int8(torch, dtype, a, b):
     """Build a product of int8 times int8 into int32, with a scale for each row and column. Only the product is
     timed."""
     sa, sb = scaled(a, 127, 1), scaled(b, 127, 0)
-    x, y = (a / sa).round().to(torch.int8), (b / sb).round().to(torch.int8)
+    # The second one column by column: tensor cores take int8 in no other way, and cuBLAS goes without them.
+    x, y = (a / sa).round().to(torch.int8), (b / sb).round().to(torch.int8).t().contiguous().t()
 
     def step():
         return torch._int_mm(x, y)

@@ -11,17 +11,22 @@ import importlib
 import select
 import time
 
-from . import switches, techniques
+from . import device_time, switches, techniques
+from .accelerator import accelerator, in_use
 from .applied import applied
 from .channel import Ended
-from .failures import WrongResult, is_out_of_memory
+from .failures import WrongResult, failure, is_out_of_memory
 from .torch_import import import_torch
 
 MIN_SAMPLE_S = 0.002
 """Iterations are grouped until one sample lasts this long, so that the clock's cost (under 1 us) stays below 0.1 %."""
+MIN_SAMPLE_ON_DEVICE_S = 0.005
+"""The same of an accelerator, where waiting for it at the end costs up to 30 us."""
 LONG_S = 0.02
 """An iteration of this length refills 32 MB of cache in less than a tenth of its time."""
 MAX_SAMPLES = 200
+SLICE_S = 0.05
+"""Between two looks at the clock while work goes on for long."""
 LOOSEST = {"same": 0.0, "reduced": 0.1, "quantised": 0.3}
 """Error of a result, relative to the largest, that is allowed at least, by what was asked for: bf16 through some fifty
 layers, or integers; a wrong kernel is off by far more."""
@@ -57,22 +62,15 @@ def time_loop(step, synchronize, loops):
     return (time.perf_counter() - start) / loops
 
 
-def warm_up(step, synchronize, seconds):
-    """Run until ``seconds`` have passed, at least twice, doubling the loops until a sample is long enough."""
+def warm_up(step, synchronize, seconds, least_s=MIN_SAMPLE_S):
+    """Run until ``seconds`` have passed, at least twice, doubling the loops until a sample is ``least_s`` long."""
     loops, done, start = 1, 0, time.perf_counter()
     while done < 2 or time.perf_counter() - start < seconds:
         each = time_loop(step, synchronize, loops)
         done += loops
-        if each * loops < MIN_SAMPLE_S:
+        if each * loops < least_s:
             loops *= 2
     return loops, done, each
-
-
-def accelerator(torch, device):
-    """Return torch's module that waits for this device and counts its memory, whoever made it; None for the CPU."""
-    if device in ("cpu", "meta"):
-        return None
-    return getattr(torch, "accelerator", None) or torch.cuda  # before torch 2.6 there is only the latter
 
 
 def checked(compare):
@@ -85,32 +83,25 @@ def checked(compare):
         raise
 
 
-def in_use(torch):
-    """Return the accelerator that the person's code has begun to use; None where it uses none."""
-    for name in ("cuda", "xpu"):
-        module = getattr(torch, name, None)
-        if module is not None and getattr(module, "is_initialized", bool)():
-            return module
-    return None
-
-
 class Prepared:
     """A workload that is built, checked and warm."""
 
     def __init__(self, torch, device, workload, *, check, warmup_s, accuracy="same"):
-        self.device, self.accelerator = device, accelerator(torch, device)
+        self.torch, self.accelerator = torch, accelerator(torch, device)
+        if self.accelerator is not None:
+            self.accelerator.make_current()
         build = builder(workload["kind"])
         more = {key: workload[key] for key in ("path", "what") if workload.get(key)}
         self.step, compare = build(
             torch, torch.device(device), getattr(torch, workload["dtype"]), **workload["size"], **more
         )
         if workload["kind"] == "file" and self.accelerator is None:
-            self.accelerator, self.device = in_use(torch), None  # its own choice; None is the current device
+            self.accelerator = in_use(torch)  # its own choice
         self.synchronize()
         start = time.perf_counter()
         self.step()
-        if workload["kind"] == "file" and self.accelerator is None:
-            self.accelerator = in_use(torch)  # one that it first uses in a call
+        if workload["kind"] == "file":
+            self.accelerator = in_use(torch)  # also those that it first uses in a call
         self.synchronize()
         self.first_s = time.perf_counter() - start
         self.max_error = self.tolerance = None
@@ -122,21 +113,15 @@ class Prepared:
                 )
             if self.max_error is not None and not self.max_error <= self.tolerance:  # also true for NaN
                 raise WrongResult("relative error %.3g, allowed %.3g" % (self.max_error, self.tolerance))
-        if hasattr(self.accelerator, "reset_peak_memory_stats"):
-            self.accelerator.empty_cache()  # of what the reference took
-            self.accelerator.reset_peak_memory_stats(self.device)
-        self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, warmup_s)
+        if self.accelerator is not None:
+            self.accelerator.forget_peak()  # of what the reference took
+        least_s = MIN_SAMPLE_S if self.accelerator is None else MIN_SAMPLE_ON_DEVICE_S
+        self.loops, self.warmup, self.each_s = warm_up(self.step, self.synchronize, warmup_s, least_s)
 
     def synchronize(self):
         """Wait until the device has done all that it was asked for."""
         if self.accelerator is not None:
-            self.accelerator.synchronize(self.device)
-
-    def peak_device_bytes(self):
-        """Return the most that torch held on an accelerator since this was checked: what others cannot have, used or
-        not."""
-        counts = hasattr(self.accelerator, "max_memory_reserved")
-        return self.accelerator.max_memory_reserved(self.device) if counts else None
+            self.accelerator.synchronize()
 
     def sample(self, seconds, min_samples):
         """Return the seconds per iteration, one value per group of iterations, for about ``seconds``.
@@ -157,12 +142,22 @@ class Prepared:
             self.step()
         self.synchronize()
 
+    def sustained(self, seconds):
+        """Return moments, in seconds from now, and the seconds per iteration in the time before each, without a
+        rest."""
+        points, start = [], time.perf_counter()
+        while not points or points[-1][0] < seconds:
+            loops = max(1, int(SLICE_S / self.each_s))
+            each = time_loop(self.step, self.synchronize, loops)
+            points.append((time.perf_counter() - start, each))
+        return points
+
 
 class Session:
     """The state of one agent's measurements: empty before ``start``."""
 
     def __init__(self):
-        self.torch = self.device = self.prepared = self.name = None
+        self.torch = self.device = self.prepared = self.name = self.accelerator = None
         self.accuracy, self.restore = "same", None
 
     def start(self, channel, device, seed, interop_threads=None, used=(), accuracy="same"):
@@ -195,20 +190,66 @@ class Session:
             self.torch, self.device, workload, accuracy=self.accuracy, check=check, warmup_s=warmup_s
         )
         about = {key: getattr(self.prepared, key) for key in ("max_error", "tolerance", "warmup", "first_s")}
+        about["accelerator"] = getattr(self.prepared.accelerator, "name", None)
         channel.tell("ready", workload=self.name, threads=self.torch.get_num_threads(), **about)
 
     def sample(self, channel, seconds, min_samples, go_on=False):
         """Measure one window."""
         found = self.prepared.sample(seconds, min_samples)
-        peaks = {"peak_rss_bytes": peak_rss(), "peak_device_bytes": self.prepared.peak_device_bytes()}
+        used = self.prepared.accelerator
+        peaks = {"peak_rss_bytes": peak_rss(), "peak_device_bytes": None if used is None else used.peak_bytes()}
         channel.tell("window", workload=self.name, seconds=found, **peaks)
         if go_on:
             self.prepared.go_on_until(channel.commands)
+
+    def on_device(self, channel):
+        """Tell the times of the device itself, beside the wall clock's."""
+        prepared = self.prepared
+        found = device_time.timed(self.torch, prepared.accelerator, prepared.step, prepared.loops)
+        channel.tell("on-device", workload=self.name, **found)
+
+    def sustain(self, channel, seconds):
+        """Work for so long without a rest, and tell how fast it was all along."""
+        channel.tell("sustained", workload=self.name, points=self.prepared.sustained(seconds))
 
     def rest(self, channel):
         """Say that the work does not go on."""
         channel.tell("rested")
 
+    def is_broken(self):
+        """Return whether an accelerator refuses all work from now on, as after an assertion in a kernel: only another
+        process helps."""
+        used = accelerator(self.torch, self.device or "cpu") or (self.torch and in_use(self.torch))
+        if not used:
+            return False
+        try:
+            self.torch.zeros(1, device=used.name)
+            used.synchronize()
+        except Exception as error:
+            return not is_out_of_memory(error)
+        return False
+
+
+def guarded(verb):
+    """Return the verb, which tells with its failure whether anything else can be measured in this process."""
+
+    def run(channel, **given):
+        try:
+            verb(channel, **given)
+        except Exception as error:
+            session.prepared = None
+            kind, detail = failure(error)
+            channel.tell("failed", kind=kind, detail=detail, broken=session.is_broken())
+
+    return run
+
 
 session = Session()
-VERBS = {"start": session.start, "prepare": session.prepare, "sample": session.sample, "rest": session.rest}
+VERBS = {
+    "start": session.start,
+    "prepare": guarded(session.prepare),
+    "sample": guarded(session.sample),
+    "on_device": guarded(session.on_device),
+    "sustain": guarded(session.sustain),
+    "rest": session.rest,
+}

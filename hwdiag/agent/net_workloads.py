@@ -4,7 +4,7 @@ import os
 import resource
 
 from . import net_building, techniques, timing, workloads
-from .applying import called, doubled, each, first_tensor, under
+from .applying import called, doubled, each, first_tensor, under, wide
 from .workloads import relative_error
 
 GRADIENT_TOLERANCE = 0.1
@@ -48,11 +48,11 @@ def inference(torch, device, dtype, what, copies_inputs=0, **size):
             return called(net, give())
 
     def check():
-        reference, wide = doubled(*made(torch, device, what, size))
+        reference, doubled_given = doubled(*made(torch, device, what, size))
         reference.eval()
         with torch.inference_mode():
-            wanted = called(reference, wide)
-        return relative_error(torch, step().detach(), wanted), workloads.NET_TOLERANCE
+            wanted = called(reference, doubled_given)
+        return relative_error(torch, step().detach(), wanted), workloads.net_tolerance(torch, device)
 
     return step, check
 
@@ -85,11 +85,11 @@ def training(torch, device, dtype, what, **size):
         optimizer.zero_grad()
         gradients()
         got = {n.replace("_orig_mod.", ""): p.grad for n, p in net.named_parameters() if p.grad is not None}
-        reference, wide = doubled(*made(torch, device, what, size))
+        reference, doubled_given = doubled(*made(torch, device, what, size))
         trained(reference)
-        called(reference, wide).square().mean().backward()
+        called(reference, doubled_given).square().mean().backward()
         wanted = {n: p.grad for n, p in reference.named_parameters() if p.grad is not None}
-        off = sum((got[n].double() - g).square().sum() for n, g in wanted.items())
+        off = sum((wide(got[n]) - g).square().sum() for n, g in wanted.items())
         return (off / sum(g.square().sum() for g in wanted.values())).sqrt().item(), tolerance
 
     return step, check
@@ -117,12 +117,12 @@ def decode(torch, device, dtype, what, **size):
             return step()
 
     def check():
-        reference, wide = doubled(*made_decoder())
+        reference, doubled_given = doubled(*made_decoder())
         with torch.inference_mode():
             wanted = first_tensor(
-                timing.decode_step(reference, net_building.with_cache(torch, reference, wide, spec))()
+                timing.decode_step(reference, net_building.with_cache(torch, reference, doubled_given, spec))()
             )
-        return relative_error(torch, first_tensor(one()), wanted), workloads.NET_TOLERANCE
+        return relative_error(torch, first_tensor(one()), wanted), workloads.net_tolerance(torch, device)
 
     return one, check
 

@@ -9,11 +9,12 @@ import os
 import sys
 
 from . import techniques
-from .applying import called, doubled, first_tensor, under
+from .accelerator import is_started, kind_of
+from .applying import called, doubled, first_tensor, under, wide
 from .channel import one_line
 from .failures import WrongResult, is_out_of_memory
 from .torch_import import import_torch
-from .workloads import NET_TOLERANCE, SEED, relative_error
+from .workloads import SEED, net_tolerance, relative_error
 
 COMPARABLE = 1e-2
 """Error of a net in float32 against itself in float64, beyond which its results are taken to change by themselves."""
@@ -56,7 +57,7 @@ def build_file(torch, device, dtype, path):
     used = techniques.chosen()
     build = builder_in(path)
     for technique in used:
-        technique.process(torch, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        technique.process(torch, torch.device(kind_of(torch) or "cpu"))
     torch.manual_seed(SEED)
     built = build()
     if is_net(torch, built):
@@ -75,7 +76,8 @@ def user_step(torch, path, built, used):
             path, type(built).__name__))  # fmt: skip
     step = call
     if used:
-        device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+        kind = kind_of(torch)
+        device = torch.device(kind if kind is not None and is_started(torch, kind) else "cpu")
         _, _, around = under(torch, device, [Within(t) for t in used], None, ())
 
         def step():
@@ -116,7 +118,7 @@ def user_net(torch, build, net, given, used):
         wanted = None if got is None else reference(torch, build, before)
         if wanted is None or wanted.shape != got.shape:
             return None, None
-        return relative_error(torch, got.detach(), wanted), NET_TOLERANCE
+        return relative_error(torch, got.detach(), wanted), net_tolerance(torch, device)
 
     return step, check
 
@@ -124,7 +126,7 @@ def user_net(torch, build, net, given, used):
 def fingerprint(torch, net):
     """Return what tells two nets of one class apart by their weights."""
     with torch.no_grad():
-        return [float(p.double().sum()) if p.is_floating_point() else 0.0 for p in net.parameters()]
+        return [float(wide(p).sum()) if p.is_floating_point() else 0.0 for p in net.parameters()]
 
 
 def reference(torch, build, before):
@@ -146,7 +148,7 @@ def reference(torch, build, before):
             except Exception as error:
                 if is_out_of_memory(error):
                     return None
-                return plain.double()  # an operator of its own has no float64
+                return wide(plain)  # an operator of its own has no float64
             return wanted if relative_error(torch, plain, wanted) <= COMPARABLE else None
     except Exception as error:
         if is_out_of_memory(error):

@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 
+from .accelerator import kind_of
 from .applied import mapped_files
 from .channel import Ended, one_line
 from .pools import NOLOAD, thread_pools
@@ -24,7 +25,7 @@ def describe_software(torch):
     """Return what the person's PyTorch is, as a JSON-ready dictionary."""
     cuda_note = None
     devices = []
-    if torch.version.cuda and torch.cuda.is_available():
+    if torch.cuda.is_available():
         devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     elif torch.version.cuda:
         try:
@@ -38,7 +39,9 @@ def describe_software(torch):
         "torch_version": str(torch.__version__),
         "torch_path": os.path.dirname(torch.__file__),
         "cuda": torch.version.cuda,
+        "hip": getattr(torch.version, "hip", None),
         "cuda_devices": devices,
+        "accelerators": accelerators(torch),
         "cuda_note": cuda_note,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mkl": torch.backends.mkl.is_available(),
@@ -99,14 +102,11 @@ def openmp_limit(path):
 
 def accelerators(torch):
     """Return the accelerators, of whichever maker."""
-    module = getattr(torch, "accelerator", None)
-    if module is None:
-        kind, count = "cuda", torch.cuda.device_count() if torch.cuda.is_available() else 0
-    elif module.is_available():
-        kind, count = module.current_accelerator().type, module.device_count()
-    else:
+    kind = kind_of(torch)
+    if kind is None:
         return []
-    return [about(getattr(torch, kind), "%s:%d" % (kind, index), index) for index in range(count)]
+    module = getattr(torch, kind)
+    return [about(module, "%s:%d" % (kind, index), index) for index in range(module.device_count())]
 
 
 def about(backend, device, index):
@@ -120,18 +120,24 @@ def about(backend, device, index):
         "memory_bytes": getattr(known, "total_memory", None),
         "unified_memory": bool(getattr(known, "is_integrated", False)),
         "capability": None if major is None or minor is None else "%d.%d" % (major, minor),
+        "uuid": text_of(known, "uuid"),
+        "architecture": text_of(known, "gcnArchName"),
+        "architectures": list(getattr(backend, "get_arch_list", list)()),
     }
 
 
-def describe(channel, devices=False):
-    """Tell what torch is here, and which ``devices`` it can use."""
+def text_of(known, name):
+    """Return a property as text; None where there is none."""
+    value = getattr(known, name, None)
+    return None if value is None else str(value)
+
+
+def describe(channel):
+    """Tell what torch is here, and which devices it can use."""
     torch = import_torch(channel)
     if torch is None:
         raise Ended
-    found = describe_software(torch)
-    if devices:
-        found["devices"] = accelerators(torch)
-    channel.tell("software", **found)
+    channel.tell("software", **describe_software(torch))
 
 
 VERBS = {"describe": describe}

@@ -19,9 +19,16 @@ NAMES = (
     "backends.mkldnn.conv.fp32_precision",
     "backends.mkldnn.rnn.fp32_precision",
     "backends.quantized.engine",
+    "backends.cuda.matmul.fp32_precision",
+    "backends.cudnn.conv.fp32_precision",
+    "backends.cudnn.rnn.fp32_precision",
     "_inductor.config.freezing",
 )
 """Below torch, of those that a workload or a technique may set; an older torch has not all of them."""
+
+
+BEFORE_2_9 = ("backends.cudnn.allow_tf32",)
+"""What one of them was before; torch raises where it is read after parts of it were set one by one."""
 
 
 def holder_of(torch, path):
@@ -81,7 +88,8 @@ def kept(torch):
         with contextlib.suppress(RuntimeError, TypeError):  # torch before 2.4 has other functions of these names
             calls.append((get, put, get()))
     values = {}
-    for path in NAMES:
+    is_new = holder_of(torch, "backends.cudnn.conv.fp32_precision") is not None
+    for path in NAMES if is_new else (*NAMES, *BEFORE_2_9):
         place = holder_of(torch, path)
         values[path] = False if place is None else getattr(*place)  # what is imported later is off by default
     flushes = flushes_denormals(torch)

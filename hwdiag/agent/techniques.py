@@ -4,6 +4,8 @@ import contextlib
 import importlib
 import os
 
+from .precision_given import exact_convolutions
+
 
 class Missing(Exception):
     """A technique cannot be used here, in one line that says why."""
@@ -152,8 +154,15 @@ class CudnnBenchmark(BaseTechnique):
 
 
 class Tf32(BaseTechnique):
+    """Products in TF32; convolutions have it by default."""
+
     def process(self, torch, device):
         torch.set_float32_matmul_precision("high")
+
+
+class ExactConvolutions(BaseTechnique):
+    def process(self, torch, device):
+        exact_convolutions(torch)
 
 
 class MatmulBf16(BaseTechnique):
@@ -184,7 +193,8 @@ class Graphs(BaseTechnique):
         tensors = given if isinstance(given, tuple) else tuple(given.values())
         if isinstance(given, dict) or not all(isinstance(t, torch.Tensor) for t in tensors):
             raise Missing("CUDA graphs take nets of tensors alone")
-        return torch.cuda.make_graphed_callables(net, tensors)
+        with torch.cuda.device(tensors[0].device):  # a graph is recorded on a stream of the current device
+            return torch.cuda.make_graphed_callables(net, tensors)
 
 
 class Checkpointing(BaseTechnique):
@@ -245,6 +255,7 @@ TECHNIQUES = {
     "math-attention": MathAttention,
     "cudnn-benchmark": CudnnBenchmark,
     "tf32": Tf32,
+    "exact-convolutions": ExactConvolutions,
     "graphs": Graphs,
     "checkpointing": Checkpointing,
     "accumulation": Accumulation,

@@ -6,26 +6,42 @@ A module of this folder whose ``BUILDERS`` has a workload's kind is where it is 
 import math
 
 from . import techniques
-from .applying import called, doubled, under
+from .applying import called, doubled, under, wide
+from .precision_given import TF32_EPS, exact_convolutions, given
 
 SEED = 0
 """Of weights and inputs, so that a reference has the same."""
 NET_TOLERANCE = 1e-3
 """Of a net's results in float32: rounding errors of some fifty layers add up; a wrong kernel is off by far more."""
 
+NET_TOLERANCE_TF32 = 1e-2
+"""The same in TF32: a tenth of what a net may be off in bf16, which has three bits less."""
+
 
 def relative_error(torch, got, reference):
-    return ((got.double() - reference).abs().max() / reference.abs().max()).item()
+    return ((wide(got) - reference).abs().max() / reference.abs().max()).item()
 
 
-def rounding_tolerance(torch, dtype, terms):
+def rounding_tolerance(torch, dtype, terms, given=None):
     """Return the error allowed for a sum of ``terms`` products: random-walk growth of fp32 rounding plus the output's
-    own.
+    own, or that of operands that are ``given`` fewer bits.
 
     Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 4.3: errors of long sums grow like the
     square root of their length; the factors 4 and 8 leave room for other orders of summation.
     """
-    return 4 * math.sqrt(terms) * torch.finfo(torch.float32).eps + 8 * torch.finfo(dtype).eps
+    eps = TF32_EPS if given == "tf32" else torch.finfo(dtype).eps
+    return 4 * math.sqrt(terms) * torch.finfo(torch.float32).eps + 8 * eps
+
+
+def values(torch, elements, device, dtype, otherwise):
+    """Return an array of random numbers on an accelerator, which may be faster where all are alike.
+
+    On the CPU all are ``otherwise``: filled by torch's own threads, the first touch puts each page on the node of the
+    thread that uses it later, and drawing them takes one thread.
+    """
+    if torch.device(device).type == "cpu":
+        return torch.full((elements,), otherwise, device=device, dtype=dtype)
+    return torch.rand(elements, device=device, dtype=dtype)
 
 
 def build_matmul(torch, device, dtype, n):
@@ -35,7 +51,8 @@ def build_matmul(torch, device, dtype, n):
 
     def check():
         rows = torch.linspace(0, n - 1, 8, device=device).long()
-        return relative_error(torch, out[rows], a[rows].double() @ b.double()), rounding_tolerance(torch, dtype, n)
+        allowed = rounding_tolerance(torch, dtype, n, given(torch, device, dtype, "matmul"))
+        return relative_error(torch, out[rows], wide(a[rows]) @ wide(b)), allowed
 
     return lambda: torch.mm(a, b, out=out), check
 
@@ -73,8 +90,11 @@ def build_numpy(torch, device, dtype, n):
     return lambda: numpy.matmul(left, right, out=target), check
 
 
-def build_conv2d(torch, device, dtype, batch, channels, side, filters, kernel, stride):
+def build_conv2d(torch, device, dtype, batch, channels, side, filters, kernel, stride, what=None):
+    """Build a convolution. ``what``: ``exact``, where float32 shall not be computed in TF32."""
     pad = kernel // 2
+    if what == "exact":
+        exact_convolutions(torch)
     x = torch.randn(batch, channels, side, side, device=device).to(dtype)
     w = torch.randn(filters, channels, kernel, kernel, device=device).to(dtype)
 
@@ -84,31 +104,37 @@ def build_conv2d(torch, device, dtype, batch, channels, side, filters, kernel, s
     def check():
         # A few output pixels of the first and the last image, from the definition, in float64.
         got = step()
-        padded = torch.nn.functional.pad(x[[0, -1]].double(), (pad, pad, pad, pad))
+        padded = torch.nn.functional.pad(wide(x[[0, -1]]), (pad, pad, pad, pad))
         where = [0, 1, got.shape[-1] // 2, got.shape[-1] - 1]
         pixels = [(i, j) for i in where for j in where]
         patches = torch.stack(
             [padded[:, :, i * stride : i * stride + kernel, j * stride : j * stride + kernel] for i, j in pixels], 1
         )
-        reference = torch.einsum("npchw,fchw->nfp", patches, w.double())
+        reference = torch.einsum("npchw,fchw->nfp", patches, wide(w))
         some = torch.stack([got[[0, -1], :, i, j] for i, j in pixels], 2)
-        return relative_error(torch, some, reference), rounding_tolerance(torch, dtype, channels * kernel * kernel)
+        allowed = given(torch, device, dtype, "conv")
+        terms = channels * kernel * kernel
+        return relative_error(torch, some, reference), rounding_tolerance(torch, dtype, terms, allowed)
 
     return step, check
 
 
 def build_copy(torch, device, dtype, elements):
-    # Filled by torch's own threads: the first touch puts each page on the node of the thread that uses it later.
-    source = torch.full((elements,), 1.5, device=device, dtype=dtype)
+    source = values(torch, elements, device, dtype, 1.5)
     target = torch.zeros(elements, device=device, dtype=dtype)
     return lambda: target.copy_(source), lambda: (float(not torch.equal(source, target)), 0.0)
 
 
 def build_triad(torch, device, dtype, elements):
-    b = torch.full((elements,), 2.0, device=device, dtype=dtype)
-    c = torch.full((elements,), 0.5, device=device, dtype=dtype)
+    b = values(torch, elements, device, dtype, 2.0)
+    c = values(torch, elements, device, dtype, 0.5)
     a = torch.zeros(elements, device=device, dtype=dtype)
-    return lambda: torch.add(b, c, alpha=3.0, out=a), lambda: (float((a - 3.5).abs().max()), 0.0)
+
+    def check():
+        # Product and sum are rounded once each, or together.
+        return float((a - (b + 3.0 * c)).abs().max()), 8 * torch.finfo(dtype).eps
+
+    return lambda: torch.add(b, c, alpha=3.0, out=a), check
 
 
 def build_net(torch, device, make):
@@ -130,12 +156,18 @@ def build_net(torch, device, make):
             return net(*given)
 
     def check():
-        reference, wide = doubled(*made())
+        reference, doubled_given = doubled(*made())
         with torch.inference_mode():
-            wanted = called(reference, wide)
-        return relative_error(torch, step(), wanted), NET_TOLERANCE
+            wanted = called(reference, doubled_given)
+        return relative_error(torch, step(), wanted), net_tolerance(torch, device)
 
     return step, check
+
+
+def net_tolerance(torch, device):
+    """Return the error allowed for a net in float32, by the precision that it is given on this device."""
+    is_tf32 = given(torch, device, torch.float32, "conv", "matmul") == "tf32"
+    return NET_TOLERANCE_TF32 if is_tf32 else NET_TOLERANCE
 
 
 def resnet18(torch, device, dtype, batch, side):

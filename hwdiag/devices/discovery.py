@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
+from hwdiag.devices.kernels import dispatches
 from hwdiag.devices.model import CPU, Absent, Device
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.host.gpu import torch_build
 from hwdiag.host.model import Gpu, Host
+from hwdiag.process.launch import Launch
 from hwdiag.process.model import Outcome, Software
-from hwdiag.process.software import describe_software
+from hwdiag.process.software import probe_software
+from hwdiag.process.torch_builds import driver_in, too_old, without_kernels
 
 GONE = (
     "no CUDA-capable device",
@@ -28,19 +29,34 @@ SLICED = "cut into slices (MIG): only the slice that torch sees was measured, an
 
 def find(python: str, host: Host, timeout_s: float) -> tuple[Software, tuple[Device, ...], tuple[Absent, ...]]:
     """Return the torch of ``python``, the devices that it can use, and why it cannot use others that are here."""
-    software, devices = describe_software(python, devices=True, timeout_s=timeout_s)
+    software = probe_software(python, timeout_s=timeout_s)
     if not software.outcome.ok:
         return software, (), (Absent(what="all devices", why=software.outcome.detail),)
-    return software, *usable(host, software, devices)
+    return software, *usable(host, software)
 
 
-def usable(
-    host: Host, software: Software, devices: Sequence[Mapping[str, Any]]
-) -> tuple[tuple[Device, ...], tuple[Absent, ...]]:
-    """Return the CPU and these accelerators, and one line for each that is not used."""
+def usable(host: Host, software: Software) -> tuple[tuple[Device, ...], tuple[Absent, ...]]:
+    """Return the CPU and the accelerators that torch can use, and one line for each that is not used."""
     cpu = Device(name=CPU, title=host.cpu.model or "CPU", memory_bytes=host.memory.total_bytes)
-    found = tuple(Device.model_validate(device) for device in devices)
-    return (cpu, *found), tuple(absent(host.accelerators, software, found))
+    told = software.accelerators
+    seen = tuple(Device.model_validate(d.model_dump(exclude={"architecture", "architectures"})) for d in told)
+    found = tuple(device for device, d in zip(seen, told, strict=True) if d.has_kernels)
+    driver = next((gpu.cuda for gpu in host.accelerators if gpu.cuda), None)
+    refused = [
+        Absent(what=f"{d.title} ({d.name})", why=without_kernels(d, software.torch_version, driver))
+        for d in told
+        if not d.has_kernels
+    ]
+    return (cpu, *found), (*refused, *absent(host.accelerators, software, seen))
+
+
+def gpu_of(host: Host, device: Device) -> Gpu | None:
+    """Return the host's GPU that torch calls so; CUDA numbers them in its own order, and a variable may hide some."""
+    gpus = host.accelerators
+    by_id = [g for g in gpus if device.uuid and g.uuid and g.uuid.endswith(device.uuid)]
+    alike = [g for g in gpus if g.name == device.title]
+    found = by_id or (alike if len(alike) == 1 else gpus if len(gpus) == 1 else ())
+    return found[0] if found and not device.is_cpu else None
 
 
 def absent(gpus: tuple[Gpu, ...], software: Software, found: tuple[Device, ...]) -> list[Absent]:
@@ -62,26 +78,30 @@ def why_unused(gpus: tuple[Gpu, ...], software: Software) -> str:
     if builds and "CUDA" not in builds and not software.cuda_note:
         return f"this torch sees none of them; one built for {' or '.join(sorted(builds))} is at PyTorch's own index"
     visible = software.environment.get("CUDA_VISIBLE_DEVICES")
-    driver = next((gpu.cuda for gpu in gpus if gpu.cuda), None)
+    gpu = next((gpu for gpu in gpus if gpu.cuda), None)
     if software.cuda is None:
         return "this torch was built without CUDA; one with it is at PyTorch's own index"
-    if driver and version(driver)[0] < version(software.cuda)[0]:
-        return (
-            f"the driver is for CUDA {driver} at most, and this torch was built for {software.cuda}: "
-            f"update the driver, or take a torch built for an older CUDA"
-        )
+    driver, cuda, capability = (gpu.driver, gpu.cuda, gpu.compute_capability) if gpu else (None, None, None)
+    old = too_old(driver, cuda or driver_in(software.cuda_note), software.cuda, capability)
+    if old:
+        return old
+    if gpus and all(gpu.compute_mode == "Prohibited" for gpu in gpus):
+        return "its compute mode is Prohibited, so no program may compute on it: sudo nvidia-smi -c DEFAULT allows it"
     if visible is not None:
         shown = repr(visible) if visible else "empty"
         return f"CUDA_VISIBLE_DEVICES is {shown}, which leaves them out; unset it, or name GPUs that are there"
     return software.cuda_note or "torch does not say why"
 
 
-def version(text: str) -> tuple[int, ...]:
-    """Return a version's numbers, of ``13.0`` (13, 0), or (0,) for what is none."""
-    parts = text.split(".")
-    return tuple(map(int, parts)) if all(p.isdigit() for p in parts) else (0,)
-
-
 def is_gone(outcome: Outcome) -> bool:
-    """Return whether a device went away meanwhile."""
+    """Return whether an outcome speaks of a device that went away meanwhile."""
     return not outcome.ok and any(words in outcome.detail for words in GONE)
+
+
+def is_left(python: str, device: Device, timeout_s: float) -> bool:
+    """Return whether a fresh process can still compute on a device: many errors end a process's use of it alone."""
+    workload = next(iter(dispatches()))
+    candidate = Candidate(Launch(), [workload], check=False)
+    turn = Turn(warmup_s=0.0, window_s=0.0, windows=1, min_samples=1)
+    InterleavedBlock(python, turn, timeout_s=timeout_s).run([candidate], device=device.name, seed=1)
+    return candidate.results[workload.name].outcome.ok

@@ -8,7 +8,7 @@ from typing import Any
 from hwdiag.core.choices import BudgetName
 from hwdiag.devices.model import Device
 from hwdiag.experiment.model import Workload
-from hwdiag.experiment.workloads import conv2d, matmul, memory_workloads
+from hwdiag.experiment.workloads import conv2d, exact_conv2d, matmul, memory_workloads
 from hwdiag.host.model import Host
 
 MATMUL_SIZES, LARGE_SIZES = (512, 1024, 2048), (4096, 10000)
@@ -49,7 +49,8 @@ def kernels(host: Host, device: Device, *, compared: bool) -> tuple[Workload, ..
     transfers = () if device.is_cpu else (*host_copies(), *([in_place()] if device.kind == "cuda" else []))
     starts = tuple(dispatches())[: 1 if device.is_cpu else 2]  # a CPU has nothing to wait for
     rest = (*arrays, elementwise(elements), reduction(elements), *starts, *transfers)
-    return (*products, conv2d(), *attentions, *rest)
+    convolutions = (conv2d(),) if device.is_cpu else (conv2d(), exact_conv2d())
+    return (*products, *convolutions, *attentions, *rest)
 
 
 def product(n: int) -> Workload:

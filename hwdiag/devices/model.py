@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import median
 from typing import Literal
 
 from hwdiag.core.interval import Interval
@@ -11,7 +13,7 @@ from hwdiag.experiment.lever import BASELINE, Plan
 from hwdiag.experiment.model import Comparison, Estimate, Measurement, Workload
 from hwdiag.experiment.statistics import median_interval
 from hwdiag.experiment.techniques import Mode
-from hwdiag.process.model import Outcome
+from hwdiag.process.model import GpuMeanwhile, Outcome
 from hwdiag.process.trace import Cause
 
 CPU = "cpu"
@@ -30,6 +32,12 @@ def thinned(samples: tuple[float, ...], most: int = MOST_SAMPLES) -> tuple[float
     return tuple(samples[round(i * (len(samples) - 1) / (most - 1))] for i in range(most))
 
 
+def thinned_points(points: Sequence[tuple[float, float]], most: int = MOST_SAMPLES) -> tuple[tuple[float, float], ...]:
+    """Return at most so many of these moments, evenly taken; the first and the last stay."""
+    kept = thinned(tuple(float(n) for n in range(len(points))), most)
+    return tuple(points[int(n)] for n in kept)
+
+
 class Device(Value):
     """One device that torch can use."""
 
@@ -41,6 +49,8 @@ class Device(Value):
     """It has no memory of its own, but the host's."""
     capability: str | None = None
     """CUDA's compute capability, ``9.0``."""
+    uuid: str | None = None
+    """By which the host's GPU is found that it is."""
 
     @property
     def is_cpu(self) -> bool:
@@ -187,6 +197,43 @@ def ratio_of(first: list[float], second: list[float]) -> Interval | None:
     return median_interval(ratios) if ratios else None
 
 
+class Sustained(Value):
+    """A workload that goes on without a rest on one device: what a short look measures, and what a job gets."""
+
+    device: str
+    workload: str
+    points: tuple[tuple[float, float], ...] = ()
+    """Moments in seconds from the start, and the seconds of an iteration in the time before each."""
+    gpu: GpuMeanwhile | None = None
+    """Clock, power and reasons meanwhile; None where no driver tells."""
+    outcome: Outcome = Outcome(kind="ok")
+
+    @property
+    def burst_s(self) -> float:
+        """Return the seconds of an iteration at the start."""
+        begun = [each for at, each in self.points if at <= BURST_S]
+        return median(begun or [self.points[0][1]])
+
+    @property
+    def sustained_s(self) -> float:
+        """Return the same in the last third of the time."""
+        from_s = self.points[-1][0] * 2 / 3
+        return median(each for at, each in self.points if at >= from_s)
+
+    @property
+    def falls_after_s(self) -> float | None:
+        """Return when it became slower for good by more than ``FALL``; None where it did not."""
+        limit = self.burst_s * (1 + FALL)
+        slow = [at for at, each in self.points if each > limit]
+        if self.sustained_s <= limit or not slow:
+            return None
+        last_fast = max((at for at, each in self.points if each <= limit), default=0.0)
+        return min(at for at in slow if at > last_fast)
+
+
+BURST_S, FALL = 0.5, 0.03
+
+
 class Target(Value):
     """One figure that a source wants, and what was measured."""
 
@@ -221,6 +268,7 @@ class Study(TopicStudy):
     """Of each process at most ``MOST_SAMPLES`` samples, evenly thinned; all figures are drawn from these."""
     estimates: tuple[Estimate, ...] = ()
     ceilings: tuple[Ceiling, ...] = ()
+    sustained: tuple[Sustained, ...] = ()
     gains: tuple[Gain, ...] = ()
     batches: tuple[BatchSearch, ...] = ()
     dataloader_fed: tuple[DataloaderFed, ...] = ()
@@ -241,9 +289,13 @@ class Study(TopicStudy):
         first, second = ([t / w.flops for t in self._times(w.name, device)] for w in (workload, other))
         return ratio_of(second, first)
 
-    def _times(self, workload: str, device: str) -> list[float]:
-        return [m.median_s for m in self.measurements
+    def of(self, workload: str, device: str) -> list[Measurement]:
+        """Return the measurements by default that ended well."""
+        return [m for m in self.measurements
                 if (m.workload, m.device, m.plan) == (workload, device, BASELINE) and m.outcome.ok]  # fmt: skip
+
+    def _times(self, workload: str, device: str) -> list[float]:
+        return [m.median_s for m in self.of(workload, device)]
 
     def errors(self, device: str) -> dict[str, float]:
         """Return the error against float64 of each workload on a device, as its first process found it."""

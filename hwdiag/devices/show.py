@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 from hwdiag.core.interval import Interval
 from hwdiag.core.text import listed
 from hwdiag.devices.kernels import ON_GPU_ONLY, PRECISIONS
-from hwdiag.devices.model import CPU, Step, Study
+from hwdiag.devices.model import CPU, FALL, Step, Study
+from hwdiag.devices.nearness import NEAR
 from hwdiag.experiment.model import Workload
+from hwdiag.experiment.statistics import median_interval
 from hwdiag.report.figure import Figure
 from hwdiag.report.format import percent, plural, significant, size, speedup
 from hwdiag.report.plots import roofline
@@ -82,7 +85,66 @@ def profile(study: Study) -> Section:
     header = ("Kernel", "Device", "Median, 95 % interval over processes", "Of the roof", "Note")
     caption = "Kernels, beside the ceilings of the same device in the same run"
     table = table_of(study, caption, header, rows, frozenset({2}))
-    return Section(verdict, (table, absent(study, "profile"), *rooflines(study)))
+    more = (on_device(study), sustained(study), nearness(study))
+    return Section(verdict, (table, *more, absent(study, "profile"), *rooflines(study)))
+
+
+def on_device(study: Study) -> Table | None:
+    """Return a table of the device's own times, without what starting kernels costs, in a warm and in a cold cache."""
+    rows: list[tuple[Cell, ...]] = []
+    for device in study.devices:
+        for w in study.workloads:
+            mine = [m.on_device for m in study.of(w.name, device.name) if m.on_device and m.on_device.warm_s]
+            t = study.estimate(w.name, device.name)
+            if not mine or t is None:
+                continue
+            warm = median_interval([median(x.warm_s) for x in mine])
+            cold = [median(x.cold_s) for x in mine if x.cold_s]
+            rows.append(
+                (w.title, device.name, value(w, t), value(w, warm), value(w, median_interval(cold) if cold else None))
+            )
+    caption = "By the wall clock, and by events on a queue that is held until all is started"
+    header = ("Kernel", "Device", "Wall clock", "On the device", "The same, L2 cache cold")
+    return Table(caption, header, rows, frozenset({2, 3, 4})) if rows else None
+
+
+def sustained(study: Study) -> Table | None:
+    """Return a table of what a short look measures, and what a job gets after seconds."""
+    by_name = {w.name: w for w in study.workloads}
+    rows: list[tuple[Cell, ...]] = []
+    for s in study.sustained:
+        w, gpu = by_name.get(s.workload), s.gpu
+        if w is None or not s.points:
+            rows.append((s.device, s.workload, NOT_MEASURED, NOT_MEASURED, NOT_MEASURED, s.outcome.detail))
+            continue
+        fell = s.falls_after_s
+        kept = f"within {FALL:.0%} of it for {s.points[-1][0]:.0f} s"
+        change = kept if fell is None else f"{s.burst_s / s.sustained_s:.0%} of it after {fell:.1f} s"
+        told = [] if gpu is None else [
+            *([f"{gpu.mhz:.0f} of {gpu.max_mhz:.0f} MHz, {gpu.least_mhz:.0f} at least"]
+              if gpu.mhz is not None and gpu.max_mhz is not None and gpu.least_mhz is not None else []),
+            *([f"{gpu.watts:.0f} W"] if gpu.watts is not None else []),
+            *gpu.reasons,
+        ]  # fmt: skip
+        meanwhile = "; ".join(told) or "no driver tells clocks or reasons"
+        rates = (f"{significant(w.value(t))} {w.unit}" for t in (s.burst_s, s.sustained_s))
+        rows.append((s.device, w.title, *rates, change, meanwhile))
+    caption = "A product that goes on without a rest: the rate at the start, and in the last third of the time"
+    header = ("Device", "Kernel", "At the start", "Sustained", "Change", "Meanwhile")
+    return Table(caption, header, rows, frozenset({2, 3})) if rows else None
+
+
+def nearness(study: Study) -> Table | None:
+    """Return a table of copies from the GPU's own NUMA node beside those of a process that runs anywhere."""
+    rows: list[tuple[Cell, ...]] = []
+    for e in study.estimates:
+        w = next((w for w in study.workloads if w.name == e.workload), None)
+        anywhere = study.estimate(e.workload, e.device)
+        if e.plan == NEAR and w is not None and anywhere is not None:
+            rows.append((w.title, e.device, value(w, anywhere), value(w, e.seconds)))
+    header = ("Copy", "Device", "From anywhere", "From the GPU's own node")
+    caption = "Copies of a process that is bound to the GPU's own NUMA node, CPUs and memory"
+    return Table(caption, header, rows, frozenset({2, 3})) if rows else None
 
 
 def failures(rows: Sequence[tuple[Cell, ...]]) -> Table | None:

@@ -6,17 +6,28 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hwdiag.core.choices import BudgetName
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.text import now
 from hwdiag.devices.batch import SHARE, search_batches
 from hwdiag.devices.dataloader_fed import feed
-from hwdiag.devices.discovery import find, is_gone
+from hwdiag.devices.discovery import find, gpu_of, is_gone, is_left
 from hwdiag.devices.gains import gains, measure_gains
 from hwdiag.devices.kernels import LONGEST_S, kernels, large_products, precisions
-from hwdiag.devices.model import Absent, BatchSearch, DataloaderFed, Device, Step, Study, thinned
+from hwdiag.devices.model import (
+    Absent,
+    BatchSearch,
+    DataloaderFed,
+    Device,
+    Step,
+    Study,
+    Sustained,
+    thinned,
+    thinned_points,
+)
+from hwdiag.devices.nearness import copies, near
 from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import applies
@@ -24,7 +35,7 @@ from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign, Progress, at_once
 from hwdiag.experiment.ceilings import ceilings
 from hwdiag.experiment.estimates import estimates
-from hwdiag.experiment.interleaved import InterleavedBlock, Turn
+from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.judge import Claim
 from hwdiag.experiment.lever import DEFAULT
 from hwdiag.experiment.model import Measurement, Workload
@@ -56,14 +67,16 @@ class StudyEffort:
     """Workloads on which they are tried."""
     slowest_s: float
     """Of a batch, beyond which no larger one is tried; 0 leaves the batches out."""
+    sustain_s: float = 4
+    """Seconds for which a product goes on without a rest, on each accelerator."""
     dataloader_fed: int = 0
     """Processes of a training that a DataLoader feeds, on each device."""
 
 
 EFFORTS: dict[BudgetName, StudyEffort] = {
     "quick": StudyEffort(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": StudyEffort(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 2),
-    "thorough": StudyEffort(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 5),
+    "standard": StudyEffort(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 12, 2),
+    "thorough": StudyEffort(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 60, 5),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
 GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
@@ -125,11 +138,16 @@ class Measuring:
         nets = [] if self.budget == "quick" else [NETS["resnet18"].workload("inference"), decoding()]
         todo = [*kernels(self.host, device, compared=compared), *precisions(device), *nets]
         once = [NETS[name].workload("inference") for name in COMPARED if nets and device.is_cpu]
-        campaign = self._campaign(PROFILE, self.effort.blocks_s)
+        turn = PROFILE if device.is_cpu else replace(PROFILE, on_device=True)
+        campaign = self._campaign(turn, self.effort.blocks_s)
+        beside = near(self.host, gpu_of(self.host, device))
+        plans = [DEFAULT] if beside is None else [DEFAULT, beside]
+        only = {} if beside is None else {beside.id: copies(todo)}
+        self._update(plans=tuple(dict.fromkeys((*self.study.plans, *plans))))
         block_s = 0.0
         for _ in range(self.effort.blocks):
             before = campaign.remaining_s
-            campaign.run([DEFAULT], todo, "device", device.name)
+            campaign.run(plans, todo, "device", device.name, only=only)
             block_s = before - campaign.remaining_s
             if self._went_away(device, campaign.measurements, "profile") or campaign.remaining_s < block_s:
                 break
@@ -139,6 +157,27 @@ class Measuring:
             if once:
                 campaign.run([DEFAULT], once, "device", device.name)
         self._keep([*todo, *once], campaign.measurements)
+        if not device.is_cpu and device in self.study.devices:
+            self._update(sustained=(*self.study.sustained, self._sustained(device)))
+
+    def _sustained(self, device: Device) -> Sustained:
+        """Let a product go on for seconds: in bf16, or in float32 where that fails."""
+        self.progress(f"a product on {device.name} that goes on", 0)
+        failed = self.study.failures(device.name)
+        known = [w for w in precisions(device) if w.what in ("bf16", "fp32") and w.name not in failed]
+        workload = next((w for w in known if w.what == "bf16"), precisions(device)[0])
+        turn = Turn(warmup_s=0, window_s=0, windows=0, min_samples=1, sustain_s=self.effort.sustain_s)
+        candidate = Candidate(DEFAULT.launch, [workload], check=False)
+        block = InterleavedBlock(self.python, turn, timeout_s=self.timeout_s)
+        gpus = block.run([candidate], device=device.name, seed=self.seed).gpus
+        mine, result = gpu_of(self.host, device), candidate.results[workload.name]
+        return Sustained(
+            device=device.name,
+            workload=workload.name,
+            points=thinned_points(result.sustained),
+            gpu=next((g for g in gpus if mine is not None and g.index == mine.index), None),
+            outcome=result.outcome,
+        )
 
     def _larger(self, measurements: Sequence[Measurement], known: Sequence[Workload]) -> list[Workload]:
         """Return larger matrix products for the CPU than those measured, if it has time for them."""
@@ -159,7 +198,7 @@ class Measuring:
             for device in self.study.devices:
                 todo = self._tasks(device)
                 workloads |= {w.name: w for w in todo}
-                campaign = self._campaign(GAINS, self._gains_s(), most=at_once(self.host, todo))
+                campaign = self._campaign(GAINS, self._gains_s(), most=self._at_once(device, todo))
                 effort = self.effort
                 rounds = {"rounds": effort.rounds, "slow_rounds": effort.slow_rounds, "slow_on": effort.slow_on}
                 planned += measure_gains(
@@ -227,6 +266,10 @@ class Measuring:
         inferred, trained = self.nets or self.effort.nets, self.nets or self.effort.trained
         return (*tasks(inferred, ("inference",), device), *tasks(trained, ("training",), device))
 
+    def _at_once(self, device: Device, todo: Sequence[Workload]) -> int:
+        own = None if device.is_cpu or device.unified_memory else device.memory_bytes
+        return at_once(self.host, todo, gpu=gpu_of(self.host, device), device_bytes=own)
+
     def _gains_s(self) -> float:
         return self.effort.gains_s if self.minutes is None else self.minutes * 60
 
@@ -241,7 +284,7 @@ class Measuring:
     def _went_away(self, device: Device, measurements: Sequence[Measurement], step: Step) -> bool:
         """Return whether a device went away. It is not used any more then, and one line says why."""
         gone = next((m.outcome for m in measurements if is_gone(m.outcome)), None)
-        if gone is None or device.is_cpu:
+        if gone is None or device.is_cpu or is_left(self.python, device, self.timeout_s):
             return False
         self._absent(device.title, f"it went away: {gone.detail}", step)
         self._update(devices=tuple(d for d in self.study.devices if d != device))

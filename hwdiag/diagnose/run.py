@@ -14,6 +14,7 @@ from hwdiag.core.files import EmittedFile, File
 from hwdiag.core.home import home
 from hwdiag.core.text import now
 from hwdiag.core.value import TopicStudy
+from hwdiag.diagnose.accelerators import gpu_of_own, measure_devices, usable_devices
 from hwdiag.diagnose.causes import causes_of
 from hwdiag.diagnose.conclusions import concluded
 from hwdiag.diagnose.files import write_files
@@ -47,9 +48,6 @@ from hwdiag.tune.glance import Glance, glance
 from hwdiag.tune.runtime import find_allocators
 from hwdiag.tune.tune import tune
 from hwdiag.tune.within import switching_folder
-
-DEVICE_BLOCKS = 3
-"""Processes per GPU: enough to see whether they agree."""
 
 
 class Diagnosis:
@@ -135,8 +133,7 @@ class Diagnosis:
         campaign = self._campaign()
         if is_command and not command_runs(campaign, self.study.workloads, self.factors):
             return self._tuned(measurements=tuple(campaign.measurements))
-        self._measure_gpus(campaign)
-        self._search(campaign)
+        self._search(campaign, self._measure_gpus(campaign))
         measured = tuple(campaign.measurements)
         self._tuned(
             measurements=measured, estimates=estimates(measured), ceilings=ceilings(measured, self.study.workloads)
@@ -156,7 +153,7 @@ class Diagnosis:
             seed=profile.seed,
             child_timeout_s=profile.child_timeout,
             progress=self.progress,
-            most=at_once(r.host, study.workloads, teams_of),
+            most=at_once(r.host, study.workloads, teams_of, gpu=gpu_of_own(r.host, self.own)),
             runner=Commands() if profile.command is not None else None,
             ends=True,
         )
@@ -165,14 +162,12 @@ class Diagnosis:
         """Return the seconds for the causes of what lies far below its ceiling."""
         return CAUSES_SHARE * self.interview.total_s
 
-    def _measure_gpus(self, campaign: Campaign) -> None:
-        """Measure today's default on each GPU that torch sees."""
+    def _measure_gpus(self, campaign: Campaign) -> tuple[str, ...]:
+        """Measure today's default on each GPU that torch can use; return in words what there was no time for."""
         on_gpu = [w for w in self.study.workloads if w.kind not in ("numpy", "onednn") and w.family != "own"]
-        for i, _ in enumerate(self.record.software.cuda_devices if on_gpu else ()):
-            for _ in range(DEVICE_BLOCKS):
-                campaign.run([DEFAULT], on_gpu, "device", device=f"cuda:{i}")
+        return measure_devices(campaign, usable_devices(self.record.software) if on_gpu else (), on_gpu)
 
-    def _search(self, campaign: Campaign) -> None:
+    def _search(self, campaign: Campaign, left_out: tuple[str, ...]) -> None:
         """Search for the fastest plan, and look closer at the data where more may be gained by it."""
         study = self.study
         seen = self._glance(campaign)
@@ -193,7 +188,7 @@ class Diagnosis:
             noise=tuned.noise,
             comparisons=tuned.comparisons,
             shares=tuned.shares,
-            untried=tuned.untried,
+            untried=(*left_out, *tuned.untried),
         )
 
     def _glance(self, campaign: Campaign) -> Glance:

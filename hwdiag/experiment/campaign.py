@@ -15,10 +15,15 @@ from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock
 from hwdiag.experiment.lever import DEFAULT, Plan
 from hwdiag.experiment.model import Measurement, Phase, Workload
-from hwdiag.host.model import Host
+from hwdiag.host.model import Gpu, Host
 from hwdiag.process.model import Disturbance
 
 T = TypeVar("T")
+
+EXCLUSIVE = ("Exclusive_Process", "Exclusive_Thread")
+"""Compute modes of a GPU on which a second process fails."""
+CONTEXT_BYTES = 1 << 30
+"""What a process holds of a GPU's memory beside a workload's operands, roughly: CUDA's context and the libraries'."""
 
 Progress = Callable[[str, float], None]
 """Told before each block: what runs now, and the share of the budget that is used, 0..1."""
@@ -29,10 +34,26 @@ PROCESS_BYTES = 700 * 2**20
 """What a process with torch holds beside a workload's operands, roughly."""
 
 
-def at_once(host: Host, workloads: Sequence[Workload], teams_of: int = 1) -> int:
+def at_once(
+    host: Host,
+    workloads: Sequence[Workload],
+    teams_of: int = 1,
+    *,
+    gpu: Gpu | None = None,
+    device_bytes: int | None = None,
+) -> int:
     """Return the number of teams of this size in one block: half of the usable memory holds them, whatever they
-    measure."""
-    return max(1, min(MOST_AT_ONCE, processes_that_fit(host, workloads) // teams_of))
+    measure.
+
+    On a GPU its own memory does too, and there is one where the driver lets only one process compute on it.
+    """
+    if gpu is not None and gpu.compute_mode in EXCLUSIVE:
+        return 1
+    fit = processes_that_fit(host, workloads)
+    if device_bytes is not None:
+        each = CONTEXT_BYTES + max((w.bytes for w in workloads), default=0)
+        fit = min(fit, int(device_bytes / 2 / each))
+    return max(1, min(MOST_AT_ONCE, fit // teams_of))
 
 
 def processes_that_fit(host: Host, workloads: Sequence[Workload]) -> int:
@@ -180,6 +201,7 @@ class Campaign:
                     peak_rss_bytes=result.peak_rss_bytes,
                     peak_device_bytes=result.peak_device_bytes,
                     first_s=result.first_s,
+                    on_device=result.on_device,
                     disturbance=disturbance,
                 )
 

@@ -23,9 +23,10 @@ from statistics import fmean
 from typing import Any
 
 from hwdiag.core.choices import Accuracy
-from hwdiag.experiment.model import Workload
+from hwdiag.experiment.model import DeviceTimes, Workload
 from hwdiag.process.agent import Agent
 from hwdiag.process.disturbance import Watch
+from hwdiag.process.gpu_watch import GpuWatch
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Applied, Disturbance, Outcome
 from hwdiag.process.outcome import Event
@@ -44,6 +45,10 @@ class Turn:
     windows: int
     min_samples: int
     """Per window, whatever it takes."""
+    on_device: bool = False
+    """Whether an accelerator's own times are taken too, after the windows."""
+    sustain_s: float = 0
+    """For how long each workload goes on without a rest, at last."""
 
 
 @dataclass
@@ -63,6 +68,12 @@ class ProcessResult:
     peak_rss_bytes: int | None = None
     peak_device_bytes: int | None = None
     first_s: float | None = None
+    on_device: DeviceTimes | None = None
+    sustained: list[tuple[float, float]] = field(default_factory=list)
+    """Moments in seconds, and the seconds of an iteration in the time before each."""
+
+
+ANSWERS = ("ready", "window", "on-device", "sustained", "failed")
 
 
 def prepare_command(workload: Workload, *, check: bool, warmup_s: float) -> Event:
@@ -161,6 +172,16 @@ class Candidate:
         for name in cut:
             del self.results[name]
 
+    def time_on_device(self, name: str, timeout_s: float) -> None:
+        """Take the accelerator's own times of a workload."""
+        for told in self._ask(name, {"do": "measure.on_device"}, timeout_s):
+            self.results[name].on_device = DeviceTimes(warm_s=told["warm_s"] or (), cold_s=told["cold_s"] or ())
+
+    def sustain(self, name: str, seconds: float, timeout_s: float) -> None:
+        """Let a workload go on without a rest."""
+        for told in self._ask(name, {"do": "measure.sustain", "seconds": seconds}, timeout_s + seconds):
+            self.results[name].sustained = [(at, each) for at, each in told["points"]]
+
     def finish(self, timeout_s: float) -> float | None:
         """End the processes and return their CPU seconds, or None if one did not live to tell."""
         for child in self._children:
@@ -188,7 +209,7 @@ class Candidate:
             child.resume()
         for child in self._children:
             child.tell(command)
-        answers = [child.hear(("ready", "window", "failed"), timeout_s) for child in self._children]
+        answers = [child.hear(ANSWERS, timeout_s) for child in self._children]
         if command.get("go_on"):
             answers = self._rest(answers, timeout_s)
         for child in self._children:
@@ -200,6 +221,8 @@ class Candidate:
                 return []
             if answer["event"] == "failed":
                 self.results[name].outcome = Outcome(kind=answer["kind"], detail=answer["detail"])
+                if answer.get("broken"):
+                    self._kill()  # what is left is measured in another process
                 return []
         return [answer for answer in answers if answer is not None]
 
@@ -255,6 +278,7 @@ class InterleavedBlock:
         watch = Watch()
         cpu_s: list[float | None] = []
         with ExitStack() as children:
+            gpus = children.enter_context(GpuWatch()) if device != "cpu" else None
             for name in order.sample(names, len(names)):
                 if self._is_over:
                     break
@@ -265,7 +289,8 @@ class InterleavedBlock:
         if self._is_over:
             for candidate in candidates:
                 candidate.drop_unfinished()
-        return watch.stop(None if None in cpu_s else sum(filter(None, cpu_s)))
+        found = watch.stop(None if None in cpu_s else sum(filter(None, cpu_s)))
+        return found if gpus is None else found.model_copy(update={"gpus": gpus.found()})
 
     def _start(self, candidates: Sequence[Candidate], task: Mapping[str, Any], children: ExitStack) -> None:
         """Give each of them a process; they import torch side by side."""
@@ -286,3 +311,8 @@ class InterleavedBlock:
             for candidate in order.sample([*candidates], len(candidates)):
                 if candidate.is_measuring(name) and not self._is_over:
                     candidate.sample(name, self.turn, self._patience_s)
+        for candidate in candidates:
+            if self.turn.on_device and candidate.is_measuring(name) and not self._is_over:
+                candidate.time_on_device(name, self._patience_s)
+            if self.turn.sustain_s and candidate.is_measuring(name) and not self._is_over:
+                candidate.sustain(name, self.turn.sustain_s, self._patience_s)

@@ -77,6 +77,15 @@ class Workload(Value):
         return (self.flops if self.family == "compute" else self.bytes) / seconds / 1e9
 
 
+class DeviceTimes(Value):
+    """Seconds of an iteration on an accelerator itself, by events on a held queue: one for each sample."""
+
+    warm_s: tuple[float, ...] = ()
+    """With what the iteration before left in the cache. Empty where the workload waits for the device by itself."""
+    cold_s: tuple[float, ...] = ()
+    """With a cache that holds something else."""
+
+
 class Measurement(Value):
     """Samples of one Workload under one Plan on one device, from one process."""
 
@@ -107,6 +116,8 @@ class Measurement(Value):
     """Of the memory of an accelerator, what torch's allocator held since the workload was begun, in use or not."""
     first_s: float | None = None
     """Time of the first call, which compiles and tunes where that is asked for."""
+    on_device: DeviceTimes | None = None
+    """None on the CPU, and where it was not asked for."""
     disturbance: Disturbance = Disturbance()
 
     @property

@@ -78,6 +78,16 @@ def conv2d() -> Workload:
     )
 
 
+def exact_conv2d() -> Workload:
+    """Return the same convolution with all bits of float32, where a GPU takes TF32 for it by default."""
+    about = {
+        "name": "conv2d-exact",
+        "what": "exact",
+        "note": "With torch.backends.cudnn.allow_tf32 = False.",
+    }
+    return conv2d().model_copy(update={**about, "title": f"{conv2d().title}, without TF32"})
+
+
 def memory_workloads(host: Host) -> tuple[Workload, Workload]:
     """Copy and triad over arrays that no cache can hold."""
     wanted = max(SMALLEST_ARRAY, STREAM_FACTOR * host.cpu.llc_bytes)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from hwdiag.core.text import one_group
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import CpuList
+from hwdiag.process.torch_builds import TorchDevice
 
 OutcomeKind = Literal[
     "ok", "signal", "out-of-memory", "timeout", "import-error", "error", "not-started", "not-applied", "wrong-result"
@@ -51,7 +52,12 @@ class Software(Value):
     torch_path: str | None = None
     cuda: str | None = None
     """CUDA version torch was built for; None for a CPU build."""
+    hip: str | None = None
+    """ROCm version torch was built for."""
     cuda_devices: tuple[str, ...] = ()
+    """Names of GPUs that torch.cuda sees: NVIDIA's, and AMD's in a build for ROCm."""
+    accelerators: tuple[TorchDevice, ...] = ()
+    """All that torch sees, of whichever maker."""
     cuda_note: str | None = None
     """Why a CUDA build sees no device."""
     cpu_capability: str | None = None
@@ -114,6 +120,27 @@ class Applied(Value):
     capability: str | None = None
 
 
+class GpuMeanwhile(Value):
+    """One GPU during a measurement, at the moments at which it worked. What its driver does not tell is None."""
+
+    index: int
+    """The host's number of it."""
+    name: str
+    looks: int
+    """Moments at which it was looked at."""
+    mhz: float | None = None
+    """Median clock."""
+    least_mhz: float | None = None
+    max_mhz: float | None = None
+    """What it can be clocked at."""
+    watts: float | None = None
+    """Most power."""
+    reasons: tuple[str, ...] = ()
+    """All reasons for a low clock that were seen."""
+    used_before: int | None = None
+    """Percent of the time in which others used it, before the measurement began."""
+
+
 class Disturbance(Value):
     """The rest of the machine meanwhile. None where the host does not tell."""
 
@@ -132,3 +159,5 @@ class Disturbance(Value):
     """Whether another run of hwdiag measured on this host at its beginning or end."""
     suspended_s: float = 0.0
     """Seconds for which the whole machine slept: clocks that time it stood still."""
+    gpus: tuple[GpuMeanwhile, ...] = ()
+    """Of a measurement on a GPU: those that worked meanwhile."""

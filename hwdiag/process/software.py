@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hwdiag.process.agent import Agent
 from hwdiag.process.model import Outcome, Software
 
@@ -14,15 +12,7 @@ NOT_HERE = Software(python="", outcome=Outcome(kind="not-started", detail=ELSEWH
 
 def probe_software(python: str, *, timeout_s: float = 120.0) -> Software:
     """Describe the torch of the interpreter ``python``. Where its agent dies, ``outcome`` says of what."""
-    return describe_software(python, timeout_s=timeout_s)[0]
-
-
-def describe_software(
-    python: str, *, devices: bool = False, timeout_s: float = 120.0
-) -> tuple[Software, list[dict[str, Any]]]:
-    """Describe it with the accelerators that it can use, if ``devices`` are asked for."""
     with Agent(python) as agent:
-        outcome = agent.once({"do": "software.describe", "devices": devices}, timeout_s)
-        described = dict(agent.event("software") or {})
-    found = described.pop("devices", [])
-    return Software.model_validate({"python": python, "outcome": outcome, **described}), found
+        outcome = agent.once({"do": "software.describe"}, timeout_s)
+        described = agent.event("software") or {}
+    return Software.model_validate({"python": python, "outcome": outcome, **described})

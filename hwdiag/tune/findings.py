@@ -17,6 +17,7 @@ from hwdiag.host.cpulist import format_cpulist
 from hwdiag.host.gpu import torch_build
 from hwdiag.process.preflight import preflight
 from hwdiag.process.software import ELSEWHERE
+from hwdiag.process.torch_builds import driver_in, too_old, without_kernels
 from hwdiag.tune.evidence import Evidence
 from hwdiag.tune.placement import kind_domains
 
@@ -218,13 +219,25 @@ def gpu_seen_by_torch(e: Evidence) -> Iterator[Said]:
     if not gpus:
         why = e.host.gpu_note or (f"{e.host.gpus[0].name} is a part of the processor" if e.host.gpus else "none found")
         yield Check(id="gpu", state="unchecked", title="No GPU was measured", detail=why)
-    elif e.software.outcome.ok and not e.software.cuda_devices:
-        build = f"built for CUDA {e.software.cuda}" if e.software.cuda else "a CPU-only build"
+        return
+    s, driver = e.software, next((gpu.cuda for gpu in gpus if gpu.cuda), None)
+    for device in s.accelerators:
+        if not device.has_kernels:
+            yield Finding(
+                id="gpu-without-kernels",
+                severity="warning",
+                title=f"{device.title} ({device.name}) was not measured: torch has no kernels for it",
+                detail=without_kernels(device, s.torch_version, driver),
+                evidence=("software.accelerators",),
+            )
+    if s.outcome.ok and not s.accelerators and not s.cuda_devices:
+        build = f"built for CUDA {s.cuda}" if s.cuda else f"built for ROCm {s.hip}" if s.hip else "a CPU-only build"
+        old = too_old(gpus[0].driver, driver or driver_in(s.cuda_note), s.cuda, gpus[0].compute_capability)
         yield Finding(
             id="gpu-not-used",
             severity="warning",
-            title=f"{gpus[0].name} is here, but torch {e.software.torch_version} ({build}) sees no GPU",
-            detail=e.software.cuda_note or f"Install a {torch_build(gpus[0])} build of torch to use it.",
+            title=f"{gpus[0].name} is here, but torch {s.torch_version} ({build}) sees no GPU",
+            detail=old or s.cuda_note or f"Install a {torch_build(gpus[0])} build of torch to use it.",
             evidence=("host.gpus", "software.cuda"),
         )
 

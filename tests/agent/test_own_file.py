@@ -119,22 +119,6 @@ def test_a_call_without_a_net_runs_within_autocast(tmp_path: Path, used: Any) ->
 
 
 @pytest.mark.usefixtures("used")
-def test_an_accelerator_that_the_file_uses_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU that answers at once and works on: each sample ends when it is done."""
-    waited: list[object] = []
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
-    for name in ("empty_cache", "reset_peak_memory_stats"):
-        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
-    found = prepared(tmp_path, "def build(): return lambda: None")
-    before = len(waited)
-    found.sample(0.0, 1)  # type: ignore[no-untyped-call]
-    assert before >= 2
-    assert len(waited) >= before + 2
-    assert set(waited) == {None}  # whatever device is current
-
-
-@pytest.mark.usefixtures("used")
 def test_switches_of_one_workload_do_not_reach_the_next() -> None:
     restore = switches.kept(torch)  # type: ignore[no-untyped-call]
     before = torch.get_float32_matmul_precision(), torch.get_default_dtype(), torch.backends.cudnn.benchmark

@@ -16,10 +16,19 @@ from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, ProcessRe
 from hwdiag.host.model import Gpu, Host
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance, Outcome
+from hwdiag.process.torch_builds import TorchDevice, has_kernels, too_old
 from tests.conftest import make_host, make_software
 
 RTX = Gpu(index=0, name="NVIDIA GeForce RTX 3060", driver="470.223.02", cuda="11.4", memory_bytes=12 << 30)
 SEEN = {"name": "cuda:0", "title": RTX.name, "memory_bytes": 12 << 30, "unified_memory": False, "capability": "8.6"}
+
+
+OLD = (
+    "the driver 470.223.02 is for CUDA 11.4 at most, and this torch was built for 13.0, which needs driver "
+    "580.65.06 or newer: update the driver, or take another build, one for CUDA 11.8 fits: "
+    "pip install 'torch<2.8' --index-url https://download.pytorch.org/whl/cu118"
+)
+P100 = Gpu(index=0, name="Tesla P100-PCIE-16GB", driver="580.65.06", cuda="13.0", compute_capability="6.0")
 
 
 def host(*gpus: Gpu) -> Host:
@@ -27,12 +36,14 @@ def host(*gpus: Gpu) -> Host:
 
 
 def why(*gpus: Gpu, devices: Sequence[dict[str, Any]] = (), **software: Any) -> list[str]:
-    _, absent = usable(host(*gpus), make_software(**software), [*devices])
+    _, absent = usable(
+        host(*gpus), make_software(accelerators=tuple(map(TorchDevice.model_validate, devices)), **software)
+    )
     return [f"{a.what}: {a.why}" for a in absent]
 
 
 def test_a_gpu_that_torch_sees_is_a_device_and_nothing_is_amiss() -> None:
-    devices, absent = usable(host(RTX), make_software(cuda="11.3"), [SEEN])
+    devices, absent = usable(host(RTX), make_software(cuda="11.3", accelerators=(TorchDevice.model_validate(SEEN),)))
     assert [d.name for d in devices] == ["cpu", "cuda:0"]
     assert absent == ()
 
@@ -40,7 +51,8 @@ def test_a_gpu_that_torch_sees_is_a_device_and_nothing_is_amiss() -> None:
 @pytest.mark.parametrize(
     ("software", "words"),
     [
-        ({"cuda": "13.0"}, "the driver is for CUDA 11.4 at most, and this torch was built for 13.0"),
+        ({"cuda": "13.0"}, OLD),
+        ({"cuda": "13.0", "cuda_note": "RuntimeError: too old (found version 11040)"}, OLD),
         ({"cuda": "11.3", "environment": {"CUDA_VISIBLE_DEVICES": ""}}, "CUDA_VISIBLE_DEVICES is empty"),
         ({"cuda": "11.3", "environment": {"CUDA_VISIBLE_DEVICES": "7"}}, "CUDA_VISIBLE_DEVICES is '7'"),
         ({"cuda": None}, "this torch was built without CUDA"),
@@ -52,6 +64,55 @@ def test_a_gpu_that_torch_does_not_see_is_one_line_that_says_why(software: dict[
     assert line.startswith("NVIDIA GeForce RTX 3060: ")
     assert words in line
     assert "\n" not in line
+
+
+def test_a_card_that_torch_has_no_kernels_for_is_named_before_anything_runs() -> None:
+    """A P100 with a build for CUDA 13, which begins with Turing."""
+    seen = TorchDevice(name="cuda:0", title=P100.name, capability="6.0", architectures=("sm_75", "sm_86", "sm_120"))
+    software = make_software(cuda="13.0", torch_version="2.13.0+cu130", accelerators=(seen,))
+    devices, (absent,) = usable(host(P100), software)
+    assert [d.name for d in devices] == ["cpu"]
+    assert (absent.what, absent.why) == (
+        "Tesla P100-PCIE-16GB (cuda:0)",
+        "this torch 2.13.0+cu130 has kernels for sm_75, sm_86, sm_120, and none for compute capability 6.0; one for "
+        "CUDA 12.6 fits: pip install torch --index-url https://download.pytorch.org/whl/cu126",
+    )
+
+
+@pytest.mark.parametrize(
+    ("capability", "name", "built_for", "has"),
+    [
+        ("6.0", None, ("sm_75", "sm_120"), False),
+        ("8.6", None, ("sm_75", "sm_80"), True),  # of the same major number
+        ("8.6", None, ("sm_75", "sm_89"), False),
+        ("12.1", None, ("sm_90", "sm_120"), True),
+        ("10.0", None, ("sm_90a",), False),
+        ("9.0", None, ("sm_90a",), True),
+        ("12.0", None, ("sm_90", "compute_90"), True),  # compiled when it is first used
+        ("6.0", None, (), True),  # not told
+        (None, None, ("sm_75",), True),
+        ("9.0", "gfx90a:sramecc+:xnack-", ("gfx90a", "gfx1100"), True),
+        ("10.3", "gfx1031", ("gfx90a", "gfx1100"), False),
+        ("8.6", "NVIDIA GeForce RTX 3060", ("sm_86",), True),
+    ],
+)
+def test_which_cards_torch_has_kernels_for(capability: Any, name: Any, built_for: tuple[str, ...], has: bool) -> None:
+    assert has_kernels(capability, name, built_for) is has
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "built_for", "capability", "words"),
+    [
+        ("535", "12.2", "13.0", "8.6", "580.65.06 or newer: update the driver, or take another build, one for CUDA 12"),
+        ("535.183.01", "12.2", "13.0", "6.0", "one for CUDA 12.6 fits"),
+        ("470.223.02", "11.4", "12.6", "12.0", "none of PyTorch's own builds fits it"),
+        ("535.183.01", "12.2", "12.8", "8.6", ""),  # a driver runs all of its major version
+        (None, None, "13.0", None, ""),
+    ],
+)  # fmt: skip
+def test_a_driver_that_is_too_old(driver: Any, cuda: Any, built_for: str, capability: Any, words: str) -> None:
+    said = too_old(driver, cuda, built_for, capability)
+    assert words in said if words else said == ""
 
 
 def test_slices_of_a_gpu_are_named() -> None:
