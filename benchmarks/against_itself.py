@@ -25,7 +25,7 @@ from hwdiag.experiment.statistics import faster_p, ratio_interval, spread
 from hwdiag.experiment.workloads import catalogue
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
-from hwdiag.report.progress import terminal_progress
+from hwdiag.report.progress import lines
 
 SIZES = {
     "matmul": {"n": 512},
@@ -71,7 +71,7 @@ def main() -> int:
     args = parser.parse_args()
     workloads = small_workloads()
     campaign = Campaign(sys.executable, BUDGET, seed=1, child_timeout_s=300)
-    progress = terminal_progress(sys.stderr)
+    progress = lines(sys.stderr)
     verdicts: Counter[str] = Counter()
     spreads: list[float] = []
     while sum(verdicts.values()) < args.comparisons:

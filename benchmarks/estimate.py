@@ -21,7 +21,7 @@ from hwdiag.estimate.model import MEAN_TARGET, WORST_TARGET
 from hwdiag.estimate.show import check as check_section
 from hwdiag.experiment.net_count import NetSpec, count_nets
 from hwdiag.host import Root, read_host
-from hwdiag.report.progress import terminal_progress
+from hwdiag.report.progress import lines
 from hwdiag.report.table import Table
 
 RECORDS = 10_000
@@ -39,7 +39,7 @@ def main() -> None:
     options = arguments.parse_args()
     rows = [*counting(), *published(), *comparing()]
     if options.check:
-        checked, _ = check(sys.executable, read_host(Root.live()), progress=terminal_progress(sys.stderr))
+        checked, _ = check(sys.executable, read_host(Root.live()), progress=lines(sys.stderr))
         print(check_section(checked), end="\n\n")
         target = f"<= {MEAN_TARGET:.0%} mean, {WORST_TARGET:.0%} worst"
         reached = "yes" if checked.verdict.startswith("The estimator holds") else checked.verdict.partition(":")[0]

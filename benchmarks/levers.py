@@ -31,7 +31,7 @@ from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.process.model import Software
 from hwdiag.process.software import probe_software
-from hwdiag.report.progress import terminal_progress
+from hwdiag.report.progress import lines
 from hwdiag.report.table import Table
 from hwdiag.tune.factors import factors
 from hwdiag.tune.tune import tune
@@ -101,7 +101,7 @@ def searched(task: Task, host: Host, budget: Budget, known: Sequence[Factor], ac
 def campaign_of(host: Host, workload: Workload, budget: Budget) -> Campaign:
     """Return a campaign of fresh processes."""
     return Campaign(
-        sys.executable, budget, seed=1, child_timeout_s=300, progress=terminal_progress(sys.stderr),
+        sys.executable, budget, seed=1, child_timeout_s=300, progress=lines(sys.stderr),
         most=at_once(host, [workload]),
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ from hwdiag.host.root import Root
 from hwdiag.process.launch import Launch, MemoryPolicy
 from hwdiag.process.model import Software
 from hwdiag.process.software import probe_software
-from hwdiag.report.progress import terminal_progress
+from hwdiag.report.progress import lines
 from hwdiag.report.table import Table
 from hwdiag.tune.dispatch import build_vendor_check
 from hwdiag.tune.factors import factors
@@ -98,7 +98,7 @@ def main() -> None:
         ]
         known = [factor for factor in known if factor.levers]
         campaign = Campaign(
-            sys.executable, BUDGETS[args.budget], seed=1, child_timeout_s=120, progress=terminal_progress(sys.stderr)
+            sys.executable, BUDGETS[args.budget], seed=1, child_timeout_s=120, progress=lines(sys.stderr)
         )
         ours = chosen(tune(campaign, known, [workload], [workload.name], 0.03, risky=True))
         took = campaign.budget.total_s - campaign.remaining_s

@@ -7,6 +7,10 @@ from typing import Any
 
 from hwdiag.core.verbs import add, terminal_width
 
+EXAMPLES = """  hwdiag audit                                        # what was seen to go wrong
+  hwdiag audit --all                                  # every setting that is known
+  hwdiag audit --knob vm.swappiness --knob gpu        # scripts that set these, and undo it"""
+
 
 def register(verbs: Any) -> None:
     """Add this verb."""
@@ -14,8 +18,9 @@ def register(verbs: Any) -> None:
         verbs,
         "audit",
         audit_host,
-        "how is this host set, what of that helps or harms, and scripts to change it",
+        "how is this host set, and what of that helps or harms?",
         audit_options,
+        examples=EXAMPLES,
     )
 
 

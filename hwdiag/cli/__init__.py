@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 from hwdiag import __version__
 from hwdiag.audit import verb as audit
-from hwdiag.cli import machine
+from hwdiag.cli import about, machine
+from hwdiag.cli.parser import SUPPORT, CommandParser, parse
 from hwdiag.compare import verb as compare
 from hwdiag.compat import verb as compat
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.printing import PrintingError, abandon_output, printable
+from hwdiag.core.verbosity import choose, is_verbose
 from hwdiag.core.verbs import add_options
 from hwdiag.dataloader import verb as dataloader
 from hwdiag.devices import verb as devices
@@ -26,27 +30,31 @@ from hwdiag.explain import verb as explain
 from hwdiag.monitor import verb as monitor
 from hwdiag.profile import verb as profile
 
-EPILOG = """examples:
-  hwdiag host                          what is this machine?
-  hwdiag run --budget quick            measure, recommend, write a report (about a minute)
-  hwdiag run --python ~/ComfyUI/venv/bin/python
-  hwdiag explain -- python train.py    what is wrong with this program here?
-  hwdiag explain --pid 4711            the same of one that runs already
-  hwdiag tune -- python train.py       what makes this command faster?
-  hwdiag tune --metric 'speed: ([0-9.]+) it/s' --higher-is-better -- python train.py
-  hwdiag tune --file my_model.py --goal throughput
-  hwdiag snapshot spark.tar.gz         save this host's facts, to look at them elsewhere:
-  hwdiag host --snapshot spark.tar.gz
-  hwdiag estimate llama-7b --decode    what would other machines do with it?
-  hwdiag compare outputs               hosts side by side, and what became slower
-  hwdiag devices                       CPU against GPU: which precision and technique pays?
-  hwdiag dataloader --data ~/pictures  does the data come fast enough? What to give a DataLoader
-  hwdiag dataloader -- python train.py does this training wait for its data?
-  hwdiag compat                        which packages die here, and of what?
-  hwdiag audit                         how is this host set, and what of that helps?
-  hwdiag monitor -- python train.py    what does the machine do meanwhile?
-  hwdiag report outputs/dgx/20261120T101500Z
-Nothing here changes the host, and nothing needs root."""
+TOPICS = (
+    diagnose,
+    explain,
+    machine,
+    audit,
+    compat,
+    dataloader,
+    devices,
+    monitor,
+    profile,
+    estimate,
+    compare,
+    report,
+    about,
+)
+"""Modules that add verbs, in the order in which help lists them."""
+EPILOG = f"""examples:
+  hwdiag host                          # what is this machine?
+  hwdiag diagnose --budget quick       # measure, recommend, write a report: about a minute
+  hwdiag explain -- python train.py    # what is wrong with this program here?
+  hwdiag tune -- python train.py       # what makes this command faster?
+
+'hwdiag VERB --help' shows a verb's options and examples, 'hwdiag help VERB' all of its manual.
+Nothing here changes the host, and nothing needs root.
+{SUPPORT}"""
 
 
 def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambda: None) -> int:
@@ -55,10 +63,11 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
 
     ``loaded`` is called when everything is imported that the verb needs, and nothing has begun.
     """
-    words = sys.argv[1:] if argv is None else argv
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
         try:
-            args = parser(next((w for w in words if not w.startswith("-")), "")).parse_args(words)
+            args = parsed(words)
+            choose(args.quiet, args.verbose)
             load_steps(args.verb.__module__)
             loaded()
             return int(args.verb(args) or 0)
@@ -76,6 +85,20 @@ def main(argv: Sequence[str] | None = None, loaded: Callable[[], object] = lambd
     except KeyboardInterrupt:
         print("hwdiag: interrupted; nothing is left running", file=sys.stderr)
         return 130
+    except Exception as error:
+        if is_verbose():
+            raise
+        return failed(internal(error), 1)
+
+
+def internal(error: Exception) -> str:
+    """Return the line that tells a fault of hwdiag's own."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return (
+        f"a fault of hwdiag: {type(error).__name__} in {where}: {' '.join(str(error).split())[:200]}; the same command "
+        "with -v shows more, and 'hwdiag bugreport' writes a file to report it with"
+    )
 
 
 def failed(why: str, status: int) -> int:
@@ -96,31 +119,30 @@ def load_steps(module: str) -> None:
         import_module(steps)
 
 
-def parser(verb: str = "") -> argparse.ArgumentParser:
-    """Return all verbs with their help, this one with its options too: what it needs is imported for no other."""
-    top = argparse.ArgumentParser(
+def parsed(words: list[str]) -> argparse.Namespace:
+    """Return what was asked for. ``hwdiag`` and ``hwdiag help`` ask for help, ``hwdiag help VERB`` for all of it."""
+    asks, verb = words[:1] == ["help"], next((w for w in words if w != "help"), "")
+    top, verbs = make_parser(verb)
+    if asks and verb in verbs:
+        verbs[verb].epilog = "\n\n".join(filter(None, (verbs[verb].epilog, verbs[verb].get_default("details"))))
+    return parse(top, verbs, [*([verb] if verb else []), "--help"] if asks or not words else words)
+
+
+def make_parser(verb: str = "") -> tuple[CommandParser, dict[str, CommandParser]]:
+    """Return the parser of all verbs with theirs by name; this one has its options, since what it needs is imported for
+    no other."""
+    top = CommandParser(
         prog="hwdiag",
-        description="Guided diagnostics for Linux hosts that run PyTorch: measures what is fastest on this machine.",
+        usage="hwdiag VERB [OPTIONS]",
+        description="Diagnoses how PyTorch runs on this Linux host, and measures what makes it faster.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"hwdiag {__version__}")
-    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB")
+    verbs = top.add_subparsers(title="verbs", required=True, metavar="VERB", prog="hwdiag", parser_class=CommandParser)
 
-    for topic in (
-        machine,
-        diagnose,
-        explain,
-        audit,
-        compat,
-        dataloader,
-        devices,
-        monitor,
-        profile,
-        estimate,
-        compare,
-        report,
-    ):
+    for topic in TOPICS:
         topic.register(verbs)
     add_options(verbs, verb)
-    return top
+    for sub in verbs.choices.values():
+        sub.shorten_usage()
+    return top, verbs.choices

@@ -10,18 +10,22 @@ from typing import Any
 from hwdiag.core.text import plural
 from hwdiag.core.verbs import add, terminal_width, write
 
+EXAMPLES = """  hwdiag host
+  hwdiag host --json
+  hwdiag host --snapshot spark.tar.gz    # another one, by what 'hwdiag snapshot spark.tar.gz' wrote there"""
+
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    host = add(verbs, "host", show_host, "show what this machine is: CPU, NUMA, memory, GPUs, disks, limits")
+    host = add(verbs, "host", show_host, "what is this machine? CPU, memory, GPUs, disks, limits", examples=EXAMPLES)
     host.add_argument("--json", action="store_true", help="print all facts as JSON")
     host.add_argument(
         "--snapshot", metavar="FILE", help="of another host: what hwdiag snapshot wrote there, or an unpacked dump"
     )
     host.add_argument("--drawing", type=Path, metavar="FILE", help="write the topology drawing there, as SVG")
 
-    snapshot = add(verbs, "snapshot", write_snapshot, "save what is needed to look at this host elsewhere")
-    snapshot.add_argument("file", nargs="?", default="host.tar.gz", help="where to write it (default: host.tar.gz)")
+    snapshot = add(verbs, "snapshot", write_snapshot, "save this host's facts, to look at them elsewhere")
+    snapshot.add_argument("file", metavar="FILE", nargs="?", default="host.tar.gz", help="default: host.tar.gz")
     snapshot.add_argument(
         "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
     )
@@ -29,8 +33,8 @@ def register(verbs: Any) -> None:
     workbook = add(verbs, "init", init_workbook, "lay out a workbook to edit: notebooks and host profiles")
     workbook.add_argument("folder", type=Path, metavar="DIR", help="where; files that are there stay as they are")
 
-    init = add(verbs, "init-host", init_host, "write params/NAME.yaml that expects what this machine has")
-    init.add_argument("name", help="name of the new profile")
+    init = add(verbs, "init-host", init_host, "write a profile, params/NAME.yaml, of what this machine has")
+    init.add_argument("name", metavar="NAME", help="name of the new profile")
 
 
 def show_host(args: argparse.Namespace) -> None:

@@ -8,13 +8,21 @@ from typing import Any
 
 from hwdiag.core.verbs import add, terminal_width
 
+EXAMPLES = """  hwdiag compare outputs
+  hwdiag compare outputs --host box          # exit status 1 if it became slower
+  hwdiag compare outputs --part epyc-9654    # beside a part of the catalogue"""
+
 
 def register(verbs: Any) -> None:
     """Add this verb."""
     add(
-        verbs, "compare", compare_records, "records side by side: what differs, how fast, what became slower",
+        verbs,
+        "compare",
+        compare_records,
+        "how do hosts and dates compare, and what became slower?",
         compare_options,
-    )  # fmt: skip
+        examples=EXAMPLES,
+    )
 
 
 def compare_options(compare: argparse.ArgumentParser) -> None:

@@ -9,6 +9,10 @@ from typing import Any
 
 from hwdiag.core.verbs import add, terminal_width
 
+EXAMPLES = """  hwdiag compat                                        # every package with native code
+  hwdiag compat --python ~/ComfyUI/venv/bin/python     # those of another interpreter
+  hwdiag compat --static x86-64-v2+avx                 # runs nothing"""
+
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
@@ -19,6 +23,8 @@ def register(verbs: Any) -> None:
         "will my stack run, and if it dies, what kills it?",
         options,
         aliases=("check",),
+        examples=EXAMPLES,
+        details="Each package is imported in a child of its own, so that none ends the check. Also: hwdiag check.",
     )
 
 
@@ -44,15 +50,19 @@ def check_packages(args: argparse.Namespace) -> int:
     from hwdiag.parameters.compat import CheckParams
     from hwdiag.report.progress import terminal_progress
 
-    check = CompatCheck(load(given(args, CheckParams)), terminal_progress(sys.stderr))
+    params = load(given(args, CheckParams))
+    with terminal_progress(sys.stderr) as progress:
+        check = CompatCheck(params, progress)
+        if args.static is None:
+            survey = check.checked()
+        else:
+            contents = check.contents(args.static)
     if args.static is not None:
-        contents = check.contents(args.static)
         if args.json:
             print(json.dumps([c.model_dump() for c in contents], indent=1))
         else:
             print(show.static_table(contents, args.static).to_text(terminal_width()))
         return 0
-    survey = check.checked()
     if args.json:
         print(survey.model_dump_json(indent=1))
     else:

@@ -23,3 +23,5 @@ ACCURACIES: tuple[Accuracy, ...] = get_args(Accuracy)
 
 BudgetName = Literal["quick", "standard", "thorough"]
 Goal = Literal["latency", "throughput"]
+SHELLS = ("bash", "zsh", "tcsh")
+"""Shells that a completion can be made for."""

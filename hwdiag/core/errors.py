@@ -23,5 +23,11 @@ class UsageError(HwdiagError):
     exit_status = 2
 
 
+class NoProgramError(UsageError):
+    """A command that is not there; the exit status is a shell's."""
+
+    exit_status = 127
+
+
 class NothingMeasuredError(HwdiagError):
     """The run recorded facts, but not one measurement."""

@@ -17,13 +17,40 @@ Options = Callable[[argparse.ArgumentParser], None]
 
 
 def add(
-    verbs: Any, name: str, verb: Any, text: str, options: Options | None = None, aliases: Sequence[str] = ()
+    verbs: Any,
+    name: str,
+    verb: Any,
+    text: str,
+    options: Options | None = None,
+    aliases: Sequence[str] = (),
+    examples: str = "",
+    details: str = "",
 ) -> argparse.ArgumentParser:
-    """Add one verb. ``options`` adds those that are made from its parameters, once this verb is the one that runs."""
+    """Add one verb.
+
+    Args:
+        verbs: where it is added.
+        name: the verb.
+        verb: what runs it.
+        text: what it does, in at most 62 characters, so that the list of verbs is short.
+        options: adds the options that are made from its parameters, once this verb is the one that runs.
+        aliases: its other names.
+        examples: commands to copy, which end its help.
+        details: what the manual and ``hwdiag help VERB`` say beyond that.
+    """
     sub: argparse.ArgumentParser = verbs.add_parser(
-        name, aliases=aliases, help=text, description=text[0].upper() + text[1:] + "."
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ("" if text.endswith("?") else "."),
+        epilog=f"examples:\n{examples}" if examples else None,
     )
-    sub.set_defaults(verb=verb, options=options)
+    verbs.choices.update(dict.fromkeys(aliases, sub))  # not listed beside the verb
+    much = sub.add_mutually_exclusive_group()
+    much.add_argument("-q", "--quiet", action="store_true", help="print results and errors only, no progress")
+    much.add_argument(
+        "-v", "--verbose", action="store_true", help="print details too: each step, and where errors arose"
+    )
+    sub.set_defaults(verb=verb, options=options, details=details)
     return sub
 
 

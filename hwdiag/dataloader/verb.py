@@ -9,29 +9,33 @@ from typing import Any
 
 from hwdiag.core.verbs import add, terminal_width
 
-EPILOG = """the file:
+EXAMPLES = """  hwdiag dataloader --data ~/pictures --step-ms 120
+  hwdiag dataloader --file my_dataset.py
+  hwdiag dataloader --pid 4711                         # a training that runs already
+  hwdiag dataloader -- python train.py                 # one that is started"""
+DETAILS = """the file:
   def build_dataset():
       return MyDataset()               # or a pair: the Dataset, and what collates its samples
 A Dataset that raises, hangs, leaks or cannot be sent to a worker is named, and nothing of it is left running.
 
 a running training:
-  hwdiag dataloader --pid 4711         does it wait for its data? Looked at from outside for --seconds (20)
-  hwdiag dataloader -- python train.py the same of a command, to its end, whose exit status is hwdiag's
+  --pid looks at it from outside for --seconds (20); a command is looked at to its end, and its exit status is
+  hwdiag's. Also: hwdiag feed.
   py-spy, where it is installed, tells it of a training without workers too."""
 
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    feed = add(
+    add(
         verbs,
         "dataloader",
         feed_training,
-        "does the data come fast enough? Storage, decoders and the DataLoader",
+        "does the data come fast enough? Storage and DataLoader",
         options,
         aliases=("feed",),
+        examples=EXAMPLES,
+        details=DETAILS,
     )
-    feed.epilog = EPILOG
-    feed.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def options(feed: argparse.ArgumentParser) -> None:
@@ -54,7 +58,10 @@ def feed_training(args: argparse.Namespace) -> int:
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
 
-    run = Feeding(load(given(args, FeedParams)), terminal_progress(sys.stderr))
+    params = load(given(args, FeedParams))
+    with terminal_progress(sys.stderr) as progress:
+        run = Feeding(params, progress)
+        run.plan()  # after all that is measured
     if args.json:
         print(run.feed.model_dump_json(indent=1, exclude_defaults=True))
     else:

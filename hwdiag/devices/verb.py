@@ -11,7 +11,9 @@ from hwdiag.core.verbs import add, terminal_width
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    add(verbs, "devices", weigh, "CPU against GPU, and what each precision and technique is worth here", options)
+    text = "CPU against GPU: which precision and technique pays here?"
+    examples = "  hwdiag devices\n  hwdiag devices --budget thorough --minutes 20"
+    add(verbs, "devices", weigh, text, options, examples=examples)
 
 
 def options(devices: argparse.ArgumentParser) -> None:
@@ -31,7 +33,10 @@ def weigh(args: argparse.Namespace) -> int:
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
 
-    study = Devices(load(given(args, DevicesParams)), terminal_progress(sys.stderr))
+    params = load(given(args, DevicesParams))
+    with terminal_progress(sys.stderr) as progress:
+        study = Devices(params, progress)
+        study.settings()  # after all that is measured
     if args.json:
         print(study.done.model_dump_json(indent=1, exclude_defaults=True))
     else:

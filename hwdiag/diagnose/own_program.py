@@ -12,7 +12,7 @@ from hwdiag.experiment.campaign import MOST_AT_ONCE, Campaign
 from hwdiag.experiment.lever import DEFAULT, Factor
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.statistics import MIN_PAIRS
-from hwdiag.parameters.diagnosis import Profile, user_file_path
+from hwdiag.parameters.diagnosis import Profile, require_program, user_file_path
 from hwdiag.process.model import Command
 from hwdiag.tune.user_workloads import command_workload, file_workload
 
@@ -21,6 +21,7 @@ def user_workloads(profile: Profile) -> tuple[Workload, ...]:
     """Return the user's own workloads, which are measured in place of the catalogue. Raises ``UsageError`` where the
     file is missing."""
     if profile.command is not None:
+        require_program(profile.command)
         command = Command(
             argv=profile.command,
             metric=profile.metric,

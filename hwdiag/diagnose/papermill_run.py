@@ -12,9 +12,10 @@ from typing import Any
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.home import home, notebook
 from hwdiag.diagnose.summary import MIME
+from hwdiag.report.progress import Progress, Relayed
 
 
-def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
+def run_notebook(parameters: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Execute notebooks/diagnose.ipynb; gives its summary, with the path of the executed notebook.
 
     Raises:
@@ -30,14 +31,15 @@ def run_notebook(parameters: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise HwdiagError(f"cannot write to {outputs}: {error.strerror}") from None
     running = Path(name)
+    progress("starting the notebook", 0)
     try:
         done = papermill.execute_notebook(
             notebook("diagnose"),
             running,
             parameters=parameters,
             kernel_name="python3",
-            stdout_file=sys.stderr,
-            progress_bar=sys.stderr.isatty(),
+            stdout_file=Relayed(progress, sys.stderr),
+            progress_bar=False,
             extra_arguments=["--log-level=ERROR"],  # or ipykernel warns of its loopback connection
         )
         summary = summary_of(done)

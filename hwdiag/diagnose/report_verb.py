@@ -12,7 +12,9 @@ from hwdiag.core.verbs import add, terminal_width, write
 def register(verbs: Any) -> None:
     """Add these verbs."""
 
-    report = add(verbs, "report", write_report, "draw the report of a record, or of a host, and say what it found")
+    text = "draw the report of a record or of a host again"
+    examples = "  hwdiag report outputs/dgx/20261120T101500Z\n  hwdiag report --host dgx    # the newest of each topic"
+    report = add(verbs, "report", write_report, text, examples=examples)
     report.add_argument("record", type=Path, nargs="?", help="a record's file, or the folder that holds it")
     report.add_argument("--host", metavar="NAME", help="of all records of this host: the newest study of each topic")
     report.add_argument(

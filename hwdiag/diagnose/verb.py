@@ -9,7 +9,14 @@ from typing import Any
 
 from hwdiag.core.verbs import add
 
-TUNE_EPILOG = """the file:
+RUN_EXAMPLES = """  hwdiag {verb}                                       # three to four minutes
+  hwdiag {verb} --budget quick                        # about one
+  hwdiag {verb} --python ~/ComfyUI/venv/bin/python    # the torch of another interpreter
+  hwdiag {verb} --host dgx                            # beside what that kind of host should have"""
+TUNE_EXAMPLES = """  hwdiag tune -- python train.py --steps 20
+  hwdiag tune --metric 'speed: ([0-9.]+) it/s' --higher-is-better -- python train.py
+  hwdiag tune --file my_model.py --goal throughput"""
+TUNE_DETAILS = """the file:
   import torch
   def build():
       net = torch.nn.Linear(512, 512)
@@ -33,13 +40,12 @@ SHOWN = 12
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    text = "measure this host and write record, report and launch script"
-    add(verbs, "run", run, text, options)
-    text = "the same, told by the notebook: runs notebooks/diagnose.ipynb with papermill"
-    add(verbs, "diagnose", diagnose, text, options)
-    tune = add(verbs, "tune", run, "find the best way to start a command, or a Python file, of your own", tune_options)
-    tune.epilog = TUNE_EPILOG
-    tune.formatter_class = argparse.RawDescriptionHelpFormatter
+    text = "diagnose this host by the notebook: report, record, scripts"
+    add(verbs, "diagnose", diagnose, text, options, examples=RUN_EXAMPLES.format(verb="diagnose"))
+    text = "the same without the notebook"
+    add(verbs, "run", run, text, options, examples=RUN_EXAMPLES.format(verb="run     "))
+    text = "what makes my command or Python file faster?"
+    add(verbs, "tune", run, text, tune_options, examples=TUNE_EXAMPLES, details=TUNE_DETAILS)
 
 
 def options(sub: argparse.ArgumentParser) -> None:
@@ -65,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Run hwdiag run or hwdiag tune."""
     from hwdiag.core.command_line import given
     from hwdiag.core.errors import UsageError
+    from hwdiag.core.verbosity import tell
     from hwdiag.diagnose.run import run_all
     from hwdiag.diagnose.summary import RunSummary
     from hwdiag.parameters.diagnosis import Params, load
@@ -73,11 +80,8 @@ def run(args: argparse.Namespace) -> int:
     profile = load(given(args, Params))
     if "command" in args and not (profile.command or profile.workload_file):
         raise UsageError("tune what? Give a command behind --, or --file FILE")
-    done = run_all(
-        profile,
-        progress=terminal_progress(sys.stderr),
-        announce=lambda text: print(f"hwdiag: {text}", file=sys.stderr, flush=True),
-    )
+    with terminal_progress(sys.stderr) as progress:
+        done = run_all(profile, progress=progress, announce=tell)
     return say(RunSummary(done.record, done.folder).as_dict(), args.json)
 
 
@@ -87,11 +91,14 @@ def diagnose(args: argparse.Namespace) -> int:
     from hwdiag.diagnose.papermill_run import run_notebook
     from hwdiag.host.archive import open_root
     from hwdiag.parameters.diagnosis import Params, interpreter, load
+    from hwdiag.report.progress import terminal_progress
 
     profile = load(given(args, Params))
     interpreter(profile)  # a wrong parameter stops here, before a kernel starts
     open_root(profile.snapshot)
-    return say(run_notebook(given(args, Params)), args.json)
+    with terminal_progress(sys.stderr) as progress:
+        summary = run_notebook(given(args, Params), progress)
+    return say(summary, args.json)
 
 
 def say(summary: dict[str, Any], as_json: bool) -> int:

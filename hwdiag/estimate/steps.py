@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
+from hwdiag.agent.nets import NAMES
 from hwdiag.catalogue.parts import Part, catalogue, find_part, part_of
 from hwdiag.core.choices import BudgetName, EstimateType, Software
 from hwdiag.core.errors import UsageError
 from hwdiag.core.outside import user_path
+from hwdiag.core.params import suggestion
 from hwdiag.core.text import now
 from hwdiag.estimate import show
 from hwdiag.estimate.comparison import NETS, compare_published
@@ -239,7 +241,10 @@ def part_named(name: str) -> Part:
 
 
 def specs_of(params: EstimateParams) -> list[NetSpec]:
-    """Return the nets that the person named, in each batch size."""
+    """Return the nets that the person named, in each batch size. Raises ``UsageError`` for one that there is not."""
+    for net in params.nets:
+        if ":" not in net and net not in NAMES:
+            raise UsageError(f"no net {net[:100]!r}{suggestion(net, NAMES)}; or FILE.py:FUNCTION")
     phase: Literal["prefill", "decode"] = "decode" if params.decode else "prefill"
     return [
         NetSpec(net=net, batch=batch, tokens=params.tokens, phase=phase, resize=":" in net and params.batch is not None)

@@ -9,10 +9,15 @@ from typing import Any
 
 from hwdiag.core.verbs import add, terminal_width
 
+EXAMPLES = """  hwdiag estimate resnet50 bert-large --part xeon-8490h --dtype int8
+  hwdiag estimate llama-7b --decode --tokens 512 --batch 8
+  hwdiag estimate mynets.py:build --batch 8
+  hwdiag estimate --list                     # the nets and the parts"""
+
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    add(verbs, "estimate", estimate_nets, "what would another machine do? Counts a net, estimates parts", options)
+    add(verbs, "estimate", estimate_nets, "what would another machine do with a net?", options, examples=EXAMPLES)
 
 
 def options(estimate: argparse.ArgumentParser) -> None:
@@ -60,11 +65,12 @@ def estimate_nets(args: argparse.Namespace) -> int:
         raise UsageError("--check takes the budget standard or thorough: quick leaves it out")
     if args.check:
         chosen_for_check(params)  # what is wrong is said before anything is counted
-    study = Estimator(params, terminal_progress(sys.stderr))
     parts = [part_named(name) for name in params.parts] or list(catalogue().values())
     specs = specs_of(params)
-    counts = counts_of(study.python, specs, fresh=params.python is not None)
-    checked = study.check() if args.check else None
+    with terminal_progress(sys.stderr) as progress:
+        study = Estimator(params, progress)
+        counts = counts_of(study.python, specs, fresh=params.python is not None)
+        checked = study.check() if args.check else None
     rows = estimates(counts, parts, params.dtype or "bfloat16", params.software)
     if args.json:
         found = {

@@ -12,7 +12,9 @@ from hwdiag.core.verbs import add, status, terminal_width
 if TYPE_CHECKING:
     from hwdiag.explain.steps import Explained
 
-EPILOG = """the command:
+EXAMPLES = """  hwdiag explain -- python train.py    # runs it once, as it is
+  hwdiag explain --pid 4711            # one that runs already"""
+DETAILS = """the command:
   runs once, as it is, with this terminal's input and output; nothing in it is changed, and it gets the signals that
   hwdiag gets, Ctrl-C too. Its exit status is hwdiag's, and all that it leaves running is ended. What hwdiag says goes
   to the standard error, behind what the command prints. hwdiag need not be installed in the command's Python.
@@ -32,10 +34,8 @@ What to try next is named with the command to copy: hwdiag tune, dataloader, dev
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    text = "what is wrong with my program on this host? A command, or a process that runs"
-    explain = add(verbs, "explain", run_explain, text, options)
-    explain.epilog = EPILOG
-    explain.formatter_class = argparse.RawDescriptionHelpFormatter
+    text = "what is wrong with my program here, slow or dead?"
+    add(verbs, "explain", run_explain, text, options, examples=EXAMPLES, details=DETAILS)
 
 
 def options(explain: argparse.ArgumentParser) -> None:
@@ -51,6 +51,7 @@ def options(explain: argparse.ArgumentParser) -> None:
 def run_explain(args: argparse.Namespace) -> int:
     """Run hwdiag explain."""
     from hwdiag.core.command_line import given
+    from hwdiag.core.verbosity import tell
     from hwdiag.explain import show
     from hwdiag.explain.explain import explain
     from hwdiag.explain.steps import Explained, load
@@ -61,7 +62,7 @@ def run_explain(args: argparse.Namespace) -> int:
     run = Explained(params, writable(args.out))
     stream = sys.stderr if params.command else sys.stdout  # what a command prints is its own
     if params.command:
-        print("hwdiag: the command runs once, as it is", file=sys.stderr, flush=True)
+        tell("the command runs once, as it is")
     program = run.look((sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()))
     run.done = explain(program, run.host)
     if args.json:

@@ -95,7 +95,7 @@ def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) ->
     """Return the content of the archive: the manifest, and the files under root-relative names."""
     shared, free = host.limits.shared_memory_bytes, host.limits.shared_memory_free_bytes
     uname, rename = recorder.uname, _plain if with_names else _aliases(recorder)
-    secrets = () if with_names else _secrets(recorder)
+    secrets = () if with_names else secrets_of(recorder)
     files = {}
     for path, data in recorder.files.items():
         kept = data if with_names else _without_names(path, data, rename, secrets)
@@ -120,7 +120,7 @@ def package(recorder: RecordingRoot, host: Host, *, with_names: bool = False) ->
         gpu_note=host.gpu_note,
         gpu_gaps=tuple(gap for gap in host.gaps if gap.kind in ("lost", "reset", "mismatch", "hang", "error")),
         folders={rename(k): v for k, v in recorder.folders.items()},
-        links={rename(k): v if with_names else _scrub(v.encode(), secrets).decode() for k, v in recorder.links.items()},
+        links={rename(k): v if with_names else scrub(v.encode(), secrets).decode() for k, v in recorder.links.items()},
         present=tuple(sorted(rename(p) for p in recorder.present)),
         failures={rename(k): v for k, v in recorder.failures.items()},
         outputs={k: "\n".join(m[0] for m in KEPT_OUTPUT.finditer(v)) for k, v in recorder.outputs.items()},
@@ -202,7 +202,7 @@ def _aliases(recorder: RecordingRoot) -> Callable[[str], str]:
     return rename
 
 
-def _secrets(recorder: RecordingRoot) -> tuple[bytes, ...]:
+def secrets_of(recorder: Root) -> tuple[bytes, ...]:
     """Return the host name and its first label, where they are no everyday word."""
     uname = recorder.uname
     names = {uname.nodename, uname.nodename.partition(".")[0]} if uname else set()
@@ -217,7 +217,7 @@ def _without_names(path: str, data: bytes, rename: Callable[[str], str], secrets
         return data.partition(b" (")[0] + b"\n"
     if path == "/proc/cmdline":
         options = (kernel_options(data.decode(errors="replace")) or "").split()
-        return _scrub(" ".join(map(_option, options)).encode() + b"\n", secrets)
+        return scrub(" ".join(map(_option, options)).encode() + b"\n", secrets)
     if path in ("/proc/self/cgroup", "/proc/self/cpuset"):
         lines = (line.rpartition(":") for line in data.decode(errors="replace").splitlines())
         return "".join(f"{head}{colon}{rename(group)}\n" for head, colon, group in lines).encode()
@@ -239,7 +239,7 @@ def _option(word: str) -> str:
     return name + equals + HIDDEN if secret or "://" in value or "@" in value else word
 
 
-def _scrub(data: bytes, secrets: tuple[bytes, ...]) -> bytes:
+def scrub(data: bytes, secrets: tuple[bytes, ...]) -> bytes:
     """Return the text without UUIDs, MAC and IP addresses, and the host's name."""
     data = IDENTIFIERS.sub(HIDDEN.encode(), data)
     for secret in secrets:

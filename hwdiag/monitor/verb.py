@@ -9,7 +9,9 @@ from typing import Any
 
 from hwdiag.core.verbs import add, status, terminal_width
 
-EPILOG = """the command:
+EXAMPLES = """  hwdiag monitor -- python train.py       # beside a command, to its end
+  hwdiag monitor --hz 10 --seconds 60     # beside what runs anyway"""
+DETAILS = """the command:
   has this terminal's input and output, and gets the signals that hwdiag gets, Ctrl-C too; the third one kills it.
   Its exit status is hwdiag's (128 + N if signal N ended it), and all that it leaves running is killed.
   Each line that it writes to the pipe $HWDIAG_MARKS becomes a mark on the time axis: echo epoch 2 > "$HWDIAG_MARKS".
@@ -20,11 +22,8 @@ Without a command it watches what runs anyway: for --seconds, or until Ctrl-C.""
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    monitor = add(
-        verbs, "monitor", watch, "watch the machine, beside a command or alone, into a Parquet file", monitor_options
-    )
-    monitor.epilog = EPILOG
-    monitor.formatter_class = argparse.RawDescriptionHelpFormatter
+    text = "what does the machine do meanwhile? Into a Parquet file"
+    add(verbs, "monitor", watch, text, monitor_options, examples=EXAMPLES, details=DETAILS)
 
 
 def monitor_options(monitor: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hwdiag.core.bounded_yaml import LARGEST, TooMuchError, load_yaml
 from hwdiag.core.choices import NAMES, Accuracy, Goal
-from hwdiag.core.errors import UsageError
+from hwdiag.core.errors import NoProgramError, UsageError
 from hwdiag.core.home import home, profiles
 from hwdiag.core.outside import OutsideError, read_file, user_path
 from hwdiag.core.params import Option, one_of, refuse_unknown, suggestion
@@ -175,7 +176,9 @@ def load_topic(model: type[M], given: Mapping[str, Any]) -> M:
         UsageError: as above.
     """
     profile = read_profile if "host" in model.model_fields else None
-    return load_params(model, given, names=model.model_fields, profile=profile)
+    params = load_params(model, given, names=model.model_fields, profile=profile)
+    require_program(getattr(params, "command", None))
+    return params
 
 
 def read_profile(host: str) -> tuple[str, dict[str, Any]]:
@@ -222,8 +225,29 @@ def interpreter(params: Params) -> str:
         raise UsageError(f"parameter python: there is no file {path}")
     if not os.access(path, os.X_OK):
         raise UsageError(f"parameter python: {path} is not executable")
+    refuse_other_than_python(path)
     # Not resolved: a venv's python is a link, and only its own path brings its packages.
     return str(path.absolute())
+
+
+def refuse_other_than_python(path: Path) -> None:
+    """Raise ``UsageError`` where a program surely is no Python. One that dies, or hangs, is looked at more closely
+    elsewhere."""
+    command = [str(path.absolute()), "-I", "-S", "-c", "print('hw' + 'diag')"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        return
+    except OSError as error:
+        raise UsageError(f"parameter python: {path} cannot be started: {error.strerror}") from None
+    if done.returncode >= 0 and done.stdout != b"hwdiag\n" and b"Python" not in done.stderr:
+        raise UsageError(f"parameter python: {path} is no Python: it does not run a line of it")
+
+
+def require_program(command: Sequence[str] | None) -> None:
+    """Raise ``NoProgramError`` where a command's program is not there or may not be started."""
+    if command and shutil.which(command[0]) is None:
+        raise NoProgramError(f"no program {shown(command[0])} can be started: look at its path and its rights")
 
 
 def python_of(command: Sequence[str]) -> str | None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from hwdiag.core.verbs import add, status, terminal_width
 
-PROFILE_EPILOG = """the command:
+EXAMPLES = """  hwdiag profile -- python train.py
+  hwdiag profile --file my_model.py --seconds 5    # a file with build(), as for hwdiag tune"""
+DETAILS = """the command:
   runs as it is, with its own Python; nothing in it is changed, and hwdiag need not be installed there.
   Each of its Python processes that uses torch is recorded, but for DataLoader workers, from its first operations on for
   --seconds, or until it has grown by 1 GiB; a long training goes on without. Of more than --events, the first are kept.
@@ -24,10 +26,8 @@ torch-tb-profiler finds it by its name. Where several processes were traced, the
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    text = "a script of your own under torch.profiler: what bounds it, and by how much"
-    profile = add(verbs, "profile", run_profile, text, profile_options)
-    profile.epilog = PROFILE_EPILOG
-    profile.formatter_class = argparse.RawDescriptionHelpFormatter
+    text = "what bounds my script? Under torch.profiler"
+    add(verbs, "profile", run_profile, text, profile_options, examples=EXAMPLES, details=DETAILS)
 
 
 def profile_options(profile: argparse.ArgumentParser) -> None:
