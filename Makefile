@@ -11,7 +11,9 @@ RUN := .venv/bin/python -m
 # Processes that share the tests. OpenMP's threads spin while they wait, which takes the cores from the other process.
 TEST_WORKERS ?= 2
 PYTEST = OMP_WAIT_POLICY=passive $(RUN) pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+# Files that say what .venv holds: hwdiag and torch, and the test tools too.
 READY := .venv/ready
+TESTING := .venv/ready-to-test
 
 # tcsh and some distributions export HOST, the name of the machine, to everybody: nobody chose a profile by that.
 ifeq ($(origin HOST),environment)
@@ -26,14 +28,16 @@ export CHOSEN_PYTHON3 := $(value PYTHON3)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup diagnose lab test test-long test-vm lint pytest nbval bench constraints packages clean
+.PHONY: help setup setup-test diagnose lab test test-long test-vm lint pytest nbval bench constraints packages clean
 
 help: ## list the targets
 	@echo 'make TARGET [NAME=VALUE ...]'
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo 'PYTHON3=/path/to/python3 makes .venv with another Python (3.10 or newer).'
 
-setup: $(READY) ## install hwdiag, torch and the test tools into .venv (the other targets do it when needed)
+setup: $(READY) ## install hwdiag and torch into .venv (the other targets do it when needed)
+
+setup-test: $(TESTING) ## install the test tools too
 
 diagnose: $(READY) ## diagnose this host [HOST=dgx BUDGET=quick|standard|thorough PYTHON=/path/to/venv/bin/python]
 	@.venv/bin/hwdiag diagnose $${CHOSEN_HOST:+--host="$$CHOSEN_HOST"} \
@@ -44,22 +48,22 @@ lab: $(READY) ## open the workbook in JupyterLab [LAB_ARGS="--no-browser --port=
 
 test: lint pytest nbval ## every test: lint, pytest and nbval
 
-test-long: $(READY) ## the tests that take a minute or more each
+test-long: $(TESTING) ## the tests that take a minute or more each
 	$(RUN) pytest -m long
 
-test-vm: $(READY) ## the tests in virtual guests, the long ones too (Debian, root)
+test-vm: $(TESTING) ## the tests in virtual guests, the long ones too (Debian, root)
 	$(RUN) pytest -m 'vm or vm_long'
 
-lint: $(READY) ## ruff and mypy
+lint: $(TESTING) ## ruff and mypy
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 
-pytest: $(READY) ## the tests under tests/, in TEST_WORKERS processes
+pytest: $(TESTING) ## the tests under tests/, in TEST_WORKERS processes
 	$(PYTEST)
 
 # The notebooks twice: replayed from the recorded example with their outputs compared, and live, where nothing may fail.
-nbval: $(READY) ## run the notebooks, replayed and live, in TEST_WORKERS processes
+nbval: $(TESTING) ## run the notebooks, replayed and live, in TEST_WORKERS processes
 	HWDIAG_REPLAY="$$PWD/outputs/example/record.json" \
 	    $(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
 	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.6 $(PYTEST) --nbval-lax --nbval-current-env $(NOTEBOOKS)
@@ -79,3 +83,6 @@ clean: ## remove .venv and everything that was built (never outputs/)
 
 $(READY): pyproject.toml constraints.txt
 	@tools/make-venv.sh "$$CHOSEN_PYTHON3"
+
+$(TESTING): pyproject.toml constraints.txt
+	@tools/make-venv.sh "$$CHOSEN_PYTHON3" test

@@ -128,7 +128,11 @@ def test_conda_environment_is_in_step() -> None:
     assert constraints == "-c constraints.txt"
     wanted = re.fullmatch(r"-e \.\[([a-z,]+)\]", project)
     assert wanted is not None
-    assert set(wanted[1].split(",")) == set(EXTRAS)
+    script = (ROOT / "tools" / "make-venv.sh").read_text()
+    installed = {what: set(extras.split(",")) for what, extras in re.findall(r"^(\S+)\) extras=(\S+)", script, re.M)}
+    # A user gets no test tools, and not what only counting other nets needs.
+    assert installed == {"test": set(EXTRAS), "*": set(EXTRAS) - {"test", "nets"}}
+    assert set(wanted[1].split(",")) == installed["*"]
     assert len(others) == 2
 
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# make-venv.sh PYTHON: makes .venv with that Python where there is none that works, and installs hwdiag into it
-# with torch and the test tools, at the versions of constraints.txt. Ends with the file .venv/ready.
+# make-venv.sh PYTHON [test]: makes .venv with that Python where there is none that works, and installs hwdiag into it
+# with torch, and with "test" the test tools and what they try, at the versions of constraints.txt. Ends with the file
+# .venv/ready, and .venv/ready-to-test.
 set -eu
 cd "$(dirname "$0")/.."
 python=${1:-python3}
@@ -22,8 +23,15 @@ if ! "$me" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv --clear .venv
 fi
 
-echo 'Installing hwdiag, torch and the test tools into .venv (some minutes the first time)'
+# Sizes and times are those of docs/measured.md.
+case ${2:-} in
+test) extras=test,torch,nets,torchao,dataloader what='hwdiag, torch and the test tools' size='2.0 GB' ;;
+*) extras=torch,torchao,dataloader what='hwdiag and torch' size='1.7 GB' ;;
+esac
+echo "Installing $what into .venv: $size on the disk, some minutes the first time"
 # setuptools first and no build isolation, so that the build too uses the pinned version.
-"$me" -m pip install --quiet -c constraints.txt setuptools
-"$me" -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[test,torch,nets,torchao,dataloader]'
+"$me" -m pip install -c constraints.txt setuptools
+"$me" -m pip install -c constraints.txt --no-build-isolation -e ".[$extras]"
+echo "Installed: $(du -sh .venv | cut -f 1) in .venv"
 touch .venv/ready
+if [ "${2:-}" = test ]; then touch .venv/ready-to-test; fi

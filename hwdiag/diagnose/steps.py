@@ -13,7 +13,7 @@ from hwdiag.parameters.diagnosis import load, profile_names
 from hwdiag.record.tuning import tuning
 from hwdiag.report.progress import notebook_progress
 from hwdiag.report.widgets import ProfileChooser
-from hwdiag.workbook.cells import given_parameters, replay_path, replayed
+from hwdiag.workbook.cells import given_parameters, one_line_interrupts, replay_path, replayed
 
 
 def parameters(namespace: Mapping[str, Any]) -> ProfileChooser:
@@ -27,6 +27,7 @@ def parameters(namespace: Mapping[str, Any]) -> ProfileChooser:
     """
     if replayed() is not None:
         return ProfileChooser(Replay(replay_path()).profile, (), load)
+    one_line_interrupts()
     given = given_parameters(namespace)
     chosen = next((v for v in namespace.values() if isinstance(v, ProfileChooser) and v.given == given), None)
     # Who chooses in the menus and then runs the cell again, or all cells, means to keep the choice.
@@ -37,7 +38,7 @@ def start(choice: ProfileChooser) -> Diagnosis:
     """Begin a run with the chosen profile; with HWDIAG_REPLAY set, walk through that record instead."""
     if replayed() is not None:
         return Replay(replay_path())
-    return Diagnosis(choice.profile, progress=notebook_progress())
+    return Diagnosis(choice.chosen(), progress=notebook_progress())
 
 
 def finish(run: Diagnosis) -> RunSummary:

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from hwdiag.core.choices import BudgetName
 from hwdiag.core.errors import HwdiagError
+from hwdiag.core.text import listed
 from hwdiag.parameters.diagnosis import Profile
 from hwdiag.record.model import Record
 from hwdiag.report.table import Table
@@ -28,8 +29,15 @@ def show_now(thing: Any) -> None:
     display(thing)  # type: ignore[no-untyped-call]
 
 
+ORDER = "What counts: these menus, then the cell above or papermill's -p, then HWDIAG_NAME, then the host's profile."
+AGAIN = "Chosen for the next run. What stands below was run without it: choose Run, Run All Cells."
+
+
 class ProfileChooser:
-    """The parameters of the run; in JupyterLab, two menus change the host profile and the budget."""
+    """The parameters of the run; in JupyterLab, two menus change the host profile and the budget of the next one.
+
+    Cells that run all at once don't wait for menus: a choice counts from the next run on, and that is said.
+    """
 
     def __init__(
         self,
@@ -43,6 +51,14 @@ class ProfileChooser:
         self.given = dict(given or {})
         self._names = list(names)
         self._load = load
+        self._menus: dict[str, str] = {}
+        self._wrong: HwdiagError | None = None
+
+    def chosen(self) -> Profile:
+        """Return the parameters that were chosen. Raises what is wrong with the last choice."""
+        if self._wrong is not None:
+            raise self._wrong
+        return self.profile
 
     def table(self) -> Table:
         """Return the parameters as a table."""
@@ -52,7 +68,7 @@ class ProfileChooser:
         )
 
     def _ipython_display_(self) -> None:
-        if is_interactive():
+        if is_interactive() and self._names:
             self._show_menus()
         else:
             show_now(self.table())
@@ -63,17 +79,20 @@ class ProfileChooser:
         host = w.Dropdown(options=self._names, value=self.profile.host, description="Host")
         budget = w.Dropdown(options=get_args(BudgetName), value=self.profile.budget, description="Budget")
         shown = w.HTML(self.table().to_html())
+        note = w.HTML(f"Chosen in the menus: {listed(self._menus.values())}. {ORDER}" if self._menus else ORDER)
 
-        def choose(_: Any) -> None:
+        def choose(change: Any, name: str) -> None:
+            self._menus[name] = change["new"]
             try:
-                self.profile = self._load({**self.given, "host": host.value, "budget": budget.value})
-                shown.value = self.table().to_html()
+                self.profile, self._wrong = self._load({**self.given, **self._menus}), None
+                shown.value, note.value = self.table().to_html(), AGAIN
             except HwdiagError as error:  # an exception in a callback would vanish into the server's log
+                self._wrong = error
                 shown.value = Table(caption="Not possible", header=("why",), rows=[(str(error),)]).to_html()
 
-        for menu in (host, budget):
-            menu.observe(choose, names="value")
-        show_now(w.VBox([w.HBox([host, budget]), shown]))
+        for name, menu in (("host", host), ("budget", budget)):
+            menu.observe(lambda change, name=name: choose(change, name), names="value")
+        show_now(w.VBox([w.HBox([host, budget]), note, shown]))
 
 
 class EmitChooser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,11 @@ def replay_folder() -> Path:
     """Return the folder that holds the record to replay. Records of other notebooks lie beside it."""
     path = replay_path()
     return path if path.is_dir() else path.parent
+
+
+def one_line_interrupts() -> None:
+    """Make the stop button end a cell with one line, in place of a traceback of everything that was running."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+        shell.set_custom_exc((KeyboardInterrupt,), lambda *_, **__: ["hwdiag: interrupted; nothing is left running"])

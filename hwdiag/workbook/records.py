@@ -20,7 +20,7 @@ from hwdiag.process.model import Software
 from hwdiag.record import store
 from hwdiag.record.model import NOT_PROBED, Record, Topic, first_error
 from hwdiag.record.versions import versions
-from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
+from hwdiag.workbook.cells import given_parameters, one_line_interrupts, replay_folder, replay_path, replayed
 from hwdiag.workbook.params import ChosenParameters
 
 S = TypeVar("S", bound=TopicStudy)
@@ -147,6 +147,7 @@ def chosen_params(
     Raises:
         UsageError: an unknown parameter or a wrong value.
     """
+    one_line_interrupts()
     if replayed() is not None:
         return ChosenParameters(replayed_params(topic, kind))
     return ChosenParameters(load(given_parameters(namespace)))

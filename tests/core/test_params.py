@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import time
@@ -344,7 +345,7 @@ def test_a_verb_offers_its_parameters_with_help_and_default(verb: str, capsys: p
         main([verb, "--help"])
     said = " ".join(capsys.readouterr().out.split())
     model = TOPICS.get(verb, Params)
-    names = [n for n in model.model_fields if f"{flags_of(n, model.model_fields[n])[0]} " in said]
+    names = [n for n in model.model_fields if re.search(rf"{flags_of(n, model.model_fields[n])[0]}[ ,]", said)]
     missing = (
         set(model.model_fields) - set(names) - {n for n, f in model.model_fields.items() if option_of(f).positional}
     )

@@ -17,12 +17,12 @@ import pytest
 
 from hwdiag.core.errors import UsageError
 from hwdiag.core.home import home
-from hwdiag.diagnose.steps import parameters
+from hwdiag.diagnose.steps import parameters, start
 from hwdiag.diagnose.summary import MIME
 from hwdiag.parameters.diagnosis import load
 from hwdiag.record import store
 from hwdiag.record.tuning import tuning
-from hwdiag.workbook.cells import assigned_names, given_parameters
+from hwdiag.workbook.cells import assigned_names, given_parameters, one_line_interrupts
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -195,11 +195,54 @@ def test_widgets_appear_only_where_somebody_watches(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
     chooser._ipython_display_()
     (box,) = shown
-    (host, budget), table = box.children[0].children, box.children[1]  # type: ignore[attr-defined]
+    (host, budget), note, table = box.children[0].children, *box.children[1:]  # type: ignore[attr-defined]
+    assert note.value == widgets.ORDER
     host.value = "dgx"
+    assert note.value == widgets.AGAIN, "the run below did not have it"
     budget.value = "quick"
-    assert (chooser.profile.host, chooser.profile.budget) == ("dgx", "quick")
+    assert (chooser.chosen().host, chooser.chosen().budget) == ("dgx", "quick")
     assert "DGX Spark" in table.value
+    chooser._ipython_display_()
+    assert "Chosen in the menus: dgx and quick." in shown[-1].children[1].value  # type: ignore[attr-defined]
+
+
+def test_nothing_runs_on_after_a_wrong_choice_and_a_replay_has_no_menus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty list of profiles crashed the menus, and a wrong choice left the one before it in force."""
+    from hwdiag.report import widgets
+
+    shown: list[object] = []
+    monkeypatch.setattr(widgets, "show_now", shown.append)
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    monkeypatch.setenv("HWDIAG_REPLAY", str(EXAMPLE))
+    parameters({})._ipython_display_()
+    assert "Parameters" in str(shown.pop())
+    monkeypatch.delenv("HWDIAG_REPLAY")
+
+    chooser = widgets.ProfileChooser(load({}), ["auto", "gone"], load)
+    chooser._ipython_display_()
+    host = shown[-1].children[0].children[0]  # type: ignore[attr-defined]
+    host.value = "gone"
+    with pytest.raises(UsageError, match="no host profile 'gone'"):
+        start(chooser)
+    host.value = "auto"
+    assert chooser.chosen().host == "auto"
+
+
+def test_the_stop_button_gives_one_line() -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    shell = InteractiveShell.instance()
+    try:
+        one_line_interrupts()
+        with capture_output() as said:
+            done = shell.run_cell(
+                "def deep(n): deep(n - 1) if n else (_ for _ in ()).throw(KeyboardInterrupt())\ndeep(9)"
+            )
+        assert isinstance(done.error_in_exec, KeyboardInterrupt)
+        assert said.stdout.splitlines() == ["hwdiag: interrupted; nothing is left running"]
+    finally:
+        InteractiveShell.clear_instance()
 
 
 def test_a_choice_in_the_menus_outlives_running_the_cell_again() -> None:
