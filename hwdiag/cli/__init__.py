@@ -143,6 +143,7 @@ def make_parser(verb: str = "") -> tuple[CommandParser, dict[str, CommandParser]
     for topic in TOPICS:
         topic.register(verbs)
     add_options(verbs, verb)
+    verbs.choices["completion"].set_defaults(whole=(top, verbs.choices))
     for sub in verbs.choices.values():
         sub.shorten_usage()
     return top, verbs.choices

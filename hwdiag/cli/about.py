@@ -37,4 +37,4 @@ def print_completion(args: argparse.Namespace) -> None:
     """Run hwdiag completion."""
     from hwdiag.cli.texts import completion
 
-    print(completion(args.shell))
+    print(completion(args.shell, *args.whole))

@@ -1,37 +1,29 @@
-"""Shell completion and the manual page, made from the command line's own parser.
-
-``python -m hwdiag.cli.texts`` writes docs/hwdiag.1 anew.
-"""
+"""Shell completion and the manual page, made from the command line's own parser."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from hwdiag import __version__
-from hwdiag.cli import make_parser
 from hwdiag.cli.parser import CommandParser
 from hwdiag.core.choices import SHELLS
 from hwdiag.core.errors import UsageError
-from hwdiag.core.home import PACKAGE
 from hwdiag.core.params import one_of
 
-MANUAL = PACKAGE.parent / "docs" / "hwdiag.1"
 
-
-def whole_parser() -> tuple[CommandParser, dict[str, CommandParser]]:
-    """Return the parser with the options of every verb, and the verbs by name."""
-    top, verbs = make_parser()
-    for verb in dict.fromkeys(verbs.values()):
+def add_all_options(verbs: dict[str, CommandParser]) -> list[CommandParser]:
+    """Add the options of every verb, and return the verbs."""
+    found = list(dict.fromkeys(verbs.values()))
+    for verb in found:
         options = verb.get_default("options")
-        if options is not None:
+        if options is not None and "--set" not in verb.options():
             options(verb)
             verb.shorten_usage()
-    return top, verbs
+    return found
 
 
-def completion(shell: str) -> str:
-    """Return the script that makes a shell complete verbs, options, choices and files.
+def completion(shell: str, top: CommandParser, verbs: dict[str, CommandParser]) -> str:
+    """Return the script that makes a shell complete the verbs of this parser, their options, choices and files.
 
     Raises:
         UsageError: no script can be made for that shell.
@@ -42,8 +34,7 @@ def completion(shell: str) -> str:
         one_of(shell, SHELLS, "completion for shell")
     except ValueError as error:
         raise UsageError(str(error)) from None
-    top, verbs = whole_parser()
-    for verb in dict.fromkeys(verbs.values()):
+    for verb in add_all_options(verbs):
         for action in verb._actions:
             offer(action)
     return shtab.complete(top, shell=shell)
@@ -62,17 +53,12 @@ def offer(action: argparse.Action) -> None:
         action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
 
 
-def manual() -> str:
-    """Return the manual page: every verb with its options, examples and details."""
+def manual(top: CommandParser, verbs: dict[str, CommandParser]) -> str:
+    """Return the manual page of this parser: every verb with its options, examples and details."""
     from argparse_manpage.manpage import Manpage
 
-    top, verbs = whole_parser()
-    for verb in dict.fromkeys(verbs.values()):
+    for verb in add_all_options(verbs):
         # Manpage leaves out the epilog of a verb.
         verb.description = "\n\n".join(filter(None, (verb.description, verb.epilog, verb.get_default("details"))))
     top.man_short_description = "diagnoses how PyTorch runs on a Linux host"  # type: ignore[attr-defined]
     return str(Manpage(top, _data={"date": __version__, "manual_title": "hwdiag", "version": __version__}))
-
-
-if __name__ == "__main__":
-    Path(MANUAL).write_text(manual(), encoding="utf-8")

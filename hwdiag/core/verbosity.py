@@ -1,4 +1,4 @@
-"""How much a command says beside its result: what ``--quiet`` and ``--verbose`` chose."""
+"""Verbosity: how much ``--quiet`` and ``--verbose`` let a command say beside its result."""
 
 from __future__ import annotations
 

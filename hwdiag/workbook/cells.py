@@ -58,4 +58,11 @@ def one_line_interrupts() -> None:
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is not None:
-        shell.set_custom_exc((KeyboardInterrupt,), lambda *_, **__: ["hwdiag: interrupted; nothing is left running"])
+        shell.set_custom_exc((KeyboardInterrupt,), show_interrupt)
+
+
+def show_interrupt(shell: Any, kind: type[BaseException], error: BaseException, *_: Any, **__: Any) -> list[str]:
+    """Show an interruption in IPython, and return the lines that were shown."""
+    lines = ["hwdiag: interrupted; nothing is left running"]
+    shell._showtraceback(kind, error, lines)
+    return lines

@@ -15,20 +15,21 @@ import pytest
 
 from hwdiag.cli import make_parser
 from hwdiag.cli.bug_report import without_names, write_bug_report
-from hwdiag.cli.texts import MANUAL, completion, manual
+from hwdiag.cli.texts import completion, manual
 from hwdiag.host.archive import open_root
 from hwdiag.host.read import read_host
 from hwdiag.record import store
 from tests.record.test_store import make_record
 
+MANUAL = Path(__file__).parents[2] / "docs" / "hwdiag.1"
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse lays options out otherwise")
 def test_the_manual_page_is_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where this fails: python -m hwdiag.cli.texts."""
+    """Where this fails: python tools/manual.py."""
     monkeypatch.setenv("COLUMNS", "80")
-    assert MANUAL.read_text(encoding="utf-8") == manual()
+    assert MANUAL.read_text(encoding="utf-8") == manual(*make_parser())
 
 
 def test_the_manual_page_has_every_verb_and_what_help_leaves_out() -> None:
@@ -41,7 +42,7 @@ def test_the_manual_page_has_every_verb_and_what_help_leaves_out() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_is_a_script_that_the_shell_reads(shell: str, tmp_path: Path) -> None:
-    text = completion(shell)
+    text = completion(shell, *make_parser())
     assert "--knob" in text
     assert "standard" in text  # a choice
     if shutil.which(shell):
@@ -51,7 +52,7 @@ def test_completion_is_a_script_that_the_shell_reads(shell: str, tmp_path: Path)
 
 
 def test_bash_completes_verbs_and_options(tmp_path: Path) -> None:
-    (tmp_path / "hwdiag").write_text(completion("bash"))
+    (tmp_path / "hwdiag").write_text(completion("bash", *make_parser()))
     ask = f"""source {tmp_path}/hwdiag
     COMP_WORDS=($1 $2 $3); COMP_CWORD=$(( $# - 1 )); $(complete -p hwdiag | sed 's/.*-F \\([^ ]*\\).*/\\1/') hwdiag
     printf '%s\\n' "${{COMPREPLY[@]}}" """
