@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width
+from hwdiag.core.verbs import add
 
 EXAMPLES = """  hwdiag audit                                        # what was seen to go wrong
   hwdiag audit --all                                  # every setting that is known
@@ -40,12 +40,13 @@ def audit_host(args: argparse.Namespace) -> int:
     from hwdiag.audit.steps import AuditRun, load
     from hwdiag.core.command_line import given
     from hwdiag.parameters.audit import AuditParams
+    from hwdiag.report.terminal import drawn
 
     run = AuditRun(load(given(args, AuditParams)))
     if args.json:
         print(run.audit.model_dump_json(indent=1))
         return 0
-    print(show.settings_table(run.audit, everything=args.all).to_text(terminal_width()), end="\n\n")
-    print(show.symptoms_table(run.audit).to_text(terminal_width()), end="\n\n")
+    print(drawn(show.settings_table(run.audit, everything=args.all)), end="\n\n")
+    print(drawn(show.symptoms_table(run.audit)), end="\n\n")
     print(run.save())
     return 0

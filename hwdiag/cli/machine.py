@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwdiag.core.text import plural
-from hwdiag.core.verbs import add, terminal_width, write
+from hwdiag.core.verbs import add, write
 
 EXAMPLES = """  hwdiag host
   hwdiag host --json
@@ -53,9 +53,10 @@ def show_host(args: argparse.Namespace) -> None:
     from hwdiag.process.preflight import preflight
     from hwdiag.report.answers import answers_table
     from hwdiag.report.host_table import host_table
+    from hwdiag.report.terminal import drawn
 
-    print(host_table(host).to_text(terminal_width()), end="\n\n")
-    print(answers_table("What a program that is started here gets", preflight(host)).to_text(terminal_width()))
+    print(drawn(host_table(host)), end="\n\n")
+    print(drawn(answers_table("What a program that is started here gets", preflight(host))))
 
 
 def write_snapshot(args: argparse.Namespace) -> None:

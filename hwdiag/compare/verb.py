@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width
+from hwdiag.core.verbs import add
 
 EXAMPLES = """  hwdiag compare outputs
   hwdiag compare outputs --host box          # exit status 1 if it became slower
@@ -40,12 +40,13 @@ def compare_records(args: argparse.Namespace) -> int:
     from hwdiag.core.command_line import given
     from hwdiag.parameters.compare import CompareParams
     from hwdiag.report.table import Table
+    from hwdiag.report.terminal import drawn
 
     found = RecordComparison(load(given(args, CompareParams)))
     if args.json:
         print(json.dumps(found.as_dict(), indent=1))
     else:
         for section in (found.overview(), found.differences(), found.speeds(), found.histories()):
-            tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+            tables = [drawn(p) for p in section.parts if isinstance(p, Table)]
             print(section.verdict, *tables, sep="\n", end="\n\n")
     return int(any(h.verdict == "worse" for h in found.history))

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width
+from hwdiag.core.verbs import add
 
 EXAMPLES = """  hwdiag compat                                        # every package with native code
   hwdiag compat --python ~/ComfyUI/venv/bin/python     # those of another interpreter
@@ -49,6 +49,7 @@ def check_packages(args: argparse.Namespace) -> int:
     from hwdiag.core.command_line import given
     from hwdiag.parameters.compat import CheckParams
     from hwdiag.report.progress import terminal_progress
+    from hwdiag.report.terminal import drawn
 
     params = load(given(args, CheckParams))
     with terminal_progress(sys.stderr) as progress:
@@ -61,7 +62,7 @@ def check_packages(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps([c.model_dump() for c in contents], indent=1))
         else:
-            print(show.static_table(contents, args.static).to_text(terminal_width()))
+            print(drawn(show.static_table(contents, args.static)))
         return 0
     if args.json:
         print(survey.model_dump_json(indent=1))
@@ -71,6 +72,6 @@ def check_packages(args: argparse.Namespace) -> int:
         tables += [show.failures_table(survey)] if survey.failed or survey.unloadable else []
         tables += [show.shell_table(survey)]
         for table in tables:
-            print(table.to_text(terminal_width()), end="\n\n")
+            print(drawn(table), end="\n\n")
         print(check.save())
     return 1 if survey.failed or survey.unloadable or not survey.interpreter.outcome.ok else 0

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width
+from hwdiag.core.verbs import add
 
 EXAMPLES = """  hwdiag dataloader --data ~/pictures --step-ms 120
   hwdiag dataloader --file my_dataset.py
@@ -57,6 +57,7 @@ def feed_training(args: argparse.Namespace) -> int:
     from hwdiag.parameters.dataloader import FeedParams
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
+    from hwdiag.report.terminal import drawn
 
     params = load(given(args, FeedParams))
     with terminal_progress(sys.stderr) as progress:
@@ -66,7 +67,7 @@ def feed_training(args: argparse.Namespace) -> int:
         print(run.feed.model_dump_json(indent=1, exclude_defaults=True))
     else:
         for section in (run.storage(), run.decoding(), run.memory(), run.chosen(), run.caches(), run.plan()):
-            tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
+            tables = [drawn(part) for part in section.parts if isinstance(part, Table)]
             print(section.verdict, *tables, sep="\n", end="\n\n")
         print(run.save())
     return 1 if run.feed.best is None else 0
@@ -81,6 +82,7 @@ def watch_training(args: argparse.Namespace) -> int:
     from hwdiag.parameters.dataloader import WaitingParams
     from hwdiag.parameters.diagnosis import load_topic
     from hwdiag.report.table import Table
+    from hwdiag.report.terminal import drawn
 
     params = load_topic(WaitingParams, given(args, WaitingParams))
     ran = None
@@ -96,7 +98,7 @@ def watch_training(args: argparse.Namespace) -> int:
     else:
         by_itself = ran is not None and ran.status not in (None, 0, -signal.SIGINT, 128 + signal.SIGINT)
         section = waiting(found, ran.outcome.detail if ran is not None and by_itself else "")
-        tables = [part.to_text(terminal_width(stream)) for part in section.parts if isinstance(part, Table)]
+        tables = [drawn(part, stream) for part in section.parts if isinstance(part, Table)]
         print(section.verdict, *tables, sep="\n\n", file=stream)
     if ran is None:
         return 0 if found else 1

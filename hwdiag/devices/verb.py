@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width
+from hwdiag.core.verbs import add
 
 
 def register(verbs: Any) -> None:
@@ -32,6 +32,7 @@ def weigh(args: argparse.Namespace) -> int:
     from hwdiag.parameters.devices import DevicesParams
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
+    from hwdiag.report.terminal import drawn
 
     params = load(given(args, DevicesParams))
     with terminal_progress(sys.stderr) as progress:
@@ -43,7 +44,7 @@ def weigh(args: argparse.Namespace) -> int:
         for step in (study.devices, study.profile, study.speedups, study.precision, study.techniques, study.batches,
                      study.targets, study.claims, study.settings):  # fmt: skip
             section = step()
-            tables = [part.to_text(terminal_width()) for part in section.parts if isinstance(part, Table)]
+            tables = [drawn(part) for part in section.parts if isinstance(part, Table)]
             print(section.verdict, *tables, sep="\n", end="\n\n")
         print(study.save())
     return 0 if study.done.estimates else 1

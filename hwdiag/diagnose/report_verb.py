@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width, write
+from hwdiag.core.verbs import add, write
 
 
 def register(verbs: Any) -> None:
@@ -30,6 +30,7 @@ def write_report(args: argparse.Namespace) -> None:
     """Run hwdiag report."""
     from hwdiag.core.errors import UsageError
     from hwdiag.diagnose.report_steps import of_host, of_record
+    from hwdiag.report.terminal import drawn
 
     if (args.record is None) == (args.host is None):
         raise UsageError("report what? Give a record or its folder, or --host NAME")
@@ -42,7 +43,7 @@ def write_report(args: argparse.Namespace) -> None:
     html, lines = report.html(), list(report.lines())
     write(path, html)
     for table in report.tables():
-        print(table.to_text(terminal_width()), end="\n\n")
+        print(drawn(table), end="\n\n")
     for line in (*lines, *(f"left out: {line}" for line in report.left_out)):
         print(line)
     print(f"report: {path}", *([record.verdict] if record.verdict else []), sep="\n")

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add, terminal_width
+from hwdiag.core.verbs import add
 
 EXAMPLES = """  hwdiag estimate resnet50 bert-large --part xeon-8490h --dtype int8
   hwdiag estimate llama-7b --decode --tokens 512 --batch 8
@@ -49,10 +49,11 @@ def estimate_nets(args: argparse.Namespace) -> int:
     from hwdiag.parameters.estimate import EstimateParams
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
+    from hwdiag.report.terminal import drawn
     from hwdiag.workbook.records import save, told
 
     if args.list:
-        print(show.parts_table(catalogue()).to_text(terminal_width()))
+        print(drawn(show.parts_table(catalogue())))
         print(f"\nnets: {', '.join(NAMES)}")
         return 0
     values = given(args, EstimateParams)
@@ -82,7 +83,7 @@ def estimate_nets(args: argparse.Namespace) -> int:
         return 0
     sections = [show.counted(counts), show.elsewhere(rows)] if counts else []
     for section in [*sections, *([checked] if checked else [])]:
-        tables = [p.to_text(terminal_width()) for p in section.parts if isinstance(p, Table)]
+        tables = [drawn(p) for p in section.parts if isinstance(p, Table)]
         print(section.verdict, *tables, sep="\n", end="\n\n")
     print(told(*save(study.recorded(counts))))
     return 0

@@ -57,6 +57,7 @@ def run_explain(args: argparse.Namespace) -> int:
     from hwdiag.explain.steps import Explained, load
     from hwdiag.parameters.watching import ExplainParams
     from hwdiag.record.store import writable
+    from hwdiag.report.terminal import drawn
 
     params = load(given(args, ExplainParams))
     run = Explained(params, writable(args.out))
@@ -70,7 +71,7 @@ def run_explain(args: argparse.Namespace) -> int:
     else:
         width = terminal_width(stream)
         tables = (show.looked_at(run.done), show.where_the_time_went(run.done), show.next_steps(run.done))
-        looked, time, steps = (t.to_text(width) if t is not None else "" for t in tables)
+        looked, time, steps = (drawn(t, stream) if t is not None else "" for t in tables)
         said = show.time_words(run.done.shares)
         parts = (looked, time, said, show.findings_text(run.done, width), steps, show.cost(run.done))
         print("\n\n".join(part for part in parts if part), file=stream)

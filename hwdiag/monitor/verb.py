@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hwdiag.core.verbs import add, status, terminal_width
+from hwdiag.core.verbs import add, status
 
 EXAMPLES = """  hwdiag monitor -- python train.py       # beside a command, to its end
   hwdiag monitor --hz 10 --seconds 60     # beside what runs anyway"""
@@ -43,6 +43,7 @@ def watch(args: argparse.Namespace) -> int:
     from hwdiag.monitor.steps import Monitor, load
     from hwdiag.parameters.watching import MonitorParams
     from hwdiag.record.store import writable
+    from hwdiag.report.terminal import drawn
 
     params = load(given(args, MonitorParams))
     # What a command prints is its own: as time(1), hwdiag says its part on the standard error.
@@ -61,7 +62,7 @@ def watch(args: argparse.Namespace) -> int:
     else:
         tables = (show.percentiles(done.monitored), show.marks_table(done.monitored), show.absent_table(done.monitored))
         parts = [
-            *(t.to_text(terminal_width(stream)) for t in tables if t is not None),
+            *(drawn(t, stream) for t in tables if t is not None),
             show.cost(done.monitored),
             saved,
         ]

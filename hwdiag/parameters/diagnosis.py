@@ -247,7 +247,7 @@ def refuse_other_than_python(path: Path) -> None:
 def require_program(command: Sequence[str] | None) -> None:
     """Raise ``NoProgramError`` where a command's program is not there or may not be started."""
     if command and shutil.which(command[0]) is None:
-        raise NoProgramError(f"no program {shown(command[0])} can be started: look at its path and its rights")
+        raise NoProgramError(f"{shown(command[0])} cannot be started: look at its path and its rights")
 
 
 def python_of(command: Sequence[str]) -> str | None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from hwdiag.core.verbs import add, status, terminal_width
+from hwdiag.core.verbs import add, status
 
 EXAMPLES = """  hwdiag profile -- python train.py
   hwdiag profile --file my_model.py --seconds 5    # a file with build(), as for hwdiag tune"""
@@ -48,6 +48,7 @@ def run_profile(args: argparse.Namespace) -> int:
     from hwdiag.profile import show
     from hwdiag.profile.steps import profile_command, save
     from hwdiag.record.store import writable
+    from hwdiag.report.terminal import drawn
 
     params = load_topic(ProfileParams, given(args, ProfileParams))
     done, place = profile_command(params, writable(args.out))
@@ -59,7 +60,7 @@ def run_profile(args: argparse.Namespace) -> int:
     assert done.traced is not None
     tables = (show.operations(done.traced), show.idle(done.traced))
     parts = [
-        *(t.to_text(terminal_width(stream)) for t in tables),
+        *(drawn(t, stream) for t in tables),
         "\n".join(show.summary(done)),
         show.verdict(done),
         written,
