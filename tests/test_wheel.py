@@ -50,6 +50,7 @@ def test_the_wheel_holds_what_the_checkout_has(wheel: Path) -> None:
     links = {"hwdiag/shipped/notebooks", "hwdiag/shipped/params"}
     own = {f"hwdiag/shipped/{f.relative_to(ROOT)}" for f in (*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("params/*"))}
     assert own <= held
+    assert any(name.endswith("/share/man/man1/hwdiag.1") for name in held)
     assert set(listed.split()) - links - held == set()
     assert not any(name.startswith(("tests/", "benchmarks/", "outputs/")) for name in held)
 
