@@ -16,6 +16,7 @@ from pathlib import Path
 from hwdiag.audit.audit import read_everything
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.home import home
+from hwdiag.core.outside import read_file
 from hwdiag.host.root import Root
 from hwdiag.host.snapshot import make_snapshot, scrub, secrets_of
 from hwdiag.record import store
@@ -37,7 +38,7 @@ def write_bug_report(file: Path, record: Path | None) -> list[str]:
     parts = {"versions.txt": versions_text().encode()}
     if chosen is not None:
         store.load(chosen)
-        parts["record.json"] = without_names(store.read_bytes(chosen))
+        parts["record.json"] = without_names(read_file(chosen, store.MAX_BYTES))
     with tempfile.TemporaryDirectory(prefix="hwdiag-") as folder:
         snapshot = Path(folder) / "host.tar.gz"
         make_snapshot(snapshot, also=read_everything)
