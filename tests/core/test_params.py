@@ -350,7 +350,9 @@ def test_a_verb_offers_its_parameters_with_help_and_default(verb: str, capsys: p
         set(model.model_fields) - set(names) - {n for n, f in model.model_fields.items() if option_of(f).positional}
     )
     of_tune = {"workload_file", "metric", "metric_json", "higher_is_better", "command_timeout", "goal"}
-    assert missing == {"run": of_tune, "diagnose": of_tune, "tune": {"snapshot", "workloads"}}.get(verb, set())
+    assert missing == {"run": of_tune, "diagnose": of_tune, "tune": {"snapshot", "workloads", "data_dir"}}.get(
+        verb, set()
+    )
     assert all(help_of(model.model_fields[n]) in said for n in names)
 
 
