@@ -82,7 +82,7 @@ CASES: dict[str, tuple[dict[str, Any], float | None, float]] = {
     "training": (workload("training", GPT, what="gpt2"), None, 0),
 }
 TECHNIQUES = ("bf16", "fp16", "autocast-bf16", "tf32", "graphs", "exact-convolutions", "math-attention", "autograd")
-WITHOUT_FP64 = ("product", "convolution", "sum", "attention", "training", "triad")
+WITHOUT_FP64 = ("product", "convolution", "sum", "attention", "net", "training", "triad")
 OWN_FILE = """
 import torch
 
