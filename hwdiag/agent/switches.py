@@ -115,4 +115,6 @@ def kept(torch):
 
 def flushes_denormals(torch):
     """Return whether this thread takes numbers below 1.2e-38 as 0, which torch does not tell."""
-    return bool((torch.full((1,), 1e-39, dtype=torch.float32) * 0.5 == 0).item())
+    if not hasattr(torch, "set_flush_denormal"):
+        return False
+    return bool((torch.full((1,), 1e-39, dtype=torch.float32, device="cpu") * 0.5 == 0).item())
