@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from hwdiag.core.errors import UsageError
 from hwdiag.core.files import EmittedFile
@@ -293,10 +294,10 @@ def test_a_command_of_ones_own_stands_in_what_is_to_be_copied():
 
 @pytest.mark.parametrize("path", ["javascript:alert(1)", "//evil/x", "/etc/passwd", "../up/launch.sh", "a b/launch.sh"])
 def test_only_plain_paths_below_the_report_are_links(path):
-    files = (EmittedFile(path=path, what="x"), EmittedFile(path="scripts/launch.sh", what="x"))
-    hrefs = {a["href"] for a in Page(render_report(make_record(files=files))).all("a")}
-    assert path not in hrefs
-    assert "scripts/launch.sh" in hrefs
+    with pytest.raises(ValidationError, match="path"):
+        EmittedFile(path=path, what="x")
+    files = (EmittedFile(path="scripts/launch.sh", what="x"),)
+    assert "scripts/launch.sh" in {a["href"] for a in Page(render_report(make_record(files=files))).all("a")}
 
 
 def test_lists_of_measurements_are_not_printed(html):
