@@ -24,8 +24,8 @@ class File(Value):
 class EmittedFile(Value):
     """A file beside the record."""
 
-    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)*$")
-    """Relative to the record's folder."""
+    path: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@+-]*(/[A-Za-z0-9_][A-Za-z0-9_.@+-]*)*$")
+    """Relative to the record's folder, and below it."""
     what: str
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from collections.abc import Iterable
 from functools import lru_cache
@@ -29,7 +28,6 @@ from hwdiag.tune.launch_script import script_path
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_@.+-]*(/[A-Za-z0-9_][A-Za-z0-9_@.+-]*)*")
 _SEVERITY_WORDS = {"problem": "Problem", "warning": "Warning", "note": "Note"}
 
 
@@ -75,7 +73,7 @@ def render_report(record: Record, folder: Path | None = None) -> str:
         record_file=record_file(record),
         below=tables.below_ceiling_table(study),
         accuracies=tables.accuracies_table(record),
-        hrefs=hrefs(record),
+        files={file.path for file in record.files},
         ids=section_ids(record),
         topics=topics,
         verdict=record.verdict or " ".join(found[0].verdict for _, _, _, found in topics),
@@ -152,15 +150,6 @@ def section_ids(record: Record) -> set[str]:
     """Return the ids of the sections that an action may be explained by."""
     there = {"opportunities": "tune" in record.studies, "findings": bool(record.findings)}
     return {name for name, is_there in there.items() if is_there} | {t for t in TOPICS if t in record.studies}
-
-
-def hrefs(record: Record) -> dict[str, str]:
-    """Return the addresses of the record's files, relative to the page, by their paths.
-
-    Only what is a plain path below the page's folder has one: a record comes from outside.
-    """
-    plain = (f.path for f in record.files if PLAIN_PATH.fullmatch(f.path) and ".." not in f.path.split("/"))
-    return {path: path for path in plain}
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
