@@ -41,6 +41,11 @@ def test_what_is_loaded_or_levels_off_is_no_growth(resident: list[float]) -> Non
     assert "at most" in checks([*look(of)])["memory-grows"].detail
 
 
+def test_growth_that_is_too_little_to_tell_is_not_called_steady() -> None:
+    found = checks([*look(case(process(memory=points([400.0 + n for n in range(60)]))))])["memory-grows"]
+    assert (found.state, "too little to tell" in found.detail) == ("unchecked", True)
+
+
 def test_compilers_and_what_is_there_for_a_short_while_are_no_leaks() -> None:
     assert not findings([*look(case(process(name="cc1plus", memory=points(LEAK))))])
     part = process(ended_s=3.0, memory=points(LEAK, 3.0))

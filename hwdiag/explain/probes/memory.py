@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +25,8 @@ GROWING = 6
 LEAST_BYTES = 64 * MIB
 LEAST_SHARE = 0.1
 """What grew, of what there was."""
+DOUBTFUL_BYTES = 24 * MIB
+"""Steady growth from which on memory is not called steady."""
 STEADY = 0.6
 """Growth of the second half over that of the first: less of it levels off."""
 REACHED = 0.98
@@ -50,11 +53,12 @@ KINDS = (
 def look(case: Case) -> Iterator[Answer]:
     """Yield what grows and by how much a second, and whether it swaps."""
     seen = [p for p in case.program.processes if len(p.memory) > PARTS and is_judged(case, p)]
-    grown = [(p, g) for p in seen if (g := growth(p.memory, p.began_s)) is not None]
-    for process, (rate, kind) in sorted(grown, key=lambda pair: -pair[1][0])[:3]:
-        yield growing(case, process, rate, kind)
+    risen = [(p, r) for p in seen if (r := rise(p.memory, p.began_s)) is not None]
+    grown = [(p, r) for p, r in risen if r.grew_bytes >= max(LEAST_BYTES, LEAST_SHARE * r.from_bytes)]
+    for process, found in sorted(grown, key=lambda pair: -pair[1].rate)[:3]:
+        yield growing(case, process, found.rate, found.kind)
     if not grown:
-        yield steady(case, seen)
+        yield steady(case, seen, risen)
     yield from swapping(case)
 
 
@@ -63,13 +67,30 @@ def is_judged(case: Case, process: ObservedProcess) -> bool:
     return process.name not in COMPILERS and life(process) >= LASTING * case.program.seconds
 
 
-def growth(points: Sequence[MemoryPoint], began_s: float) -> tuple[float, str] | None:
-    """Return by how many bytes a second the resident memory grows steadily, and what of it grows.
+@dataclass(frozen=True)
+class Rise:
+    """Resident memory that grows steadily."""
+
+    grew_bytes: float
+    seconds: float
+    from_bytes: float
+    """What there was before."""
+    kind: str
+    """Which of ``KINDS`` grows the most."""
+
+    @property
+    def rate(self) -> float:
+        """Return bytes a second."""
+        return self.grew_bytes / self.seconds
+
+
+def rise(points: Sequence[MemoryPoint], began_s: float) -> Rise | None:
+    """Return how the resident memory grows steadily; None where it does not.
 
     What is looked at begins when libraries are loaded (files that are mapped grow no more), after a third of the time
     at the earliest, and ends when the memory is as large as it becomes: a program that ends lets go for a while. That
     has to be most of the time that is left. Of its eight parts six have to grow, the second half nearly as much as the
-    first. None where it does not grow so.
+    first.
     """
     later = growing_part(points, began_s)
     took = later[-1].seconds - later[0].seconds if later else 0.0
@@ -78,15 +99,13 @@ def growth(points: Sequence[MemoryPoint], began_s: float) -> tuple[float, str] |
     at = np.array([p.seconds for p in later])
     ends = np.linspace(at[0], at[-1], PARTS + 1)
     resident = np.interp(ends, at, np.array([p.resident_bytes for p in later], dtype=float))
-    total = float(resident[-1] - resident[0])
     parts = [b - a for a, b in pairwise(resident)]
     halves = resident[PARTS // 2] - resident[0], resident[-1] - resident[PARTS // 2]
-    enough = total >= max(LEAST_BYTES, LEAST_SHARE * resident[0])
-    if not enough or sum(p > 0 for p in parts) < GROWING or halves[1] < STEADY * halves[0]:
+    if sum(p > 0 for p in parts) < GROWING or halves[1] < STEADY * halves[0]:
         return None
     kinds = {name: getattr(later[-1], name) - getattr(later[0], name) for name, _ in KINDS}
     most = max(kinds, key=lambda name: kinds[name])
-    return None if most == "file_bytes" else (total / took, most)
+    return None if most == "file_bytes" else Rise(float(resident[-1] - resident[0]), took, float(resident[0]), most)
 
 
 def growing_part(points: Sequence[MemoryPoint], began_s: float) -> list[MemoryPoint]:
@@ -169,11 +188,19 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
 
 
-def steady(case: Case, seen: Sequence[ObservedProcess]) -> Check:
+def steady(case: Case, seen: Sequence[ObservedProcess], risen: Sequence[tuple[ObservedProcess, Rise]]) -> Check:
     """Return that nothing grew, or that this could not be told."""
     long = [p for p in seen if life(p) >= 1.5 * LEAST_S]
+    why = ""
     if not long:
         why = "it was too short to tell growth from starting" if case.program.processes else "no process was seen"
+    for process, found in risen:
+        if found.grew_bytes >= DOUBTFUL_BYTES:
+            why = (
+                f"PID {process.pid} grew by {size(found.grew_bytes)} in {seconds(found.seconds)}, too little to tell: "
+                "let it run for longer"
+            )
+    if why:
         return Check(id="memory-grows", state="unchecked", title="Whether its memory grows", detail=why)
     most = max(long, key=lambda p: max(m.resident_bytes for m in p.memory))
     peak = max(m.resident_bytes for m in most.memory)
