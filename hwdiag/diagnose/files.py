@@ -13,6 +13,7 @@ from hwdiag.compat.model import Survey
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.files import EmittedFile, File
 from hwdiag.core.finding import Recommendation
+from hwdiag.core.outside import user_path
 from hwdiag.experiment.lever import DEFAULT, plan_by_id
 from hwdiag.parameters.diagnosis import Profile
 from hwdiag.process.launch import Launch
@@ -52,7 +53,7 @@ def write_files(
         *(settings_files(audited, record.host, made_at=made_at) if audited and record.host.is_here else ()),
     ]
     if profile.comfyui is not None and files:
-        files += comfyui_files(record, Path(profile.comfyui).expanduser().absolute(), python, folder)
+        files += comfyui_files(record, user_path(profile.comfyui).absolute(), python, folder)
     if any(launch.python_path for launch in launches.values()):
         what = "What switches torch in every Python that a launch script starts"
         files.append(File(path=f"scripts/{SWITCHES}/sitecustomize.py", text=START.read_text(), what=what))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hwdiag.core.finding import Check
+from hwdiag.core.outside import user_path
 from hwdiag.dataloader import cache_show, rules, show
 from hwdiag.dataloader.budget import BUDGETS, Data
 from hwdiag.dataloader.child import Feeder
@@ -36,7 +37,7 @@ def ask(asking: Asking) -> TopicAnswer:
     if folder is None:
         raise NotAskedError("no data was given: give --data FOLDER")
     asking.need(NEEDED_S)
-    place = str(Path(folder).expanduser().absolute())
+    place = str(user_path(folder).absolute())
     skipped = tempfile.NamedTemporaryFile(prefix="hwdiag-skipped-")  # noqa: SIM115  as long as the run
     run = DataloaderRun(
         asking.python,
