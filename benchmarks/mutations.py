@@ -26,6 +26,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hwdiag.core.errors import HwdiagError
 from hwdiag.report.table import Table
@@ -305,14 +306,16 @@ def a_parameter(random: random.Random, _: Path) -> None:
     verb = random.choice(sorted(TOPICS))
     model = TOPICS[verb]
     given: dict[str, Any] = {}
+    variables: dict[str, str] = {}
     for _number in range(random.choice((1, 2, 4))):
         name = random.choice([*model.model_fields])
         value = random.choice((*NUMBERS, *TEXTS, *NESTED, hostile(random)))
         if random.random() < 0.5 and isinstance(value, str) and "\0" not in value:
-            os.environ[f"HWDIAG_{name.upper()}"] = value
+            variables[f"HWDIAG_{name.upper()}"] = value
         else:
             given[random.choice((name, name, name, random.choice(TEXTS)))] = value
-    load(given) if verb == "run" else load_topic(model, given)
+    with mock.patch.dict(os.environ, variables):
+        load(given) if verb == "run" else load_topic(model, given)
 
 
 def a_metric(random: random.Random, _: Path) -> None:

@@ -143,7 +143,7 @@ def test_what_is_kept_over_a_reboot_holds_no_such_name(fake: FakeHost) -> None:
         done = fake.run("p", text, "install")
         assert done.returncode in (0, 1), done.stderr
         written = changes(before, fake.everything())
-        ours = {"/lib-local/hwdiag/system_optimize.sh", "/lib-local/hwdiag/gpu_optimize.sh"}
+        ours = {"/libexec/hwdiag/system_optimize.sh", "/libexec/hwdiag/gpu_optimize.sh"}
         assert set(written) <= {*LINES, *ours}, n
         assert "/etc/sysctl.d/99-zz-hwdiag.conf" in written
         ruled += "/etc/udev/rules.d/99-hwdiag.rules" in written

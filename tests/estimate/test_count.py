@@ -75,9 +75,9 @@ def test_counts_are_the_published_ones(counts: dict[str, Count], name: str) -> N
 
 
 @pytest.mark.slow
-def test_it_takes_less_than_three_seconds_and_one_gigabyte(counts: dict[str, Count]) -> None:
+def test_it_takes_less_than_five_seconds_and_one_gigabyte(counts: dict[str, Count]) -> None:
     took = {title: c.cpu_s for title, c in counts.items()}  # others may be busy here
-    assert all(seconds is not None and seconds < 3 for seconds in took.values()), took
+    assert all(seconds is not None and seconds < 5 for seconds in took.values()), took
     assert all(c.peak_rss_bytes is not None and c.peak_rss_bytes < 10**9 for c in counts.values())
 
 

@@ -85,9 +85,11 @@ def test_a_command_is_switched_by_a_folder_beside_the_script(tmp_path: Path) -> 
     run = [tmp_path / "launch-reduced.sh", sys.executable, "-c", code]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "medium"
     (tmp_path / "switches" / "sitecustomize.py").unlink()
-    done = subprocess.run(run, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "highest"
-    assert "torch is not switched" in done.stderr
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "which switches torch; --force runs the command without it" in done.stderr
+    forced = subprocess.run([run[0], "--force", *run[1:]], capture_output=True, text=True, check=True)
+    assert forced.stdout.strip() == "highest"
 
 
 def test_names_of_the_files_follow_the_recommendation() -> None:

@@ -144,7 +144,7 @@ def test_what_a_witness_adds_does_not_show_as_the_persons(monkeypatch: pytest.Mo
     class Witness:
         variables = {"PYTHONPATH": f"{tmp_path}:/mine", "HWDIAG_WITNESS": str(tmp_path / "task")}
 
-        def collect(self) -> tuple[tuple[InsideReport, ...], str]:
+        def collect(self, *_: object) -> tuple[tuple[InsideReport, ...], str]:
             return (InsideReport(pid=1, command=(), state=Path(tmp_path, "left").read_text().strip()),), ""
 
     program = observe_command(["sh", "-c", f'echo "$PYTHONPATH" > {tmp_path}/left; sleep 0.5'], witness=Witness())
