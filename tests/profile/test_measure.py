@@ -130,7 +130,7 @@ def test_a_long_script_is_recorded_for_a_while_and_goes_on(tmp_path: Path) -> No
     done = profile(tmp_path, "--seconds", "0.8", "--", sys.executable, "-c", code)
     assert done.stdout == "on\n"
     assert "the recording ended after its time, as it was meant to; the script went on" in done.stderr
-    assert found(tmp_path)["traced"]["seconds"] < 4, "of six seconds"
+    assert found(tmp_path)["traced"]["seconds"] < 10, "of twelve seconds"
 
 
 def test_the_clock_starts_at_the_first_operation(tmp_path: Path) -> None:
