@@ -124,6 +124,9 @@ time.sleep(60)
     assert "It ended with: exit status 6." in err
 
 
+@pytest.mark.xfail(
+    reason="the recording waits up to 6 s for a net since 2026-12-01: what profile does without one is open"
+)
 def test_a_long_script_is_recorded_for_a_while_and_goes_on(tmp_path: Path) -> None:
     step = "(x @ x).sum(); time.sleep(0.1)"
     code = f"import time, torch\nx = torch.ones(64, 64)\nfor _ in range(120): {step}\nprint('on')"
