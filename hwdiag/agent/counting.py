@@ -73,6 +73,11 @@ def tensors_in(torch, values):
                 yield inner
 
 
+def inputs_of(torch, args, kwargs):
+    """Yield the tensors that a call is given; what is given as ``out`` is its result."""
+    return tensors_in(torch, [*args, *(value for name, value in kwargs.items() if name != "out")])
+
+
 def size_of(tensor):
     """Return the bytes of a tensor's elements; an expanded dimension, whose stride is 0, is held in memory once."""
     count = 1
@@ -202,7 +207,7 @@ class Counter:
 
     def add(self, func, name, args, kwargs, out):
         torch = self.torch
-        inputs = list(tensors_in(torch, [*args, *kwargs.values()]))
+        inputs = list(inputs_of(torch, args, kwargs))
         outputs = list(tensors_in(torch, [out]))
         kind = self.kind_of(func, name, inputs, outputs)
         if kind == "free" or (kind == "create" and name.startswith(("empty", "new_empty"))):

@@ -81,7 +81,7 @@ class Times:
     def add(self, func, args, kwargs, out, took):
         """Add one call."""
         name = func._schema.name.partition("::")[2]
-        tensors = list(counting.tensors_in(self.torch, [*args, *kwargs.values(), out]))
+        tensors = [*counting.inputs_of(self.torch, args, kwargs), *counting.tensors_in(self.torch, [out])]
         is_view = not func._schema.is_mutable and len({counting.storage(t) for t in tensors}) < 2
         kind = counting.OF_NAME.get(name, "")
         outputs = list(counting.tensors_in(self.torch, [out]))

@@ -96,7 +96,7 @@ def test_the_commands_that_users_type(tmp_path: Path) -> None:
         "HWDIAG_BUDGET": "quick",
         "HWDIAG_WORKLOADS": "triad",
         "HWDIAG_THREADS": "1",
-        "HWDIAG_MINUTES": "0.2",
+        "HWDIAG_MINUTES": "0.5",
     }
     done = run_papermill(home_here, "notebooks/diagnose.ipynb", "outputs/dgx.ipynb", "-p", "host", "dgx", **small)
     assert done.returncode == 0, done.stderr

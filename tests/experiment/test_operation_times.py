@@ -24,7 +24,7 @@ def test_a_product_is_one_operation_with_its_work(looks: dict[str, OperationTime
     first = found.operations[0]
     assert found.outcome.ok
     assert (first.name, first.calls, first.flops, first.dtype) == ("mm", 1, 2 * 512**3, "float32")
-    assert 3 * 512 * 512 * 4 <= first.bytes <= 4 * 512 * 512 * 4  # some builds copy an operand
+    assert first.bytes == 3 * 512 * 512 * 4
     assert first.seconds > 0
 
 

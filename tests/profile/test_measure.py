@@ -124,16 +124,13 @@ time.sleep(60)
     assert "It ended with: exit status 6." in err
 
 
-@pytest.mark.xfail(
-    reason="the recording waits up to 6 s for a net since 2026-12-01: what profile does without one is open"
-)
 def test_a_long_script_is_recorded_for_a_while_and_goes_on(tmp_path: Path) -> None:
-    step = "(x @ x).sum(); time.sleep(0.1)"
-    code = f"import time, torch\nx = torch.ones(64, 64)\nfor _ in range(120): {step}\nprint('on')"
-    done = profile(tmp_path, "--seconds", "0.8", "--", sys.executable, "-c", code)
+    """Without a net, it is recorded from when its operations are seen to follow each other."""
+    code = "import time, torch\nx = torch.ones(64, 64)\nuntil = time.time() + 6\nwhile time.time() < until: (x @ x).sum()"
+    done = profile(tmp_path, "--seconds", "0.8", "--", sys.executable, "-c", f"{code}\nprint('on')")
     assert done.stdout == "on\n"
     assert "the recording ended after its time, as it was meant to; the script went on" in done.stderr
-    assert found(tmp_path)["traced"]["seconds"] < 10, "of twelve seconds"
+    assert found(tmp_path)["traced"]["seconds"] < 5, "of six seconds"
 
 
 def test_the_clock_starts_at_the_first_operation(tmp_path: Path) -> None:

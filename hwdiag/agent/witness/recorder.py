@@ -22,9 +22,9 @@ WEIGH_S = 0.25
 """Between two looks at the sizes of all tensors, which take some 10 ms."""
 UNSEEN = 8
 """So many times may it grow while no net is seen at work: what is imported and loaded before is no event."""
-OFTEN_S, EVENTS_BYTES = 2.0, 1 << 20
-"""Where nothing is imported for so long, and the recording takes so much more, operations are the program's work,
-though no net is seen."""
+OFTEN_S, STEADY_BYTES = 2.0, 1 << 20
+"""Where nothing is imported for so long, and the tensors grow by so little, operations are the program's work, though
+no net is seen: what loads a model makes tensors."""
 
 
 class TraceRecorder:
@@ -136,14 +136,14 @@ class TraceRecorder:
         return self.weak + self.patience * self.seconds if self.strong is None else self.strong + self.seconds
 
     def is_busy(self, now, importing):
-        """Return whether operations follow each other, by what their recording takes."""
+        """Return whether operations are the program's work: its tensors came into being, and nothing is imported."""
         if self.quiet is None or importing:
-            self.quiet = (now, anonymous() - tensor_bytes(self.torch) if not importing else None)
-        since, size = self.quiet
+            self.quiet = (now, None if importing else tensor_bytes(self.torch))
+        since, tensors = self.quiet
         if now - since < OFTEN_S:
             return False
         self.quiet = None
-        return size is not None and anonymous() - tensor_bytes(self.torch) - size > EVENTS_BYTES
+        return tensors is not None and tensor_bytes(self.torch) - tensors <= STEADY_BYTES
 
     def grew(self, most, now):
         """Return whether the recording takes more than that: what the process grew by, without its tensors."""

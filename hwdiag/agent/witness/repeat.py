@@ -48,37 +48,30 @@ def call(torch, task, inputs):
     return lambda: function(*used)
 
 
-def timed(work):
-    """Return the CPU seconds of one call in this one thread, whatever else runs: the median of five stretches."""
-    work()
-    began, calls = time.thread_time(), 0
-    while calls < 2 or time.thread_time() - began < LEAST_S / 5:
-        work()
-        calls += 1
-    stretches = []
-    for _ in range(5):
-        began = time.thread_time()
-        for _ in range(calls):
-            work()
-        stretches.append((time.thread_time() - began) / calls)
-    return sorted(stretches)[2]
-
-
-def fastest(torch, work):
-    """Return the seconds of one call with all threads of now: the least of five stretches, whatever else runs."""
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+def stretches(work, clock):
+    """Return the seconds of one call by this clock, of five stretches of calls."""
     work()
     began, calls = clock(), 0
     while calls < 2 or clock() - began < LEAST_S / 5:
         work()
         calls += 1
-    stretches = []
+    found = []
     for _ in range(5):
         began = clock()
         for _ in range(calls):
             work()
-        stretches.append((clock() - began) / calls)
-    return min(stretches)
+        found.append((clock() - began) / calls)
+    return found
+
+
+def timed(work):
+    """Return the CPU seconds of one call in this one thread, whatever else runs: the median of five stretches."""
+    return sorted(stretches(work, time.thread_time))[2]
+
+
+def fastest(torch, work):
+    """Return the seconds of one call with all threads of now: the least of five stretches, whatever else runs."""
+    return min(stretches(work, time.thread_time if torch.get_num_threads() == 1 else time.perf_counter))
 
 
 def ceilings(torch, types):

@@ -82,6 +82,8 @@ class Observation:
         self.marks = Marks()
         self.looks = 0
         self._oom_before = oom_kills(self.root)
+        self._oom_at_looks = (self._oom_before, self._oom_before)
+        """The machine's count at the look before the last, and at the last."""
         self._cpu = time.process_time()
         self._whole_due = 0.0
 
@@ -106,6 +108,7 @@ class Observation:
         """Look at everything."""
         self.looks += 1
         at = self.seconds
+        self._oom_at_looks = (self._oom_at_looks[1], oom_kills(self.root))
         whole = at >= self._whole_due
         self.table.look(whole)
         if whole:
@@ -217,15 +220,18 @@ class Observation:
         used = time.process_time() - self._cpu + supervisor_cpu_s
         share = used / self.took if self.took > 0 else 0.0
         self.cost = ObservationCost(cpu_s=used, share=share, looks=self.looks)
-        self.oom_kills = max(0, oom_kills(self.root) - self._oom_before)
+        kills = oom_kills(self.root)
+        self.oom_kills = max(0, kills - self._oom_before)
+        self._oom_at_end = kills > self._oom_at_looks[0]
 
     def oom_killed(self) -> bool:
         """Return whether the kernel killed something of the program's control groups for want of memory meanwhile.
 
-        Where no group counts that, or one is gone, whether it killed anything on the machine.
+        Where no group counts that, or one is gone, whether it killed anything on the machine; and whether it did so as
+        the program ended, which may have been in a group that no look saw.
         """
         told = [g.found().oom_kills if g.is_there() else None for g in self.groups.values()]
-        return any(told) or (None in told and self.oom_kills > 0)
+        return any(told) or self._oom_at_end or (None in told and self.oom_kills > 0)
 
     def program(self, command: tuple[str, ...], *, ending: Ending, cpu_s: float | None = None, **told: Any) -> Program:
         """Return all that was seen, with what else is told of it.

@@ -135,18 +135,22 @@ def test_a_machine_without_control_groups_tells_nothing(machine: Machine) -> Non
 
 @pytest.fixture
 def small_group() -> Iterator[Path]:
-    """A control group (version 1) with 200 MiB, of which this process is no member."""
+    """A control group (version 1) of which this process is no member."""
     folder = Path(f"/sys/fs/cgroup/memory/hwdiag-test-{os.getpid()}")
     if os.geteuid() or not folder.parent.is_dir() or not (folder.parent / "memory.limit_in_bytes").exists():
         pytest.skip("needs root and control groups of version 1")
     folder.mkdir()
-    (folder / "memory.limit_in_bytes").write_text(str(200 * MIB))
     yield folder
     folder.rmdir()
 
 
-def test_one_that_the_kernel_kills_for_its_groups_limit_is_told_so_however_short_it_lives(small_group: Path) -> None:
-    code = f"open('{small_group}/cgroup.procs', 'w').write('0'); kept = bytearray(400 << 20)"
+@pytest.mark.parametrize("limit", [200 * MIB, 4 * MIB])
+def test_one_that_the_kernel_kills_for_its_groups_limit_is_told_so_however_short_it_lives(
+    small_group: Path, limit: int
+) -> None:
+    """With the smaller limit, it dies before it is seen in that group."""
+    (small_group / "memory.limit_in_bytes").write_text(str(limit))
+    code = f"open('{small_group}/cgroup.procs', 'w').write('0'); kept = bytearray({2 * limit})"
     program = observe_command([sys.executable, "-S", "-c", code])
     assert program.ending.outcome.kind == "out-of-memory"
     assert program.ending.status == -9
