@@ -476,3 +476,11 @@ def test_the_tuned_profile_includes_what_is_active(fake: FakeHost, active: str |
     (profile,) = (f.text for f in settings_files(found, host, made_at="now") if f.path.endswith("tuned.conf"))
     assert re.findall("^include=.*", profile, re.MULTILINE) == ([] if include is None else [include])
     assert profile.index("[main]") < profile.index("[sysctl]")
+
+
+def test_a_mount_point_offers_what_every_mount_does(fake: FakeHost) -> None:
+    """The path of the root's setting ends like a folder's, and was taken for a list of what it offers."""
+    fake.write("/proc/self/mountinfo", "22 1 254:0 / / rw,noatime shared:1 - ext4 /dev/vda rw\n")
+    found = audit(Root.directory(fake.folder), fake.host(), knobs=("io.access_times=strictatime",))
+    (row,) = (r for r in found.rows if r.knob == "io.access_times")
+    assert (row.now, row.wanted, row.chosen) == ("noatime", "strictatime", True)

@@ -47,7 +47,6 @@ def script(guest: Guest, known: Known, folder: Path, *knobs: str) -> tuple[Audit
 
 
 @pytest.mark.vm
-@pytest.mark.xfail(reason="io.access_times=strictatime is not chosen in the guest since 2026-12-01: not understood yet")
 def test_every_setting_there_is_set_read_back_and_taken_back(guest: Guest, known: Known, tmp_path: Path) -> None:
     found, path = script(guest, known, tmp_path, *EVERYTHING)
     chosen = {r.knob for r in found.chosen}

@@ -106,7 +106,8 @@ class Knob(Value):
 
     def offered(self, case: KnobCase) -> tuple[str, ...]:
         """Return what the kernel lists as possible values; empty where it lists none."""
-        return case.setting.offered or tuple((case.beside(self.listed_in) or "").split())
+        listed = case.beside(self.listed_in) if self.listed_in else None
+        return case.setting.offered or tuple((listed or "").split())
 
     @property
     def script(self) -> Literal["gpu", "system"]:
