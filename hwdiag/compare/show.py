@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hwdiag.catalogue.parts import Part, catalogue
-from hwdiag.compare.compare import Difference, Group, History, WorkloadSpeeds, by_host
+from hwdiag.compare.compare import History, WorkloadSpeeds, by_host
 from hwdiag.core.text import listed
+from hwdiag.record.differences import Difference, Group
 from hwdiag.record.row import RecordRow, RefusedRecord, Speed
 from hwdiag.report.format import UNKNOWN, plural, significant, size, speedup, utc
 from hwdiag.report.section import Section

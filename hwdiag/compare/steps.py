@@ -17,6 +17,7 @@ from hwdiag.core.outside import user_path
 from hwdiag.parameters.compare import CompareParams
 from hwdiag.parameters.diagnosis import load_topic
 from hwdiag.record import index
+from hwdiag.record.differences import differences
 from hwdiag.record.row import RecordRow
 from hwdiag.report.section import Section
 from hwdiag.workbook.cells import given_parameters, replay_folder, replay_path, replayed
@@ -91,7 +92,7 @@ class RecordComparison:
     def differences(self) -> Section:
         """Return the section on facts and settings that differ."""
         some = self.newest[: show.SHOWN]
-        return show.differing(some, compare.differences(some))
+        return show.differing(some, differences(some))
 
     def speeds(self) -> Section:
         """Return the section on the speed of each workload on each record."""
@@ -108,7 +109,7 @@ class RecordComparison:
         return {
             "records": [r.model_dump(exclude={"facts"}) for r in some],
             "refused": [r.model_dump() for r in index.refused(self.table)],
-            "differences": [d.model_dump() for d in compare.differences(some)],
+            "differences": [d.model_dump() for d in differences(some)],
             "speeds": [line.model_dump() for line in compare.lines(some)],
             "histories": [{**h.model_dump(), "verdict": h.verdict} for h in self.history],
         }

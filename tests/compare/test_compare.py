@@ -21,8 +21,6 @@ from hwdiag.compare.compare import (
     Earlier,
     History,
     changes,
-    differences,
-    group_of,
     histories,
     lines,
     newest,
@@ -31,6 +29,7 @@ from hwdiag.compare.steps import RecordComparison, load
 from hwdiag.core.errors import UsageError
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.statistics import MIN_PAIRS, median_interval
+from hwdiag.record.differences import differences, group_of
 from hwdiag.record.index import build_index, refused, rows
 from hwdiag.record.row import RecordRow, RefusedRecord, Speed, row_of
 
