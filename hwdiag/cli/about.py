@@ -1,4 +1,4 @@
-"""The verbs about hwdiag itself: bugreport, completion."""
+"""The verbs about hwdiag itself: bugreport, completion, schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hwdiag.core.choices import SHELLS
+from hwdiag.core.errors import UsageError
+from hwdiag.core.params import one_of
 from hwdiag.core.verbs import add
+
+SCHEMAS = ("record",)
+"""Files that other programs read."""
 
 
 def register(verbs: Any) -> None:
@@ -24,6 +29,11 @@ def register(verbs: Any) -> None:
     completion = add(verbs, "completion", print_completion, text, examples=examples)
     completion.add_argument("shell", metavar="SHELL", help=" or ".join(SHELLS))
 
+    text = "print the JSON Schema of what hwdiag writes"
+    examples = "  hwdiag schema >record-schema.json         # of record.json"
+    schema = add(verbs, "schema", print_schema, text, examples=examples)
+    schema.add_argument("of", nargs="?", metavar="|".join(SCHEMAS), default="record", help="default: record")
+
 
 def bug_report(args: argparse.Namespace) -> None:
     """Run hwdiag bugreport."""
@@ -38,3 +48,16 @@ def print_completion(args: argparse.Namespace) -> None:
     from hwdiag.cli.texts import completion
 
     print(completion(args.shell, *args.whole))
+
+
+def print_schema(args: argparse.Namespace) -> None:
+    """Run hwdiag schema."""
+    import json
+
+    from hwdiag.diagnose.schema import record_schema
+
+    try:
+        one_of(args.of, SCHEMAS, "schema of")
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    print(json.dumps(record_schema(), indent=1))

@@ -1,0 +1,90 @@
+"""JSON Schema of a record, with all topics' studies: records are a public format, for other programs to read."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from textwrap import dedent
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+
+from hwdiag.core.value import TopicStudy, Value
+from hwdiag.diagnose.model import Triage
+from hwdiag.diagnose.topics import TOPICS
+from hwdiag.record.model import SCHEMA_VERSION, Record, Topic
+from hwdiag.record.tuning import Tuning
+
+Json = dict[str, Any]
+
+STUDIES: dict[Topic, type[TopicStudy]] = {
+    "diagnose": Triage,
+    "tune": Tuning,
+    **{topic: entry.kind for topic, entry in TOPICS.items()},
+}
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Leaves out titles that only say a field's name again."""
+
+    def field_title_should_be_set(self, _schema: Any) -> bool:
+        return False
+
+
+def record_schema() -> Json:
+    """Return the JSON Schema (draft 2020-12) of a record as this hwdiag writes it."""
+    wanted = [(kind, "serialization") for kind in (Record, *STUDIES.values())]
+    _, found = models_json_schema(wanted, schema_generator=_WithoutTitles)  # type: ignore[arg-type]
+    definitions = found["$defs"]
+    for kind in models(Value):
+        if kind.__name__ in definitions:
+            describe(definitions[kind.__name__], kind)
+    record = definitions.pop("Record")
+    del definitions["TopicStudy"]
+    record["properties"]["studies"] = {
+        "type": "object",
+        "description": "What each topic found.",
+        "properties": {topic: {"$ref": f"#/$defs/{kind.__name__}"} for topic, kind in STUDIES.items()},
+        "additionalProperties": False,
+        "default": {},
+    }
+    record["required"] = ["schema_version", *record["required"]]  # a record without it is of another age
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"urn:hwdiag:record:{SCHEMA_VERSION}",
+        "title": "hwdiag record",
+        **record,
+        "$defs": definitions,
+    }
+
+
+def models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield every model that is made from this one."""
+    for kind in base.__subclasses__():
+        yield kind
+        yield from models(kind)
+
+
+def describe(schema: Json, kind: type[BaseModel]) -> None:
+    """Add what the model's source says below each of its fields."""
+    schema.pop("title", None)
+    for owner in reversed(kind.__mro__):
+        if issubclass(owner, Value) and owner is not Value:
+            for name, text in said_of_fields(owner).items():
+                if name in schema["properties"]:
+                    schema["properties"][name].setdefault("description", text)
+
+
+def said_of_fields(kind: type[BaseModel]) -> dict[str, str]:
+    """Return the text that stands below each field in a model's source, on one line."""
+    body = ast.parse(dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for field, after in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(after, ast.Expr):
+            text = after.value.value if isinstance(after.value, ast.Constant) else None
+            if isinstance(text, str):
+                found[field.target.id] = " ".join(text.split())
+    return found
