@@ -10,6 +10,7 @@ import sys
 import time
 
 from . import TASK
+from .c_exit import before_c_exit
 from .facts import distributed, facts
 from .objects import Objects
 from .recorder import TraceRecorder
@@ -40,7 +41,7 @@ class ProcessWitness:
         self.ending = _thread.allocate_lock()
         self.ender = None
         path = os.path.join(self.folder, self.name + ".pt.trace.json")
-        self.recorder = TraceRecorder(torch, task["record"], path, self.tell) if task.get("record") else None
+        self.recorder = TraceRecorder(torch, task["record"], path, self) if task.get("record") else None
         self.objects = Objects(torch, task["look"]) if task.get("look") else None
         self.sampler = StackSampler(self, task["sample"]) if task.get("sample") else None
 
@@ -52,6 +53,7 @@ class ProcessWitness:
             os.register_at_fork(after_in_child=self.forked)
         if self.recorder is not None:
             self.recorder.quietly(self.recorder.imported)
+        self.hear_of_exit()
         if self.sampler is not None or self.recorder is not None:
             (self.sampler or StackSampler(self, {"rate": 5, "stacks": False})).start()
 
@@ -131,6 +133,17 @@ class ProcessWitness:
         with contextlib.suppress(Exception):
             if self.recorder is not None:
                 self.recorder.forked()
+
+    def hear_of_exit(self):
+        """Be called at exit(3), before what was registered until now: the profiler is still whole."""
+        before_c_exit(self.exited)
+
+    def exited(self):
+        """C code ends this process, or a child that C code forked."""
+        if os.getpid() == self.pid:
+            self.finish("exit()")
+        else:
+            self.forked()
 
     def guard(self):
         """Hear of the ends that Python's own end does not see."""

@@ -11,6 +11,7 @@ import os
 import time
 
 from . import live
+from .c_exit import without_destructors
 
 CUDA_WAIT_S = 2.0
 """How long, where torch was built for a GPU, the script may take to start using it. Started before that, the profiler
@@ -33,8 +34,9 @@ class TraceRecorder:
     One only: what the script has open when a recording ends would be taken for a part of the next one, and crash it.
     """
 
-    def __init__(self, torch, task, path, tell):
-        self.torch, self.task, self.path, self.tell = torch, task, path, tell
+    def __init__(self, torch, task, path, witness):
+        self.torch, self.task, self.path, self.tell = torch, task, path, witness.tell
+        self.hear_of_exit = witness.hear_of_exit
         self.seconds, self.after = float(task["seconds"]), float(task.get("after", 0))
         self.patience = float(task.get("patience", 1))
         self.growth = int(task.get("growth", 1 << 30))
@@ -75,6 +77,7 @@ class TraceRecorder:
             profile.__enter__()
         finally:
             self.own = False
+        self.hear_of_exit()
         self.profile, self.started, self.size_at_start = profile, time.monotonic(), anonymous()
         self.tell(state="recording", all_threads=self.all_threads is not None, not_all=self.why_not_all)
 
@@ -220,7 +223,10 @@ class TraceRecorder:
 
     def forked(self):
         """In a forked child, end what it inherited, or it records into memory for as long as it lives."""
-        if self.profile is None or self.over:
+        if self.profile is None:
+            return
+        without_destructors()
+        if self.over:
             return
         self.over = True
         if not self.gpu_build:

@@ -243,6 +243,24 @@ os.kill(os.getpid(), 9)
     assert reports[0].loop.shares["model"] > 0.5
 
 
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ("ctypes.CDLL(None).exit(3)", 3),
+        ("t = threading.Thread(target=lambda: ctypes.PyDLL(None).exit(4)); t.start(); t.join()", 4),
+        ("child = os.fork() or sys.exit(5); sys.exit(os.waitpid(child, 0)[1] >> 8)", 5),
+    ],
+    ids=["C code's", "a thread's", "a forked child's"],
+)
+def test_each_exit_ends_the_program_as_without_it(end: str, status: int) -> None:
+    """Destructors of torch's profiler crashed the first two, and let the last one hang."""
+    code = f"import ctypes, os, sys, threading, torch\nfor _ in range(50): torch.ones(8, 64).neg()\n{end}"
+    with Witness(TraceRecording(seconds=30)) as witness:
+        reports, done = looked_at(witness, sys.executable, "-c", code)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert (reports[0].ended, reports[0].state) == (True, "written")
+
+
 def test_denormal_parameters_and_a_growing_graph_are_seen() -> None:
     code = """
 import time, torch
