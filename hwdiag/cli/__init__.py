@@ -29,6 +29,7 @@ from hwdiag.estimate import verb as estimate
 from hwdiag.explain import verb as explain
 from hwdiag.monitor import verb as monitor
 from hwdiag.profile import verb as profile
+from hwdiag.verify import verb as verify
 
 TOPICS = (
     diagnose,
@@ -41,6 +42,7 @@ TOPICS = (
     monitor,
     profile,
     estimate,
+    verify,
     compare,
     report,
     about,

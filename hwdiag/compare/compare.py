@@ -92,17 +92,11 @@ class History(Value):
 
 def changes(pairs: Sequence[Earlier], min_effect: float = MIN_EFFECT) -> tuple[Change, ...]:
     """Return what became of each workload of one host, judged together."""
-    judged = judge_changes([Rerun(rate(e.then), rate(e.now), e.chosen_of) for e in pairs], min_effect)
+    judged = judge_changes([Rerun(e.then.rate, e.now.rate, e.chosen_of) for e in pairs], min_effect)
     return tuple(
         Change(workload=e.now.workload, device=e.now.device, **vars(found))
         for e, found in zip(pairs, judged, strict=True)
     )
-
-
-def rate(speed: Speed) -> Interval:
-    """Return a speed in its workload's unit, with its interval."""
-    low, middle, high = (speed.value(seconds) for seconds in (speed.high, speed.seconds, speed.low))
-    return Interval(median=middle, low=low, high=high, processes=speed.processes)
 
 
 def by_host(records: Iterable[RecordRow]) -> list[list[RecordRow]]:

@@ -152,16 +152,17 @@ class Judged:
     why: str
 
 
-def judge_changes(reruns: Sequence[Rerun], min_effect: float) -> list[Judged]:
+def judge_changes(reruns: Sequence[Rerun], min_effect: float, *, share: float = 1.0) -> list[Judged]:
     """Return what became of each workload.
 
-    All share one error budget: the chance of one false "better" or "worse" among them is at most ``ALPHA``.
+    All share one error budget: the chance of one false "better" or "worse" among them is at most ``ALPHA``, or this
+    ``share`` of it where a false word costs more.
     """
     ratios = [ratio_of_medians(rerun.now, rerun.then) for rerun in reruns]
     able = [speedup.processes >= MIN_PAIRS for speedup, _ in ratios]
     raw = [min(1.0, p * r.chosen_of) if ok else 1.0 for r, (_, p), ok in zip(reruns, ratios, able, strict=True)]
     return [
-        Judged(speedup, p_value, *judge_change(speedup, p_value, min_effect))
+        Judged(speedup, p_value, *judge_change(speedup, min(1.0, p_value / share), min_effect))
         for (speedup, _), p_value in zip(ratios, holm(raw), strict=True)
     ]
 

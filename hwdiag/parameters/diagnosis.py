@@ -44,6 +44,7 @@ from hwdiag.parameters.shared import (
     Seed,
     Snapshot,
 )
+from hwdiag.parameters.verify import VerifyParams
 from hwdiag.parameters.watching import ExplainParams, MonitorParams, ProfileParams
 
 M = TypeVar("M", bound=Value)
@@ -153,6 +154,7 @@ TOPICS: dict[str, type[Value]] = {
     "estimate": EstimateParams,
     "monitor": MonitorParams,
     "profile": ProfileParams,
+    "verify": VerifyParams,
     "compare": CompareParams,
 }
 """Parameters by the verb that takes them."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from hwdiag.core.interval import Interval
 from hwdiag.core.outside import OutsideError, parse_json
 from hwdiag.core.value import Value
 from hwdiag.experiment.lever import BASELINE
@@ -57,6 +58,12 @@ class Speed(Value):
     def value(self, seconds: float) -> float:
         """Return the speed in the workload's unit: GB/s, GFLOP/s or runs a second. More is faster."""
         return self.work / seconds / 1e9 if self.family in UNITS else 1 / seconds
+
+    @property
+    def rate(self) -> Interval:
+        """Return the speed in the workload's unit, with its interval."""
+        low, middle, high = (self.value(seconds) for seconds in (self.high, self.seconds, self.low))
+        return Interval(median=middle, low=low, high=high, processes=self.processes)
 
     @property
     def unit(self) -> str:

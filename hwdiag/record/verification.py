@@ -27,6 +27,7 @@ MAX_BYTES = 2**20
 HealthStatus = Literal["PASS", "WARNING", "CRITICAL", "UNKNOWN"]
 """Nagios' four words. ``WARNING``: something differs that may matter; ``CRITICAL``: work should not start here;
 ``UNKNOWN``: nobody can say, as nothing could be compared."""
+SpeedVerdict = Literal["slower", "within", "faster", "undecided"]
 EXIT_STATUS: dict[HealthStatus, int] = {"PASS": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
 """Nagios' plug-in statuses, which Slurm, systemd and Kubernetes take as any status: 0 is well."""
 SEVERITY: tuple[HealthStatus, ...] = ("CRITICAL", "WARNING", "UNKNOWN", "PASS")
@@ -65,7 +66,7 @@ class SpeedCheck(Value):
     """Of this verification, in the unit."""
     speedup: Interval
     """Speed now over then: below 1 it is slower."""
-    verdict: Literal["slower", "within", "faster", "undecided"]
+    verdict: SpeedVerdict
     """By the judge, with all speeds of one verification sharing one error budget."""
 
 
@@ -107,7 +108,9 @@ class Verification(Value):
     def line(self) -> str:
         """Return the verdict in one line, with its worst cause and what to do: ``WARNING node7: ...``."""
         if not self.causes:
-            return f"{self.status} {self.host}: as recorded {self.record_started_at or ''}".rstrip()
+            gaps = ", ".join(check.title for check in self.checks if check.state == "unchecked")
+            left = f"; not looked at: {gaps}" if gaps else ""
+            return " ".join(f"{self.status} {self.host}: as recorded {self.record_started_at or ''}{left}".split())
         more = f" (and {len(self.causes) - 1} more)" if len(self.causes) > 1 else ""
         return " ".join(f"{self.status} {self.host}: {self.causes[0].title}{more}; {self.causes[0].remedy}".split())
 
