@@ -1,4 +1,4 @@
-"""The one who waits: a verdict at the deadline, whatever hangs. It touches nothing itself that could hang."""
+"""The parent that waits for a verdict: one is there at the deadline, whatever hangs. It opens nothing that could."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ INNER = (sys.executable, "-m", "hwdiag.verify.inner")
 
 def guarded(params: VerifyParams, command: tuple[str, ...] = INNER) -> Verification:
     """Return the verdict, at the latest when the time is over; where the child hangs it says at what."""
-    began, started_at = time.monotonic(), now()
+    began, started_at = time.monotonic() - time.process_time(), now()  # what it took to start counts as well
+    deadline = began + params.timeout - REAP_S
     facts: Verification | None = None
     doing, problem = "starting Python", ""
     try:
-        child = start(params, command)
+        child = start(params.model_copy(update={"timeout": max(0.01, deadline - time.monotonic())}), command)
     except OSError as error:
         return told(None, f"hwdiag could not start its child: {error.strerror}", began, started_at)
     try:
-        for line in lines(child, began + params.timeout):
+        for line in lines(child, deadline):
             if "done" in line:
                 return Verification.model_validate(line["done"])
             if "facts" in line:
                 facts = Verification.model_validate(line["facts"])
             doing = str(line.get("doing", doing))[:500]
-        over = time.monotonic() - began >= params.timeout
+        over = time.monotonic() >= deadline
         problem = f"{doing} took longer than {params.timeout:g} s" if over else f"{doing}: {last_words(child)}"
     except ValueError as error:  # a damaged answer, as of an installation that is half updated
         problem = f"{doing}: its answer is damaged: {str(error).splitlines()[0]}"
