@@ -23,6 +23,7 @@ from hwdiag.core.verbosity import choose, is_verbose
 from hwdiag.core.verbs import add_options
 from hwdiag.dataloader import verb as dataloader
 from hwdiag.devices import verb as devices
+from hwdiag.diagnose import emit_verb as emit
 from hwdiag.diagnose import report_verb as report
 from hwdiag.diagnose import verb as diagnose
 from hwdiag.estimate import verb as estimate
@@ -45,6 +46,7 @@ TOPICS = (
     verify,
     compare,
     report,
+    emit,
     about,
 )
 """Modules that add verbs, in the order in which help lists them."""
