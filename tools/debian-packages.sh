@@ -18,10 +18,13 @@ required acpica-tools
 required libjemalloc2
 required libtcmalloc-minimal4t64 libtcmalloc-minimal4
 optional chromium
+optional slurmctld
+optional slurmd
+optional slurm-client
 '
 
 command -v apt-get >/dev/null || {
-    echo 'error: no apt-get here; install by hand: gcc, shellcheck, numactl, qemu, jemalloc, tcmalloc, chromium' >&2
+    echo 'error: no apt-get here; install by hand: gcc, shellcheck, numactl, qemu, jemalloc, tcmalloc, chromium, slurm' >&2
     exit 1
 }
 

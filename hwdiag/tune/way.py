@@ -21,6 +21,7 @@ from hwdiag.process.launch import Launch
 
 PLACEHOLDER = ("python3", "/path/to/your/program.py")
 IMAGE = "registry.example/your-image:tag"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SPLITS = re.compile(r"[\s:]")
 """Characters that end a path in LD_PRELOAD and PYTHONPATH."""
 
@@ -72,7 +73,7 @@ class Start:
     @property
     def unset(self) -> tuple[str, ...]:
         """Return the variables that are taken away."""
-        return self.launch.unset
+        return tuple(filter(_NAME.fullmatch, self.launch.unset))
 
     @cached_property
     def paths(self) -> dict[str, str]:
@@ -82,8 +83,9 @@ class Start:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return all variables that are set, in the order of their names."""
-        return dict(sorted({**self.launch.environment(), **self.paths}.items()))
+        """Return all variables that are set, in the order of their names: those that a shell can set."""
+        every = {**self.launch.environment(), **self.paths}
+        return {name: every[name] for name in sorted(every) if _NAME.fullmatch(name)}
 
     def cpus(self, member: Launch) -> int:
         """Return the number of logical CPUs that one process needs: those it is bound to, its threads', or all that it

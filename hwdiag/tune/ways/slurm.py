@@ -28,9 +28,10 @@ def text(start: Start) -> str:
         *directives(start),
         *(["# For a GPU: SBATCH --gres=gpu:1"] if start.host.accelerators else []),
         "",
+        "# Values are data in single quotes, whatever they hold: nothing in them is meant to expand.",
+        "# shellcheck disable=SC2016",
         "set -euo pipefail",
-        "# From Slurm 22.05 on srun does not take this over by itself.",
-        "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK",
+        *cpus_of_a_step(start),
         *(f"unset -v {shlex.quote(name)}" for name in start.unset),
         *(f"export {n}={shlex.quote(v)}" for n, v in start.environment.items() if n not in start.paths),
         *(["export HWDIAG_INSTANCES=" + str(tasks)] if tasks > 1 else []),
@@ -51,6 +52,14 @@ def directives(start: Start) -> list[str]:
     return [f"#SBATCH --hint={'multithread' if uses_siblings(start) else 'nomultithread'}"]
 
 
+def cpus_of_a_step(start: Start) -> list[str]:
+    """Return how many CPUs srun may bind to: all of the node's where they have numbers, or the job's for each task."""
+    if start.is_bound:
+        return ["# srun binds to any CPU of the node where it is not told how many.", "unset -v SLURM_CPUS_PER_TASK"]
+    told = "# From Slurm 22.05 on srun does not take this over by itself."
+    return [told, 'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"']
+
+
 def uses_siblings(start: Start) -> bool:
     """Return whether there are more CPUs than the host has usable cores."""
     return sum(start.cpus(m) for m in start.members) > len(start.host.usable_cores)
@@ -61,7 +70,7 @@ def options(start: Start) -> list[str]:
     found = []
     if start.is_bound:
         masks = [mask(m.cpus or start.host.usable_cpus) for m in start.members]
-        found += ["--whole", f"--cpu-bind=mask_cpu:{','.join(masks)}"]
+        found += [f"--cpu-bind=mask_cpu:{','.join(masks)}"]
     elif any(m.threads for m in start.members):
         found += ["--cpu-bind=cores"] if not start.host.cpu.smt else []
     else:

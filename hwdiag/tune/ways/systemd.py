@@ -43,7 +43,7 @@ def unit_text(start: Start, unit: str, name: str, own: tuple[str, ...]) -> str:
         *(f"Environment={assignment(n, v)}" for n, v in start.environment.items()),
         *([f"UnsetEnvironment={' '.join(start.unset)}"] if start.unset else []),
         *own,
-        *([f"WorkingDirectory={path_word(str(start.folder))}"] if start.folder is not None else []),
+        *(f"WorkingDirectory={path}" for path in path_words(start)),
         f"ExecStart={' '.join(map(systemd_word, absolute(start)))}",
         "Restart=on-failure",
         "",
@@ -67,9 +67,11 @@ def assignment(name: str, value: str) -> str:
     return systemd_word(f"{name}={value}").replace("$$", "$")
 
 
-def path_word(path: str) -> str:
-    """Return a path as WorkingDirectory= takes it: without quotes, percent signs doubled."""
-    return path.replace("%", "%%")
+def path_words(start: Start) -> tuple[str, ...]:
+    """Return the folder to start in as WorkingDirectory= takes it, percent signs doubled; none for a path that systemd
+    would read as more than one line."""
+    path = str(start.folder or "")
+    return (path.replace("%", "%%"),) if path.isprintable() and path and not path.endswith("\\") else ()
 
 
 def absolute(start: Start) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ def text(start: Start) -> str:
     script = start.scripts / script_path(start.recommendation).rpartition("/")[2]
     words = " ".join(map(shlex.quote, start.words))
     lines = [
+        "# Values are data in single quotes, whatever they hold: nothing in them is meant to expand.",
+        "# shellcheck disable=SC2016",
         "set -euo pipefail",
         *([f"cd {shlex.quote(str(start.folder))}"] if start.folder is not None else []),
         f"exec torchrun --standalone --nproc-per-node {len(start.members)} --no-python \\",
