@@ -1,1 +1,1 @@
-"""Is this host still what its record says? Facts and a few speeds against the record, one verdict, under 15 seconds."""
+"""Verification: facts and a few speeds of this host against its record, one verdict, in 15 seconds at most."""

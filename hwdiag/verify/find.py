@@ -1,4 +1,4 @@
-"""Which record a host is held against: the one that was named, or the newest of this host that has speeds."""
+"""Finds the record that a host is held against: the one that was named, or the newest of this host with speeds."""
 
 from __future__ import annotations
 
