@@ -100,7 +100,8 @@ def table(runs: int, power_runs: int, workers: int) -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     with ProcessPoolExecutor(workers) as pool:
         for noise in NOISES:
-            rows = [(level, 0.0, runs) for level in LEVELS] + [(0.01, loss, power_runs) for loss in LOSSES]
+            rows = [(level, 0.0, runs) for level in LEVELS]
+            rows += [(0.01, loss, power_runs) for loss in LOSSES] + [(LEVELS[-1], 0.20, power_runs)]
             for level, loss, count in rows:
                 ask = partial(verdict, noise, level, loss)
                 seen = Counter(pool.map(ask, range(count), chunksize=50))

@@ -25,9 +25,12 @@ REAP_S = 0.3
 INNER = (sys.executable, "-m", "hwdiag.verify.inner")
 
 
-def guarded(params: VerifyParams, command: tuple[str, ...] = INNER) -> Verification:
-    """Return the verdict, at the latest when the time is over; where the child hangs it says at what."""
-    began, started_at = time.monotonic() - time.process_time(), now()  # what it took to start counts as well
+def guarded(params: VerifyParams, command: tuple[str, ...] = INNER, *, began: float | None = None) -> Verification:
+    """Return the verdict, at the latest when the time is over; where the child hangs it says at what.
+
+    ``began``: when that time began, by the monotonic clock; None for now.
+    """
+    began, started_at = began or time.monotonic(), now()
     deadline = began + params.timeout - REAP_S
     facts: Verification | None = None
     doing, problem = "starting Python", ""

@@ -82,7 +82,7 @@ def compared(record: Record, host: Host) -> tuple[tuple[VerdictCause, ...], tupl
     if causes:
         return causes, (), changed
     gpus = plural(len(host.accelerators), "GPU")
-    memory = f"{(host.memory.total_bytes or 0) / 2**30:.4g} GiB"
+    memory = f"{(host.memory.total_bytes or 0) / 2**30:.4g} GiB of memory"
     title = f"{plural(len(host.cpu.online), 'CPU')}, {memory}, {gpus}, instructions and settings are as recorded"
     return (), (Check(id="facts", state="fine", title=title),), changed
 

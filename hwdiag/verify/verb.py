@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hwdiag.core.verbs import add
+
+if TYPE_CHECKING:
+    from hwdiag.record.verification import Verification
 
 EXAMPLES = """  hwdiag verify                                 # against this host's newest record in outputs/
   hwdiag verify --record /srv/hwdiag --json     # a folder with one folder a host, as a prolog uses it
@@ -38,8 +45,21 @@ def verify_options(verify: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run hwdiag verify."""
+    """Run hwdiag verify. Whatever goes wrong in it is UNKNOWN: a prolog reads the exit status alone."""
+    from hwdiag.core.errors import HwdiagError
+    from hwdiag.record.verification import EXIT_STATUS
+
+    try:
+        return told(args)
+    except (HwdiagError, OSError, MemoryError, ValueError) as error:
+        print(f"UNKNOWN {os.uname().nodename}: {' '.join(str(error).split())[:500] or type(error).__name__}")
+        return EXIT_STATUS["UNKNOWN"]
+
+
+def told(args: argparse.Namespace) -> int:
+    """Verify, print the verdict and return its exit status. Raises ``HwdiagError`` for a wrong parameter."""
     from hwdiag.core.command_line import given
+    from hwdiag.core.errors import HwdiagError
     from hwdiag.core.params import load
     from hwdiag.core.printing import printable
     from hwdiag.parameters.verify import VerifyParams
@@ -47,13 +67,19 @@ def run(args: argparse.Namespace) -> int:
     from hwdiag.verify.guard import guarded
 
     params = load(VerifyParams, given(args, VerifyParams), names=VerifyParams.model_fields, profile=None)
-    found = guarded(params)
+    found = guarded(params, began=time.monotonic() - time.process_time())  # what it took to start counts as well
     print(found.model_dump_json(indent=1) if args.json else printable(found.line))
-    if not args.json and not args.quiet:
-        for cause in found.causes[1:]:
-            print(printable(f"  {cause.status}: {cause.title}; {cause.remedy}"))
-        for check in found.checks:
-            print(printable(f"  {'fine' if check.state == 'fine' else 'not looked at'}: {check.title}"))
+    for line in () if args.json or args.quiet else more_lines(found):
+        print(printable(f"  {line}"))
     if args.out is not None:
-        save_verification(found, args.out)
+        try:
+            save_verification(found, args.out)
+        except HwdiagError as error:  # the verdict stands
+            print(f"hwdiag: {error}", file=sys.stderr)
     return found.exit_status
+
+
+def more_lines(found: Verification) -> Iterator[str]:
+    """Yield the further causes, and what was looked at, a line each."""
+    yield from (f"{cause.status}: {cause.title}; {cause.remedy}" for cause in found.causes[1:])
+    yield from (f"{'fine' if c.state == 'fine' else 'not looked at'}: {c.title}" for c in found.checks)

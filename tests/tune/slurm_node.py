@@ -109,3 +109,14 @@ def submit(script: Path, environment: dict[str, str]) -> str:
         assert "JobState=FAILED" not in seen, seen + (out.read_text() if out.exists() else "")
         time.sleep(0.1)
     raise AssertionError(f"the job does not end: {seen}")
+
+
+def wait_for_state(environment: dict[str, str], state: str) -> bool:
+    """Return whether the node comes into a state that begins so, within half a minute."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        asked = subprocess.run(["sinfo", "-h", "-o", "%T"], env=environment, capture_output=True, text=True)
+        if asked.stdout.strip().startswith(state):
+            return True
+        time.sleep(0.2)
+    return False

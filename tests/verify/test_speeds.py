@@ -1,0 +1,84 @@
+"""Speeds beside a record: what is an alarm, and what is not known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.verify import LEAST, WORKLOADS, Level, noise_named, speed, verdict
+from hwdiag.experiment.budget import BUDGETS
+from hwdiag.experiment.model import Measurement
+from hwdiag.experiment.statistics import MIN_PAIRS
+from hwdiag.process.model import Disturbance, Outcome
+from hwdiag.record.model import Record
+from hwdiag.verify.speeds import PROCESSES, Recorded, SpeedAnswers, comparable, judge_speeds, repeated
+from tests.simulation.virtual_machine import VirtualRunner, virtual_campaign
+
+QUIET = noise_named("quiet machine")
+RECORDED = [Recorded(WORKLOADS[0], speed(WORKLOADS[0], 1.0, QUIET, 1))]
+
+
+def measured(loss: float = 0.0, **changes: Any) -> list[Measurement]:
+    """Return what a verification measures on a quiet machine that has become slower by this."""
+    runner = VirtualRunner(Level(1 / (1 - loss)), QUIET, 2, 8)
+    found = repeated(virtual_campaign(runner, BUDGETS["standard"]), WORKLOADS[:1])
+    return [m.model_copy(update=changes) for m in found]
+
+
+def said(measurements: list[Measurement]) -> SpeedAnswers:
+    return judge_speeds(RECORDED, measurements, LEAST, 8)
+
+
+def test_a_verification_measures_enough_processes_and_no_more() -> None:
+    assert MIN_PAIRS <= len(measured()) == PROCESSES
+
+
+def test_no_alarm_without_a_loss_and_one_with_it() -> None:
+    assert [verdict("quiet machine", 0.01, 0.0, seed) for seed in range(15)] == ["PASS"] * 15
+    assert "PASS" not in [verdict("processes spread by 3 %", 0.01, 0.2, seed) for seed in range(15)]
+
+
+@pytest.mark.parametrize(("loss", "status"), [(0.16, "WARNING"), (0.35, "CRITICAL")])
+def test_a_loss_is_told_with_its_size_and_a_remedy(loss: float, status: str) -> None:
+    answers = said(measured(loss))
+    (cause,) = answers.causes
+    assert (cause.id, cause.status) == ("slower.resnet18", status)
+    assert f"{loss:.0%}"[0] in cause.title
+    assert "hwdiag" in cause.remedy
+    assert answers.speeds[0].verdict == "slower"
+
+
+def test_a_gain_is_no_cause() -> None:
+    answers = said(measured(-0.3))
+    assert answers.causes == ()
+    assert answers.speeds[0].verdict == "faster"
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [Disturbance(other_cpu=3.0), Disturbance(steal=0.2), Disturbance(other_run=True), Disturbance(throttled_s=1)],
+)
+def test_a_loss_while_others_used_the_machine_is_not_known(meanwhile: Disturbance) -> None:
+    (cause,) = said(measured(0.3, disturbance=meanwhile)).causes
+    assert cause.status == "UNKNOWN"
+    assert "meanwhile" in cause.title
+    assert said(measured(0.0, disturbance=meanwhile)).causes == ()
+
+
+def test_too_few_processes_decide_nothing() -> None:
+    answers = said(measured(0.5)[: MIN_PAIRS - 1])
+    assert [c.status for c in answers.causes] == ["UNKNOWN"]
+    assert answers.speeds[0].verdict == "undecided"
+
+
+def test_what_dies_now_is_critical() -> None:
+    died = Outcome(kind="signal", detail="killed by SIGILL")
+    (cause,) = said(measured(outcome=died)).causes
+    assert (cause.id, cause.status) == ("fails.resnet18", "CRITICAL")
+    assert "SIGILL" in cause.title
+
+
+def test_a_record_offers_short_workloads_of_enough_processes(example: Record) -> None:
+    assert [r.workload.name for r in comparable(example)] == ["resnet18"]
+    assert comparable(example.model_copy(update={"studies": {}})) == ()
