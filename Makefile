@@ -28,7 +28,7 @@ export CHOSEN_PYTHON3 := $(value PYTHON3)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup setup-test diagnose lab test test-long test-vm lint pytest nbval bench constraints packages clean
+.PHONY: help setup setup-test diagnose lab test test-long test-vm lint pytest nbval docs bench constraints packages clean
 
 help: ## list the targets
 	@echo 'make TARGET [NAME=VALUE ...]'
@@ -46,7 +46,7 @@ diagnose: $(READY) ## diagnose this host [HOST=dgx BUDGET=quick|standard|thoroug
 lab: $(READY) ## open the workbook in JupyterLab [LAB_ARGS="--no-browser --port=8890"]
 	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(LAB_ARGS)
 
-test: lint pytest nbval ## every test: lint, pytest and nbval
+test: lint pytest nbval docs ## every test: lint, pytest, nbval and docs
 
 test-long: $(TESTING) ## the tests that take a minute or more each
 	$(RUN) pytest -m long
@@ -67,6 +67,9 @@ nbval: $(TESTING) ## run the notebooks, replayed and live, in TEST_WORKERS proce
 	HWDIAG_REPLAY="$$PWD/outputs/example/record.json" \
 	    $(PYTEST) --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
 	HWDIAG_BUDGET=quick HWDIAG_MINUTES=0.6 $(PYTEST) --nbval-lax --nbval-current-env $(NOTEBOOKS)
+
+docs: $(TESTING) ## build the documentation's site in build/docs; a warning fails it
+	$(RUN) sphinx -q -W --keep-going -c docs . build/docs
 
 bench: $(READY) ## hwdiag's own costs and ceilings, as a table
 	$(RUN) benchmarks.bench

@@ -23,7 +23,7 @@ torch==$torch
 HEADER
 # shellcheck disable=SC2086  # one word each
 printf '%s\n' $also |
-    "$uv" pip compile pyproject.toml - --extra test --extra nets --extra dataloader --universal --python-version 3.10 \
+    "$uv" pip compile pyproject.toml - --extra test --extra nets --extra torchao --extra dataloader --universal --python-version 3.10 \
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet >>"$new"
 # Linux is understood: pyproject.toml asks uv for nothing else.
 sed -e "s/ ; sys_platform == 'linux'\$//" -e "s/ and sys_platform == 'linux'\$//" "$new" >constraints.txt

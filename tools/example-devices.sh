@@ -1,5 +1,5 @@
 #!/bin/sh
-# Store the replayed outputs of outputs/example/devices in the devices notebook. With --measure, measure anew on
+# Store the replayed outputs of outputs/example/devices in the devices notebook. With --measure, measure again on
 # this machine first (some eight minutes, five of them for techniques, on a machine that nobody else keeps busy); with
 # FILE, take the record that the notebook saved there.
 # Usage: tools/example-devices.sh [--measure | FILE]

@@ -21,7 +21,7 @@ def failure(error):
     if isinstance(error, WrongResult):
         return "wrong-result", message
     if isinstance(error, EOFError):
-        return "error", one_line(error) + " (nobody is there to type: standard input is /dev/null)"
+        return "error", one_line(error) + " (standard input is /dev/null, so there is no one to type)"
     if is_out_of_memory(error):
         return "out-of-memory", one_line(error)
     return "error", one_line(error)

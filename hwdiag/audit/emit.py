@@ -12,9 +12,9 @@ from hwdiag.core.files import File
 from hwdiag.host.model import Host
 
 WHAT = {
-    f"{GPU}.sh": "Set, check and take back what was chosen for the GPUs",
-    f"{SYSTEM}.sh": "Set, check and take back what was chosen for the host",
-    f"{PERSIST}.sh": "Keep it over a reboot, and take that back",
+    f"{GPU}.sh": "Set, check and undo the settings that were chosen for the GPUs",
+    f"{SYSTEM}.sh": "Set, check and undo the settings that were chosen for the host",
+    f"{PERSIST}.sh": "Keep it over a reboot, and undo that",
 }
 
 PLAYBOOKS = {

@@ -27,7 +27,7 @@ Description={description}
 Type=oneshot
 RemainAfterExit=yes
 # Fails visibly where a setting does not read back as wanted. "systemctl restart" sets again what was forgotten.
-# 3: all but what the driver refused before as well, which its log tells and another try does not change.
+# 3: all but what the driver refused before as well, which its log names and another try does not change.
 SuccessExitStatus=3
 ExecStart={library}/{script}.sh apply --only {only}
 

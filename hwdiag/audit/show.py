@@ -24,11 +24,9 @@ def verdict(audit: Audit) -> str:
     known = [r for r in audit.rows if r.now is not None]
     wrong = [r for r in audit.rows if r.objection]
     settings = plural(len({r.knob for r in known}), "setting")
-    parts = [f"{plural(len(audit.chosen), 'change')} chosen" if audit.chosen else "nothing to change was chosen"]
-    parts += (
-        [f"{plural(len(wrong), 'value')} that {'do' if len(wrong) > 1 else 'does'} nothing or harm"] if wrong else []
-    )
-    return f"{settings} read: {' and '.join(parts)}."
+    chosen = f"{plural(len(audit.chosen), 'change')} chosen" if audit.chosen else "none needs changing"
+    harm = f"; {plural(len(wrong), 'value')} with no use or a bad effect" if wrong else ""
+    return f"{settings} checked; {chosen}{harm}."
 
 
 def settings(audit: Audit, *, everything: bool = False) -> Section:
@@ -49,7 +47,7 @@ def settings_table(audit: Audit, *, everything: bool = False) -> Table:
             if k.id not in here
         )
     left = len(audit.rows) - len(rows)
-    caption = f"Settings; {left} more are as they should be, or are nobody's business" if left else "Settings"
+    caption = f"Settings; {left} more are fine or do not apply" if left else "Settings"
     return Table(caption, ("Setting", "Of", "Now", "Wanted", "Why", "Evidence", "Risk"), told)
 
 
@@ -69,7 +67,7 @@ def chosen(audit: Audit) -> Section:
     """Return the section on what the scripts set."""
     if not audit.chosen:
         return Section(
-            "Nothing: no symptom or measurement here speaks for a change. The parameter knobs chooses what you want.",
+            "Nothing: no symptom or measurement here is a reason for a change. The parameter knobs chooses settings.",
             (),
         )
     table = chosen_table(audit)

@@ -1,4 +1,4 @@
-"""Shell completion and the manual page, made from the command line's own parser."""
+"""Shell completion, the manual page and the page of the verbs, made from the command line's own parser."""
 
 from __future__ import annotations
 
@@ -62,3 +62,13 @@ def manual(top: CommandParser, verbs: dict[str, CommandParser]) -> str:
         verb.description = "\n\n".join(filter(None, (verb.description, verb.epilog, verb.get_default("details"))))
     top.man_short_description = "diagnoses how PyTorch runs on a Linux host"  # type: ignore[attr-defined]
     return str(Manpage(top, _data={"date": __version__, "manual_title": "hwdiag", "version": __version__}))
+
+
+def verbs_page(verbs: dict[str, CommandParser]) -> str:
+    """Return docs/verbs.md: each verb with its help and its details."""
+    text = "# Verbs\n\nMade from the command line's own texts by `python tools/manual.py`.\n"
+    for verb in add_all_options(verbs):
+        details = verb.get_default("details")
+        text += f"\n## {verb.prog}\n\n```text\n{verb.format_help().rstrip()}\n```\n"
+        text += f"\n```text\n{details.strip()}\n```\n" if details else ""
+    return text

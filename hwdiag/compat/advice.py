@@ -101,7 +101,7 @@ def about_libraries(survey: Survey) -> Iterator[Finding]:
                 id=f"compat-{slug(r.package)}-mismatch",
                 severity="warning",
                 title=f"{r.package} {r.version or ''} is {r.mismatch}",
-                detail=f"What was tried of it ran, but its native code was made for the other. {fitting(survey, r)}",
+                detail=f"All that was tried ran, but its native code was made for the other. {fitting(survey, r)}",
                 evidence=("studies.compat.results",),
             )
 

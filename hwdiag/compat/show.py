@@ -35,7 +35,7 @@ def interpreter_table(found: Interpreter) -> Table:
     rows = (
         ("Interpreter", found.python),
         ("Python", f"{found.version or UNKNOWN}, {found.machine or UNKNOWN}"),
-        ("What the CPU tells it", features),
+        ("What the CPU reports to it", features),
         ("Native packages", packages or "none"),
     )
     return Table("The interpreter", ("Fact", "Value"), rows)

@@ -146,7 +146,7 @@ def page_cache(needs: int, free: int, length: int, store: Storage, *, is_own: bo
     """
     share = max(0.0, free / needs)
     cold = store.reading.cold if store.reading else None
-    why = "" if cold else "whether a file came from the disk could not be told here"
+    why = "" if cold else "this host does not report whether a file came from the disk"
     if is_own:
         why = "what it gives was not measured: the Dataset opens its files by itself"
     if store.kind in IN_MEMORY:
@@ -166,7 +166,7 @@ def why_not(kept: CacheMeasurement, hit: float) -> str:
     if not kept.is_same:
         return "a sample is another each time it is made: keep what comes before its random part, in the Dataset"
     if hit < LEAST_HIT:
-        return f"there is room for {hit:.0%} of the samples"
+        return f"there is space for {hit:.0%} of the samples"
     return ""
 
 

@@ -17,7 +17,7 @@ def restarts(trials: Trials, feeder: Feeder, best: ChosenSetting) -> tuple[Chose
     """Time the second epoch's first batch with workers kept and started afresh; the best with what is faster."""
     found = {}
     for keep in (False, True):
-        trials.say("starting epochs, " + ("workers kept" if keep else "workers started afresh"))
+        trials.say("starting epochs, " + ("workers kept" if keep else "workers started again"))
         setting = best.setting.model_copy(update={"persistent": keep})
         outcome, said = trials.ask(feeder, "epochs", setting=setting, batches=MOST_EPOCH_BATCHES)
         name = "kept" if keep else "afresh"

@@ -52,11 +52,11 @@ def verdict(waited: TrainingWaits, failed: str = "") -> str:
     who = f"PID {waited.pid} ({waited.words})"
     if failed and word != "input-bound":
         return (
-            f"Whether {who} is input-bound cannot be told: it was looked at for {waited.seconds:.1f} s, and the "
+            f"Whether {who} is input-bound is not known: it was looked at for {waited.seconds:.1f} s, and the "
             f"command failed: {failed}. 'hwdiag explain -- COMMAND' says why it failed."
         )
     if word == "unknown":
-        return f"Whether {who} is input-bound cannot be told: {why_unknown(waited)}."
+        return f"Whether {who} is input-bound is not known: {why_unknown(waited)}."
     inside = waited.stacks_low is not None or not by_waits(waited)
     share = (waited.stacks or 0.0) if inside else waited.share
     what = "is in its DataLoader" if inside else "waits for data"
@@ -78,7 +78,7 @@ def why_unknown(waited: TrainingWaits) -> str:
     if not waited.looks:
         return "it ended before it could be looked at"
     own = "it has no DataLoader workers, so it loads by itself, and from outside loading looks like computing"
-    return f"{own}; {waited.stacks_why or 'its stacks would tell'}"
+    return f"{own}; {waited.stacks_why or 'its stacks would show it'}"
 
 
 def reasons(waited: TrainingWaits) -> list[str]:

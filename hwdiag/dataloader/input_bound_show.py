@@ -11,8 +11,8 @@ from hwdiag.report.section import Section
 from hwdiag.report.table import Table
 
 LIMITS = (
-    "What the main thread waits for is seen, not why: batches that come late since the training itself keeps the CPUs "
-    "busy count as waiting for data. What does not come from processes of its own (threads, a GPU's decoder) does not"
+    "This shows waiting, not its cause: batches that come late since the training itself keeps the CPUs "
+    "busy count as waiting for data. Data from threads or from a GPU's decoder does not"
 )
 
 

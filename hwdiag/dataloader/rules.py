@@ -46,7 +46,7 @@ def setting_steps(feed: Feed) -> Iterator[PlanStep]:
         return
     before, held = 1.0, Plan.of()
     s = feed.speedup
-    afresh = f"; all of the setting, measured afresh: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
+    afresh = f"; all of the setting, measured again: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})" if s else ""
     for lever in feed.best.plan.levers:
         held = held.plus(lever)
         seen = screened(feed, held)
@@ -159,8 +159,8 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
     shared = [why for why in feed.refused.values() if "/dev/shm" in why]
     if shared or (feed.available.shared_bytes and best.prediction.shared_bytes > NEAR * feed.available.shared_bytes):
         yield PlanStep(
-            title="Give /dev/shm more room",
-            gain_text=f"not measured: {plural(len(shared), 'setting')} could not be tried for want of it",
+            title="Make /dev/shm larger",
+            gain_text=f"not measured: {plural(len(shared), 'setting')} could not be tried for lack of it",
             do="in Docker --shm-size=8g or --ipc=host; elsewhere mount -o remount,size=8g /dev/shm",
             check="df -h /dev/shm, then hwdiag dataloader again",
             undo="start the container without it; remount with the old size",
@@ -169,7 +169,7 @@ def host_steps(feed: Feed) -> Iterator[PlanStep]:
     if files or (feed.available.files and best.prediction.files > NEAR * feed.available.files):
         yield PlanStep(
             title="Allow more open files",
-            gain_text=f"not measured: {plural(len(files), 'setting')} could not be tried for want of them",
+            gain_text=f"not measured: {plural(len(files), 'setting')} could not be tried for lack of them",
             do="hwdiag audit --knob limits.nofile, or ulimit -n 65536 in the shell that trains",
             check="ulimit -n; no 'Too many open files'",
             undo="scripts/system_optimize.sh undo, or a new shell",

@@ -49,7 +49,7 @@ def temperature(kind: str, cold: float | None) -> str:
     if kind in IN_MEMORY:
         return "from memory, as tmpfs has no disk below it"
     if cold is None:
-        return "from the disk or from memory: this file system does not tell"
+        return "from the disk or from memory: this file system does not say"
     if cold >= COLD:
         return "not in memory before"
     return f"of which {percent(1 - cold)} was in memory still, though the kernel was asked to drop it"
@@ -175,7 +175,7 @@ def memory(feed: Feed) -> Section:
         ("GPU", found.cuda or "none seen: pinned memory would change nothing here"),
         *((f"Not tried: {name}", why) for name, why in list(feed.refused.items())[:FEW_BROKEN]),
     ]
-    table = Table("What is held, as /proc/*/smaps tells it, with one worker", ("Part", "Size"), rows)
+    table = Table("Memory held with one worker, by /proc/*/smaps", ("Part", "Size"), rows)
     return Section(said, (table,))
 
 

@@ -21,7 +21,7 @@ A Dataset that raises, hangs, leaks or cannot be sent to a worker is named, and 
 a running training:
   --pid looks at it from outside for --seconds (20); a command is looked at to its end, and its exit status is
   hwdiag's. Also: hwdiag feed.
-  py-spy, where it is installed, tells it of a training without workers too."""
+  py-spy, where it is installed, measures a training without workers too."""
 
 
 def register(verbs: Any) -> None:

@@ -173,8 +173,8 @@ GUIDE_CLAIMS: tuple[GuideClaim, ...] = (
     GuideClaim("Pinned memory is critical", "2.1", faster("pinned", gpu=True)),
     GuideClaim("Workers that are kept start the next epoch sooner", "2.1, 3.1", loads_faster("afresh", "kept")),
     GuideClaim(
-        "empty_cache clears memory that nobody uses", "2.1",
-        fixed("doesn't", "torch would use it again anyway; the call only makes it ask anew", gpu=True),
+        "empty_cache clears unused memory", "2.1",
+        fixed("doesn't", "torch would use it again anyway; the call only makes it ask the driver again", gpu=True),
     ),
     GuideClaim("cudnn.benchmark is faster for inputs of one size", "2.1", faster("cudnn-benchmark", gpu=True)),
     GuideClaim("Mixed precision saves time in inference", "2.1", faster("autocast-bf16", "inference")),
@@ -209,6 +209,6 @@ GUIDE_CLAIMS: tuple[GuideClaim, ...] = (
     GuideClaim("Accumulation helps a CPU that cannot keep up", "10", faster("accumulation")),
     GuideClaim(
         "cudnn.benchmark cures varying input sizes", "10",
-        fixed("doesn't", "it times all algorithms anew for every new size", gpu=True),
+        fixed("doesn't", "it times all algorithms again for every new size", gpu=True),
     ),
 )  # fmt: skip

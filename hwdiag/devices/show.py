@@ -126,7 +126,7 @@ def sustained(study: Study) -> Table | None:
             *([f"{gpu.watts:.0f} W"] if gpu.watts is not None else []),
             *gpu.reasons,
         ]  # fmt: skip
-        meanwhile = "; ".join(told) or "no driver tells clocks or reasons"
+        meanwhile = "; ".join(told) or "no driver reports clocks or reasons"
         rates = (f"{significant(w.value(t))} {w.unit}" for t in (s.burst_s, s.sustained_s))
         rows.append((s.device, w.title, *rates, change, meanwhile))
     caption = "A product that goes on without a rest: the rate at the start, and in the last third of the time"

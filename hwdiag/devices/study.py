@@ -227,7 +227,7 @@ class Measuring:
         usable = self.host.usable_memory_bytes
         for device in self.study.devices if self.effort.slowest_s else ():
             if device.unified_memory:
-                why = "GPU and CPU share their memory: one batch too many freezes the host in place of failing"
+                why = "GPU and CPU share their memory: one batch too many freezes the host instead of failing"
                 self._absent(f"batch sizes on {device.title}", why, "batches")
                 continue
             for mode in MODES:

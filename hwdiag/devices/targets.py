@@ -79,7 +79,7 @@ def why_idle(fed: DataloaderFed, use: Interval) -> str:
 def why_busy(fed: DataloaderFed, use: Interval) -> str:
     """Return the cause that keeps the CPUs busy, or leaves them idle."""
     if use.median < CPU_USE[0]:
-        return "nothing waits for them: they have room for more workers"
+        return "nothing waits for them: they have time for more workers"
     if fed.device == CPU:
         return "compute-bound: they train as well as decode"
     return "input-bound: they decode all the time" if use.median > CPU_USE[1] else "they decode and start kernels"

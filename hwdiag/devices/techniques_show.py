@@ -26,7 +26,7 @@ def techniques(study: Study) -> Section:
     won = [g for g in study.gains if g.comparison and g.comparison.verdict == "better"]
     told = [f"{BY_NAME[g.technique].title} on {g.workload} {speedup(cast('Interval', interval(g)))}" for g in won]
     lost = [g for g in study.gains if g.comparison and g.comparison.verdict == "worse"]
-    verdict = f"Faster beyond doubt: {'; '.join(told)}." if told else none_faster(study.gains)
+    verdict = f"Clearly faster: {'; '.join(told)}." if told else none_faster(study.gains)
     verdict += f" Slower: {listed(dict.fromkeys(BY_NAME[g.technique].title for g in lost))}." if lost else ""
     header = (
         "Technique",
@@ -65,7 +65,7 @@ def no_settings(study: Study) -> str:
     if not any(g.comparison for g in study.gains):
         return "no technique was compared" if not study.gains else "no technique could be compared"
     won = any(g.comparison and g.comparison.verdict == "better" for g in study.gains)
-    return "what gained on one net cost speed or accuracy on it or another" if won else "none was faster beyond doubt"
+    return "what gained on one net cost speed or accuracy on it or another" if won else "none was clearly faster"
 
 
 def none_faster(gains: Sequence[Gain]) -> str:
@@ -77,7 +77,7 @@ def none_faster(gains: Sequence[Gain]) -> str:
     unable = len(gains) - len(compared)
     more = [f"{left} of {len(gains)} comparisons are undecided"] if left else []
     more += [f"{unable} of {len(gains)} could not be made"] if unable else []
-    return f"Of {plural(len(compared), 'comparison')} none was faster beyond doubt{'; '.join(['', *more])}."
+    return f"Of {plural(len(compared), 'comparison')} none was clearly faster{'; '.join(['', *more])}."
 
 
 def interval(g: Gain) -> Interval | None:

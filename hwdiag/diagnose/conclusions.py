@@ -58,5 +58,5 @@ def untried(study: Tuning) -> tuple[Check, ...]:
     """Return the levers that the search had no time for, as a check that could not be made."""
     if not study.untried:
         return ()
-    title = f"Not tried for want of time: {', '.join(study.untried)}"
+    title = f"Not tried, as the time was used up: {', '.join(study.untried)}"
     return (Check(id="levers-untried", state="unchecked", title=title, detail="hwdiag tune --minutes gives more time"),)

@@ -13,7 +13,7 @@ EXAMPLES = """  hwdiag emit --record outputs/dgx/20261120T101500Z --for slurm   
   hwdiag emit --host dgx --for all --out jobs                             # jobs/slurm/job.sbatch, ..."""
 DETAILS = """the ways: compose, docker (and podman), kubernetes, slurm, systemd, torchrun (for several instances), all.
 Each sets what was measured, and nothing else: threads, CPUs, memory policy, preloads and variables of the recommended
-Plan. What a way cannot set is said in the first lines of its file. docs/fleet.md tells which of them was run where."""
+Plan. The first lines of a file say what its way cannot set. docs/fleet.md says which of them was run where."""
 
 
 def register(verbs: Any) -> None:

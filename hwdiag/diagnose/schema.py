@@ -45,7 +45,7 @@ def record_schema() -> Json:
     del definitions["TopicStudy"]
     record["properties"]["studies"] = {
         "type": "object",
-        "description": "What each topic found.",
+        "description": "The study of each topic.",
         "properties": {topic: {"$ref": f"#/$defs/{kind.__name__}"} for topic, kind in STUDIES.items()},
         "additionalProperties": False,
         "default": {},

@@ -25,10 +25,10 @@ TUNE_DETAILS = """the file:
 build() may also give a pair, (callable, check): check() is called once after the first call of the callable, and the
 result is wrong if it gives False or an assertion in it fails. One call of the callable is one iteration.
 Given a net and its inputs, return net, x, precision, layout, compilation and the like are tried on it as well, its
-results are compared with float64, and settings.py is written beside launch.sh. What runs on a GPU is waited for.
+results are compared with float64, and settings.py is written beside launch.sh. Work on a GPU is waited for.
 
 the command:
-  is started afresh for every measurement, in the present folder, with nothing on its standard input and no terminal.
+  is started again for every measurement, in the present folder, with nothing on its standard input and no terminal.
   Its wall time counts, or the last number that the metric finds in its output. All that it leaves running is killed.
   One that starts with a python is taken to run that one's torch; for another program give --python.
   Switches of torch that need no change of code are tried from its Python's start (sitecustomize)."""

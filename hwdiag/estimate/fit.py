@@ -350,7 +350,7 @@ def specs_needed(points: Iterable[PublishedPoint]) -> list[NetSpec]:
 def main() -> None:
     """Fit, write, and print how far off."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--count", action="store_true", help="count all nets anew first")
+    arguments.add_argument("--count", action="store_true", help="count all nets again first")
     arguments.add_argument("--show", action="store_true", help="print every point that is far off")
     arguments.add_argument("--dry", action="store_true", help="write nothing")
     options = arguments.parse_args()

@@ -26,7 +26,7 @@ def parts(catalogue: Mapping[str, Part]) -> Section:
     open_ = sum(not value.confirmed for p in catalogue.values() for _, value in sourced_values(p))
     verdict = (
         f"{plural(kinds[0], 'CPU')} and {plural(kinds[1], 'GPU')}, every value with its source; "
-        f"{open_} values nobody has compared with their source yet (*)."
+        f"{open_} values are not yet compared with their source (*)."
     )
     return Section(verdict, (parts_table(catalogue),))
 

@@ -238,7 +238,7 @@ def out_of_memory(watch: Watch, candidates: Sequence[Candidate]) -> None:
     """Mark results as out of memory where the kernel killed their process for want of it."""
     ooms = watch.ooms()
     for result in (r for p in candidates for r in p.results.values() if ooms and "SIGKILL" in r.outcome.detail):
-        result.outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for want of memory")
+        result.outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for lack of memory")
 
 
 class InterleavedBlock:

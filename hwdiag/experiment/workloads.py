@@ -97,7 +97,7 @@ def memory_workloads(host: Host) -> tuple[Workload, Workload]:
     note = None
     if size < wanted:
         note = (
-            f"Arrays of {size / 2**20:.0f} MiB only, for want of memory: "
+            f"Arrays of {size / 2**20:.0f} MiB only, for lack of memory: "
             f"{size / max(1, host.cpu.llc_bytes):.1f} times the last-level cache."
         )
     title = f"float64, arrays of {size / 2**20:.0f} MiB"

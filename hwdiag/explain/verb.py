@@ -29,7 +29,7 @@ what it costs:
 a process that runs:
   hwdiag explain --pid 4711    looks from outside for --seconds (20); it is not stopped and not changed.
 
-What to try next is named with the command to copy: hwdiag tune, dataloader, devices, check."""
+The next steps are commands to copy: hwdiag tune, dataloader, devices, check."""
 
 
 def register(verbs: Any) -> None:

@@ -42,7 +42,7 @@ KINDS = (
         Reason(
             bit=0x10,
             name="temperature of chip or memory",
-            meaning="it is too hot: look at fans, dust and the room",
+            meaning="it is too hot: look at fans, dust and air flow",
             is_fault=True,
         ),
         (*range(32, 38), 42, 43),
@@ -51,7 +51,7 @@ KINDS = (
         Reason(
             bit=0x20,
             name="temperature of voltage regulators",
-            meaning="its supply on the board is too hot: look at fans, dust and the room",
+            meaning="its supply on the board is too hot: look at fans, dust and air flow",
             is_fault=True,
         ),
         (38, 39, 40, 41, 44, 45),
@@ -72,7 +72,7 @@ REASONS = tuple(reason for reason, _ in KINDS)
 
 
 def reason_bits(table: bytes) -> int | None:
-    """Return the bits of REASONS that hold now; None where this table does not tell them."""
+    """Return the bits of REASONS that hold now; None where this table does not report them."""
     if len(table) < HEADER.size:
         return None
     size, form, content = HEADER.unpack_from(table)

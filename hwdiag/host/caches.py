@@ -59,7 +59,7 @@ def _read_one(root: Root, folder: str, cpu: int, members: set[int]) -> Cache | N
     if sharers is None:
         sharers = root.cpulist(f"{folder}/shared_cpu_list")
     if sharers is None or cpu not in sharers:
-        root.note(folder, "does not tell which CPUs share it")
+        root.note(folder, "does not say which CPUs share it")
         return None
     return Cache(
         level=level,

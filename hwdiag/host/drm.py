@@ -138,7 +138,7 @@ def source(root: Root, index: int, driver: str, wanted: Sequence[Wanted], absent
     for name, unit, title, paths, make in wanted:
         file = next((f for path in paths if path is not None and (f := readable(root, path)) is not None), None)
         if file is None:
-            absent.append(Gap(what=f"GPU {index}: {title}", why=f"{driver} does not tell it"))
+            absent.append(Gap(what=f"GPU {index}: {title}", why=f"{driver} does not report it"))
             continue
         files.append(file)
         columns.append(Column(name=f"gpu{index}.{name}", unit=unit, title=f"GPU {index} {title}"))

@@ -26,7 +26,7 @@ def read_numa(root: Root, online: tuple[int, ...]) -> tuple[NumaNode, ...]:
         if cpus is None:
             cpus = root.cpumask(f"{folder}/cpumap")
         if cpus is None:
-            root.note(folder, "does not tell its CPUs")
+            root.note(folder, "does not name its CPUs")
         memory = _meminfo(root, f"{folder}/meminfo")
         nodes.append(
             NumaNode(

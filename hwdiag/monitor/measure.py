@@ -156,7 +156,7 @@ def monitor(
         command=tuple(argv),
         outcome="" if ran is None or ran.outcome.ok else ran.outcome.detail,
         status=None if ran is None else ran.status,
-        cut=f"the disk that {path.name} is on has no more room ({recorder.full})" if recorder.full else "",
+        cut=f"the disk that {path.name} is on is full ({recorder.full})" if recorder.full else "",
         cost=watching.cost(size),
         summaries=(),
     )

@@ -127,7 +127,7 @@ def idle_gpus(done: Monitored) -> Iterator[Answer]:
                 id=f"gpu-idle:GPU {gpu.index}",
                 severity="note",
                 title=f"GPU {gpu.index} ({gpu.name}) was idle most of the time: {told}",
-                detail="Why, the recording does not tell. 'hwdiag profile -- COMMAND' does: input, launches or copies.",
+                detail="The recording does not show why. 'hwdiag profile -- COMMAND' does: input, launches or copies.",
             )
         else:
             yield Check(id=f"gpu-idle:GPU {gpu.index}", state="fine", title=f"GPU {gpu.index} was at work", detail=told)
@@ -141,7 +141,7 @@ def ended(done: Monitored) -> Iterator[Answer]:
             id=COMMAND_FAILED,
             severity="problem" if by_itself else "note",
             title=f"The command {'failed' if by_itself else 'did not end by itself'}: {done.outcome}",
-            detail="Why, a recording of the machine does not tell: what it wrote last may. 'hwdiag explain -- COMMAND' "
+            detail="A recording of the machine does not show why; its last output may. 'hwdiag explain -- COMMAND' "
             "runs it again and names the limit, the signal or the message.",
         )
     elif done.command and done.status == 0:
@@ -156,7 +156,7 @@ def crowding(done: Monitored) -> Iterator[Answer]:
     share = None if waited is None else f"{waited.mean:.0f} % of the time"
     threads = None if running is None else f"{running.mean:.1f} threads wanted to run on {plural(done.cpus, 'CPU')}"
     told = "; ".join(words for words in (share, threads) if words)
-    who = "'hwdiag explain -- COMMAND' tells whose they are." if done.command else "'top -H' shows whose they are."
+    who = "'hwdiag explain -- COMMAND' names them." if done.command else "'top -H' shows whose they are."
     crowded = running is None or running.mean >= CROWDED * max(1, done.cpus)
     waits = waited is None or waited.mean >= WAITED_CPU
     if crowded and waits:
@@ -217,7 +217,7 @@ def nodes(done: Monitored) -> Iterator[Answer]:
             id="numa-misses",
             severity="note",
             title=f"{share:.0%} of new memory came from another NUMA node than wanted",
-            detail="The wanted node was full. Bind to a node with room, or interleave.",
+            detail="The wanted node was full. Bind to a node with free memory, or interleave.",
         )
     else:
         title = "Memory came from the wanted NUMA nodes"

@@ -44,7 +44,7 @@ def verdict(done: Monitored, answers: Sequence[Answer]) -> str:
     told_of = any(isinstance(a, Finding) and a.id == COMMAND_FAILED for a in answers)
     ended = f" It ended with: {clean(done.outcome)}." if done.outcome and not told_of else ""
     cut = f" The recording is cut: {done.cut}." if done.cut else ""
-    return f"{what}: {listed(parts) or 'nothing was told'}.{ended}{cut} {conclusion(answers)}"
+    return f"{what}: {listed(parts) or 'nothing was reported'}.{ended}{cut} {conclusion(answers)}"
 
 
 def conclusion(answers: Sequence[Answer]) -> str:
@@ -54,7 +54,7 @@ def conclusion(answers: Sequence[Answer]) -> str:
         return f"{plural(len(found), 'finding')}: {listed(clean(f.title) for f in found)}."
     fine = [a.title for a in answers if isinstance(a, Check) and a.state == "fine"]
     looked = [title if title[1:2].isupper() else title[:1].lower() + title[1:] for title in fine]
-    return f"No finding; looked at: {listed(looked)}." if looked else "Nothing that could be judged was told."
+    return f"No finding; looked at: {listed(looked)}." if looked else "Nothing was recorded that could be judged."
 
 
 def percentiles(done: Monitored) -> Table:

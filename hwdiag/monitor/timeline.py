@@ -78,7 +78,7 @@ def timeline(done: Monitored, path: Path) -> Figure | None:
 
 
 _CAPTION = (
-    "What the machine did, on the time axis of the command. Grey lines are marks; within the first panel each row is "
+    "The machine over the time of the command. Grey lines are marks; within the first panel each row is "
     "one CPU, dark where it is busy and grey where that is not known."
 )
 
@@ -131,7 +131,7 @@ def heat_map(axes: Axes, data: dict[str, Any], cores: Sequence[str], seconds: fl
 
     axes.set_title("each CPU, % busy: white 0, dark 100", pad=20)  # above the names of the marks
     if not cores:
-        axes.text(0.5, 0.5, "the use of CPUs is not told here", ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "the use of CPUs is not reported here", ha="center", va="center", transform=axes.transAxes)
         axes.set_yticks([])
         return
     grid = np.array([data[name] for name in cores])

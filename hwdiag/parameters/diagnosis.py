@@ -84,9 +84,9 @@ class Params(Value):
         None, description="folder of pictures that your training reads; None looks at no data"
     )
     workload_file: OwnFile = Field(
-        None, description="Python file of your own whose build() gives what is measured, in place of the workloads"
+        None, description="Python file of your own whose build() gives what is measured, instead of the workloads"
     )
-    command: OwnCommand = Field(None, description="command of your own that is measured, in place of the workloads")
+    command: OwnCommand = Field(None, description="command of your own that is measured, instead of the workloads")
     metric: Annotated[Annotated[str, AfterValidator(one_group)] | None, Option(metavar="REGEX")] = Field(
         None, description="regular expression with one group for the command's metric; None takes its wall time"
     )

@@ -47,7 +47,7 @@ class ExplainParams(Value):
     host: HostName = "auto"
     command: OwnCommand = Field(None, description="the command with its arguments, run once as it is, behind --")
     pid: Annotated[int | None, Option(metavar="PID")] = Field(
-        None, ge=1, le=2**31 - 1, description="a process that runs already, in place of a command"
+        None, ge=1, le=2**31 - 1, description="a process that runs already, instead of a command"
     )
     seconds: Annotated[float | None, Option(metavar="S")] = Field(
         None, gt=0, le=1e6, description="how long to look; None takes 20, of a command all of it, which is killed then"

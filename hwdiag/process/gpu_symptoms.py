@@ -49,7 +49,7 @@ def about_clock(gpu: Gpu) -> Iterator[Answer]:
         yield Finding(
             id=id_,
             severity="warning",
-            title=f"{named(gpu)} tells what cannot be: {wrong}",
+            title=f"{named(gpu)} reports impossible values: {wrong}",
             detail="So nothing follows from its clock, power and use. Look again with 'nvidia-smi -q'; where it stays, "
             "reset the GPU or load its driver again, and look at the driver's version.",
             evidence=SEEN_IN,
@@ -94,10 +94,10 @@ def told_reasons(gpu: Gpu) -> str:
 def untold(gpu: Gpu, what: str) -> str:
     """Return why the driver does not tell something of this GPU."""
     if gpu.mig:
-        return f"it is cut into slices (MIG), and NVML does not tell {what} then; DCGM does ('dcgmi dmon')"
+        return f"it is cut into slices (MIG), and NVML does not report {what} then; DCGM does ('dcgmi dmon')"
     if gpu.virtualization == "vGPU":
-        return f"it is a vGPU, and only its host is told {what}"
-    return f"the driver does not tell {what}"
+        return f"it is a vGPU, and only its host can read {what}"
+    return f"the driver does not report {what}"
 
 
 def impossible(gpu: Gpu) -> str | None:
@@ -264,7 +264,7 @@ def about_link(gpu: Gpu) -> Iterator[Answer]:
             severity="warning",
             title=f"{named(gpu)} works over {link}, of {most[0]} x{most[1]} that it and its slot can do",
             detail=f"{use(gpu).capitalize()} a link does not rest. All copies between host and GPU take longer for it. "
-            "Seat the card anew, look at riser and cables, at the slot's lanes in the board's manual, and at the "
+            "Reseat the card, look at riser and cables, at the slot's lanes in the board's manual, and at the "
             "firmware's setting of the slot.",
             evidence=SEEN_IN,
         )
@@ -280,7 +280,7 @@ TROUBLES: Mapping[GapKind, tuple[str, str]] = {
     "lost": (
         "is lost: it has fallen off the bus",
         "Programs on it fail with 'unknown error' or hang. Only a reboot brings it back, often one that takes its "
-        "power away. 'dmesg | grep Xid' tells when; if it happens again look at its power cables, seat and heat.",
+        "power away. 'dmesg | grep Xid' says when; if it happens again look at its power cables, seat and heat.",
     ),
     "reset": (
         "needs a reset",
@@ -294,7 +294,7 @@ TROUBLES: Mapping[GapKind, tuple[str, str]] = {
     ),
     "hang": (
         "does not answer",
-        "Nothing more was asked. A program that asks it hangs, too. 'dmesg | grep -i nvrm' may tell why; a reboot "
+        "Nothing more was asked. A program that asks it hangs, too. 'dmesg | grep -i nvrm' may say why; a reboot "
         "helps.",
     ),
     "error": (
@@ -304,12 +304,12 @@ TROUBLES: Mapping[GapKind, tuple[str, str]] = {
     ),
     "unbound": (
         "cannot be used",
-        "PyTorch needs NVIDIA's driver for it. Install or load it ('modprobe nvidia' tells what keeps it away); one "
+        "PyTorch needs NVIDIA's driver for it. Install or load it ('modprobe nvidia' says what prevents it); one "
         "that vfio-pci has is given to a virtual machine, on purpose.",
     ),
     "unlisted": (
         "is missing among those that its driver lists",
-        "It failed to start, or has fallen off the bus: 'dmesg | grep -i nvrm' tells which. Look at its power cables.",
+        "It failed to start, or has fallen off the bus: 'dmesg | grep -i nvrm' says which. Look at its power cables.",
     ),
 }  # fmt: skip
 """What a gap of this kind means, and what to do."""
@@ -367,7 +367,7 @@ def about_xids(host: Host) -> Iterator[Answer]:
     title = "Errors of NVIDIA's GPUs since boot (Xid)"
     if host.xids is None:
         if any(gpu.vendor == "nvidia" for gpu in host.gpus):
-            why = "the kernel's log may not be read here ('sudo dmesg | grep Xid' tells)"
+            why = "the kernel's log may not be read here ('sudo dmesg | grep Xid' shows it)"
             yield Check(id="gpu-xid", state="unchecked", title=title, detail=why)
         return
     for xid in host.xids:

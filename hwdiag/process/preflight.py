@@ -253,7 +253,7 @@ def files(ground: Ground) -> Iterator[Answer]:
             id="few-open-files",
             severity="warning",
             title=f"A program may have {soft} files open (ulimit -n)",
-            detail="DataLoader workers hand each tensor over as an open file: 'Too many open files' ends them. "
+            detail="DataLoader workers pass each tensor as an open file: 'Too many open files' ends them. "
             f"{here}, LimitNOFILE= in a systemd unit, --ulimit nofile= of Docker. "
             "torch.multiprocessing.set_sharing_strategy('file_system') needs none.",
             evidence=("host.limits.nofile",),
@@ -292,9 +292,7 @@ def tasks(ground: Ground) -> Iterator[Answer]:
     elif room is not None or limits.processes is not None:
         told = [f"{limits.pids} in the control group"] if limits.pids is not None else []
         told += [f"{'any number' if soft is None else soft} of a user"] if limits.processes else []
-        yield Check(
-            id="processes", state="fine", title="There is room for processes and threads", detail="; ".join(told)
-        )
+        yield Check(id="processes", state="fine", title="More processes and threads can start", detail="; ".join(told))
 
 
 def address_space(ground: Ground) -> Iterator[Answer]:
@@ -358,7 +356,7 @@ def about_hidden(isa: Isa, arch: str) -> Iterator[Answer]:
             evidence=("host.cpu.isa.hidden", "host.system.cmdline"),
         )
     if not isa.hidden and arch in ("x86_64", "aarch64"):
-        yield Check(id="hidden-isa", state="fine", title="Nothing is seen to hide instructions from programs")
+        yield Check(id="hidden-isa", state="fine", title="No CPU features are masked")
 
 
 QUESTIONS: tuple[Callable[[Ground], Iterator[Answer]], ...] = (

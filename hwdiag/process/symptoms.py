@@ -105,9 +105,9 @@ def cpu_clock(seen: Seen) -> Iterator[Answer]:
     """Yield whether the CPU computed below its clock."""
     most = max((c.max_mhz for c in seen.host.cpu.logical if c.max_mhz), default=None)
     ran = [m.disturbance.mhz for m in seen.measurements if m.device == "cpu" and m.disturbance.mhz]
-    title = "Clock of the CPU while it computed"
+    title = "CPU clock under load"
     if most is None or not ran:
-        yield Check(id="cpu-below-clock", state="unchecked", title=title, detail="no run here tells it")
+        yield Check(id="cpu-below-clock", state="unchecked", title=title, detail="not measured")
         return
     clock = f"{median(ran):.0f} of {most:.0f} MHz in the middle of {plural(len(ran), 'run')}"
     governor = seen.host.cpu.governor or "unknown"
@@ -157,7 +157,7 @@ def swapping(seen: Seen) -> Iterator[Answer]:
     pages, memory = seen.activity.swapped_in_pages, seen.host.memory
     title = "Swapping while memory is free"
     if pages is None or not seen.activity.seconds:
-        yield Check(id="swapping-while-free", state="unchecked", title=title, detail="nobody watched")
+        yield Check(id="swapping-while-free", state="unchecked", title=title, detail="it was not watched")
         return
     during = [m for m in seen.measurements if (m.disturbance.swapped_bytes or 0) > 0]
     free = (memory.available_bytes or 0) / (memory.total_bytes or 1)
@@ -189,7 +189,7 @@ def packets(seen: Seen) -> Iterator[Answer]:
             evidence=("audit.activity.dropped_packets",),
         )
     elif dropped == 0:
-        yield Check(id="dropped-packets", state="fine", title="No packet was dropped for want of room, since boot")
+        yield Check(id="dropped-packets", state="fine", title="No packets dropped since boot (no queue overflowed)")
 
 
 def queues(seen: Seen) -> Iterator[Answer]:
@@ -257,7 +257,7 @@ def fight(seen: Seen) -> Iterator[Answer]:
         id="tuners",
         severity="warning" if len(seen.tuners) > 1 else "note",
         title=f"{names} {'run' if len(seen.tuners) > 1 else 'runs'} here and may set the same things again",
-        detail="What they set wins whenever they act. Give them the values instead (hwdiag writes a TuneD profile), or "
+        detail="Their values win whenever they act. Give them the values instead (hwdiag writes a TuneD profile), or "
         "stop all but one.",
         evidence=("audit.tuners",),
     )

@@ -97,9 +97,7 @@ def memory_figure(traced: Traced) -> Figure | None:
             axes.grid(True, axis="y")
         grid[-1].set_xlabel("seconds since PyTorch was imported, or the recording began")
         said = "; ".join(f"{m.device}: at most {size(m.peak_bytes)}" for m in told)
-        caption = (
-            "What PyTorch had allocated leaves out what it keeps in reserve; resident memory is of the whole process."
-        )
+        caption = "Memory allocated by PyTorch does not include its cache; resident memory is of the whole process."
         return to_figure(
             picture, "memory", f"Memory over {seconds(max(m.seconds[-1] for m in told))}. {said}.", caption, ()
         )

@@ -196,5 +196,5 @@ def host_of(topic: str, study: Json) -> Json:
         "cpu": {"model": cpu if isinstance(cpu, str) else None},
         "memory": {"total_bytes": told.get("memory_bytes")},
         "gpus": told.get("gpus", []) if topic == "monitor" else [],
-        "gaps": [{"what": "host", "why": f"the older format of {topic} tells little of it"}],
+        "gaps": [{"what": "host", "why": f"the older format of {topic} says little about it"}],
     }

@@ -143,7 +143,7 @@ def contradiction(host: Host) -> str | None:
     total = host.memory.total_bytes
     if total is None or not sizes or len(sizes) < len(host.numa) or abs(sum(sizes) / total - 1) <= AGREE:
         return None
-    return f"left out: the kernel tells {size(sum(sizes))} for all nodes, and {size(total)} in /proc/meminfo"
+    return f"left out: the kernel reports {size(sum(sizes))} for all nodes, and {size(total)} in /proc/meminfo"
 
 
 def _devices(host: Host) -> list[Fact]:

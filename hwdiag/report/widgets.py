@@ -29,8 +29,8 @@ def show_now(thing: Any) -> None:
     display(thing)  # type: ignore[no-untyped-call]
 
 
-ORDER = "What counts: these menus, then the cell above or papermill's -p, then HWDIAG_NAME, then the host's profile."
-AGAIN = "Chosen for the next run. What stands below was run without it: choose Run, Run All Cells."
+ORDER = "Precedence: these menus, then the cell above or papermill's -p, then HWDIAG_NAME, then the host's profile."
+AGAIN = "Chosen for the next run. The outputs below are of a run without it: choose Run, Run All Cells."
 
 
 class ProfileChooser:

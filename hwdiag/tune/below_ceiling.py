@@ -96,7 +96,7 @@ def page_faults(look: OperationTimes, _roof: Roof) -> Iterator[Cause]:
     fresh = look.faults * look.page_bytes
     if fresh >= FAULTING and look.system_share >= IN_KERNEL:
         yield Cause(
-            "page faults: its results lie in memory that the kernel hands out afresh each time",
+            "page faults: its results lie in memory that the kernel hands out again each time",
             f"{look.faults:,.0f} page faults an iteration ({size(fresh)}), {percent(look.system_share)} of its CPU "
             "time in the kernel",
             look.system_share,

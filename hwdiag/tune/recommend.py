@@ -40,7 +40,7 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
                 id=f"offer-{OVERALL}",
                 scope=OVERALL,
                 plan=plan.id,
-                title=f"At a risk: {gain_text(plan, c.speedup, called=plan.title)}",
+                title=f"Unsupported: {gain_text(plan, c.speedup, called=plan.title)}",
                 why=f"{interval_text(c.speedup)}: {each}. {errors_text(e, plan)}{latency_text(e, plan, OVERALL)}",
                 speedup=c.speedup,
                 instances=len(plan.launch.members),
@@ -142,7 +142,7 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         scope=scope,
         plan=plan.id,
         title=f"{subject(e, scope)}: {gain_text(plan, best.speedup)}",
-        why=f"{interval_text(best.speedup)}, measured afresh after the search: {best.why}."
+        why=f"{interval_text(best.speedup)}, measured again after the search: {best.why}."
         f"{latency_text(e, plan, scope)}",
         speedup=best.speedup,
         instances=len(plan.launch.members),
@@ -251,7 +251,7 @@ def risk_of(plan: Plan, e: Evidence) -> str:
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
     if launch.preloaded:
-        risks.append("What is preloaded reaches every program that the command starts.")
+        risks.append("A preloaded library reaches every program that the command starts.")
     if launch.memory is not None:
         risks.append("A memory policy ties the process to nodes: other processes there compete with it.")
     if launch.cpus is not None:

@@ -127,7 +127,7 @@ def below_ceiling_table(study: Tuning) -> Table:
     for b in below_ceiling(study):
         where = b.workload.title if b.device == "cpu" else f"{b.workload.title} on {b.device}"
         cause = "; ".join(c.what for c in b.causes) or f"not known: {b.why_unknown}"
-        evidence = "; ".join(c.evidence for c in b.causes) or f"'{b.command}' would tell"
+        evidence = "; ".join(c.evidence for c in b.causes) or f"'{b.command}' would show it"
         rows.append((where, Share(b.share), cause, evidence))
     header = ("Workload", "Of the ceiling", "Cause", "Evidence")
     return Table("Far below its ceiling, and why", header, tuple(rows), frozenset({1}))
@@ -150,7 +150,7 @@ def accuracies_table(record: Record) -> Table:
         errors = [m.max_error for m in study.measurements if m.plan == best.candidate and m.max_error is not None]
         error = f"{100 * max(errors):.2g} %" if errors else "not measured"
         plan = plans[best.candidate]
-        title = f"{plan.title}, at a risk" if plan.risk else plan.title
+        title = f"{plan.title} (unsupported)" if plan.risk else plan.title
         rows.append((words, title, speedup(best.speedup), judged, error))
     header = ("Results", "Best plan", "Speed-up (95 % interval)", "Verdict", "Largest error against float64")
     return Table("The best plan of each accuracy", header, tuple(rows), frozenset({2, 4}))
@@ -234,7 +234,7 @@ def recommendations_table(record: Record) -> Table:
          r.undo or ("nothing to undo" if r.plan is None else UNKNOWN), Ids(r.evidence))
         for r in record.recommendations
     )  # fmt: skip
-    header = ("Recommendation", "Speed-up (95 % interval)", "Why", "Risk", "How to take it back", "Evidence")
+    header = ("Recommendation", "Speed-up (95 % interval)", "Why", "Risk", "How to undo it", "Evidence")
     return Table("Recommendations", header, rows, frozenset({1}))
 
 

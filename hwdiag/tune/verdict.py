@@ -42,7 +42,7 @@ def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> 
         return f"{overall.title if overall.speedup is None else faster(e, overall)}."
     best = next((r for r in single if r.plan is not None and not r.id.startswith("accuracy-")), None)
     if best is not None and best.offered:
-        return f"{faster(e, best, 'an option that nobody supports')}. Nothing that is supported was shown to help."
+        return f"{faster(e, best, 'an unsupported option')}. No supported option was shown to help."
     if best is not None:
         return f"{faster(e, best)}; for all workloads together nothing was shown to help."
     return nothing_better(e)

@@ -18,8 +18,8 @@ LOST_MEMORY = 0.03
 """Share of the memory that a kernel may keep more of than before; one DIMM of 32 is as much."""
 OF_THE_PROCESS = ("limits.*", "system.container", "system.compilers", "system.hostname")
 """Facts of how hwdiag was started, not of the host: a prolog's differ from those of a person's shell."""
-RECORD_ANEW = "if that was wanted, measure anew: hwdiag run"
-SET_BACK = "set it back ('hwdiag audit' tells how), or if it was wanted, measure anew: hwdiag run"
+RECORD_ANEW = "if that was wanted, measure again: hwdiag run"
+SET_BACK = "set it back ('hwdiag audit' says how), or if it was wanted, measure again: hwdiag run"
 LOOK = {"memory": "look at the machine's event log (ipmitool sel list, dmesg), then reseat or replace the DIMM"}
 KERNEL_AND_FIRMWARE = ("system.kernel", "cpu.microcode", "gpus.*.driver", "gpus.*.cuda")
 Sure = Literal["WARNING", "CRITICAL"]
@@ -57,7 +57,7 @@ def another_machine(then: Identity, now: Identity) -> VerdictCause | None:
         id="another-machine",
         status="CRITICAL",
         title=f"not the machine of the record: {'; '.join(wrong)}"[:1000],
-        remedy="name this machine's own record (--record PATH), or if its parts were changed, measure anew: hwdiag run",
+        remedy="name this machine's own record (--record PATH), or if parts were changed, measure again: hwdiag run",
     )
 
 
@@ -68,8 +68,8 @@ def reimaged(then: Identity, now: Identity) -> VerdictCause | None:
     return VerdictCause(
         id="another-installation",
         status="WARNING",
-        title="alike hardware with another machine id: the host was installed anew, or this is another of its kind",
-        remedy="name this host's own record (--record PATH), or measure anew: hwdiag run",
+        title="alike hardware with another machine id: the host was installed again, or this is another of its kind",
+        remedy="name this host's own record (--record PATH), or measure again: hwdiag run",
     )
 
 
@@ -112,7 +112,7 @@ def lost_gpus(then: Host, now: Host) -> Iterator[VerdictCause]:
         )
     for gap in now.gaps:
         if gap.kind in ("lost", "reset", "mismatch", "hang", "error") and before:
-            yield gone_cause(f"gpu-{gap.kind}", f"{gap.what}: {gap.why}", "drain the host; 'hwdiag host' tells more")
+            yield gone_cause(f"gpu-{gap.kind}", f"{gap.what}: {gap.why}", "drain the host; 'hwdiag host' says more")
     for one, other in zip(before, after, strict=False):
         for what in ("pcie_max_width", "pcie_max_generation", "nvlinks"):
             was, now_is = getattr(one, what), getattr(other, what)

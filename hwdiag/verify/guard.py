@@ -76,7 +76,7 @@ def lines(child: subprocess.Popen[bytes], deadline: float) -> Iterator[dict[str,
             return
         text += piece
         if len(text) > MOST_BYTES:
-            raise OutsideError("it tells without end")
+            raise OutsideError("its answer has no end")
         *whole, text = text.split(b"\n")
         for line in whole:
             value = parse_json(line)

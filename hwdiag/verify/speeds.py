@@ -157,7 +157,7 @@ def answer(workload: Workload, found: Judged, verdict: SpeedVerdict, least: floa
             status="CRITICAL" if loss >= CRITICAL_TIMES * least else "WARNING",
             title=f"{name} is {loss:.0%} slower than recorded ({span})",
             remedy="look for what else runs (top), for heat and clocks ('hwdiag monitor --seconds 30'), for changed "
-            "settings ('hwdiag audit'); 'hwdiag compare' tells since when",
+            "settings ('hwdiag audit'); 'hwdiag compare' says since when",
         )
     if found.speedup.processes < MIN_PAIRS:
         return unknown(f"{name} was measured by {found.speedup.processes} processes: {MIN_PAIRS} decide", busy)
@@ -216,7 +216,7 @@ def failures(recorded: Sequence[Recorded], measurements: Sequence[Measurement]) 
                 id=f"fails.{name}",
                 status="CRITICAL" if len(bad) == len(mine) else "WARNING",
                 title=" ".join(title.split())[:1000],
-                remedy="'hwdiag check' tells which package, library or instruction it dies of",
+                remedy="'hwdiag check' says which package, library or instruction it dies of",
             )
         )
     return causes

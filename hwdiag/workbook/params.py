@@ -1,7 +1,7 @@
 """Parameters as a notebook and the documentation show them, made from the topics' models.
 
-``python -m hwdiag.workbook.params --write`` writes the notebooks' parameters cells, README.md's table and
-docs/parameters.md anew; without ``--write`` it says which of them differ.
+``python -m hwdiag.workbook.params --write`` writes the notebooks' parameters cells and docs/parameters.md anew;
+without ``--write`` it says which of them differ.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NOTEBOOKS = {
     "compare": "compare",
 }
 """The topic whose parameters a notebook has."""
-BEGIN, END = "<!-- parameters: made by python -m hwdiag.workbook.params --write -->\n", "<!-- end of parameters -->\n"
+MADE = "<!-- made by python -m hwdiag.workbook.params --write -->\n"
 
 
 class ChosenParameters(Generic[M]):
@@ -90,12 +90,18 @@ def table_of(model: type[BaseModel]) -> str:
 
 def documentation() -> str:
     """Return docs/parameters.md: every topic's table."""
-    text = "# Parameters\n\n" + BEGIN
+    text = "# Parameters\n\n" + MADE
     text += (
         "Every parameter is given as an option of its verb, as `--set NAME=VALUE`, as `-p NAME VALUE` to papermill, in "
         "the notebook's first cell, as a variable `HWDIAG_NAME`, or in a profile `params/HOST.yaml`.\n"
-        "What was given wins over the variable, that over the profile, that over the default.\n"
+        "A value that was given wins over the variable, the variable over the profile, the profile over the default.\n"
         "A list is given as `a,b`, as `[a, b]`, or by its option again and again.\n"
+        "A wrong name or value stops at once, with one line that says what is allowed.\n\n"
+        "A profile may hold the parameters of all verbs: with `budget: thorough` in it, `hwdiag devices --host NAME` "
+        "takes that budget too.\n"
+        "Profiles are there for `auto`, `dgx`, `xeon-e5v2`, `xeon-e5v2-rtx3060`, `threadripper` and `datacenter`.\n"
+        "They say what hardware to expect, and a host that differs gets a finding, not an error.\n"
+        "`hwdiag init-host NAME` writes one that expects what it finds here.\n"
     )
     for verb, model in TOPICS.items():
         notebooks = [f"[{name}](../notebooks/{name}.ipynb)" for name, topic in NOTEBOOKS.items() if topic == verb]
@@ -103,16 +109,7 @@ def documentation() -> str:
         text += f"\n## {verbs}\n\n"
         text += f"Notebook: {', '.join(notebooks)}.\n\n" if notebooks else ""
         text += table_of(model)
-    return text + END
-
-
-def with_table(text: str, table: str) -> str:
-    """Return a document with what stands between its two marks made anew. Raises ``HwdiagError`` without the marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise HwdiagError("README.md has lost the marks around its table of parameters")
-    return before + BEGIN + table + END + after
+    return text
 
 
 def with_cell(text: str, source: str) -> str:
@@ -131,8 +128,6 @@ def documents(root: Path) -> Iterator[tuple[Path, str]]:
         path = root / "notebooks" / f"{name}.ipynb"
         if path.is_file():
             yield path, with_cell(path.read_text(encoding="utf-8"), cell_of(TOPICS[verb]))
-    readme = root / "README.md"
-    yield readme, with_table(readme.read_text(encoding="utf-8"), table_of(TOPICS["run"]))
     yield root / "docs" / "parameters.md", documentation()
 
 

@@ -125,7 +125,7 @@ def replayed_study(topic: Topic, kind: type[S]) -> tuple[S, Record, Path]:
 
 
 def replayed_params(topic: Topic, kind: type[P]) -> P:
-    """Return the parameters of a topic's recorded study; the defaults where an older record does not tell them."""
+    """Return the parameters of a topic's recorded study; the defaults where an older record does not report them."""
     record, folder = replay(topic)
     try:
         return kind.model_validate(record.params.get(topic, {}))

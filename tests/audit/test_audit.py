@@ -213,7 +213,7 @@ def test_what_a_gb10_does_not_tell_is_unknown_and_not_set(tree: MakeTree) -> Non
     nvml = FakeNvml([{"nvmlDeviceGetName": "NVIDIA GB10", "nvmlDeviceGetPersistenceMode": 1}])
     found = of_tree(tree, settings_tree(), "gpu.power_limit=80", nvml=nvml)
     (row,) = rows(found, "gpu.power_limit")
-    assert (row.state, row.chosen, row.why) == ("unknown", False, "this GPU or its driver does not tell it")
+    assert (row.state, row.chosen, row.why) == ("unknown", False, "this GPU or its driver does not report it")
 
 
 def test_zfs_cache_on_unified_memory(tree: MakeTree) -> None:
@@ -249,7 +249,7 @@ def test_values_that_harm_or_do_nothing_become_findings_and_are_never_emitted(tr
     found = of_tree(tree, files)
     titles = {f.id.removeprefix("setting-"): f.title for f in found.findings if f.id.startswith("setting-")}
     assert titles["vm-dirty-ratio"].startswith("Up to 6 GiB may wait to be written (dirty_ratio is 40)")
-    assert titles["vm-nr-hugepages"] == "2.0 GiB are reserved as huge pages, and nobody uses one"
+    assert titles["vm-nr-hugepages"] == "2.0 GiB are reserved as huge pages, and no process uses one"
     assert titles["io-queue-depth-sda"].startswith("Sda takes one command at a time")
     assert titles["vm-rc-local"].startswith("/etc/rc.local sets 'echo always > ")
     assert {
@@ -297,7 +297,7 @@ def test_this_machine_in_half_a_second() -> None:
     host = read_host(root)
     found = in_half_a_second(lambda: audit(root, host, activity=watch(root, 0)))
     assert rows(found, "vm.swappiness")[0].now == Path("/proc/sys/vm/swappiness").read_text().strip()
-    assert (found.activity.seconds or 0) < 0.5  # nobody watched
+    assert (found.activity.seconds or 0) < 0.5  # it was not watched
 
 
 def test_a_snapshot_holds_what_the_audit_reads(tmp_path: Path) -> None:

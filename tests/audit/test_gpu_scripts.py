@@ -109,7 +109,7 @@ def check_apply(bench: Bench, said: Said) -> None:
     truth = bench.truth()
     for field, wanted in bench.wanted.items():
         row = said.row(field)
-        if row.endswith(" set") or ("asked for; nothing tells it back" in row and not bench.ignores):
+        if row.endswith(" set") or ("asked for; it cannot be read back" in row and not bench.ignores):
             assert truth[field] == wanted, (field, row)
         if "refused" in row and field in UNTOLD:
             assert truth[field] == bench.before[field], (field, row)
@@ -131,7 +131,7 @@ def check_status(bench: Bench, said: Said) -> None:
     for field, wanted in bench.wanted.items():
         if said.row(field).endswith("as wanted"):
             assert truth[field] == wanted
-        if said.row(field).endswith("asked for; nothing tells it back") and not bench.ignores:
+        if said.row(field).endswith("asked for; it cannot be read back") and not bench.ignores:
             assert truth[field] == wanted
     if said.status == 0 and not bench.ignores:
         assert truth == bench.wanted, said.text
@@ -213,7 +213,7 @@ def test_an_answer_that_is_an_error_is_never_a_value(folder: Path, fault: str) -
     bench = Bench(folder, "RTX 3060", "gpu.persistence=Disabled", "gpu.power_limit=120")
     said = bench.run("apply", f"1|*|{fault}")
     assert said.status == 1
-    assert said.row("persistence_mode").endswith("not set: it could not be told before")
+    assert said.row("persistence_mode").endswith("not set: its value was not known before")
     assert [place.rpartition(" ")[2] for event, _, place, *_ in bench.journal if event == "was"] == ["power.limit"]
     assert bench.truth() == {"persistence_mode": "Enabled", "power.limit": "120.00"}
     assert bench.run("undo").status == 0
@@ -265,7 +265,7 @@ def test_status_of_a_clock_that_was_chosen(folder: Path) -> None:
     bench.run("apply")
     asked = bench.run("status")
     assert asked.status == 0, asked.text
-    assert asked.row("lock").endswith("asked for; nothing tells it back")
+    assert asked.row("lock").endswith("asked for; it cannot be read back")
     bench.state.set(0, **{"clocks.sm": "2010"})
     assert bench.run("status").status == 1
     assert bench.run("status").row("lock").endswith("its clock is 2010 MHz")

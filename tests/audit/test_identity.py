@@ -69,14 +69,14 @@ def test_on_the_host_itself_it_runs(fake: FakeHost) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("/proc/cpuinfo", both(INTEL), "the CPU Intel(R) Xeon(R) 8490H in place of AMD EPYC 9654 96-Core"),
-        ("/proc/cpuinfo", both(AMD.replace(": 17", ": 1")), "CPU family 25/1/1 in place of 25/17/1"),
-        (f"{CPU}/cpu1/topology/physical_package_id", "1\n", "sockets 2 in place of 1"),
-        (f"{CPU}/cpu1/topology/core_cpus_list", "0\n", "cores 1 in place of 2"),
-        (f"{CPU}/present", "0-3\n", "CPUs 4 in place of 2"),
-        ("/sys/devices/system/node/node1/cpumap", "2\n", "NUMA nodes 2 in place of 1"),
-        ("/proc/meminfo", "MemTotal: 8388608 kB\n", "MiB of memory 8192 in place of 16384"),
-        ("/sys/class/dmi/id/product_name", "X13DEI\n", "the product X13DEI in place of Supermicro AS-1115CS TNR"),
+        ("/proc/cpuinfo", both(INTEL), "the CPU Intel(R) Xeon(R) 8490H instead of AMD EPYC 9654 96-Core"),
+        ("/proc/cpuinfo", both(AMD.replace(": 17", ": 1")), "CPU family 25/1/1 instead of 25/17/1"),
+        (f"{CPU}/cpu1/topology/physical_package_id", "1\n", "sockets 2 instead of 1"),
+        (f"{CPU}/cpu1/topology/core_cpus_list", "0\n", "cores 1 instead of 2"),
+        (f"{CPU}/present", "0-3\n", "CPUs 4 instead of 2"),
+        ("/sys/devices/system/node/node1/cpumap", "2\n", "NUMA nodes 2 instead of 1"),
+        ("/proc/meminfo", "MemTotal: 8388608 kB\n", "MiB of memory 8192 instead of 16384"),
+        ("/sys/class/dmi/id/product_name", "X13DEI\n", "the product X13DEI instead of Supermicro AS-1115CS TNR"),
     ],
 )
 def test_a_clone_with_the_same_machine_id_is_refused_with_what_differs(

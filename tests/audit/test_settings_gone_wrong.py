@@ -255,7 +255,7 @@ def test_status_compares_with_todays_choice_and_install_takes_the_earlier_one_ba
     changed = everything_of(fake, "vm.swappiness=12")["make_persistent.sh"]
     done = fake.run("p", changed, "status")
     assert done.returncode == 1
-    assert re.search(r"99-zz-hwdiag.conf +of an earlier choice, install writes it anew", done.stdout)
+    assert re.search(r"99-zz-hwdiag.conf +of an earlier choice, install writes it again", done.stdout)
     others = {"/etc/tmpfiles.d/hwdiag.conf", "/etc/security/limits.d/99-hwdiag.conf",
               "/etc/systemd/system/hwdiag-system.service", "/usr/libexec/hwdiag/system_optimize.sh"}  # fmt: skip
     still = set(re.findall(r"^(\S+) +of an earlier choice, still in force", done.stdout, re.MULTILINE))

@@ -248,7 +248,7 @@ def test_the_gpu_script(fake: FakeHost) -> None:
     before = fake.everything()
     done = fake.run("g", text, "apply")
     assert done.returncode == 0, done.stdout
-    assert "asked for; nothing tells it back" in done.stdout
+    assert "asked for; it cannot be read back" in done.stdout
     calls = (fake.folder / "gpus/calls").read_text().splitlines()
     asked = [c.removeprefix(f"{UUID} ") for c in calls if "--query" not in c]
     assert asked[0] == "-pm 1"
@@ -258,7 +258,7 @@ def test_the_gpu_script(fake: FakeHost) -> None:
     assert fake.read(f"/gpus/{UUID}/power.limit") == "120.00"
     status = fake.run("g", text, "status")
     assert status.returncode == 0, status.stdout  # asked for, and kept by persistence mode
-    assert status.stdout.count("asked for; nothing tells it back") == 2
+    assert status.stdout.count("asked for; it cannot be read back") == 2
     undone = fake.run("g", text, "undo")
     assert undone.returncode == 0, undone.stdout
     assert changes(before, fake.everything()) == {}

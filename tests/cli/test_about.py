@@ -15,28 +15,30 @@ import pytest
 
 from hwdiag.cli import make_parser
 from hwdiag.cli.bug_report import without_names, write_bug_report
-from hwdiag.cli.texts import completion, manual
+from hwdiag.cli.texts import completion, manual, verbs_page
 from hwdiag.host.archive import open_root
 from hwdiag.host.read import read_host
 from hwdiag.record import store
 from tests.record.test_store import make_record
 
-MANUAL = Path(__file__).parents[2] / "docs" / "hwdiag.1"
+DOCS = Path(__file__).parents[2] / "docs"
+MANUAL = DOCS / "hwdiag.1"
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse lays options out otherwise")
-def test_the_manual_page_is_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_of_the_command_line_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where this fails: python tools/manual.py."""
     monkeypatch.setenv("COLUMNS", "80")
     assert MANUAL.read_text(encoding="utf-8") == manual(*make_parser())
+    assert (DOCS / "verbs.md").read_text(encoding="utf-8") == verbs_page(make_parser()[1])
 
 
 def test_the_manual_page_has_every_verb_and_what_help_leaves_out() -> None:
     text = MANUAL.read_text(encoding="utf-8").replace("\\-", "-")
     _, verbs = make_parser()
     assert [v for v in {sub.prog for sub in verbs.values()} if f"'{v}'" not in text] == []
-    assert "is started afresh for every measurement" in text
+    assert "is started again for every measurement" in text
     assert "hwdiag explain --pid 4711" in text
 
 

@@ -318,11 +318,10 @@ def test_notebooks_and_documents_are_the_schemas() -> None:
     assert [str(path) for path, text in documents(ROOT) if path.read_text(encoding="utf-8") != text] == []
 
 
-@pytest.mark.parametrize("place", ["notebooks/monitor.ipynb", "README.md", "docs/parameters.md"])
+@pytest.mark.parametrize("place", ["notebooks/monitor.ipynb", "docs/parameters.md"])
 def test_a_text_that_is_changed_in_one_place_is_seen(tmp_path: Path, place: str) -> None:
     for name in ("notebooks", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "README.md", tmp_path)
     path = tmp_path / place
     path.write_text(path.read_text().replace("samples a second, 1 to 10", "samples").replace("order of meas", "meas"))
     assert [str(p.relative_to(tmp_path)) for p, text in documents(tmp_path) if p.read_text() != text] == [place]

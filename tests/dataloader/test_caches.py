@@ -187,8 +187,8 @@ def test_each_has_room_for_what_fits_and_no_more() -> None:
     for cache in found.values():
         assert cache.hit * cache.needs_bytes <= 1 << 30 or cache.kind == "lmdb"
     tight = {c.kind: c for c in caches.plan(trials_with(100 * MIB, 0), KEPT, BEST, DISK, DISK)}
-    assert tight["shared"].why == "there is room for 0% of the samples"
-    assert tight["worker"].why == "there is room for 2% of the samples"
+    assert tight["shared"].why == "there is space for 0% of the samples"
+    assert tight["worker"].why == "there is space for 2% of the samples"
     assert tight["page"].hit < 0.15
     assert not list(caches.alternatives([tight["shared"]], KEPT, BEST.setting, "/x"))
 

@@ -318,7 +318,7 @@ def test_the_verdict_says_how_sure_it_is_and_why() -> None:
     assert bound(waited(workers=0, stacks=0.01)) == "not input-bound"
     hidden = waited(looks=0, shares={}, hidden="the kernel does not show it", stacks_why="py-spy is not installed")
     assert bound(hidden) == "unknown"
-    assert verdict(hidden).endswith("cannot be told: the kernel does not show it; py-spy is not installed.")
+    assert verdict(hidden).endswith("is not known: the kernel does not show it; py-spy is not installed.")
     assert "more workers" in reasons(waited(worker_cpu=0.97))[0]
     assert "the storage is what is slow" in reasons(waited(worker_cpu=0.2, worker_disk=0.7))[0]
     assert "too many run beside it" in reasons(waited(for_a_cpu=0.3))[0]
@@ -361,7 +361,7 @@ def test_a_training_that_failed_is_never_called_not_input_bound() -> None:
     assert "is not input-bound" in verdict(calm)
     failed = verdict(calm, "exit status 1: DataLoader worker (pid 7) is killed by signal: Killed.")
     assert "not input-bound" not in failed
-    assert "cannot be told" in failed
+    assert "is not known" in failed
     assert "killed by signal" in failed
     assert "is input-bound" in verdict(waited(), "exit status 1"), "what waited before it failed waited all the same"
     assert "The command failed: exit status 1" in waiting([], "exit status 1").verdict

@@ -111,7 +111,7 @@ def test_a_lever_that_was_not_seen_by_itself_has_no_gain(feed: Feed) -> None:
     found = with_plan(feed, Plan.of(TWO, PINNED))
     assert settings_of(found) == {"2 workers": 1.5, "pinned": None}
     (step,) = (s for s in plan(found) if s.title == "DataLoader: pinned")
-    assert step.gain_text.startswith("not measured by itself; all of the setting, measured afresh: 2.00x")
+    assert step.gain_text.startswith("not measured by itself; all of the setting, measured again: 2.00x")
 
 
 def test_levers_of_a_setting_that_was_not_shown_better_are_no_steps(feed: Feed) -> None:
@@ -125,7 +125,7 @@ def test_storage_limits_and_shared_memory_get_their_steps(feed: Feed) -> None:
     steps = plan(feed.model_copy(update={"storage": remote, "refused": refused}))
     titles = [step.title for step in steps]
     assert "Copy what is read often from nfs4 to a local disk" in titles
-    assert "Give /dev/shm more room" in titles
+    assert "Make /dev/shm larger" in titles
     assert "Allow more open files" in titles
     knobs = yaml.safe_load(as_yaml(feed, steps))["knobs"]
     assert "limits.nofile" in knobs
@@ -260,7 +260,7 @@ def test_network_storage_is_warned_of(feed: Feed) -> None:
 def test_cold_is_said_only_where_it_was() -> None:
     assert show.temperature("ext4", 1.0) == "not in memory before"
     assert show.temperature("ext4", 0.25) == "of which 75 % was in memory still, though the kernel was asked to drop it"
-    assert "does not tell" in show.temperature("overlay", None)
+    assert "does not say" in show.temperature("overlay", None)
     assert "no disk below it" in show.temperature("tmpfs", 0.0)
 
 

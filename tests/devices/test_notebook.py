@@ -153,7 +153,7 @@ def test_the_verdict_names_what_is_faster_and_what_is_slower() -> None:
     seen = [*pairs("autocast-bf16", 1.5), *pairs("channels-last", 0.5, default=False)]
     claims = planned("autocast-bf16", "channels-last")
     verdict = worth.techniques(study(gains=gains(seen, [RESNET], [CPU], claims, 0.03))).verdict
-    assert verdict.startswith("Faster beyond doubt: autocast to bf16 on resnet18-inference 1.50x")
+    assert verdict.startswith("Clearly faster: autocast to bf16 on resnet18-inference 1.50x")
     assert verdict.endswith("Slower: channels_last.")
 
 

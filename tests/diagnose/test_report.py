@@ -316,4 +316,4 @@ def test_a_host_does_not_contradict_its_nodes():
     nodes = tuple(n.model_copy(update={"memory_bytes": 10 << 30}) for n in host.numa)
     text = Page(render_report(make_record(host.model_copy(update={"numa": nodes})))).text
     assert "10 GiB" not in text.replace("20 GiB for all nodes", "")
-    assert "left out: the kernel tells 20 GiB for all nodes, and 256 GiB in /proc/meminfo" in text
+    assert "left out: the kernel reports 20 GiB for all nodes, and 256 GiB in /proc/meminfo" in text

@@ -221,5 +221,5 @@ def test_what_there_was_no_time_for_is_told() -> None:
     from hwdiag.record.tuning import Tuning
 
     (check,) = untried(Tuning(started_at="", untried=("torch.compile",)))
-    assert (check.state, check.title) == ("unchecked", "Not tried for want of time: torch.compile")
+    assert (check.state, check.title) == ("unchecked", "Not tried, as the time was used up: torch.compile")
     assert untried(Tuning(started_at="")) == ()

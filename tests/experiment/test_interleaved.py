@@ -125,7 +125,7 @@ def test_a_kill_that_the_kernel_counted_is_out_of_memory(
     monkeypatch.setattr(interleaved.Watch, "ooms", lambda self: 1)
     candidate = played(Candidate(DEFAULT, [BAD], check=False), python=fake_python(dies_of("SIGKILL")))["default"]
     assert candidate.results["bad"].outcome == Outcome(
-        kind="out-of-memory", detail="killed by the kernel for want of memory"
+        kind="out-of-memory", detail="killed by the kernel for lack of memory"
     )
 
 

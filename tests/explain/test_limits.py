@@ -45,9 +45,9 @@ def test_the_host_is_out_of_memory_where_no_group_is_limited() -> None:
 def test_a_kill_that_the_kernel_did_not_count_is_somebody_elses() -> None:
     found = the_only(process(), ending=ending(-9))
     assert found.id == "killed"
-    assert "no kill for want of memory" in found.detail
+    assert "no kill for lack of memory" in found.detail
     unknown = the_only(process(cgroup=CgroupOfProcess()), ending=ending(-9), oom_kills=None)
-    assert "is not told here" in unknown.detail
+    assert "is not known here" in unknown.detail
 
 
 def test_an_address_space_that_is_limited_is_named_with_its_size() -> None:
@@ -115,7 +115,7 @@ def test_a_bus_error_with_room_in_shared_memory_is_not_blamed_on_it() -> None:
 def test_a_full_disk_is_named() -> None:
     text = "OSError: [Errno 28] No space left on device: '/scratch/model.pt'\n"
     found = the_only(process(), ending=ending(1, text, full_disks=("/scratch",)))
-    assert "no room in /scratch/model.pt" in found.title
+    assert "The disk is full: /scratch/model.pt" in found.title
     assert "free on /scratch" in found.detail
     shm = "OSError: [Errno 28] No space left on device: '/dev/shm/x'\n"
     assert the_only(process(), ending=ending(1, shm)).id == "shared-memory"
@@ -148,5 +148,5 @@ def test_no_limit_hit_says_what_was_looked_at_and_what_could_not_be() -> None:
     for words in ("200 MiB", "12 open files in one process, of 1024", "no kill by the kernel"):
         assert words in answer.detail
     unseen = checks([*look(case(process(cgroup=CgroupOfProcess()), oom_kills=None))])["limits"]
-    assert "is not told here" in unseen.detail
+    assert "is not known here" in unseen.detail
     assert checks([*look(case())])["limits"].state == "unchecked"

@@ -43,7 +43,7 @@ def test_what_is_loaded_or_levels_off_is_no_growth(resident: list[float]) -> Non
 
 def test_growth_that_is_too_little_to_tell_is_not_called_steady() -> None:
     found = checks([*look(case(process(memory=points([400.0 + n for n in range(60)]))))])["memory-grows"]
-    assert (found.state, "too little to tell" in found.detail) == ("unchecked", True)
+    assert (found.state, "too little to judge" in found.detail) == ("unchecked", True)
 
 
 def test_compilers_and_what_is_there_for_a_short_while_are_no_leaks() -> None:

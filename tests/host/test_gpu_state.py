@@ -47,8 +47,8 @@ CLOCKS = [
     # profile, state, what the title says, what the detail says
     ("RTX 3060", {"clocks.sm": "210", "clocks.max.sm": "3090", "power.draw": "588", "power.limit": "35",
                   "power.max_limit": "35", "power.default_limit": "35"},
-     "tells what cannot be: it draws 588 W", "reset"),
-    ("RTX 3060", {"clocks.sm": "210", "power.draw": "160"}, "tells what cannot be: it draws 160 W at 210", "reset"),
+     "reports impossible values: it draws 588 W", "reset"),
+    ("RTX 3060", {"clocks.sm": "210", "power.draw": "160"}, "impossible values: it draws 160 W at 210", "reset"),
     ("RTX 3060", {"clocks.sm": "4290"}, "its clock is 4290 of 2145 MHz", "reset"),
     ("RTX 3060", {"utilization.gpu": "240"}, "its utilisation is 240 %", "reset"),
     ("RTX 3060", {"temperature.gpu": "511"}, "its temperature is 511 °C", "reset"),
@@ -106,9 +106,9 @@ def test_a_usual_clock_is_fine(
 @pytest.mark.parametrize(
     ("profile", "state", "why"),
     [
-        ("A100 MIG", {}, "cut into slices (MIG), and NVML does not tell its use"),
-        ("RTX 3060", {"virtualization": "2", "clocks.sm": None}, "it is a vGPU, and only its host is told its clock"),
-        ("RTX 3060", {"clocks.sm": None}, "the driver does not tell its clock"),
+        ("A100 MIG", {}, "cut into slices (MIG), and NVML does not report its use"),
+        ("RTX 3060", {"virtualization": "2", "clocks.sm": None}, "it is a vGPU, and only its host can read its clock"),
+        ("RTX 3060", {"clocks.sm": None}, "the driver does not report its clock"),
         ("H100", {"utilization.gpu": "3"}, "it is at 3 % utilisation"),
     ],
 )  # fmt: skip
@@ -385,7 +385,7 @@ def test_what_a_slice_or_a_vgpu_does_not_tell_is_absent_with_the_reason(
         source.close()
     why = {gap.what: gap.why for gap in absent}
     assert "slices (MIG)" in why["GPU 0: had a kernel running, read or wrote its memory"]
-    assert why["GPU 1: power"] == "it is a vGPU, of which only its host tells this"
+    assert why["GPU 1: power"] == "it is a vGPU, of which only its host knows this"
     assert why["GPU 2: temperature"] == "GPU is lost"
 
 

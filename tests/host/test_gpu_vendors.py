@@ -257,8 +257,8 @@ def test_what_is_not_told_is_absent(tree: MakeTree) -> None:
     absent: list[Gap] = []
     (source,) = gpu_sources(tree(OWN), absent)
     assert [c.name for c in source.columns] == ["gpu0.awake", "gpu0.clock", "gpu0.reasons"]
-    assert {(g.what, g.why) for g in absent} == {("GPU 0: power", "i915 does not tell it"),
-                                                 ("GPU 0: temperature", "i915 does not tell it")}  # fmt: skip
+    assert {(g.what, g.why) for g in absent} == {("GPU 0: power", "i915 does not report it"),
+                                                 ("GPU 0: temperature", "i915 does not report it")}  # fmt: skip
     source.close()
 
 

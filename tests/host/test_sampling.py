@@ -176,7 +176,7 @@ def test_of_a_gpu_in_slices_it_says_why_its_use_is_not_told(tmp_path: Path) -> N
     sliced = RTX3060 | {"nvmlDeviceGetMigMode": (1, 1), "nvmlDeviceGetUtilizationRates": NVMLError(3)}
     sampler = Sampler(Root.directory(tmp_path), nvml=FakeNvml([sliced]))
     (why,) = (g.why for g in sampler.absent if g.what.startswith("GPU 0: had a kernel running"))
-    assert why == "it is cut into slices (MIG), of which NVML does not tell this"
+    assert why == "it is cut into slices (MIG), of which NVML does not report this"
     assert "gpu0.power" in {c.name for c in sampler.columns}
 
 

@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_a_valid_file_and_one_clear_line(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "posix_fallocate", fallocate)
     done = watch(tmp_path / "m.parquet", seconds=100, clock=Simulated())
-    assert done.cut == "the disk that m.parquet is on has no more room (No space left on device)"
+    assert done.cut == "the disk that m.parquet is on is full (No space left on device)"
     assert done.samples == 10, "it ends by itself, where there is no command"
     assert parquet.read_table(tmp_path / "m.parquet").num_rows == 10
 

@@ -121,7 +121,7 @@ def test_a_verdict_without_a_finding_names_what_was_looked_at(large: tuple[Monit
     assert verdict(done, [fine, fine.model_copy(update={"title": "CPU quota"})]).endswith(
         "No finding; looked at: waiting for memory and CPU quota."
     )
-    assert verdict(done, ()).endswith("Nothing that could be judged was told.")
+    assert verdict(done, ()).endswith("Nothing was recorded that could be judged.")
 
 
 @pytest.mark.parametrize(

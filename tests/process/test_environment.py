@@ -312,7 +312,7 @@ def test_a_library_in_place_of_torchs_own_is_seen(tmp_path: Path) -> None:
     mapped = (f"{torch}/libtorch_cpu.so", f"{other}/libcudnn.so.9")
     found = effect(f"LD_LIBRARY_PATH={other}", libraries=mapped)
     assert found is not None
-    assert f"in place of the libcudnn.so.9 that PyTorch brings" in found.title  # noqa: F541
+    assert f"instead of the libcudnn.so.9 that PyTorch brings" in found.title  # noqa: F541
     assert effect(f"LD_LIBRARY_PATH={other}", libraries=(f"{torch}/libtorch_cpu.so",)) is None
     assert effect(f"LD_LIBRARY_PATH={other}") is None, "nobody looked"
 

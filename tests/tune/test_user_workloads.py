@@ -72,7 +72,7 @@ def test_its_check_is_called_after_the_first_call(tmp_path: Path) -> None:
         ("def build(", "error", "SyntaxError: '(' was never closed"),
         ("raise SystemExit('bye')", "error", "SystemExit: bye"),
         ("def build():\n  def step(): raise RuntimeError('in the step')\n  return step", "error", "in the step"),
-        ("name = input('name? ')", "error", "nobody is there to type: standard input is /dev/null"),
+        ("name = input('name? ')", "error", "standard input is /dev/null, so there is no one to type"),
         ("import os\nos.abort()", "signal", "killed by SIGABRT (aborted) in file"),
     ],
 )

@@ -153,7 +153,7 @@ def forked(work, task, channel):
     result = json.loads(said)
     if "found" not in result:
         if memory.oom_kills() > killed_before:
-            raise Failed("out-of-memory", "%s; the kernel killed a process for want of memory" % result["detail"])
+            raise Failed("out-of-memory", "%s; the kernel killed a process for lack of memory" % result["detail"])
         raise Failed(result["kind"], ("gave no batch" in result["detail"] and unsaid(tail)) or result["detail"])
     return dict(result["found"], memory=peaks.found(), given_s=given_s)
 

@@ -28,7 +28,7 @@ class GpuFact(Kind):
         for gpu in (g for g in host.gpus if g.vendor == "nvidia"):
             value = getattr(gpu, self.fact)
             where = f"gpu {gpu_id(gpu)} {self.field}"
-            why = "" if value is not None else "this GPU or its driver does not tell it"
+            why = "" if value is not None else "this GPU or its driver does not report it"
             yield Setting(where=where, target=f"GPU {gpu.index}", now=_word(value), why=why)
 
     def places(self, where: str, wanted: str, host: Host, disturbs: Sequence[str] = ()) -> Iterator[Place]:

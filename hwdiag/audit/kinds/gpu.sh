@@ -45,7 +45,7 @@ get_gpu() {
   if [ "$status" -eq 0 ] && is_value "${1##* }" "$SAID"; then VALUE=$SAID WHY=; return; fi
   case $status:$SAID in
     2:* | 3:* | 0:'[N/A]' | 0:N/A | 0:'[Not Supported]' | 0:'Not Supported' | 0:'[Requested functionality'*)
-      # What it told before does not come to an end: it is not told at this moment.
+      # Its answer does not end: it is not known at this moment.
       if [ -z "${BEFORE["gpu $1"]+x}" ]; then return 1; fi
       ;;
   esac
@@ -92,11 +92,11 @@ put_gpu() {
   return "$status"
 }
 
-# held_gpu PLACE VALUE: whether the driver still has what nothing tells back. Status 1: no; 2: nobody knows. WHY tells it.
+# held_gpu PLACE VALUE: whether the driver still has what cannot be read back. Status 1: no; 2: not known. WHY says it.
 held_gpu() {
   if ! get_gpu "${1% *} persistence_mode"; then WHY="asked for, and its persistence mode is unknown: $WHY"; return 2; fi
   if [ "$VALUE" != Enabled ]; then WHY='asked for; without persistence mode the driver forgets it'; return 2; fi
-  WHY='asked for; nothing tells it back'
+  WHY='asked for; it cannot be read back'
   if [ "${1##* }" != lock ] || [ "$2" = default ]; then return 0; fi
   if smi "$1" --query-gpu=clocks.sm --format=csv,noheader,nounits; then
     case $SAID in
@@ -104,5 +104,5 @@ held_gpu() {
       *) if [ "$SAID" -gt $((${2#*,} + 30)) ]; then WHY="its clock is $SAID MHz"; return 1; fi ;; # clocks go in steps
     esac
   fi
-  WHY='asked for; nothing tells it back'
+  WHY='asked for; it cannot be read back'
 }

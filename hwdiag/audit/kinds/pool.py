@@ -23,7 +23,7 @@ class PoolProperty(Kind):
             if not root.exists(f"/proc/spl/kstat/zfs/{pool}/state"):
                 continue  # a file of ZFS as a whole, not a pool
             here = root.source == "live"
-            why = f"'zpool get' told nothing of {pool}" if here else "only the machine itself can be asked"
+            why = f"'zpool get' reported nothing about {pool}" if here else "only the machine itself can be asked"
             text = root.output("zpool", "get", "-H", "-o", "value", self.property, pool)
             now = normal(text) if text else None
             where = f"pool {pool} {self.property}"

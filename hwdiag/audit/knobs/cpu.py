@@ -48,7 +48,7 @@ KNOBS = (
     Knob(
         id="cpu.energy_preference",
         group="cpu",
-        what="What the CPU weighs speed against, where it chooses its clock itself.",
+        what="The balance of speed and power, where the CPU chooses its clock itself.",
         source=of_policies("energy_performance_preference"),
         known="With intel_pstate and amd-pstate in active mode this counts, and the governor only sets its extremes.",
         evidence="documented",

@@ -98,7 +98,7 @@ KNOBS = (
         "that holds under load. Locking the maximum makes throttling more likely, not less, and removes no power cap.",
         evidence="documented",
         link=f"{SMI}, --lock-gpu-clocks",
-        risk="Heat while idle. The driver does not tell the lock back: undo resets it to the driver's default.",
+        risk="Heat while idle. The driver does not report the lock: undo resets it to the driver's default.",
         wanted=given,
         takes=r"\d{2,5},\d{2,5}",
         takes_text="LOWEST,HIGHEST in MHz, such as 1200,1800",

@@ -40,7 +40,7 @@ def unused_huge_pages(case: KnobCase) -> str | None:
     free = case.others.get("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "")
     if not case.number or free != case.now:
         return None
-    return f"{case.number * 2 / 1024:.1f} GiB are reserved as huge pages, and nobody uses one"
+    return f"{case.number * 2 / 1024:.1f} GiB are reserved as huge pages, and no process uses one"
 
 
 def less_cache_pressure(case: KnobCase) -> str | None:
@@ -120,7 +120,7 @@ KNOBS = (
         group="memory",
         what="The same as a percentage of the available memory.",
         source=Files(path=f"{VM}/dirty_ratio"),
-        known="Raising it is told as an optimisation; it only makes the stalls longer. Use vm.dirty_bytes.",
+        known="Guides call raising it an optimisation; it only makes the stalls longer. Use vm.dirty_bytes.",
         evidence="folklore",
         link=SYSCTL,
         objection=much_dirty,
@@ -143,7 +143,7 @@ KNOBS = (
     Knob(
         id="vm.thp_defrag",
         group="memory",
-        what="Whether a program waits while the kernel makes room for a huge page.",
+        what="Whether a program waits while the kernel frees memory for a huge page.",
         source=Files(path="/sys/kernel/mm/transparent_hugepage/defrag"),
         known="'madvise' lets only those wait that asked; 'defer+madvise' also works in the background.",
         evidence="documented",
@@ -211,7 +211,7 @@ KNOBS = (
         group="memory",
         what="How many huge pages are set aside for programs that ask for them by name.",
         source=Files(path=f"{VM}/nr_hugepages"),
-        known="PyTorch asks for none. What is set aside is lost for all else, and on shared memory for the GPU.",
+        known="PyTorch asks for none. Reserved pages are lost for all else, and on shared memory for the GPU.",
         evidence="documented",
         link="https://docs.kernel.org/admin-guide/mm/hugetlbpage.html",
         risk="A database or virtual machine that wants them does not start.",

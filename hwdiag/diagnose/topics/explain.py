@@ -20,8 +20,8 @@ PROGRAM = MAIN.with_name("small_program.py")
 NEEDED_S = 8.0
 """Importing torch, and computing for so long that the shares of its time can be told."""
 OURS = (
-    "This is a small program of hwdiag's own, started as yours would be: it tells what this shell, the limits and "
-    "other programs do to any. For your own: hwdiag explain -- python your_program.py"
+    "This is a small program of hwdiag's own, started as yours would be: it shows what this shell, the limits and "
+    "other programs do to any program. For your own: hwdiag explain -- python your_program.py"
 )
 
 

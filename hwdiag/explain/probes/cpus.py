@@ -77,7 +77,7 @@ def narrowed_by(case: Case, use: CpuUse, process: ObservedProcess) -> tuple[str,
     widen = (
         f"Widen the mask before the start: '{shorten(clean(again), 200)}', or take 'taskset' or 'numactl' out of what "
         f"starts it; of a process that runs 'taskset -apc {every} {process.pid}'; in Python, before torch is imported, "
-        f"'os.sched_setaffinity(0, range({max(use.online) + 1}))'. Then start it anew: how many threads there are was "
+        f"'os.sched_setaffinity(0, range({max(use.online) + 1}))'. Then start it again: the number of threads was "
         "decided by the mask at the start."
     )
     env = process.environment
@@ -177,7 +177,7 @@ def waiting(use: CpuUse) -> Iterator[Answer]:
     """Yield a finding where the program waited for CPUs, for a reason that was not found."""
     share = use.wait_share
     if share is None:
-        why = "this kernel does not tell (CONFIG_SCHED_INFO)"
+        why = "this kernel does not report it (CONFIG_SCHED_INFO)"
         yield Check(id="cpu-waiting", state="unchecked", title="Whether it waited for a CPU", detail=why)
     elif share >= WAITED and use.others < 0.1 * use.capacity and not (use.is_crowded or use.is_throttled):
         yield Finding(

@@ -75,5 +75,5 @@ def where_to_look(ending: Ending, line: str) -> str:
     if TRACEBACK in ending.stderr:
         return "The traceback that it wrote says where it stopped."
     if line:
-        return "What it wrote before that line may say more."
+        return "Its output before that line may say more."
     return "Start it with 'python -X faulthandler', and a script with 'bash -x', to see where it stops."

@@ -57,7 +57,7 @@ def denormals(report: InsideReport) -> Iterator[Answer]:
     worst = max(timed, key=lambda r: r.seconds / (r.flushed_s or 1), default=None)
     factor = worst.seconds / worst.flushed_s if worst and worst.flushed_s else None
     if worst is None or factor is None:
-        cost = "What it costs here was not measured: none of the recorded operations could be timed again."
+        cost = "Its cost here was not measured: none of the recorded operations could be timed again."
     else:
         told = (
             f"{operation(worst)} takes {seconds(worst.seconds)} with such values and {seconds(worst.flushed_s or 0)} "

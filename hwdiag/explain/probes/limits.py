@@ -23,11 +23,11 @@ Heard = Mapping[str, Said]
 MORE_MEMORY = (
     "Raise the limit ('docker run --memory 8g', resources.limits.memory in Kubernetes, '#SBATCH --mem=8G', "
     "'systemd-run -p MemoryMax=8G'), or take less memory: a smaller batch, fewer workers, data that is mapped or read "
-    "part by part in place of loaded as a whole."
+    "part by part instead of loaded as a whole."
 )
 LESS_MEMORY = (
     "Take less memory: a smaller batch, fewer workers, fewer programs at the same time, data that is mapped or read "
-    "part by part in place of loaded as a whole. Or give the host more memory or swap."
+    "part by part instead of loaded as a whole. Or give the host more memory or swap."
 )
 
 
@@ -154,10 +154,10 @@ def open_files(case: Case, heard: Heard) -> Iterator[Finding]:
         case,
         "open-files",
         f"It {'ran' if 'open-files' in heard else 'nearly ran'} out of open files: {limit}",
-        f"DataLoader workers hand each tensor over as an open file, which stays open as long as the tensor is kept."
+        f"DataLoader workers pass each tensor as an open file, which stays open as long as the tensor is kept."
         f"{seen} Raise it: 'ulimit -n 65536' before the start (as root where its hard limit, 'ulimit -Hn', is lower), "
         "'docker run --ulimit nofile=65536:65536', LimitNOFILE= of the systemd unit. Or let workers use names in "
-        "/dev/shm in place of open files: "
+        "/dev/shm instead of open files: "
         "torch.multiprocessing.set_sharing_strategy('file_system'). Or keep copies ('batch.clone()'), not the batches.",
     )
     yield found if "open-files" in heard else found.model_copy(update={"severity": "warning"})
@@ -174,7 +174,7 @@ def shared_memory(case: Case, heard: Heard) -> Iterator[Finding]:
         yield finding(
             case,
             "bus-error",
-            f"Bus error: a page that was mapped could not be had; {shm.path} was not seen full",
+            f"Bus error: a page that was mapped could not be loaded; {shm.path} was not seen full",
             f"Its size is {size(shm.size_bytes)}, at most {size(shm.peak_bytes)} were seen in use. Other reasons: a "
             "file that became shorter while it was mapped, a full disk under a mapped file, no free huge pages.",
         )
@@ -207,7 +207,7 @@ def disk(case: Case, heard: Heard) -> Iterator[Finding]:
     mounts = [clean(m) for m in case.program.ending.full_disks]
     where = path or listed(mounts) or "a disk"
     quota = one is not None and "quota" in one.line
-    title = f"Disk quota exceeded: no more room for it in {where}" if quota else f"The disk is full: no room in {where}"
+    title = f"Disk quota exceeded: no space left for it in {where}" if quota else f"The disk is full: {where}"
     full = f" Nearly nothing is free on {listed(mounts)}." if mounts else " Of the mounted disks none was seen full."
     yield finding(
         case,
@@ -334,8 +334,8 @@ def died_of_memory(case: Case, heard: Heard) -> bool:
 def kills_unknown(case: Case) -> str:
     """Return what is known of the kernel's kills for want of memory."""
     if case.program.oom_kills is None and all(c.oom_kills is None for c in groups(case)):
-        return "Whether the kernel did so for want of memory is not told here: 'journalctl -k | grep -i oom' tells."
-    return "The kernel counted no kill for want of memory meanwhile."
+        return "Whether the kernel did so for lack of memory is not known here: 'journalctl -k | grep -i oom' says."
+    return "The kernel counted no kill for lack of memory meanwhile."
 
 
 def looked_at(case: Case) -> str:
@@ -356,5 +356,5 @@ def looked_at(case: Case) -> str:
     if shm.peak_bytes is not None:
         parts.append(f"{clean(shm.path)} {size(shm.peak_bytes)}, of {size(shm.size_bytes)}")
     unknown = all(c.oom_kills is None for c in groups(case)) and program.oom_kills is None
-    parts += ["whether the kernel killed for want of memory is not told here"] if unknown else ["no kill by the kernel"]
+    parts += ["whether the kernel killed it is not known here"] if unknown else ["no kill by the kernel"]
     return "; ".join(parts)

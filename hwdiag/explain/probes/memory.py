@@ -45,8 +45,8 @@ FAULTS = 100.0
 """Major faults a second."""
 KINDS = (
     ("anonymous_bytes", "anonymous memory: tensors, arrays and objects on the heap"),
-    ("shared_bytes", "shared memory (/dev/shm): tensors that workers handed over and that are kept"),
-    ("file_bytes", "mapped files: the kernel takes them back when it needs memory"),
+    ("shared_bytes", "shared memory (/dev/shm): tensors from workers that are kept"),
+    ("file_bytes", "mapped files: the kernel reclaims them when it needs memory"),
 )
 
 
@@ -128,9 +128,7 @@ def growing(case: Case, process: ObservedProcess, rate: float, kind: str) -> Fin
     left = case.host.memory.available_bytes
     limit = process.cgroup.memory_limit_bytes
     room = min((b for b in (left, limit - at_end if limit else None) if b is not None), default=None)
-    until = (
-        f" At this rate the room that is left ({size(room)}) lasts {seconds(room / rate)}." if room and room > 0 else ""
-    )
+    until = f" At this rate the memory left ({size(room)}) lasts {seconds(room / rate)}." if room and room > 0 else ""
     grew, graph = counted(inside)
     told = f" From inside: {grew}." if grew else ""
     return Finding(
@@ -193,11 +191,11 @@ def steady(case: Case, seen: Sequence[ObservedProcess], risen: Sequence[tuple[Ob
     long = [p for p in seen if life(p) >= 1.5 * LEAST_S]
     why = ""
     if not long:
-        why = "it was too short to tell growth from starting" if case.program.processes else "no process was seen"
+        why = "it was too short to judge" if case.program.processes else "no process was seen"
     for process, found in risen:
         if found.grew_bytes >= DOUBTFUL_BYTES:
             why = (
-                f"PID {process.pid} grew by {size(found.grew_bytes)} in {seconds(found.seconds)}, too little to tell: "
+                f"PID {process.pid} grew by {size(found.grew_bytes)} in {seconds(found.seconds)}, too little to judge: "
                 "let it run for longer"
             )
     if why:

@@ -47,7 +47,7 @@ def look(case: Case) -> Iterator[Answer]:
         yield Check(
             id="neighbours",
             state="fine",
-            title="Other programs left it room",
+            title="Other programs left it the CPUs",
             detail=f"they used {use.others:.1f} of {plural(len(use.online), 'CPU')}{waited}: {others}",
         )
         return
@@ -57,8 +57,8 @@ def look(case: Case) -> Iterator[Answer]:
         severity="warning" if use.others >= 0.25 * use.capacity else "note",
         title=f"Other programs use {use.others:.1f} of the {plural(len(use.online), 'CPU')}: {others}{waited}",
         detail=f"{remedy(case, neighbours[0])} Or give each cores of its own: 'taskset -c', AllowedCPUs= of a "
-        "systemd unit, cpusets of containers. Or run it when the host is idle. What is measured "
-        "beside them is no measure of this host.",
+        "systemd unit, cpusets of containers. Or run it when the host is idle. Figures measured "
+        "beside them do not hold for this host alone.",
         evidence=("program.neighbours",),
     )
 

@@ -33,7 +33,7 @@ def look(case: Case) -> Iterator[Answer]:
             id="low-priority",
             severity=level,
             title=f"It runs with {what}, behind all other programs: it {told}",
-            detail=f"PID {process.pid} ({clean(thread.name)}) gets CPU time where nobody else wants it. Start it "
+            detail=f"PID {process.pid} ({clean(thread.name)}) gets CPU time only when others want none. Start it "
             f"without '{'chrt -i 0' if idle else 'nice'}', or raise it: "
             + (f"'chrt -a -o -p 0 {process.pid}'." if idle else f"{raised}; Nice=0 in the systemd unit."),
             evidence=("program.processes",),

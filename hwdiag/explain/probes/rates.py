@@ -83,9 +83,9 @@ def why_far(report: InsideReport, rate: OperationRate) -> tuple[str, str]:
         )
     return (
         "",
-        "The variables that it was started with are not the reason. What may be: values that are subnormal, infinite "
+        "The variables that it was started with are not the reason. Possible: values that are subnormal, infinite "
         "or not a number, inputs that are not contiguous ('.contiguous()', one memory format for net and data), "
-        "memory that is allocated anew for each result, or what else the program does meanwhile.",
+        "memory that is allocated again for each result, or what else the program does meanwhile.",
     )
 
 

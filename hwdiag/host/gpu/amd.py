@@ -193,6 +193,6 @@ def source_of(root: Root, index: int, card: Card, absent: list[Gap]) -> Source |
     found = source(root, index, card.driver, wanted, absent)
     metrics = open_metrics(root, device)
     if metrics is None:
-        absent.append(Gap(what=f"GPU {index}: reasons for a low clock", why=f"{card.driver} does not tell them"))
+        absent.append(Gap(what=f"GPU {index}: reasons for a low clock", why=f"{card.driver} does not report them"))
         return found
     return with_reasons(found, index, lambda: bits_of(metrics), metrics.close)

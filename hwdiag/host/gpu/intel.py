@@ -45,7 +45,7 @@ _REASONS = {
     ),
     "pl4": Reason(bit=0x8, name="current limit PL4", meaning="the current that its supply gives is used up"),
     "thermal": Reason(
-        bit=0x10, name="temperature limit", meaning="it is too hot: look at fans, dust and the room", is_fault=True
+        bit=0x10, name="temperature limit", meaning="it is too hot: look at fans, dust and air flow", is_fault=True
     ),
     "prochot": Reason(
         bit=0x20,
@@ -183,7 +183,7 @@ def source_of(root: Root, index: int, card: Card, absent: list[Gap]) -> Source |
     found = source(root, index, card.driver, wanted, absent)
     told = [(reason.bit, f) for reason, path in throttle_files(root, card) if (f := readable(root, path)) is not None]
     if not told:
-        absent.append(Gap(what=f"GPU {index}: reasons for a low clock", why=f"{card.driver} does not tell them"))
+        absent.append(Gap(what=f"GPU {index}: reasons for a low clock", why=f"{card.driver} does not report them"))
         return found
 
     def close() -> None:

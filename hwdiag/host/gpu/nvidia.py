@@ -62,26 +62,26 @@ REASONS = (
     Reason(
         bit=0x008,
         name="hardware slowdown",
-        meaning="the hardware slows it down, for heat or for want of power",
+        meaning="the hardware slows it down, for heat or for lack of power",
         is_fault=True,
     ),
     Reason(bit=0x010, name="sync boost", meaning="it is kept at the clock of the slowest GPU of its group"),
     Reason(
         bit=0x020,
         name="software thermal slowdown",
-        meaning="it is near its temperature limit: look at fans, dust and the room",
+        meaning="it is near its temperature limit: look at fans, dust and air flow",
         is_fault=True,
     ),
     Reason(
         bit=0x040,
         name="hardware thermal slowdown",
-        meaning="it is too hot, and the hardware halves its clock: look at fans, dust and the room",
+        meaning="it is too hot, and the hardware halves its clock: look at fans, dust and air flow",
         is_fault=True,
     ),
     Reason(
         bit=0x080,
         name="hardware power brake",
-        meaning="the power supply told it to slow down: look at its cables and its rating",
+        meaning="the power supply made it slow down: look at its cables and its rating",
         is_fault=True,
     ),
     Reason(bit=0x100, name="display clock setting", meaning="a display holds its clock"),
@@ -309,7 +309,7 @@ def _sources(nvml: Nvml, first: int, absent: list[Gap]) -> list[tuple[bool, Sour
         elif (source := _gpu(nvml, first + index, handle, absent)) is not None:
             sources.append((False, source))
     if not sources:
-        absent.append(Gap(what="GPUs", why="the NVIDIA driver sees no GPU that tells anything"))
+        absent.append(Gap(what="GPUs", why="the NVIDIA driver sees no GPU that reports anything"))
     return sources
 
 
@@ -321,12 +321,12 @@ def _gpu(nvml: Nvml, index: int, handle: Any, absent: list[Gap]) -> Source | Non
     asks: list[tuple[Ask, int]] = []
     untold = ""
     if (nvml.ask("nvmlDeviceGetMigMode", handle) or (0,))[0] == 1:
-        untold = "it is cut into slices (MIG), of which NVML does not tell this"
+        untold = "it is cut into slices (MIG), of which NVML does not report this"
     elif VIRTUALIZATIONS.get(nvml.number("nvmlDeviceGetVirtualizationMode", handle) or 0) == "vGPU":
-        untold = "it is a vGPU, of which only its host tells this"
+        untold = "it is a vGPU, of which only its host knows this"
     for ask, told in _GPU:
         if any(math.isnan(v) for v in ask(nvml, handle)):
-            why = untold if untold and nvml.last_code == NOT_SUPPORTED else nvml.last_error or "not told"
+            why = untold if untold and nvml.last_code == NOT_SUPPORTED else nvml.last_error or "not reported"
             absent.append(Gap(what=f"GPU {index}: {', '.join(t[2] for t in told)}", why=why))
             continue
         asks.append((ask, len(told)))

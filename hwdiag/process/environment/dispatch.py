@@ -178,7 +178,7 @@ def generic_cap(it: Inherited) -> Effect | None:
     return Effect(
         state="in effect",
         severity="warning",
-        title=f"{it.shown} chooses kernels in place of what this CPU tells",
+        title=f"{it.shown} chooses kernels, whatever this CPU reports",
         why="Set above the CPU it may be an illegal instruction, set below a loss of speed.",
     )
 
@@ -269,7 +269,7 @@ VARIABLES = (
         reader="faiss",
         scope="instructions",
         severity="warning",
-        effect="It chooses which of faiss's builds is loaded, in place of what the CPU tells.",
+        effect="It chooses which of faiss's builds is loaded, whatever the CPU reports.",
         advice="Unset it.",
         source="faiss, python/loader.py",
         emit="never",
@@ -294,7 +294,7 @@ VARIABLES = (
         scope="debugging",
         severity="note",
         effect="Nothing reads it: it has no effect on PyTorch.",
-        advice="Remove it, so that nobody relies on it.",
+        advice="Remove it, so that no one relies on it.",
         source="absent from the libraries and sources of torch 2.13",
         emit="never",
     ),

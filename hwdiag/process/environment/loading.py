@@ -125,7 +125,7 @@ def library_path(it: Inherited) -> Effect | None:
     return Effect(
         state="in effect",
         severity="warning",
-        title=f"LD_LIBRARY_PATH puts {path} in place of the {PurePath(path).name} that PyTorch brings",
+        title=f"LD_LIBRARY_PATH puts {path} instead of the {PurePath(path).name} that PyTorch brings",
         why=f"PyTorch was built and tested with {own}; another version of it may be slower, or fail with an undefined "
         "symbol." + (f" {len(shadowing) - 1} more are replaced so." if len(shadowing) > 1 else ""),
     )
@@ -196,7 +196,7 @@ def compiler(it: Inherited) -> Effect | None:
         state="in effect",
         severity="warning",
         title=f"{it.shown} names a compiler that is not there: torch.compile fails with it",
-        why="TorchInductor starts what CXX names, and Triton what CC names, in place of g++ and gcc.",
+        why="TorchInductor starts what CXX names, and Triton what CC names, instead of g++ and gcc.",
         remedy=f"Install it, or take it away with `unset {it.name}`.",
     )
 

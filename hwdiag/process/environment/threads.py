@@ -197,7 +197,7 @@ def openblas_num_threads(it: Inherited) -> Effect | None:
             state="ignored",
             severity="note",
             title=f"{it.shown} is not a valid number of threads: OpenBLAS reads it with atoi()",
-            why="What does not begin with a positive number is ignored; of '4x' it takes 4.",
+            why="A value that does not begin with a positive number is ignored; of '4x' it takes 4.",
             remedy=f"Take it away with `unset {it.name}`, or set it to a whole number.",
         )
     return None  # a count below the CPUs is what DataLoader workers want, and torch does not use it
@@ -292,7 +292,7 @@ VARIABLES = (
         reader="MKL",
         scope="threads",
         severity="note",
-        effect="With FALSE, MKL and torch start as many threads as they are told to, even more than there are cores.",
+        effect="With FALSE, MKL and torch start as many threads as they are asked for, even more than there are cores.",
         advice="Leave it unset.",
         source="oneMKL developer guide, MKL_DYNAMIC; measured with torch 2.13 on x86",
         emit="never",

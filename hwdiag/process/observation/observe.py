@@ -133,7 +133,7 @@ def _ending(end: End, command: Command, launch: Launch, observation: Observation
     ran = read(end, command, launch)
     outcome = ran.outcome
     if end.why == "ended" and end.returncode == -signal.SIGKILL and requests.first is None and observation.oom_killed():
-        outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for want of memory (SIGKILL)")
+        outcome = Outcome(kind="out-of-memory", detail="killed by the kernel for lack of memory (SIGKILL)")
     status = ran.status
     if end.why == "stopped" and requests.first is not None:
         outcome = Outcome(kind="signal", detail="killed, since it did not end when it was asked to")

@@ -126,7 +126,7 @@ class Processes:
                 "it (kernel.yama.ptrace_scope)"
             ) from None
         if not words and (self.proc / str(pid)).is_dir() and not (self.proc / "self" / "syscall").exists():
-            raise NotShown("this kernel does not tell what threads wait for (CONFIG_HAVE_ARCH_TRACEHOOK)")
+            raise NotShown("this kernel does not report what threads wait for (CONFIG_HAVE_ARCH_TRACEHOOK)")
         if not words or words[0] in (b"running", b"-1"):
             return Wait()
         call = self.calls.get(int(words[0]), "other")

@@ -47,7 +47,7 @@ def gains(record: Record) -> Figure | None:
             _row(axes, place_, row, titles[row.candidate])
         _frame(axes, rows, effect)
         caption = (
-            "Speed over today's default, winners measured afresh. Lines are 95 % intervals over pairs of processes; "
+            "Speed over today's default, winners measured again. Lines are 95 % intervals over pairs of processes; "
             f"within the grey band of {effect:g} % either way a change is not worth making."
         )
         evidence = tuple(i for c in rows for i in c.measurements)

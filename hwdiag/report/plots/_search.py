@@ -57,7 +57,7 @@ def steps_figure(asked: Sequence[SearchStep], plans: Sequence[Plan], evidence: t
 
 _CAPTION = (
     "The search, factor by factor: speed over today's default, estimated from all trials. Filled dots were taken on; "
-    "crosses were dropped early. These figures chose what to measure afresh; they are "
+    "crosses were dropped early. These figures chose what to measure again; they are "
     "no evidence by themselves, since the luckiest of many looks best."
 )
 

@@ -55,7 +55,7 @@ def directives(start: Start) -> list[str]:
 def cpus_of_a_step(start: Start) -> list[str]:
     """Return how many CPUs srun may bind to: all of the node's where they have numbers, or the job's for each task."""
     if start.is_bound:
-        return ["# srun binds to any CPU of the node where it is not told how many.", "unset -v SLURM_CPUS_PER_TASK"]
+        return ["# srun binds to any CPU of the node unless it is given a number.", "unset -v SLURM_CPUS_PER_TASK"]
     told = "# From Slurm 22.05 on srun does not take this over by itself."
     return [told, 'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"']
 

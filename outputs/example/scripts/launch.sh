@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command as it runs today on vm: hwdiag 0.1.0 showed no other way to be faster (2026-11-20T18:06:51Z).
 # Overall (resnet18, gpt2): keep what you have
-# It sets this for the one command only and changes nothing on the host: to take it back, start the command without it.
+# It sets this for the one command only and changes nothing on the host: to undo it, start the command without it.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
 # shellcheck disable=SC2016
 set -euo pipefail
@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-# What tells the host that this was made for from another one. Empty: not known, and so not compared.
+# Distinguishes the host that this was made for from another one. Empty: not known, and so not compared.
 ARCH=x86_64
 MACHINE=9624f557e621290b5b65ae7d24eb5eedec00d3db63295315efed12efa96e9f4d # SHA-256 of "hwdiag:" and /etc/machine-id, which a cloned disk has too
 CPU='AMD EPYC'
@@ -57,7 +57,7 @@ first_line() {
 
 # other NAME THERE HERE: notes a difference where both are known
 other() {
-  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 in place of $2"; fi
+  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 instead of $2"; fi
 }
 
 machine_here() { # sets TOLD
@@ -97,7 +97,7 @@ topology_here() { # sets sockets and cores (both empty where CPUs are offline), 
     if [ -z "$TOLD" ]; then first_line "$cpu/thread_siblings_list"; fi
     if [ -z "${known["core $TOLD"]-}" ]; then known["core $TOLD"]=1 cores=$((cores + 1)); fi
   done
-  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not tell
+  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not say
   first_line /sys/devices/system/cpu/present
   for part in ${TOLD//,/ }; do
     threads=$((threads + ${part#*-} - ${part%-*} + 1))

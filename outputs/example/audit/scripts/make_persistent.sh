@@ -23,7 +23,7 @@ Usage: make_persistent.sh install|status|uninstall [--force]
 USAGE
 }
 
-# --- the files: a function each, which prints the content; status 3: not all of it could be told ---------------------
+# --- the files: a function each, which prints the content; status 3: not all of it is known --------------------------
 
 file_etc_udev_rules_d_99_hwdiag_rules() {
   local some=no all=yes
@@ -126,7 +126,7 @@ in_container() {
 declare -A OURS=() LISTED=()
 KEPT=() FOREIGN=0
 
-# fits KIND PATH: whether install ever writes such a file, folder or unit. What else a journal names is not touched.
+# fits KIND PATH: whether install ever writes such a file, folder or unit. Other lines of a journal are not touched.
 fits() {
   case "$1 $2" in
     'file /etc/udev/rules.d/99-hwdiag.rules') ;;
@@ -285,7 +285,7 @@ install_file() { # FUNCTION PATH MODE CHECKSUM
   return "$made"
 }
 
-# github.com/NVIDIA/nvidia-container-toolkit/issues/48: systemd takes devices away that it was not told of.
+# github.com/NVIDIA/nvidia-container-toolkit/issues/48: systemd takes devices away that it does not know.
 say_before() {
   local tool
   if ! has_units; then return; fi
@@ -323,7 +323,7 @@ status() {
       case $? in
         0) state='as wanted'; if overriding "$path"; then state="overridden by $FILE" worst=1; fi ;;
         3) state='as wanted, but for a disk that cannot be named' worst=1 ;;
-        *) state=drifted worst=1; if is_ours "$path"; then state='of an earlier choice, install writes it anew'; fi ;;
+        *) state=drifted worst=1; if is_ours "$path"; then state='of an earlier choice, install writes it again'; fi ;;
       esac
     fi
     row "$path" "$state"
@@ -346,7 +346,7 @@ status() {
   return "$worst"
 }
 
-# is_wanted FUNCTION PATH MODE CHECKSUM: whether this choice would write the same. Status 3: but for what cannot be told
+# is_wanted FUNCTION PATH MODE CHECKSUM: whether this choice would write the same. Status 3: but for what is not known
 is_wanted() {
   local text status
   if [ -n "$4" ]; then sum_of "$2"; [ "$SUM" = "$4" ]; return; fi
@@ -440,7 +440,7 @@ uninstall() {
   echo 'all that was installed is gone; what is set now stays until the next boot, or undo where apply set it since the last'
 }
 
-# What tells the host that this was made for from another one. Empty: not known, and so not compared.
+# Distinguishes the host that this was made for from another one. Empty: not known, and so not compared.
 ARCH=x86_64
 MACHINE=9624f557e621290b5b65ae7d24eb5eedec00d3db63295315efed12efa96e9f4d # SHA-256 of "hwdiag:" and /etc/machine-id, which a cloned disk has too
 CPU='AMD EPYC'
@@ -463,7 +463,7 @@ first_line() {
 
 # other NAME THERE HERE: notes a difference where both are known
 other() {
-  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 in place of $2"; fi
+  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 instead of $2"; fi
 }
 
 machine_here() { # sets TOLD
@@ -503,7 +503,7 @@ topology_here() { # sets sockets and cores (both empty where CPUs are offline), 
     if [ -z "$TOLD" ]; then first_line "$cpu/thread_siblings_list"; fi
     if [ -z "${known["core $TOLD"]-}" ]; then known["core $TOLD"]=1 cores=$((cores + 1)); fi
   done
-  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not tell
+  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not say
   first_line /sys/devices/system/cpu/present
   for part in ${TOLD//,/ }; do
     threads=$((threads + ${part#*-} - ${part%-*} + 1))

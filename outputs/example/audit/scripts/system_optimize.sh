@@ -19,7 +19,7 @@ usage() {
 Usage: system_optimize.sh apply|status|diff|undo [--only SETTING[,SETTING...]] [--force]
   apply   set what differs; what was there before is written down first, in /var/lib/hwdiag; exit status 0: all as
           wanted, 1: not all, 3: all but what the driver refused at an earlier apply as well
-  status  a table; exit status 0: all as wanted, or asked for and kept where nothing tells it back, 1: not all,
+  status  a table; exit status 0: all as wanted, or asked for and kept where it cannot be read back, 1: not all,
           2: could not tell
   diff    what apply would change; exit status 0: nothing
   undo    put back what was there before the first apply
@@ -117,9 +117,9 @@ in_container() {
   return 1
 }
 
-# get KIND PLACE: VALUE is what it is now. Status 1: not here; 2: cannot be told, WHY tells why; 3: nothing tells it
+# get KIND PLACE: VALUE is what it is now. Status 1: not here; 2: unknown, WHY says why; 3: it cannot be read
 get() { VALUE='' WHY=''; "get_$1" "$2"; }
-# put KIND PLACE VALUE. WHY may tell why it was refused. Where nothing tells a value, status 124: nobody knows whether it
+# put KIND PLACE VALUE. WHY may say why it was refused. Where a value cannot be read, status 124: nobody knows whether it
 # was, 125: it was not tried, 3: it is not offered here
 put() { WHY=; "put_$1" "$2" "$3"; }
 # has FUNCTION: some kinds have one of this name
@@ -277,7 +277,7 @@ collect() {
 # --- the journal ----------------------------------------------------------------------------------------------------
 # was|KIND|PLACE|BEFORE|REQUESTED|LASTS|BOOT|TIME|.   written and synced before a change; LASTS: outlives a reboot
 # set|KIND|PLACE|READ BACK||LASTS|BOOT|TIME|.         after it
-# no|KIND|PLACE|REQUESTED||lasts|BOOT|TIME|.          it was refused, where nothing tells it back: nothing to undo
+# no|KIND|PLACE|REQUESTED||lasts|BOOT|TIME|.          it was refused, where it cannot be read back: nothing to undo
 # void|KIND|PLACE||||BOOT|TIME|.                      it was not tried after all: nothing to undo
 # mine|KIND|PLACE||||BOOT|TIME|.                      undo has begun to put it back
 # A line that does not end in |. was cut off, and what it announces never happened.
@@ -287,7 +287,7 @@ ORDER=() GONE=0 AGAIN=0 STALE=no FOREIGN=0 TORN=no BOOT=
 { read -r BOOT </proc/sys/kernel/random/boot_id; } 2>/dev/null
 printf -v NOW '%(%Y-%m-%dT%H:%M:%SZ)T' -1
 
-# fits KIND PLACE VALUE: whether hwdiag sets such a place. What else a journal names is not touched.
+# fits KIND PLACE VALUE: whether hwdiag sets such a place. Other lines of a journal are not touched.
 fits() {
   if [[ ! $1 =~ ^[a-z]+$ ]] || [[ $3 == -* && ! $3 =~ ^-[0-9]+$ ]]; then return 1; fi
   case "$1 $2" in
@@ -502,7 +502,7 @@ apply() {
           if [ "$VALUE" = "${now[i]}" ]; then continue; fi
           note='set' changed=$((changed + 1))
         elif [ "${found[i]}" -ne 0 ]; then
-          note='not set: it could not be told before'
+          note='not set: its value was not known before'
         elif [ -n "${refused[i]-}" ]; then
           note="refused${words[i]:+: ${words[i]}}"
         else
@@ -513,7 +513,7 @@ apply() {
       2) note=${WHY:+unknown: $WHY}; note=${note:-denied} VALUE='?' ;;
       3)
         case ${refused[i]-} in
-          '') note='asked for; nothing tells it back' ;;
+          '') note='asked for; it cannot be read back' ;;
           perhaps | untried) note="unknown: ${words[i]}" VALUE='?' ;;
           *) note="refused: ${words[i]}" VALUE='?' ;;
         esac
@@ -577,7 +577,7 @@ undo() {
     look "$key"
     case ${HOW[$key]} in
       0 | 1) ;; # what is not here may come back with another setting, as a scheduler's own do
-      3) SEEN[$key]=${AFTER[$key]-unknown} ;; # nothing tells it: put back what the driver does by default
+      3) SEEN[$key]=${AFTER[$key]-unknown} ;; # it cannot be read: put back what the driver does by default
       *) row '' "${BEFORE[$key]}" '?' "$place" "${WHY:-denied}"; failed=$((failed + 1)); continue ;;
     esac
     if [ "${HOW[$key]}" -eq 1 ] || [ "${SEEN[$key]}" = "${BEFORE[$key]}" ]; then
@@ -593,7 +593,7 @@ undo() {
     line mine "$kind" "$place" '' '' "${OUTLASTS[$key]-no}"
   done
   write_lines
-  # In reverse order. What one setting resets of another (a scheduler its queue's length) is put right by another round.
+  # In reverse order. A setting may reset another (a scheduler its queue's length), which another round puts right.
   for pass in 1 2 3; do
     put=no
     for ((i = ${#work[@]} - 1; i >= 0; i--)); do
@@ -624,7 +624,7 @@ undo() {
         elif [ -n "${never[$key]-}" ]; then
           row '' default '?' "$place" 'nothing to reset: it is not offered here'
         else
-          row '' default '?' "$place" 'reset to the default; nothing tells it back'
+          row '' default '?' "$place" 'reset to the default; it cannot be read back'
         fi
         continue
         ;;
@@ -684,7 +684,7 @@ status() {
       1) state=unsupported worst=1 VALUE='?' ;;
       2) state=${WHY:+unknown: $WHY}; state=${state:-denied} VALUE='?'; if [ "$worst" -eq 0 ]; then worst=2; fi ;;
       3)
-        state='nothing tells it' how=2
+        state='cannot be read' how=2
         if [ "${REFUSED[$key]-}" = "${WANTED[i]}" ] && [ "${AFTER[$key]-}" != "${WANTED[i]}" ]; then
           state='refused when it was asked for' how=1
         elif [ "${AFTER[$key]-}" = "${WANTED[i]}" ] && [ "${MINE[$key]-no}" = no ]; then
@@ -715,7 +715,7 @@ differences() {
         key="${KIND[i]} ${PLACE[i]}"
         # Asked for since boot; or refused before, and apply would change nothing.
         if [ "${AFTER[$key]-}" = "${WANTED[i]}" ] || [ "${REFUSED[$key]-}" = "${WANTED[i]}" ]; then continue; fi
-        VALUE='(not told)'
+        VALUE='(not reported)'
         ;;
     esac
     if [ "$changes" -eq 0 ]; then row Setting Now 'Will be' Where ''; fi
@@ -725,7 +725,7 @@ differences() {
   [ "$changes" -eq 0 ]
 }
 
-# What tells the host that this was made for from another one. Empty: not known, and so not compared.
+# Distinguishes the host that this was made for from another one. Empty: not known, and so not compared.
 ARCH=x86_64
 MACHINE=9624f557e621290b5b65ae7d24eb5eedec00d3db63295315efed12efa96e9f4d # SHA-256 of "hwdiag:" and /etc/machine-id, which a cloned disk has too
 CPU='AMD EPYC'
@@ -748,7 +748,7 @@ first_line() {
 
 # other NAME THERE HERE: notes a difference where both are known
 other() {
-  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 in place of $2"; fi
+  if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then DIFFERENCE+="${DIFFERENCE:+, }$1 $3 instead of $2"; fi
 }
 
 machine_here() { # sets TOLD
@@ -788,7 +788,7 @@ topology_here() { # sets sockets and cores (both empty where CPUs are offline), 
     if [ -z "$TOLD" ]; then first_line "$cpu/thread_siblings_list"; fi
     if [ -z "${known["core $TOLD"]-}" ]; then known["core $TOLD"]=1 cores=$((cores + 1)); fi
   done
-  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not tell
+  if [ -n "${known["socket "]-}${known["core "]-}" ]; then online=0; fi # one that does not say
   first_line /sys/devices/system/cpu/present
   for part in ${TOLD//,/ }; do
     threads=$((threads + ${part#*-} - ${part%-*} + 1))
