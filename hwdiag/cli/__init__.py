@@ -16,6 +16,7 @@ from hwdiag.audit import verb as audit
 from hwdiag.cli import about, machine
 from hwdiag.cli.parser import SUPPORT, CommandParser, parse
 from hwdiag.compare import verb as compare
+from hwdiag.compare.fleet import verb as fleet
 from hwdiag.compat import verb as compat
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.printing import PrintingError, abandon_output, printable
@@ -45,6 +46,7 @@ TOPICS = (
     estimate,
     verify,
     compare,
+    fleet,
     report,
     emit,
     about,

@@ -138,6 +138,8 @@ class Rerun:
     now: Interval
     chosen_of: int = 1
     """Earlier runs of which ``then`` is the fastest: each could have been the one that looks faster by luck."""
+    spread: float = 0.0
+    """From run to run, where it is known of others that are alike: as of ``ratio_of_medians``."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def judge_changes(reruns: Sequence[Rerun], min_effect: float, *, share: float = 
     All share one error budget: the chance of one false "better" or "worse" among them is at most ``ALPHA``, or this
     ``share`` of it where a false word costs more.
     """
-    ratios = [ratio_of_medians(rerun.now, rerun.then) for rerun in reruns]
+    ratios = [ratio_of_medians(rerun.now, rerun.then, rerun.spread) for rerun in reruns]
     able = [speedup.processes >= MIN_PAIRS for speedup, _ in ratios]
     raw = [min(1.0, p * r.chosen_of) if ok else 1.0 for r, (_, p), ok in zip(reruns, ratios, able, strict=True)]
     return [

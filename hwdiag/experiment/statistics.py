@@ -102,7 +102,7 @@ def faster_p(ratios: Sequence[float]) -> float:
     return float(stats.wilcoxon(logs, alternative="greater").pvalue) if np.any(logs) else 1.0
 
 
-def ratio_of_medians(over: Interval, under: Interval) -> tuple[Interval, float]:
+def ratio_of_medians(over: Interval, under: Interval, spread: float = 0.0) -> tuple[Interval, float]:
     """Return the ratio of two medians of separate runs with its 95 % interval, and its p-value: the probability of one
     so far from 1, to either side, if there were no difference.
 
@@ -111,13 +111,16 @@ def ratio_of_medians(over: Interval, under: Interval) -> tuple[Interval, float]:
     less than the smaller number of processes makes up for that, and ``NARROW`` for intervals that are too short: of 8
     to 40 processes, p-values of 0.001 then come at most once in a thousand, where the normal distribution gives up to
     five.
+
+    ``spread`` is the standard deviation of such ratios, as logarithms, from one run to another where nothing changed:
+    the error is at least that.
     """
     from scipy.special import stdtr, stdtrit
 
     processes = min(over.processes, under.processes)
     freedom = max(1, processes - 1)
     middle = math.log(over.median / under.median)
-    error = NARROW * math.hypot(*(math.log(x.high / x.low) / (2 * SIGMAS) for x in (over, under)))
+    error = max(spread, NARROW * math.hypot(*(math.log(x.high / x.low) / (2 * SIGMAS) for x in (over, under))))
     margin = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
     low, ratio, high = (math.exp(x) for x in (middle - margin, middle, middle + margin))
     p_value = 2 * float(stdtr(freedom, -abs(middle) / error)) if error else float(middle == 0)

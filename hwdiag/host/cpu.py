@@ -29,6 +29,7 @@ def read_cpu(root: Root, info: CpuInfo, topology: Topology, nodes: tuple[NumaNod
         vendor=vendor,
         model=name or _joined(kinds),
         family=family(root, info, topology),
+        microcode=",".join(sorted(info.all("microcode"))) or None,
         sockets=len(set(topology.socket.values())) if topology.known else None,
         cores=len(set(topology.core.values())) if topology.known else None,
         online=online,

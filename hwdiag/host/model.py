@@ -131,6 +131,8 @@ class Cpu(Value):
     """Marketing name; the kinds' names joined where cores differ and no other name is known."""
     family: str | None = None
     """Family/model/stepping of x86 (``6/62/4``), implementer/part of Arm (``0x41/0xd85``)."""
+    microcode: str | None = None
+    """Its version, of x86, as the kernel tells it: ``0xa101144``; the versions joined by commas where CPUs differ."""
     sockets: int | None = None
     cores: int | None = None
     """Physical cores with at least one online CPU."""

@@ -29,6 +29,7 @@ from hwdiag.parameters.compat import CheckParams
 from hwdiag.parameters.dataloader import FeedParams, WaitingParams
 from hwdiag.parameters.devices import DevicesParams
 from hwdiag.parameters.estimate import EstimateParams
+from hwdiag.parameters.fleet import FleetParams
 from hwdiag.parameters.shared import (
     HOST_NAME,
     Budget,
@@ -156,6 +157,7 @@ TOPICS: dict[str, type[Value]] = {
     "profile": ProfileParams,
     "verify": VerifyParams,
     "compare": CompareParams,
+    "fleet": FleetParams,
 }
 """Parameters by the verb that takes them."""
 

@@ -85,6 +85,9 @@ class RecordRow(Value):
     versions: dict[str, Text]
     cpu: Text
     cores: int | None = None
+    identity: Identity = Identity()
+    gpus: tuple[Text, ...] = ()
+    """Names of those that programs compute on."""
     facts: dict[str, str]
     """Host and software, one line each: ``cpu.governor``."""
     speeds: tuple[Speed, ...] = ()
@@ -173,6 +176,8 @@ def row_of(data: bytes, location: str) -> RecordRow | RefusedRecord:
             versions=record.versions,
             cpu=str(record.host.get("cpu", {}).get("model") or "unknown")[:MAX_TEXT],
             cores=whole(record.host.get("cpu", {}).get("cores")),
+            identity=identity,
+            gpus=tuple(gpus_of(record.host)),
             facts=dict(facts_of(record)),
             speeds=tuple(speeds_of(record)),
         )
@@ -192,6 +197,14 @@ def host_key(identity: Identity, name: str, location: str) -> str:
     known = identity.memory_bytes is not None and name != "unknown"
     beside = "" if identity.machine is not None else name if known else location
     return sha256(f"{identity.key}|{beside}".encode(errors="backslashreplace")).hexdigest()
+
+
+def gpus_of(host: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of a host's GPUs that programs compute on, at most 64."""
+    told = host.get("gpus")
+    for gpu in told[:64] if isinstance(told, list) else ():
+        if isinstance(gpu, dict) and not gpu.get("integrated"):
+            yield str(gpu.get("name"))[:MAX_TEXT]
 
 
 def whole(value: object) -> int | None:

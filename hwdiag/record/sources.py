@@ -17,9 +17,11 @@ from hwdiag.core.errors import UsageError
 from hwdiag.core.outside import OutsideError, read_file, size
 from hwdiag.record.convert import OLD_FILES
 from hwdiag.record.store import FILE, MAX_BYTES
+from hwdiag.record.verification import FILE as VERIFICATION
+from hwdiag.record.web import web_files
 
-FILES = (FILE, *OLD_FILES)
-"""Names of records, and of what older versions wrote in their place."""
+FILES = (FILE, VERIFICATION, *OLD_FILES)
+"""Names of records, of verifications, and of what older versions wrote in their place."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,32 @@ class RecordSource:
     stamp: str
     read: Any
     """Gives its bytes."""
+    is_local: bool = False
+
+    @property
+    def is_verification(self) -> bool:
+        """Return whether its name says that it is a verification."""
+        return self.location.rpartition("/")[2] == VERIFICATION
 
 
 def sources(locations: Sequence[str]) -> Iterator[RecordSource]:
-    """Yield all records in folders, files and URLs.
+    """Yield all records and verifications in folders, files and URLs.
 
     Raises:
         UsageError: there is nothing at a location, or it cannot be reached.
     """
     for location in locations:
-        found = list(remote(location) if "://" in location else local(Path(location)))
+        found = list(found_at(location))
         if not found:
             raise UsageError(f"no record at {location}")
         yield from found
+
+
+def found_at(location: str) -> Iterator[RecordSource]:
+    """Yield the records at one location."""
+    if location.startswith(("http://", "https://")):
+        return (RecordSource(f.url, f.stamp, f.read) for f in web_files(location, FILES, MAX_BYTES))
+    return remote(location) if "://" in location else local(Path(location))
 
 
 def local(path: Path) -> Iterator[RecordSource]:
@@ -65,7 +80,7 @@ def local(path: Path) -> Iterator[RecordSource]:
 
 
 def local_file(name: str, seen: os.stat_result) -> RecordSource:
-    return RecordSource(name, f"{seen.st_size} {seen.st_mtime_ns}", partial(read_file, name, MAX_BYTES))
+    return RecordSource(name, f"{seen.st_size} {seen.st_mtime_ns}", partial(read_file, name, MAX_BYTES), is_local=True)
 
 
 def remote(url: str) -> Iterator[RecordSource]:
