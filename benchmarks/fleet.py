@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,11 @@ def base() -> dict[str, Any]:
     return values
 
 
+def hash_of(number: int) -> str:
+    """Return a machine's hash."""
+    return sha256(str(number).encode()).hexdigest()
+
+
 class Writer:
     """Writes records of hosts; what is the same in all of them is made into text once."""
 
@@ -93,7 +100,7 @@ class Writer:
         tune = dict(self.values["studies"]["tune"])
         self.estimates = tune.pop("estimates")
         rest = {k: v for k, v in self.values["studies"].items() if k != "tune"}
-        self.studies = f'{json.dumps(tune)[1:-1]}}}, {json.dumps(rest)[1:-1]}}}'
+        self.studies = f"{json.dumps(tune)[1:-1]}}}, {json.dumps(rest)[1:-1]}}}"
         skip = ("studies", "host", "name", "identity", "started_at", "complete")
         self.rest = json.dumps({k: v for k, v in self.values.items() if k not in skip})[1:-1]
 
@@ -119,7 +126,7 @@ class Writer:
 
     def host(self, model: Model, name: str, machine: str, **changed: Any) -> dict[str, Any]:
         """Return the facts of a host. ``changed``: kernel, governor, thp, gpus, memory, cpu."""
-        values = json.loads(json.dumps(self.values["host"]))
+        values: dict[str, Any] = json.loads(json.dumps(self.values["host"]))
         cpus = model.cores * 2
         values["system"].update(
             hostname=name, machine_hash=machine, product=f"Rack {model.sockets}U", kernel=changed.get("kernel", "6.1.0")
@@ -150,7 +157,7 @@ class Writer:
 
     def add(self, number: int, model: Model, fault: str) -> None:
         """Write one host: a record of last month, one of today, a verification."""
-        name, machine = f"node{number:05}", f"{number:064x}"
+        name, machine = f"node{number:05}", hash_of(number)
         own = math.exp(self.rng.gauss(0, SPREAD))
         first: dict[str, Any] = {}
         last: dict[str, Any] = {}
@@ -172,9 +179,9 @@ class Writer:
         if fault == "renamed":
             names[0] = f"old-{name}"
         elif fault == "cloned":
-            machines = [f"{10**9:064x}"] * 2
+            machines = [hash_of(-1)] * 2
         elif fault == "installed again":
-            machines[0] = f"{10**8 + number:064x}"
+            machines[0] = hash_of(-2 - number)
         elif fault == "clock":
             times[0] = "1970-01-01T00:00:07Z" if number % 2 else "2041-01-01T00:00:00Z"
         for i, changed in enumerate((first, last)):
@@ -220,10 +227,11 @@ def make_fleet(folder: Path, hosts: int, seed: int = 1) -> Simulated:
     return writer.done
 
 
-def run_fleet(folder: Path, home: Path) -> tuple[dict[str, Any], float, int, str]:
-    """Return what ``hwdiag fleet`` found, its seconds, its peak of memory with all children, and its errors."""
+def run_fleet(folder: Path, home: Path) -> tuple[dict[str, Any], str]:
+    """Return what ``hwdiag fleet`` found, and what it took: seconds, seconds of CPU, the peak of memory of all of its
+    processes together."""
     command = [sys.executable, "-m", "hwdiag", "fleet", str(folder), "--json"]
-    started, peak = time.perf_counter(), 0
+    started, peak, before = time.perf_counter(), 0, resource.getrusage(resource.RUSAGE_CHILDREN)
     with (home / "out.json").open("wb") as out, (home / "err").open("wb") as err:
         child = subprocess.Popen(command, stdout=out, stderr=err, env={**os.environ, "HWDIAG_HOME": str(home)})
         watched = psutil.Process(child.pid)
@@ -237,8 +245,10 @@ def run_fleet(folder: Path, home: Path) -> tuple[dict[str, Any], float, int, str
             peak = max(peak, total)
             time.sleep(0.02)
     took = time.perf_counter() - started
-    text = (home / "out.json").read_text()
-    return (json.loads(text) if text else {}), took, peak, (home / "err").read_text()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    text = f"{took:.1f} s, {used:.1f} s of CPU, peak of memory {peak / 1e6:.0f} MB {(home / 'err').read_text()}"
+    return json.loads((home / "out.json").read_text() or "{}"), text
 
 
 def children(process: psutil.Process) -> list[psutil.Process]:
@@ -280,8 +290,8 @@ def main() -> int:
         truth = make_fleet(folder, args.hosts, args.seed)
         print(f"{args.hosts:,} hosts, {truth.files:,} files, {truth.bytes / 1e9:.2f} GB", flush=True)
         for what in ("read for the first time", "again"):
-            found, took, peak, errors = run_fleet(folder, home)
-            print(f"{what}: {took:.1f} s, peak of memory {peak / 1e6:.0f} MB {errors}", flush=True)
+            found, text = run_fleet(folder, home)
+            print(f"{what}: {text}", flush=True)
         for name, text in score(found, truth):
             print(f"{name}: {text}")
     return 0

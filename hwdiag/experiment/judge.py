@@ -154,18 +154,19 @@ class Judged:
     why: str
 
 
-def judge_changes(reruns: Sequence[Rerun], min_effect: float, *, share: float = 1.0) -> list[Judged]:
+def judge_changes(reruns: Sequence[Rerun], min_effect: float, *, share: float = 1.0, among: int = 0) -> list[Judged]:
     """Return what became of each workload.
 
     All share one error budget: the chance of one false "better" or "worse" among them is at most ``ALPHA``, or this
-    ``share`` of it where a false word costs more.
+    ``share`` of it where a false word costs more. ``among`` says of how many these are the ones with an effect worth a
+    word: the others count, and need no verdict.
     """
     ratios = [ratio_of_medians(rerun.now, rerun.then, rerun.spread) for rerun in reruns]
     able = [speedup.processes >= MIN_PAIRS for speedup, _ in ratios]
     raw = [min(1.0, p * r.chosen_of) if ok else 1.0 for r, (_, p), ok in zip(reruns, ratios, able, strict=True)]
     return [
         Judged(speedup, p_value, *judge_change(speedup, min(1.0, p_value / share), min_effect))
-        for (speedup, _), p_value in zip(ratios, holm(raw), strict=True)
+        for (speedup, _), p_value in zip(ratios, holm(raw, among), strict=True)
     ]
 
 

@@ -127,12 +127,15 @@ def ratio_of_medians(over: Interval, under: Interval, spread: float = 0.0) -> tu
     return Interval(median=ratio, low=low, high=high, processes=processes), p_value
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for their number, so that all below a level hold together (Holm 1979)."""
+def holm(p_values: Sequence[float], among: int = 0) -> list[float]:
+    """Return the p-values corrected for their number, so that all below a level hold together (Holm 1979).
+
+    ``among``: how many were asked, where only the smallest of them are given.
+    """
     corrected = [0.0] * len(p_values)
-    highest = 0.0
+    highest, count = 0.0, max(among, len(p_values))
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        highest = max(highest, min(1.0, (count - rank) * p_values[i]))
         corrected[i] = highest
     return corrected
 

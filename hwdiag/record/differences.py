@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from hwdiag.core.value import Value
@@ -28,6 +29,7 @@ class Difference(Value):
     """In the order of the records; empty where a record does not tell."""
 
 
+@lru_cache(maxsize=4096)
 def group_of(what: str) -> Group:
     """Return whether a fact is the machine's, a setting, or software."""
     if what.startswith("software."):

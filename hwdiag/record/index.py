@@ -17,45 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from hwdiag.core.outside import OutsideError
-from hwdiag.process.pool import in_processes
-from hwdiag.record.model import SCHEMA_VERSION
-from hwdiag.record.row import RecordRow, RefusedRecord, row_of
+from hwdiag.record.entries import SCHEMA, as_table, entry
+from hwdiag.record.reading import read_in_processes
+from hwdiag.record.row import RecordRow, RefusedRecord
 from hwdiag.record.sources import RecordSource, sources
-from hwdiag.record.verification_row import VerificationRow, verification_row
+from hwdiag.record.verification_row import VerificationRow
 
-INDEX_VERSION = 3
-MANY, PIECE = 400, 50
-"""Files from which on several processes read them, and of how many one reads at a time."""
+MANY = 400
+"""Local files from which on several processes read them."""
 SIDE_BY_SIDE = 16
 """Files of servers that are asked for at the same time."""
 BATCH = 512
 """Lines of the table that are Python objects at the same time."""
-SPEED = pa.struct(
-    [(name, pa.string()) for name in ("workload", "version", "family", "device")]
-    + [(name, pa.float64()) for name in ("work", "seconds", "low", "high")]
-    + [("processes", pa.int64())]
-)
-IDENTITY = pa.struct(
-    [(name, pa.string()) for name in ("cpu", "family", "product", "machine")]
-    + [(name, pa.int64()) for name in ("sockets", "cores", "threads", "nodes", "memory_bytes")]
-)
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("location", "stamp", "refused", "name", "host_key", "started_at", "cpu")),
-        ("verification", pa.string()),
-        ("schema_version", pa.int64()),
-        ("memory_bytes", pa.int64()),
-        ("topics", pa.list_(pa.string())),
-        ("cores", pa.int64()),
-        ("identity", IDENTITY),
-        ("gpus", pa.list_(pa.string())),
-        ("versions", pa.map_(pa.string(), pa.string())),
-        ("facts", pa.map_(pa.string(), pa.string())),
-        ("speeds", pa.list_(SPEED)),
-    ],
-    metadata={"hwdiag_index": str(INDEX_VERSION), "hwdiag_schema": str(SCHEMA_VERSION)},
-)
 
 
 def build_index(locations: Sequence[str], keep: Path | None = None) -> pa.Table:
@@ -84,52 +57,12 @@ def build_index(locations: Sequence[str], keep: Path | None = None) -> pa.Table:
 
 def read_all(found: Sequence[RecordSource]) -> pa.Table:
     """Return a table of these files. Many are read in processes of their own, those of a server side by side."""
-    here, far = [s for s in found if s.is_local], [s for s in found if not s.is_local]
+    here, far = [s for s in found if s.path is not None], [s for s in found if s.path is None]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as threads:
         lines = list(threads.map(entry, far))
     if len(here) < MANY:
         return as_table([*map(entry, here), *lines])
-    pieces = [here[i : i + PIECE] for i in range(0, len(here), PIECE)]
-    tables = in_processes(entries, pieces, lost)
-    return pa.concat_tables([*tables, as_table(lines)])
-
-
-def as_table(lines: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(lines, schema=SCHEMA)
-
-
-def entries(found: Sequence[RecordSource]) -> pa.Table:
-    """Return the lines of the table for some files."""
-    return as_table([entry(source) for source in found])
-
-
-def lost(source: RecordSource) -> pa.Table:
-    """Return the line for a file that ended the process that read it."""
-    return as_table([{**blank(source), "refused": "the process that read it was killed, as by a lack of memory"}])
-
-
-def blank(source: RecordSource) -> dict[str, Any]:
-    """Return a line that tells no more than where a file is."""
-    return {"location": source.location, "stamp": source.stamp, "versions": {}, "facts": {}}
-
-
-def entry(source: RecordSource) -> dict[str, Any]:
-    """Return the line of the table for one file."""
-    try:
-        data = source.read()
-    except OutsideError as error:
-        return {**blank(source), "refused": str(error)}
-    except Exception as error:  # each protocol has exceptions of its own
-        return {**blank(source), "refused": f"cannot be read: {type(error).__name__}"}
-    if source.is_verification:
-        told = verification_row(data, source.location)
-        if isinstance(told, RefusedRecord):
-            return {**blank(source), "refused": told.why}
-        return {**blank(source), "verification": told.model_dump_json()}
-    row = row_of(data, source.location)
-    if isinstance(row, RefusedRecord):
-        return {**blank(source), "refused": row.why}
-    return {**blank(source), **row.model_dump(mode="json")}
+    return pa.concat_tables([*read_in_processes(here), as_table(lines)])
 
 
 def kept(path: Path | None) -> tuple[pa.Table, Mapping[tuple[str, str], int]]:

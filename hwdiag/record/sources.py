@@ -32,7 +32,8 @@ class RecordSource:
     stamp: str
     read: Any
     """Gives its bytes."""
-    is_local: bool = False
+    path: str | None = None
+    """Of a file of this machine, as the file system has it."""
 
     @property
     def is_verification(self) -> bool:
@@ -80,7 +81,13 @@ def local(path: Path) -> Iterator[RecordSource]:
 
 
 def local_file(name: str, seen: os.stat_result) -> RecordSource:
-    return RecordSource(name, f"{seen.st_size} {seen.st_mtime_ns}", partial(read_file, name, MAX_BYTES), is_local=True)
+    return local_source(name, f"{seen.st_size} {seen.st_mtime_ns}")
+
+
+def local_source(name: str, stamp: str) -> RecordSource:
+    """Return a file of this machine."""
+    location = name.encode(errors="backslashreplace").decode()  # a name that is no Unicode
+    return RecordSource(location, stamp, partial(read_file, name, MAX_BYTES), name)
 
 
 def remote(url: str) -> Iterator[RecordSource]:

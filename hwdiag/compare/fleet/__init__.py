@@ -1,1 +1,1 @@
-"""Which hosts of a fleet differ from their kind, became slower, or drifted, the worst first."""
+"""A fleet: hosts that differ from their kind, became slower or drifted, the worst first."""

@@ -15,6 +15,7 @@ from hwdiag.record.differences import group_of
 USUAL = 0.9
 """Share of a kind's hosts with one value from which on another value has drifted."""
 TOLD = 3
+CMDLINE = "system.cmdline"
 OWN = re.compile(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(root|resume|hostname|ip|BOOT_IMAGE|ifname)=\S+")
 """Words of a kernel's command line that are each host's own."""
 
@@ -37,7 +38,9 @@ def settings_of(line: HostLine) -> dict[str, str]:
     if row is None:
         return {}
     told = {name: value for name, value in row.facts.items() if group_of(name) != "fact"}
-    return {n: " ".join(OWN.sub("", v).split()) if n.endswith("cmdline") else v for n, v in told.items()}
+    if CMDLINE in told:
+        told[CMDLINE] = " ".join(OWN.sub("", told[CMDLINE]).split())
+    return told
 
 
 def usual_values(facts: Sequence[dict[str, str]]) -> dict[str, tuple[str, int, int]]:

@@ -23,7 +23,7 @@ LEAST_SHARE = 0.01
 """The same, as a share of the largest kind with the same processors: fewer are machines of that kind with a fault."""
 
 
-class Build(NamedTuple):
+class Parts(NamedTuple):
     """The parts by which machines are alike."""
 
     sockets: int | None
@@ -64,11 +64,11 @@ def kinds_of(lines: Sequence[HostLine]) -> list[MachineKind]:
 def kinds_of_model(hosts: Sequence[tuple[HostLine, RecordRow]]) -> list[MachineKind]:
     """Return the kinds among hosts with one model of CPU."""
     classes = memory_classes([row.memory_bytes for _, row in hosts])
-    groups: dict[Build, list[tuple[HostLine, RecordRow]]] = defaultdict(list)
+    groups: dict[Parts, list[tuple[HostLine, RecordRow]]] = defaultdict(list)
     for (line, row), memory in zip(hosts, classes, strict=True):
         i = row.identity
         gpus = tuple(sorted(Counter(row.gpus).items()))
-        groups[Build(i.sockets, i.cores, i.threads, i.nodes, memory, gpus)].append((line, row))
+        groups[Parts(i.sockets, i.cores, i.threads, i.nodes, memory, gpus)].append((line, row))
     most = max(map(len, groups.values()))
     least = max(LEAST_KIND, math.ceil(LEAST_SHARE * most))
     large = {build: several for build, several in groups.items() if len(several) >= least}
@@ -108,11 +108,11 @@ def kind_of(several: Sequence[tuple[HostLine, RecordRow]]) -> MachineKind:
     return MachineKind(label, [line for line, _ in several], [])
 
 
-def differing(first: Build, second: Build) -> int:
+def differing(first: Parts, second: Parts) -> int:
     return sum(a != b for a, b in zip(first, second, strict=True))
 
 
-def other_parts(build: Build, row: RecordRow, kind: Build, like: Sequence[tuple[HostLine, RecordRow]]) -> list[Remark]:
+def other_parts(build: Parts, row: RecordRow, kind: Parts, like: Sequence[tuple[HostLine, RecordRow]]) -> list[Remark]:
     """Return in which parts a host differs from the kind that it is nearest to."""
     said: list[tuple[str, bool]] = []
     peers = plural(len(like), "host")
@@ -132,7 +132,7 @@ def other_parts(build: Build, row: RecordRow, kind: Build, like: Sequence[tuple[
     return [Remark(kind="parts", severity="problem" if less else "note", text=text) for text, less in said]
 
 
-def told_gpus(build: Build) -> str:
+def told_gpus(build: Parts) -> str:
     return " + ".join(f"{n}x {name}" for name, n in build.gpus) or "none"
 
 

@@ -1,4 +1,4 @@
-"""Which records are of one host: renamed, cloned, re-imaged, with other parts, or with a clock that is wrong."""
+"""Lineage of hosts: renamed, cloned, installed again, with other parts, or with a clock that is wrong."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def hosts_of(rows: Iterable[RecordRow], now: datetime) -> tuple[list[HostLine], 
     """Return the hosts of these records, and how many records were there twice."""
     machines: dict[tuple[str, str], list[RecordRow]] = defaultdict(list)
     seen, duplicates = set(), 0
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.location):
         mark = (row.host_key, row.memory_bytes, row.name, row.started_at, row.topics, row.speeds)
         if mark in seen:
             duplicates += 1

@@ -76,7 +76,7 @@ def shared_text(change: SharedChange) -> str:
     """Return what hosts that became slower have in common."""
     values = f"from {change.then or 'unknown'} to {change.now or 'unknown'}"
     return clean(
-        f"{change.slower} of {plural(change.of_slower, 'host')} that became slower changed {change.what} {values} then; "
+        f"{change.slower} of the {plural(change.of_slower, 'host')} that became slower changed {change.what} {values}; "
         f"{change.others} of the {change.of_others:,} others did"
     )
 

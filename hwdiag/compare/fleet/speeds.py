@@ -15,7 +15,7 @@ from hwdiag.compare.fleet.lineage import HostLine
 from hwdiag.compare.fleet.model import Remark, SharedChange
 from hwdiag.experiment.judge import Judged, Rerun, judge_changes
 from hwdiag.experiment.outliers import LEAST_PEERS, Alike, OddOne, error_of, odd_ones_out, robust_spread
-from hwdiag.record.differences import Difference, differences
+from hwdiag.record.differences import TOTAL, Difference, differences
 from hwdiag.record.row import RecordRow, Speed
 from hwdiag.report.format import percent, utc
 
@@ -81,7 +81,7 @@ def odd_remarks(several: Sequence[tuple[str, OddOne]], peers: Sequence[int]) -> 
 
 @dataclass(frozen=True)
 class Rejudged:
-    """A host that was measured again: its speeds now and then, and what was judged of each."""
+    """A host that was measured again: those of its speeds that look slower, and what was judged of each."""
 
     line: HostLine
     rows: list[RecordRow]
@@ -105,17 +105,22 @@ def changed_speeds(kinds: Sequence[MachineKind], min_effect: float) -> tuple[int
     """
     again = [(line, rows, pairs) for kind in kinds for line, rows, pairs in measured_again(kind)]
     spreads = spread_of_kinds(kinds, again)
+    lost = [[e for e in pairs if e.now.seconds >= e.then.seconds * (1 + min_effect)] for _, _, pairs in again]
     reruns = [
         Rerun(rate(e.then), rate(e.now), e.chosen_of, spreads.get((id(line), key_of(e.now)), 0.0))
-        for line, _, pairs in again
-        for e in pairs
+        for (line, _, _), slow in zip(again, lost, strict=True)
+        for e in slow
     ]
-    judged = iter(judge_changes(reruns, min_effect, share=SHARE))
-    found = [Rejudged(line, rows, pairs, [next(judged) for _ in pairs]) for line, rows, pairs in again]
+    count = sum(len(pairs) for _, _, pairs in again)
+    judged = iter(judge_changes(reruns, min_effect, share=SHARE, among=count))
+    found = [
+        Rejudged(line, rows, slow, [next(judged) for _ in slow])
+        for (line, rows, _), slow in zip(again, lost, strict=True)
+    ]
     for one in found:
         if one.worst is not None:
             one.line.remarks.append(slower_remark(one, *one.worst))
-    return len(reruns), shared_changes(found)
+    return count, shared_changes(found)
 
 
 def measured_again(kind: MachineKind) -> Iterator[tuple[HostLine, list[RecordRow], list[Earlier]]]:
@@ -171,17 +176,25 @@ def since(rows: Sequence[RecordRow], pair: Earlier) -> tuple[RecordRow, RecordRo
 
 def changes_between(before: RecordRow, after: RecordRow) -> list[Difference]:
     """Return what changed from one record to another, without what was measured meanwhile."""
-    return [d for d in differences([before, after]) if not d.what.startswith("measured.")]
+    if before.facts == after.facts:
+        return []
+    names = {name for name, _ in before.facts.items() ^ after.facts.items() if not name.startswith("measured.")}
+    narrow = [row.model_copy(update={"facts": only(row.facts, names)}) for row in (before, after)]
+    return list(differences(narrow))
+
+
+def only(facts: dict[str, str], names: set[str]) -> dict[str, str]:
+    """Return some facts, with the total of the memory, which tells of that of its nodes."""
+    return {name: value for name, value in facts.items() if name in names or name == TOTAL}
 
 
 def shared_changes(found: Sequence[Rejudged]) -> tuple[SharedChange, ...]:
     """Return the changes that at least two hosts which became slower have in common, and few others have."""
     slower: Counter[tuple[str, str, str]] = Counter()
     others: Counter[tuple[str, str, str]] = Counter()
-    count = 0
-    for one in found:
+    count = sum(one.worst is not None for one in found)
+    for one in found if count > 1 else ():
         worst = one.worst
-        count += worst is not None
         between = since(one.rows, worst[0]) if worst else (one.rows[0], one.rows[-1])
         marks = {(d.what, d.values[0], d.values[1]) for d in changes_between(*between)}
         (slower if worst else others).update(marks)
