@@ -78,7 +78,7 @@ def told(line: HostLine, kind: MachineKind | None) -> FleetHost:
     verification, last = line.verification, line.last
     remarks = list(line.remarks)
     if verification is not None and verification.status != "PASS":
-        causes = "; ".join(verification.causes) or "no cause is told"
+        causes = "; ".join(verification.causes) or "no cause reported"
         more = f" (and {verification.known - len(verification.causes)} more)" if verification.known > 5 else ""
         remarks.append(
             Remark(

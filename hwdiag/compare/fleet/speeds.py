@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwdiag.compare.compare import Earlier, fastest_before, rate
+from hwdiag.compare.compare import Earlier, fastest_before
 from hwdiag.compare.fleet.kinds import MachineKind
 from hwdiag.compare.fleet.lineage import HostLine
 from hwdiag.compare.fleet.model import Remark, SharedChange
@@ -107,7 +107,7 @@ def changed_speeds(kinds: Sequence[MachineKind], min_effect: float) -> tuple[int
     spreads = spread_of_kinds(kinds, again)
     lost = [[e for e in pairs if e.now.seconds >= e.then.seconds * (1 + min_effect)] for _, _, pairs in again]
     reruns = [
-        Rerun(rate(e.then), rate(e.now), e.chosen_of, spreads.get((id(line), key_of(e.now)), 0.0))
+        Rerun(e.then.rate, e.now.rate, e.chosen_of, spreads.get((id(line), key_of(e.now)), 0.0))
         for (line, _, _), slow in zip(again, lost, strict=True)
         for e in slow
     ]
