@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hwdiag.agent import own_file, techniques
+from hwdiag.agent import own_file, switches, techniques
 
 torch = pytest.importorskip("torch")
 
@@ -102,9 +102,9 @@ def test_what_an_older_torch_lacks_is_not_in_this_torch(
 
 def test_switches_that_an_older_torch_lacks_are_left_out() -> None:
     """Before torch 2.9 oneDNN has no precision by operation; the one of all products is set all the same."""
-    before = torch.get_float32_matmul_precision()
+    restore = switches.kept(torch)
     try:
         techniques.MatmulBf16().process(Older(torch, "backends.mkldnn.matmul"), torch.device("cpu"))
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.set_float32_matmul_precision(before)
+        restore()

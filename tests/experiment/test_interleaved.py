@@ -180,7 +180,7 @@ def test_what_the_end_of_the_time_leaves_unmeasured_is_no_failure() -> None:
 
 def test_a_block_ends_when_its_time_does_with_what_it_has() -> None:
     calls = iter(range(10**6))
-    long = replace(TURN, windows=1000)
+    long = replace(TURN, windows=10_000)  # of at most 200 samples each
     candidate = Candidate(DEFAULT, [SMALL, BAD], check=False)
     left = lambda: 60.0 if next(calls) < 40 else -1.0  # noqa: E731
     InterleavedBlock(sys.executable, long, timeout_s=60, left=left).run([candidate], device="cpu", seed=1)

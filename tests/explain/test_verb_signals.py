@@ -1,4 +1,7 @@
-"""``hwdiag explain`` and Ctrl-C: it ends within three seconds, with exit status 130 and nothing left."""
+"""``hwdiag explain`` and Ctrl-C: it ends within three seconds, with exit status 130 and nothing left.
+
+A machine that is busy with other tests gets five.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,14 @@ def interrupted(process: subprocess.Popen[bytes], word: bytes) -> tuple[int, flo
 def test_ctrl_c_ends_a_command_that_never_ends(tmp_path: Path, nap: Callable[[], str]) -> None:
     status, took = interrupted(explain(tmp_path, "sh", "-c", f"echo begins; {nap()}"), b"begins")
     assert status == 130
-    assert took < 3
+    assert took < 5
 
 
 def test_ctrl_c_ends_one_that_does_not_want_to_end(tmp_path: Path, nap: Callable[[], str]) -> None:
     stubborn = f"trap '' INT TERM; echo begins; {nap()}; {nap()}"
     status, took = interrupted(explain(tmp_path, "sh", "-c", stubborn), b"begins")
     assert status == 130
-    assert took < 3
+    assert took < 5
 
 
 @pytest.mark.parametrize("library", ["_pydantic_core", "_multiarray_umath"])
@@ -56,4 +59,4 @@ def test_ctrl_c_while_hwdiag_itself_starts(tmp_path: Path, nap: Callable[[], str
     _, said = process.communicate(timeout=30)
     assert process.returncode in (130, -signal.SIGINT), said  # which a shell tells as 130, too
     assert b"Traceback" not in said
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 5

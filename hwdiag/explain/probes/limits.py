@@ -225,7 +225,8 @@ def file_size(case: Case, heard: Heard) -> Iterator[Finding]:
     if "file-size" not in heard:
         return
     limits = [p.limits.file_size_bytes for p in case.program.processes if p.limits.file_size_bytes is not None]
-    value = f"it may write files of at most {size(min(limits))} (ulimit -f)" if limits else "what its disk can hold"
+    unseen = "none was seen set (ulimit -f), so it may be the largest size of its file system"
+    value = f"it may write files of at most {size(min(limits))} (ulimit -f)" if limits else unseen
     yield finding(
         case,
         "file-size",
