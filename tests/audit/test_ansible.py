@@ -170,7 +170,7 @@ class Played:
         return tuple(self.place(p).read_text().strip() for p in list(OVER)[:2])  # type: ignore[return-value]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_apply_check_second_run_status_and_undo(played: Played) -> None:
     book = "complete_optimize.yml"
     status, stats, said = played.play(book, "--check")

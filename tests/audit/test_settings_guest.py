@@ -84,7 +84,7 @@ def test_what_the_kernel_clamps_or_refuses_is_reported_as_that(guest: Guest, kno
     assert state(guest) ^ before == set()
 
 
-@pytest.mark.vm
+@pytest.mark.vm_long
 def test_killed_at_steps_of_apply_and_undone(guest: Guest, known: Known, tmp_path: Path) -> None:
     """At some writes to a setting, and at a step between. The whole proof kills at each write."""
     _, path = script(

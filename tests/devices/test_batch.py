@@ -65,6 +65,7 @@ def test_the_best_is_the_smallest_near_the_highest_rate() -> None:
     assert nothing.best is None
 
 
+@pytest.mark.long
 def test_a_child_with_little_memory_runs_out_of_it_and_the_search_goes_on() -> None:
     """With 400 MB beside torch itself: a training step keeps what its backward pass needs."""
     device = Device(name="cpu", title=CPU.title)

@@ -150,7 +150,7 @@ def test_an_interrupted_command_leaves_nothing_running() -> None:
 def test_a_command_is_tuned_to_its_end(workshop: Path) -> None:
     """Not torch at all: it says that it is twice as fast where glibc keeps its heap."""
     code = "import os; print('rate', 2 if 'mmap_max' in os.environ.get('GLIBC_TUNABLES', '') else 1)"
-    args = ("--minutes", "2", "--budget", "quick", "--metric", r"(?P<steps_per_s>\d)$", "--higher-is-better")
+    args = ("--minutes", "1", "--budget", "quick", "--metric", r"(?P<steps_per_s>\d)$", "--higher-is-better")
     done = tune(*args, "--json", "--", sys.executable, "-IS", "-c", code)
     summary = json.loads(done.stdout)
     assert "glibc.malloc.mmap_max=0" in summary["verdict"], done.stderr

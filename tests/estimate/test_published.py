@@ -174,7 +174,7 @@ def test_steps_that_wait_for_one_another_pay_for_each_start() -> None:
     assert estimate_part(modules, catalogue()["epyc-9654"], "float32", software="engine").likely < estimate.likely / 5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_comes_with_hwdiag_is_what_the_points_give(counts: dict[str, Count]) -> None:
     result, off = fitted(prepared(POINTS, counts))
     known = fitted_constants()

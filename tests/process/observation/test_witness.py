@@ -76,7 +76,15 @@ def looked_at(witness: Witness, *argv: str) -> tuple[tuple[InsideReport, ...], s
     return witness.collect()[0], done
 
 
-@pytest.mark.parametrize(("way", "within"), [("0", 0.05), ("1", 0.05), ("generator", 0.1), ("thread", 0.12)])
+@pytest.mark.parametrize(
+    ("way", "within"),
+    [
+        ("0", 0.05),
+        ("1", 0.05),
+        pytest.param("generator", 0.1, marks=pytest.mark.long),
+        pytest.param("thread", 0.12, marks=pytest.mark.long),
+    ],
+)
 def test_the_share_of_input_is_the_programs_own(tmp_path: Path, way: str, within: float) -> None:
     """A DataLoader without workers and with one, a generator of the person's own, and a DataLoader in a thread."""
     script = tmp_path / "train.py"
