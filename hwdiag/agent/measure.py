@@ -9,6 +9,7 @@ commands.
 import gc
 import importlib
 import select
+import signal
 import time
 
 from . import device_time, switches, techniques
@@ -159,6 +160,7 @@ class Session:
     def __init__(self):
         self.torch = self.device = self.prepared = self.name = self.accelerator = None
         self.accuracy, self.restore = "same", None
+        self.continued = 0
 
     def start(self, channel, device, seed, interop_threads=None, used=(), accuracy="same"):
         """Import torch, and tell what of the Launch took effect. ``used``: names of techniques."""
@@ -169,6 +171,7 @@ class Session:
             raise Ended
         if interop_threads:
             torch.set_num_interop_threads(interop_threads)
+        signal.signal(signal.SIGCONT, self.go_on)
         channel.tell(
             "applied",
             threads=torch.get_num_threads(),
@@ -193,12 +196,18 @@ class Session:
         about["accelerator"] = getattr(self.prepared.accelerator, "name", None)
         channel.tell("ready", workload=self.name, threads=self.torch.get_num_threads(), **about)
 
+    def go_on(self, number, frame):
+        """Count that this process was stopped, and goes on: the parent does that between windows only."""
+        self.continued += 1
+
     def sample(self, channel, seconds, min_samples, go_on=False):
-        """Measure one window."""
+        """Measure one window, and tell whether somebody stopped this process within it."""
+        before = self.continued
         found = self.prepared.sample(seconds, min_samples)
+        stopped = self.continued > before
         used = self.prepared.accelerator
         peaks = {"peak_rss_bytes": peak_rss(), "peak_device_bytes": None if used is None else used.peak_bytes()}
-        channel.tell("window", workload=self.name, seconds=found, **peaks)
+        channel.tell("window", workload=self.name, seconds=found, stopped=stopped, **peaks)
         if go_on:
             self.prepared.go_on_until(channel.commands)
 

@@ -60,6 +60,8 @@ class ProcessResult:
     outcome: Outcome = field(default_factory=lambda: Outcome(kind="ok"))
     seconds: list[float] = field(default_factory=list)
     """Of each iteration, window by window; of a team one value per window, 1 over its total throughput."""
+    stopped: int = 0
+    """Windows in which somebody stopped the process (SIGSTOP); they do not count."""
     latencies: list[float] = field(default_factory=list)
     """Of a team: seconds of each iteration in one of its processes."""
     warmup: int = 0
@@ -73,6 +75,8 @@ class ProcessResult:
     """Moments in seconds, and the seconds of an iteration in the time before each."""
 
 
+STOPS = 3
+"""So many windows of a process that somebody stops (SIGSTOP) are measured anew."""
 ANSWERS = ("ready", "window", "on-device", "sustained", "failed")
 
 
@@ -152,12 +156,19 @@ class Candidate:
                 result.outcome = Outcome(kind="not-applied", detail=detail)
 
     def sample(self, name: str, turn: Turn, timeout_s: float) -> None:
-        """Measure one window of a workload."""
+        """Measure one window of a workload, anew where somebody stopped the process meanwhile."""
         command = {"do": "measure.sample", "seconds": turn.window_s, "min_samples": turn.min_samples}
-        windows = self._ask(name, {**command, "go_on": len(self.members) > 1}, timeout_s)
+        command["go_on"] = len(self.members) > 1
+        result = self.results[name]
+        windows = self._ask(name, command, timeout_s)
+        while any(window["stopped"] for window in windows):
+            result.stopped += 1
+            if result.stopped > STOPS:
+                result.outcome = Outcome(kind="timeout", detail="stopped again and again (SIGSTOP) while it measured")
+                return
+            windows = self._ask(name, command, timeout_s)
         if not windows:
             return
-        result = self.results[name]
         result.peak_rss_bytes = sum(window["peak_rss_bytes"] for window in windows)
         result.peak_device_bytes = windows[0].get("peak_device_bytes")
         if len(windows) == 1:
@@ -290,6 +301,8 @@ class InterleavedBlock:
             for candidate in candidates:
                 candidate.drop_unfinished()
         found = watch.stop(None if None in cpu_s else sum(filter(None, cpu_s)))
+        stops = sum(r.stopped for candidate in candidates for r in candidate.results.values())
+        found = found.model_copy(update={"stopped_windows": stops})
         return found if gpus is None else found.model_copy(update={"gpus": gpus.found()})
 
     def _start(self, candidates: Sequence[Candidate], task: Mapping[str, Any], children: ExitStack) -> None:

@@ -159,5 +159,7 @@ class Disturbance(Value):
     """Whether another run of hwdiag measured on this host at its beginning or end."""
     suspended_s: float = 0.0
     """Seconds for which the whole machine slept: clocks that time it stood still."""
+    stopped_windows: int = 0
+    """Windows of the block in which somebody stopped a process (SIGSTOP); they do not count."""
     gpus: tuple[GpuMeanwhile, ...] = ()
     """Of a measurement on a GPU: those that worked meanwhile."""

@@ -144,6 +144,7 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
     swapped = sum({m.process: m.disturbance.swapped_bytes or 0 for m in ok}.values())
     together = sum(m.disturbance.other_run for m in ok)
     slept = sum({m.process: m.disturbance.suspended_s for m in ok}.values())
+    stops = sum({m.block: m.disturbance.stopped_windows for m in ok}.values())
     noise = [
         *([f"the hypervisor took {steal:.0%} of the CPU time"] if steal > STEAL_SHARE else []),
         *([f"other processes kept {others:.1f} CPUs busy"] if others > OTHER_CPU else []),
@@ -151,6 +152,7 @@ def quiet_machine(e: Evidence) -> Iterator[Said]:
         *([f"{swapped / 2**20:.0f} MiB were swapped"] if swapped > 2**20 else []),
         *([f"another run of hwdiag measured beside {together} of {len(ok)}"] if together else []),
         *([f"the machine was suspended for {slept:.0f} s"] if slept >= 1 else []),
+        *([f"somebody stopped the processes {stops} times (SIGSTOP); these windows do not count"] if stops else []),
     ]
     if noise:
         yield Finding(

@@ -297,6 +297,7 @@ def disturbance_text(d: Disturbance) -> str:
         d.swapped_bytes and f"swapped {size(d.swapped_bytes)}",
         d.mhz is not None and f"{d.mhz:.0f} MHz",
         d.other_run and "another hwdiag",
+        d.stopped_windows and f"stopped {d.stopped_windows} times",
         d.suspended_s and f"suspended {seconds(d.suspended_s)}",
     )
     return ", ".join(p for p in parts if p) or UNKNOWN

@@ -79,6 +79,29 @@ def test_a_workload_that_fails_leaves_the_rest_to_the_same_process() -> None:
     assert candidate.results[SMALL.name].outcome.ok
 
 
+@pytest.mark.parametrize(("stops", "kind"), [(2, "ok"), (9, "timeout")])
+def test_a_window_in_which_somebody_stopped_the_process_does_not_count(
+    monkeypatch: pytest.MonkeyPatch, stops: int, kind: str
+) -> None:
+    real, asked = Candidate._ask, []
+
+    def ask(self: Candidate, name: str, command: dict[str, Any], timeout_s: float) -> list[dict[str, Any]]:
+        windows = real(self, name, command, timeout_s)
+        if command["do"] == "measure.sample":
+            asked.append(windows)
+            if len(asked) <= stops:
+                return [{**window, "stopped": True, "seconds": [20.0]} for window in windows]
+        return windows
+
+    monkeypatch.setattr(Candidate, "_ask", ask)
+    candidate = Candidate(DEFAULT, [SMALL], check=False)
+    found = InterleavedBlock(sys.executable, TURN, timeout_s=60).run([candidate], device="cpu", seed=3)
+    result = candidate.results[SMALL.name]
+    assert result.outcome.kind == kind
+    assert 20.0 not in result.seconds
+    assert found.stopped_windows == min(stops, interleaved.STOPS + 1)
+
+
 def comes_to_rest(child: Agent) -> bool:
     """Whether it is stopped, or is in a moment: a signal takes its time."""
     deadline = time.monotonic() + 1

@@ -155,6 +155,15 @@ def test_a_child_answers_commands_rests_when_it_is_paused_and_ends_when_no_more_
         window = child.hear(("window",), 60)
         assert window is not None
         assert len(window["seconds"]) >= 3
+        assert not window["stopped"], "it rested between two windows"
+        child.tell({"do": "measure.sample", "seconds": 1.0, "min_samples": 3})
+        time.sleep(0.3)
+        child.pause()
+        wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
+        child.resume()
+        window = child.hear(("window",), 60)
+        assert window is not None
+        assert window["stopped"], "somebody stopped it within one"
         assert child.finish(60).ok
         assert child.event("end") is not None
         assert child.hear(("window",), 1) is None

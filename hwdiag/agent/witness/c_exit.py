@@ -8,7 +8,7 @@ import atexit
 import ctypes
 
 CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-kept = []
+kept: "list[object]" = []
 """What C code points to, for as long as the process lives."""
 
 
