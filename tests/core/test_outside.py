@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.mutations import INPUTS, mutate
+from benchmarks.mutated_inputs import INPUTS
+from benchmarks.mutations import mutate
 from hwdiag.core.outside import OutsideError, parse_json, read_file, user_path
 from hwdiag.core.printing import PlainOutput, printable
 from hwdiag.core.text import one_group
