@@ -177,16 +177,26 @@ def test_kubernetes_accepts_the_job() -> None:
     assert schema_errors("kubernetes-job.json", yaml.safe_load((FLEET / "verify-job.yaml").read_text())) == []
 
 
+NO_SLURM = pytest.mark.skipif(bool(slurm_node.why_not()), reason=slurm_node.why_not() or "there")
+
+
+def installed(folder: Path, name: str, recorded: Path) -> Path:
+    """Write an example of docs/fleet/ so that it uses this Python, and this record; its facts alone."""
+    path = folder / name
+    asked = f"HWDIAG_VENV={VENV} HWDIAG_RECORDS={recorded} {WRAPPER} --facts-only"
+    text = (FLEET / name).read_text()
+    (called,) = re.findall(r"\$\((\S*hwdiag-verify[^)]*)\)", text)
+    path.write_text(text.replace(f"$({called})", f"$({asked})"))
+    path.chmod(0o755)
+    return path
+
+
 @pytest.mark.long
-@pytest.mark.skipif(bool(slurm_node.why_not()), reason=slurm_node.why_not() or "there")
+@NO_SLURM
 def test_a_prolog_drains_the_node_that_lost_a_part_and_no_other(
     tmp_path: Path, recorded: Path, here: Host, record_of: Callable[[Host], Record]
 ) -> None:
-    prolog = tmp_path / "prolog"
-    setting = f"HWDIAG_VENV={VENV} HWDIAG_RECORDS={recorded}\nexport HWDIAG_VENV HWDIAG_RECORDS\n"
-    text = (FLEET / "slurm-prolog").read_text().replace("/usr/local/sbin/hwdiag-verify", str(WRAPPER))
-    prolog.write_text(text.replace("\nsaid=", f"\n{setting}said=", 1))
-    prolog.chmod(0o755)
+    prolog = installed(tmp_path, "slurm-prolog", recorded)
     job = tmp_path / "job.sbatch"
     job.write_text("#!/bin/sh\necho ran\n")
     (tmp_path / "slurm").mkdir()
@@ -195,3 +205,20 @@ def test_a_prolog_drains_the_node_that_lost_a_part_and_no_other(
         save(more_memory(record_of(here)), recorded)
         subprocess.run(["sbatch", job], env=environment, check=True, capture_output=True)
         assert slurm_node.wait_for_state(environment, "drain")
+
+
+@pytest.mark.long
+@NO_SLURM
+def test_a_health_check_drains_the_node_with_the_cause(
+    tmp_path: Path, recorded: Path, here: Host, record_of: Callable[[Host], Record]
+) -> None:
+    check = installed(tmp_path, "slurm-health-check", recorded)
+    (tmp_path / "slurm").mkdir()
+    more = f"HealthCheckProgram={check}\nHealthCheckInterval=2\nHealthCheckNodeState=ANY"
+    with slurm_node.cluster(tmp_path / "slurm", more) as environment:
+        known = f"export PATH\nSLURM_CONF={environment['SLURM_CONF']}; export SLURM_CONF\n"  # not where scontrol looks
+        check.write_text(check.read_text().replace("export PATH\n", known))
+        save(more_memory(record_of(here)), recorded)
+        assert slurm_node.wait_for_state(environment, "drain")
+        reason = subprocess.run(["sinfo", "-h", "-o", "%E"], env=environment, capture_output=True, text=True).stdout
+        assert re.match(r"hwdiag: CRITICAL .* memory are gone", reason)
