@@ -23,7 +23,17 @@ SCHEMA_VERSION: Literal[2] = 2
 NOT_PROBED = Software(python="", outcome=Outcome(kind="not-started", detail="not asked yet"))
 
 Topic = Literal[
-    "diagnose", "tune", "explain", "audit", "compat", "dataloader", "devices", "estimate", "monitor", "profile"
+    "diagnose",
+    "tune",
+    "explain",
+    "audit",
+    "compat",
+    "dataloader",
+    "devices",
+    "estimate",
+    "monitor",
+    "profile",
+    "verify",
 ]
 """In the order in which a report tells them."""
 S = TypeVar("S", bound=TopicStudy)

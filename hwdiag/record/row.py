@@ -131,7 +131,7 @@ class _Estimate(_LooseRecord):
 
 
 class _Study(_LooseRecord):
-    """A study with speeds: a search, or a study of devices."""
+    """A study with speeds: a reference, a search, or a study of devices."""
 
     workloads: tuple[_Workload, ...] = ()
     estimates: tuple[_Estimate, ...] = ()
@@ -152,7 +152,7 @@ class _Record(_LooseRecord):
     @cached_property
     def measured(self) -> tuple[_Study, ...]:
         """Return the studies that have speeds."""
-        return tuple(_Study.model_validate(self.studies[t]) for t in ("tune", "devices") if t in self.studies)
+        return tuple(_Study.model_validate(self.studies[t]) for t in ("verify", "tune", "devices") if t in self.studies)
 
 
 def row_of(data: bytes, location: str) -> RecordRow | RefusedRecord:

@@ -101,7 +101,7 @@ def look(params: VerifyParams, record: Record, host: Host, seconds: float) -> Sp
         return SpeedAnswers(causes=(no_python(python),))
     if seconds < LEAST_S:
         return SpeedAnswers(causes=(no_time(),))
-    measurements = measure(python, host, recorded, seconds)
+    measurements = measure(python, host, [r.workload for r in recorded], seconds)
     return judged(recorded, measurements, params.loss / 100, usable)
 
 

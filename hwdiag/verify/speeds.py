@@ -19,13 +19,14 @@ from hwdiag.record.model import Record
 from hwdiag.record.row import RefusedRecord, Speed, row_of
 from hwdiag.record.tuning import tuning
 from hwdiag.record.verification import SpeedCheck, SpeedVerdict, VerdictCause
+from hwdiag.verify.model import Reference
 
 FALSE_ALARM = 0.0005
 """Chance of one false alarm or more in one verification that the judge leaves; the rest of 1 in 1,000 is for noise that
 differs from run to run."""
 PROCESSES = 10
 """Fresh processes of one verification: two more than the least by which the judge decides."""
-MOST_WORKLOADS = 2
+MOST_WORKLOADS = 3
 LONGEST_S = 0.08
 """Of one iteration, as recorded: longer ones leave no time for enough processes."""
 ITERATIONS = 8
@@ -57,17 +58,24 @@ class SpeedAnswers:
 def comparable(record: Record) -> tuple[Recorded, ...]:
     """Return the workloads of the record that can be measured again in seconds, the shortest first.
 
-    The record has them of at least ``MIN_PAIRS`` processes under today's default on the CPU; a person's own program is
-    none of them.
+    The record has them of at least ``MIN_PAIRS`` processes under today's default on the CPU, of ``verify --learn`` or
+    of a search; a person's own program is none of them.
     """
     row = row_of(record.model_dump_json().encode(), "record.json")
     if isinstance(row, RefusedRecord):
         return ()
     speeds = {s.workload: s for s in row.speeds if s.device == "cpu" and s.processes >= MIN_PAIRS}
-    able = [w for w in tuning(record).workloads if w.name in speeds and w.family != "own"]
+    every = {w.name: w for w in (*learnt(record), *tuning(record).workloads)}
+    able = [w for w in every.values() if w.name in speeds and w.family != "own"]
     found = sorted((Recorded(w, speeds[w.name]) for w in able), key=lambda r: r.speed.seconds)
     short = [r for r in found if r.speed.seconds <= LONGEST_S]
     return tuple((short or found[:1])[:MOST_WORKLOADS])
+
+
+def learnt(record: Record) -> tuple[Workload, ...]:
+    """Return the workloads of the record's reference; none where it has none."""
+    found = record.study("verify", Reference)
+    return () if found is None else found.workloads
 
 
 def alike(count: int) -> list[Plan]:
@@ -75,22 +83,23 @@ def alike(count: int) -> list[Plan]:
     return [Plan.of(Lever(id=f"same{n}", factor="same", title=f"today's way, {n}")) for n in range(1, count + 1)]
 
 
-def measure(python: str, host: Host, recorded: Sequence[Recorded], seconds: float) -> list[Measurement]:
-    """Return measurements of fresh processes, as many as the seconds allow."""
-    workloads = [r.workload for r in recorded]
+def measure(
+    python: str, host: Host, workloads: Sequence[Workload], seconds: float, processes: int = PROCESSES
+) -> list[Measurement]:
+    """Return measurements of so many fresh processes, or as many as the seconds allow."""
     budget = BUDGETS["quick"].model_copy(update={"total_s": max(1.0, seconds / (1 + GRACE))})
     most = min(at_once(host, workloads), max(2, len(host.usable_cpus)))
     campaign = Campaign(python, budget, seed=1, child_timeout_s=seconds, most=most, ends=True)
-    return repeated(campaign, workloads)
+    return repeated(campaign, workloads, processes)
 
 
-def repeated(campaign: Campaign, workloads: Sequence[Workload]) -> list[Measurement]:
+def repeated(campaign: Campaign, workloads: Sequence[Workload], processes: int = PROCESSES) -> list[Measurement]:
     """Measure today's way block by block: until the judge can decide, and then as often as fits, up to
-    ``PROCESSES``."""
+    ``processes``."""
     done, lasted = 0, 0.0
-    while done < PROCESSES and campaign.remaining_s > (0 if done < MIN_PAIRS else lasted):
+    while done < processes and campaign.remaining_s > (0 if done < MIN_PAIRS else lasted):
         began = campaign.clock()
-        size = min(campaign.most, PROCESSES - done)
+        size = min(campaign.most, processes - done)
         campaign.run(alike(size), workloads, "noise")
         done, lasted = done + size, campaign.clock() - began
     return campaign.measurements
