@@ -26,6 +26,32 @@ DUMPS = TOP.parent / "shared" / "hosts"
 EXPRESSIONS = (r"(a+)+$", r".*.*.*=([0-9]+)x", r"([0-9.]+) it/s", "(", r"(a|a)*b", "(x{65536})", "((a{900}){900})")
 PATHS = ("speed.value.1", "n", "", ".", "speed..", "speed.value.99999999999999999999", "speed." * 300)
 """Of a field in JSON."""
+INTERVAL = {"median": 1.0, "low": 0.9, "high": 1.1, "processes": 10, "samples": 0}
+VERIFICATION: dict[str, Any] = {
+    "kind": "verification",
+    "schema_version": 1,
+    "status": "CRITICAL",
+    "host": "node7",
+    "hostname": "node7",
+    "started_at": "2026-12-01T08:00:00Z",
+    "seconds": 4.5,
+    "version": "0.1.0",
+    "record": "/srv/hwdiag/node7/record.json",
+    "record_started_at": "2026-11-01T08:00:00Z",
+    "causes": [{"id": "slower.triad", "status": "CRITICAL", "title": "triad is slower", "remedy": "look"}],
+    "changed": [{"what": "system.kernel", "then": "6.1", "now": "6.2"}],
+    "speeds": [
+        {
+            "workload": "triad",
+            "unit": "GB/s",
+            "then": INTERVAL,
+            "now": INTERVAL,
+            "speedup": INTERVAL,
+            "verdict": "slower",
+        }
+    ],
+    "checks": [{"id": "facts", "state": "fine", "title": "as recorded"}],
+}
 
 
 @cache
@@ -152,6 +178,39 @@ def a_record(random: random.Random, folder: Path) -> None:
     report.record.model_dump_json()
 
 
+def an_expectation(random: random.Random, folder: Path) -> None:
+    """Damage a record; hold this host against it, and write its recommendation for all ways to start a program."""
+    from hwdiag.diagnose.emit_steps import emitted, starting
+    from hwdiag.host.identity import identity_of
+    from hwdiag.host.read import read_host
+    from hwdiag.host.root import Root
+    from hwdiag.record.store import load
+    from hwdiag.verify.facts import another_machine
+    from hwdiag.verify.look import compared
+    from hwdiag.verify.speeds import comparable
+
+    (folder / "record.json").write_bytes(changed_record(random, random.choice(records())))
+    record = load(folder)
+    host = read_host(Root.directory(folder)) if random.random() < 0.5 else record.host
+    another_machine(record.identity, identity_of(host))
+    compared(record, host)
+    comparable(record)
+    for recommendation in record.recommendations[:3]:
+        if recommendation.topic in ("tune", ""):
+            emitted(starting(record, folder, recommendation.id, ()), "all")
+
+
+def a_verification(random: random.Random, folder: Path) -> None:
+    """Damage a verification, and tell what it says."""
+    from hwdiag.record.verification import load_verification
+
+    (folder / "verification.json").write_bytes(changed_record(random, json.dumps(VERIFICATION).encode()))
+    found = load_verification(folder)
+    found.model_dump_json()
+    assert "\n" not in found.line
+    assert 0 <= found.exit_status <= 3
+
+
 def a_profile(random: random.Random, folder: Path) -> None:
     """Damage a profile, and read it for a topic."""
     from hwdiag.parameters.diagnosis import load
@@ -233,6 +292,8 @@ INPUTS: dict[str, Case] = {
     "dump": a_dump,
     "archive": an_archive,
     "record": a_record,
+    "expectation": an_expectation,
+    "verification": a_verification,
     "profile": a_profile,
     "trace": a_trace,
     "parameters": a_parameter,

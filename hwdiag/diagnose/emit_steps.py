@@ -9,10 +9,10 @@ from hwdiag.core.files import File
 from hwdiag.core.finding import Recommendation
 from hwdiag.core.params import suggestion
 from hwdiag.diagnose.files import launch_of
-from hwdiag.experiment.lever import BASELINE, plan_by_id
+from hwdiag.experiment.lever import BASELINE
 from hwdiag.experiment.model import Measurement
 from hwdiag.record.model import Record
-from hwdiag.record.tuning import tuning
+from hwdiag.record.tuning import recommended_plan, tuning
 from hwdiag.tune.settings_file import settings_path
 from hwdiag.tune.way import IMAGE, Start
 from hwdiag.tune.ways import ways
@@ -38,7 +38,7 @@ def starting(
     recommendation = find(record, chosen or "launch-overall")
     plan = recommendation.plan or BASELINE
     found = tuning(record)
-    techniques = recommendation.plan is not None and plan_by_id(found.plans, recommendation.plan).techniques
+    chosen_plan = recommended_plan(record, recommendation)
     own = next((w.command.argv for w in found.workloads if w.command is not None), ())
     return Start(
         launch=launch_of(record, recommendation),
@@ -49,7 +49,7 @@ def starting(
         command=command or tuple(own),
         folder=Path.cwd() if command else None,
         image=image or IMAGE,
-        settings=Path(settings_path(recommendation)).name if techniques else "",
+        settings=Path(settings_path(recommendation)).name if chosen_plan is not None and chosen_plan.techniques else "",
         peak_bytes=peak(found.measurements, plan),
     )
 

@@ -14,12 +14,12 @@ from hwdiag.core.errors import HwdiagError
 from hwdiag.core.files import EmittedFile, File
 from hwdiag.core.finding import Recommendation
 from hwdiag.core.outside import user_path
-from hwdiag.experiment.lever import DEFAULT, plan_by_id
+from hwdiag.experiment.lever import DEFAULT
 from hwdiag.parameters.diagnosis import Profile
 from hwdiag.process.launch import Launch
 from hwdiag.record.model import Record
 from hwdiag.record.store import write_file
-from hwdiag.record.tuning import tuning
+from hwdiag.record.tuning import recommended_plan, tuning
 from hwdiag.tune.comfyui import render_comfyui
 from hwdiag.tune.emit import is_emitted, launch_files
 from hwdiag.tune.within import START, SWITCHES
@@ -63,8 +63,12 @@ def write_files(
 
 
 def launch_of(record: Record, recommendation: Recommendation) -> Launch:
-    """Return the Launch that a recommendation starts, with what torch and numpy were seen to need here."""
-    launch = plan_by_id(tuning(record).plans, recommendation.plan or DEFAULT.id).launch
+    """Return the Launch that a recommendation starts, with what torch and numpy were seen to need here.
+
+    Raises:
+        UsageError: the record has no such plan.
+    """
+    launch = (recommended_plan(record, recommendation) or DEFAULT).launch
     found = record.study("compat", Survey)
     return launch if found is None else compat.with_cure(launch, found.cure)
 

@@ -43,12 +43,12 @@ def say(**line: object) -> str:
     ],
 )  # fmt: skip
 def test_what_goes_wrong_is_unknown_in_one_line(code: str, told: str) -> None:
-    began = time.monotonic()
-    found = guarded(VerifyParams(timeout=1), child(code))
+    hangs, began = "took longer" in told, time.monotonic()
+    found = guarded(VerifyParams(timeout=1 if hangs else 30), child(code))
     assert found.status == "UNKNOWN"
     assert told in found.line
     assert "\n" not in found.line
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 5 or not hangs
 
 
 def test_what_the_facts_gave_stays_where_the_rest_hangs() -> None:
