@@ -26,6 +26,8 @@ WRONG = [
     ("run --json=1", 2, "--json takes no value"),
     ("run --m 3", 2, "--m may be --min-effect, --minutes: write it in full"),
     ("run -q -v", 2, "give --verbose or --quiet, not both"),
+    ("run --wait soon", 2, "argument --wait: must be 0 to 10080 minutes, got 'soon'"),
+    ("devices --wait nan", 2, "argument --wait: must be 0 to 10080 minutes, got 'nan'"),
     # words
     ("run extra", 2, "nothing takes 'extra' (usage: hwdiag run [OPTIONS]"),
     ("snapshot a b", 2, "nothing takes 'b' (usage: hwdiag snapshot [OPTIONS] [FILE]"),

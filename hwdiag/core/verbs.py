@@ -54,6 +54,28 @@ def add(
     return sub
 
 
+def add_wait(sub: argparse.ArgumentParser) -> None:
+    """Add the option of verbs that measure by which a run waits for another one on the same host."""
+    sub.add_argument(
+        "--wait",
+        type=minutes,
+        default=0.0,
+        metavar="M",
+        help="wait for another run of hwdiag on this host to end, M minutes at most (default: both measure at once)",
+    )
+
+
+def minutes(text: str) -> float:
+    """Return a number of minutes. Raises ``argparse.ArgumentTypeError`` for anything but 0 to 10,080, a week."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 7 * 24 * 60:
+        raise argparse.ArgumentTypeError(f"must be 0 to 10080 minutes, got {text!r}")
+    return number
+
+
 def add_options(verbs: Any, name: str) -> None:
     """Add the options of the verb that runs, where it has some of its own."""
     sub = verbs.choices.get(name)

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add
+from hwdiag.core.verbs import add, add_wait
 
 EXAMPLES = """  hwdiag dataloader --data ~/pictures --step-ms 120
   hwdiag dataloader --file my_dataset.py
@@ -45,6 +45,7 @@ def options(feed: argparse.ArgumentParser) -> None:
 
     add_options(feed, FeedParams)
     add_group(feed.add_argument_group("a running training"), WaitingParams)
+    add_wait(feed)
     feed.add_argument("--json", action="store_true", help="print all that was found as JSON, and write nothing")
 
 
@@ -53,13 +54,16 @@ def feed_training(args: argparse.Namespace) -> int:
     if args.pid is not None or args.command:
         return watch_training(args)
     from hwdiag.core.command_line import given
+    from hwdiag.core.verbosity import tell
     from hwdiag.dataloader.steps import Feeding, load
     from hwdiag.parameters.dataloader import FeedParams
+    from hwdiag.process.measuring_lock import wait_for_others
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
     from hwdiag.report.terminal import drawn
 
     params = load(given(args, FeedParams))
+    wait_for_others(args.wait, tell)
     with terminal_progress(sys.stderr) as progress:
         run = Feeding(params, progress)
         run.plan()  # after all that is measured

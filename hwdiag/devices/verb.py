@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add
+from hwdiag.core.verbs import add, add_wait
 
 
 def register(verbs: Any) -> None:
@@ -22,19 +22,23 @@ def options(devices: argparse.ArgumentParser) -> None:
     from hwdiag.parameters.devices import DevicesParams
 
     add_options(devices, DevicesParams)
+    add_wait(devices)
     devices.add_argument("--json", action="store_true", help="print all that was found as JSON")
 
 
 def weigh(args: argparse.Namespace) -> int:
     """Run hwdiag devices."""
     from hwdiag.core.command_line import given
+    from hwdiag.core.verbosity import tell
     from hwdiag.devices.steps import Devices, load
     from hwdiag.parameters.devices import DevicesParams
+    from hwdiag.process.measuring_lock import wait_for_others
     from hwdiag.report.progress import terminal_progress
     from hwdiag.report.table import Table
     from hwdiag.report.terminal import drawn
 
     params = load(given(args, DevicesParams))
+    wait_for_others(args.wait, tell)
     with terminal_progress(sys.stderr) as progress:
         study = Devices(params, progress)
         study.settings()  # after all that is measured

@@ -326,7 +326,10 @@ def run_all(
     if text := run.runs_of_command():
         announce(text)
     if another_measures():
-        announce("another run of hwdiag measures on this host now: each disturbs the other, and the report says so")
+        announce(
+            "another run of hwdiag measures on this host now: each disturbs the other, and the report says so "
+            "(--wait 30 waits for its end)"
+        )
     for step in (run.measure, run.advise, run.emit, run.finish):
         step()
     return run

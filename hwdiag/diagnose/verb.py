@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from hwdiag.core.verbs import add
+from hwdiag.core.verbs import add, add_wait
 
 RUN_EXAMPLES = """  hwdiag {verb}                                       # three to four minutes
   hwdiag {verb} --budget quick                        # about one
@@ -55,6 +55,7 @@ def options(sub: argparse.ArgumentParser) -> None:
 
     of_tune = ("workload_file", "command", "metric", "metric_json", "higher_is_better", "command_timeout", "goal")
     add_options(sub, Params, but=of_tune)
+    add_wait(sub)
     sub.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
 
 
@@ -64,6 +65,7 @@ def tune_options(tune: argparse.ArgumentParser) -> None:
     from hwdiag.parameters.diagnosis import Params
 
     add_options(tune, Params, but=("snapshot", "workloads", "data_dir"))
+    add_wait(tune)
     tune.add_argument("--json", action="store_true", help="print verdict and paths as JSON")
 
 
@@ -75,11 +77,13 @@ def run(args: argparse.Namespace) -> int:
     from hwdiag.diagnose.run import run_all
     from hwdiag.diagnose.summary import RunSummary
     from hwdiag.parameters.diagnosis import Params, load
+    from hwdiag.process.measuring_lock import wait_for_others
     from hwdiag.report.progress import terminal_progress
 
     profile = load(given(args, Params))
     if "command" in args and not (profile.command or profile.workload_file):
         raise UsageError("tune what? Give a command behind --, or --file FILE")
+    wait_for_others(args.wait, tell)
     with terminal_progress(sys.stderr) as progress:
         done = run_all(profile, progress=progress, announce=tell)
     return say(RunSummary(done.record, done.folder).as_dict(), args.json)
@@ -88,14 +92,18 @@ def run(args: argparse.Namespace) -> int:
 def diagnose(args: argparse.Namespace) -> int:
     """Run hwdiag diagnose."""
     from hwdiag.core.command_line import given
+    from hwdiag.core.verbosity import tell
     from hwdiag.diagnose.papermill_run import run_notebook
     from hwdiag.host.archive import open_root
     from hwdiag.parameters.diagnosis import Params, interpreter, load
+    from hwdiag.process.measuring_lock import let_go, wait_for_others
     from hwdiag.report.progress import terminal_progress
 
     profile = load(given(args, Params))
     interpreter(profile)  # a wrong parameter stops here, before a kernel starts
     open_root(profile.snapshot)
+    wait_for_others(args.wait, tell)
+    let_go()
     with terminal_progress(sys.stderr) as progress:
         summary = run_notebook(given(args, Params), progress)
     return say(summary, args.json)

@@ -10,11 +10,15 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import time
+from collections.abc import Callable
 from functools import cache
 
 FOLDERS = ("/run/lock", "/dev/shm")
 """Folders in which every user may make files, and that are empty after a boot."""
 NAME = "hwdiag-measuring.lock"
+LOOK_S = 0.5
+"""Between two looks whether the others have ended."""
 
 
 @cache
@@ -44,3 +48,32 @@ def another_measures() -> bool:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return False
+
+
+def wait_for_others(minutes: float, say: Callable[[str], None]) -> None:
+    """Wait until no other run of hwdiag measures on this host, for so many minutes at most.
+
+    Of several that wait, one goes on at a time: none holds the lock while it waits.
+    """
+    if not minutes or not another_measures():
+        return
+    say(f"another run of hwdiag measures on this host: waiting for its end, for {minutes:g} minutes at most")
+    file, until = held(), time.monotonic() + 60 * minutes
+    assert file is not None
+    fcntl.flock(file, fcntl.LOCK_UN)
+    while time.monotonic() < until:
+        time.sleep(min(LOOK_S, max(0.0, until - time.monotonic())))
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+    else:
+        say("the other run goes on measuring, and so does this one: each disturbs the other")
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def let_go() -> None:
+    """Hold the lock no longer: another process measures in place of this one."""
+    file = held()
+    if file is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
@@ -64,6 +65,26 @@ def test_another_run_that_measures_is_seen() -> None:
         other.wait()
         assert watch.stop(child_cpu_s=0.0).other_run, "it was there at the beginning"
     assert measuring_lock.held() is not None
+
+
+@pytest.mark.parametrize(("minutes", "ends"), [(1, True), (0.02, False)])
+def test_a_run_waits_for_another_as_long_as_it_may(minutes: float, ends: bool) -> None:
+    if measuring_lock.held() is None:
+        pytest.skip("no folder for a lock here")
+    other = subprocess.Popen([sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    said: list[str] = []
+    with other:
+        assert other.stdout.readline() == "True\n"
+        end = threading.Timer(0.3 if ends else 20, other.kill)
+        end.start()
+        measuring_lock.wait_for_others(minutes, said.append)
+        assert measuring_lock.another_measures() is not ends
+        end.cancel()
+        other.kill()
+    assert "waiting for its end" in said[0]
+    assert ["goes on measuring" in text for text in said[1:]] == ([] if ends else [True])
 
 
 def test_a_machine_that_slept_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
