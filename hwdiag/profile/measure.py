@@ -156,7 +156,7 @@ def notes(reports: Sequence[InsideReport]) -> list[str]:
                 lines.append(f"{who}: the recording was cut, as the process had grown by 1 GiB meanwhile")
             elif r.why == "the program's own profiler":
                 lines.append(f"{who}: the recording ended where the script started a profiler of its own")
-            if r.why in ("os._exit", "os.execv", "os.execve", "SIGTERM"):
+            if r.why in ("os._exit", "exit()", "os.execv", "os.execve", "SIGTERM"):
                 lines.append(f"{who}: ended by {r.why}; the trace was written just before that")
             if r.not_all:
                 lines.append(f"{who}: {r.not_all}")
@@ -179,7 +179,8 @@ def why_nothing(reports: Sequence[InsideReport]) -> str:
         ("imported", "no trace: the process was killed before PyTorch did anything"),
         (
             "nothing",
-            "nothing was traced: it was over before it used a GPU, within two seconds of importing torch",
+            "nothing was traced: it ended before the recording began. That is after the seconds of --after, or, where torch "
+            "is built for GPUs, two seconds after its import; and the main thread must run Python then",
         ),
     ):
         found = next((r for r in reports if r.state == state), None)
