@@ -179,8 +179,8 @@ def why_nothing(reports: Sequence[InsideReport]) -> str:
         ("imported", "no trace: the process was killed before PyTorch did anything"),
         (
             "nothing",
-            "nothing was traced: it ended before the recording began. That is after the seconds of --after, or, where torch "
-            "is built for GPUs, two seconds after its import; and the main thread must run Python then",
+            "nothing was traced: it ended before the recording began. That is after the seconds of --after, or, where "
+            "torch is built for GPUs, two seconds after its import; and the main thread must run Python then",
         ),
     ):
         found = next((r for r in reports if r.state == state), None)
