@@ -58,28 +58,42 @@ def test_its_check_is_called_after_the_first_call(tmp_path: Path) -> None:
     assert failure(tmp_path / "mine.py", asserting) == ("wrong-result", "check() of FILE: AssertionError: off by one")
 
 
-@pytest.mark.parametrize(
-    ("code", "kind", "detail"),
-    [
-        ("x = 1", "error", "ValueError: FILE has no function build()"),
-        (
-            "def build(): return 7",
-            "error",
-            "ValueError: build() of FILE gives int, not a callable, a pair of them, or a net and its inputs",
-        ),
-        ("def build(): 1 / 0", "error", "ZeroDivisionError: division by zero"),
-        ("import nothing_like_it", "error", "ModuleNotFoundError: No module named 'nothing_like_it'"),
-        ("def build(", "error", "SyntaxError: '(' was never closed"),
-        ("raise SystemExit('bye')", "error", "SystemExit: bye"),
-        ("def build():\n  def step(): raise RuntimeError('in the step')\n  return step", "error", "in the step"),
-        ("name = input('name? ')", "error", "standard input is /dev/null, so there is no one to type"),
-        ("import os\nos.abort()", "signal", "killed by SIGABRT (aborted) in file"),
-    ],
-)
-def test_what_is_wrong_is_one_line(tmp_path: Path, code: str, kind: str, detail: str) -> None:
-    said = failure(tmp_path / "mine.py", code)
-    assert said[0] == kind
-    assert detail in said[1]
+WRONG = [
+    ("x = 1", "error", "ValueError: FILE has no function build()"),
+    (
+        "def build(): return 7",
+        "error",
+        "ValueError: build() of FILE gives int, not a callable, a pair of them, or a net and its inputs",
+    ),
+    ("def build(): 1 / 0", "error", "ZeroDivisionError: division by zero"),
+    ("import nothing_like_it", "error", "ModuleNotFoundError: No module named 'nothing_like_it'"),
+    ("def build(", "error", "SyntaxError: '(' was never closed"),
+    ("raise SystemExit('bye')", "error", "SystemExit: bye"),
+    ("def build():\n  def step(): raise RuntimeError('in the step')\n  return step", "error", "in the step"),
+    ("name = input('name? ')", "error", "standard input is /dev/null, so there is no one to type"),
+    ("import os\nos.abort()", "signal", "killed by SIGABRT (aborted) in file"),
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """The kind and the detail of each wrong file's outcome, as one run has them."""
+    folder, files = tmp_path_factory.mktemp("wrong"), []
+    for n, (code, _, _) in enumerate(WRONG):
+        path = folder / f"mine{n}.py"
+        path.write_text(code)
+        files.append(file_workload(path).model_copy(update={"name": f"file{n}"}))
+    done = Campaign(sys.executable, BUDGETS["quick"], seed=1, child_timeout_s=30).run([DEFAULT], files, "confirm")
+    found = {m.workload: m.outcome for m in done}
+    return [(o.kind, o.detail.replace(str(f.path), "FILE")) for f in files for o in [found[f.name]]]
+
+
+@pytest.mark.parametrize("n", range(len(WRONG)), ids=[code for code, _, _ in WRONG])
+def test_what_is_wrong_is_one_line(outcomes: list[tuple[str, str]], n: int) -> None:
+    _, kind, words = WRONG[n]
+    assert outcomes[n][0] == kind
+    assert words in outcomes[n][1]
+    assert "\n" not in outcomes[n][1]
 
 
 def test_one_that_hangs_is_killed(tmp_path: Path) -> None:
