@@ -16,7 +16,7 @@ LAYERS = (
     ("catalogue",),
     ("parameters",),
     ("record",),
-    ("report",),
+    ("report", "metrics"),
     ("workbook",),
     (
         "audit",

@@ -51,6 +51,9 @@ def verify_options(verify: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--out", type=Path, metavar="FOLDER", help="also write verification.json there; of --learn the record"
     )
+    verify.add_argument(
+        "--textfile", type=Path, metavar="FILE", help="also write metrics there for node_exporter: NAME.prom"
+    )
     verify.add_argument("--json", action="store_true", help="print the whole verdict as JSON")
 
 
@@ -85,11 +88,15 @@ def verdict(args: argparse.Namespace) -> int:
     print(found.model_dump_json(indent=1) if args.json else printable(found.line))
     for line in () if args.json or args.quiet else more_lines(found):
         print(printable(f"  {line}"))
-    if args.out is not None:
-        try:
+    try:
+        if args.out is not None:
             save_verification(found, args.out)
-        except HwdiagError as error:  # the verdict stands
-            print(f"hwdiag: {error}", file=sys.stderr)
+        if args.textfile is not None:
+            from hwdiag.metrics.watching import write_verification
+
+            write_verification(found, args.textfile)
+    except HwdiagError as error:  # the verdict stands
+        print(f"hwdiag: {error}", file=sys.stderr)
     return found.exit_status
 
 
