@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 Json = dict[str, Any]
 
 
-class Panel(NamedTuple):
+class DashboardPanel(NamedTuple):
     """One panel: its title, its unit in Grafana, what it asks Prometheus, the legend of each line."""
 
     title: str
@@ -19,42 +19,42 @@ class Panel(NamedTuple):
 
 CHOSEN = 'instance=~"$instance"'
 PANELS = (
-    Panel(
+    DashboardPanel(
         "Hosts by verdict", "none", f"sum by (status) (hwdiag_verification_status{{{CHOSEN}}})", "{{status}}", "stat"
     ),
-    Panel(
+    DashboardPanel(
         "Hosts that are not well", "none",
         f'hwdiag_verification_status{{{CHOSEN},status=~"CRITICAL|WARNING"}} == 1', "{{instance}} {{status}}", "table",
     ),
-    Panel(
+    DashboardPanel(
         "Speed now over the record's", "percentunit", f"hwdiag_verification_speed_ratio{{{CHOSEN}}}",
         "{{instance}} {{workload}}",
     ),
-    Panel(
+    DashboardPanel(
         "Since the last verification", "s", f"time() - hwdiag_verification_timestamp_seconds{{{CHOSEN}}}",
         "{{instance}}",
     ),
-    Panel("Facts that changed", "none", f"hwdiag_verification_changed_facts{{{CHOSEN}}}", "{{instance}}"),
-    Panel("CPUs", "percentunit", f"system_cpu_utilization_ratio{{{CHOSEN}}}", "{{instance}} {{cpu_mode}}"),
-    Panel("Stopped by the CPU quota", "percentunit", f"system_cpu_throttled_ratio{{{CHOSEN}}}", "{{instance}}"),
-    Panel("Pressure", "percentunit", f"system_linux_pressure_ratio{{{CHOSEN}}}", "{{instance}} {{resource}} {{kind}}"),
-    Panel("Memory available", "bytes", f"system_linux_memory_available_bytes{{{CHOSEN}}}", "{{instance}}"),
-    Panel(
+    DashboardPanel("Facts that changed", "none", f"hwdiag_verification_changed_facts{{{CHOSEN}}}", "{{instance}}"),
+    DashboardPanel("CPUs", "percentunit", f"system_cpu_utilization_ratio{{{CHOSEN}}}", "{{instance}} {{cpu_mode}}"),
+    DashboardPanel("Stopped by the CPU quota", "percentunit", f"system_cpu_throttled_ratio{{{CHOSEN}}}", "{{instance}}"),
+    DashboardPanel("Pressure", "percentunit", f"system_linux_pressure_ratio{{{CHOSEN}}}", "{{instance}} {{resource}} {{kind}}"),
+    DashboardPanel("Memory available", "bytes", f"system_linux_memory_available_bytes{{{CHOSEN}}}", "{{instance}}"),
+    DashboardPanel(
         "Swap", "Bps", f"system_paging_io_bytes_per_second{{{CHOSEN}}}", "{{instance}} {{system_paging_direction}}"
     ),
-    Panel(
+    DashboardPanel(
         "Disks", "Bps", f"system_disk_io_bytes_per_second{{{CHOSEN}}}",
         "{{instance}} {{system_device}} {{disk_io_direction}}",
     ),
-    Panel(
+    DashboardPanel(
         "Memory given on another NUMA node", "ops",
         f'system_numa_allocations_per_second{{{CHOSEN},numa_result="remote"}}', "{{instance}} node {{numa_node}}",
     ),
-    Panel("GPUs in use", "percentunit", f"hw_gpu_utilization_ratio{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
-    Panel("Memory of GPUs", "bytes", f"hw_gpu_memory_usage_bytes{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
-    Panel("Clock of GPUs", "hertz", f"hw_gpu_frequency_hertz{{{CHOSEN}}}", "{{instance}} {{hw_id}} {{clock}}"),
-    Panel("Power", "watt", f"hw_power_watts{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
-    Panel("Temperature", "celsius", f"hw_temperature_celsius{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
+    DashboardPanel("GPUs in use", "percentunit", f"hw_gpu_utilization_ratio{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
+    DashboardPanel("Memory of GPUs", "bytes", f"hw_gpu_memory_usage_bytes{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
+    DashboardPanel("Clock of GPUs", "hertz", f"hw_gpu_frequency_hertz{{{CHOSEN}}}", "{{instance}} {{hw_id}} {{clock}}"),
+    DashboardPanel("Power", "watt", f"hw_power_watts{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
+    DashboardPanel("Temperature", "celsius", f"hw_temperature_celsius{{{CHOSEN}}}", "{{instance}} {{hw_id}}"),
 )  # fmt: skip
 WIDTH, HEIGHT = 12, 8
 """Of a panel: a dashboard is 24 wide."""
@@ -89,7 +89,7 @@ def instances() -> Json:
     }  # fmt: skip
 
 
-def panel_json(number: int, panel: Panel) -> Json:
+def panel_json(number: int, panel: DashboardPanel) -> Json:
     """Return one panel, two in a row."""
     target: Json = {"refId": "A", "datasource": SOURCE, "expr": panel.query, "legendFormat": panel.legend}
     if panel.kind != "timeseries":

@@ -56,7 +56,7 @@ class _Handler(WSGIRequestHandler):
         pass
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _MetricsServer(ThreadingMixIn, WSGIServer):
     """Answers each request in a thread that ends with the process."""
 
     daemon_threads = True
@@ -66,7 +66,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Say nothing of a client that went away."""
 
 
-class _Server6(_Server):
+class _MetricsServer6(_MetricsServer):
     """The same over IPv6."""
 
     address_family = AF_INET6
@@ -80,7 +80,7 @@ def serving(registry: CollectorRegistry, where: tuple[str, int]) -> Iterator[str
         HwdiagError: nothing can listen there.
     """
     host, port = where
-    server = _Server6 if ":" in host else _Server
+    server = _MetricsServer6 if ":" in host else _MetricsServer
     try:
         found = make_server(host, port, make_wsgi_app(registry), server, handler_class=_Handler)
     except (OSError, OverflowError) as error:
