@@ -36,8 +36,14 @@ PANELS = (
     ),
     DashboardPanel("Facts that changed", "none", f"hwdiag_verification_changed_facts{{{CHOSEN}}}", "{{instance}}"),
     DashboardPanel("CPUs", "percentunit", f"system_cpu_utilization_ratio{{{CHOSEN}}}", "{{instance}} {{cpu_mode}}"),
-    DashboardPanel("Stopped by the CPU quota", "percentunit", f"system_cpu_throttled_ratio{{{CHOSEN}}}", "{{instance}}"),
-    DashboardPanel("Pressure", "percentunit", f"system_linux_pressure_ratio{{{CHOSEN}}}", "{{instance}} {{resource}} {{kind}}"),
+    DashboardPanel(
+        "Stopped by the CPU quota", "percentunit", f"system_cpu_throttled_ratio{{{CHOSEN}}}",
+        "{{instance}}",
+    ),
+    DashboardPanel(
+        "Pressure", "percentunit", f"system_linux_pressure_ratio{{{CHOSEN}}}",
+        "{{instance}} {{resource}} {{kind}}",
+    ),
     DashboardPanel("Memory available", "bytes", f"system_linux_memory_available_bytes{{{CHOSEN}}}", "{{instance}}"),
     DashboardPanel(
         "Swap", "Bps", f"system_paging_io_bytes_per_second{{{CHOSEN}}}", "{{instance}} {{system_paging_direction}}"
