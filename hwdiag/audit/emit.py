@@ -21,6 +21,7 @@ PLAYBOOKS = {
     "complete_optimize.yml": "The scripts by Ansible: apply, status, undo, verified over a reboot",
     "apply_non_persistent.yml": "Set again what was forgotten, by Ansible",
     "diagnose.yml": "Run hwdiag on every host of an inventory and fetch records and reports",
+    "verify.yml": "Run hwdiag verify on every host of an inventory and collect the verdicts",
     "inventory.yml": "An example of an inventory",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,10 +17,13 @@ import pytest
 
 from hwdiag.audit.audit import audit
 from hwdiag.audit.emit import settings_files
+from hwdiag.compare.fleet.steps import load as load_fleet
+from hwdiag.compare.fleet.steps import read_fleet
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root
 from hwdiag.record import store
 from hwdiag.record.tuning import tuning
+from hwdiag.record.verification import VerdictCause, Verification, load_verification
 from tests.audit.fake_host import memory_folder, require_namespaces
 from tests.audit.guest_state import emit, read_guest, state
 from tests.audit.proof import Proof, proof
@@ -223,6 +227,67 @@ def test_a_fleet_is_diagnosed(played: Played) -> None:
     assert record.complete
     assert tuning(record).measurements
     assert record.verdict in said.replace("\\", "")
+
+
+HOSTS = 200
+FAKE = """#!/bin/sh
+# Stands for hwdiag on a host: what it says lies in the host's folder.
+case $(basename "$PWD") in
+    *-hangs) exec sleep 60 ;;
+    *-broken) echo 'Traceback (most recent call last):'; exit 1 ;;
+    *-old) echo 'hwdiag: needs Python 3.10' >&2; exit 127 ;;
+esac
+cat answer.json
+exit "$(cat status)"
+"""
+
+
+@pytest.mark.long
+def test_a_fleet_is_verified_and_hosts_that_fail_do_not_stop_the_others(tmp_path: Path) -> None:
+    """Of 200 hosts over local connections some hang, are broken, have no hwdiag or are critical; one runs hwdiag."""
+    books = tmp_path / "ansible"
+    shutil.copytree(PLAYBOOKS, books)
+    fake = tmp_path / "fake"
+    fake.write_text(FAKE)
+    fake.chmod(0o755)
+    real = tmp_path / "hwdiag"
+    real.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m hwdiag "$@"\n')
+    real.chmod(0o755)
+    ends = {3: "-hangs", 5: "-broken", 7: "-old", 11: "-broken", 13: "-missing"}
+    names = [f"n{i:03}{ends.get(i, '')}" for i in range(HOSTS)]
+    critical = {names[20], names[21]}
+    for name in names:
+        (tmp_path / name).mkdir()
+        told = Verification(
+            status="CRITICAL" if name in critical else "PASS", host=name, hostname=name, seconds=1.0, version="0.1.0",
+            started_at="2026-12-01T00:00:00Z",
+            causes=(VerdictCause(id="gpu", status="CRITICAL", title="a GPU is gone", remedy="look"),)
+            if name in critical
+            else (),
+        )  # fmt: skip
+        (tmp_path / name / "answer.json").write_text(told.model_dump_json())
+        (tmp_path / name / "status").write_text(str(told.exit_status))
+    hosts = {name: {"hwdiag_home": str(tmp_path / name), "hwdiag_command": str(fake)} for name in names}
+    hosts[names[13]]["hwdiag_command"] = "/nonexistent/hwdiag"
+    hosts[names[30]] |= {"hwdiag_command": str(real), "hwdiag_verify_options": ["--facts-only"]}
+    shared = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
+    done = subprocess.run(
+        [ansible("ansible-playbook"), "-i", str(tmp_path / "inventory.json"), "verify.yml", "-f", "8",
+         "-e", "hwdiag_timeout=20"],
+        cwd=books, env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"), "ANSIBLE_PIPELINING": "true"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stdout[-3000:] + done.stderr
+    failed = {m[1] for m in re.finditer(r"^(\S+) +: ok=.* failed=1 ", done.stdout, re.MULTILINE)}
+    assert failed == critical | {names[i] for i in ends}
+    fetched = {p.parent.name: load_verification(p) for p in (books / "fetched").glob("*/verification.json")}
+    assert set(fetched) == set(names) - {names[i] for i in ends}
+    assert fetched[names[30]].status == "UNKNOWN"  # there is no record of it
+    assert "a GPU is gone" in done.stdout
+    found = read_fleet(load_fleet({"records": [str(books / "fetched")]}), keep=tmp_path / "index.parquet")
+    assert {h.name for h in found.hosts if h.severity == "problem"} == critical
+    assert len(found.hosts) == HOSTS - len(ends)
 
 
 NETWORK = """[Unit]
