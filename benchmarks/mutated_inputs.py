@@ -211,6 +211,29 @@ def a_verification(random: random.Random, folder: Path) -> None:
     assert 0 <= found.exit_status <= 3
 
 
+def a_fleet(random: random.Random, folder: Path) -> None:
+    """Damage records and verifications of some hosts; look at the fleet, as lines, page, table and JSON."""
+    from hwdiag.compare.fleet import show
+    from hwdiag.compare.fleet.steps import load, read_fleet
+    from hwdiag.compare.fleet.table import fleet_table
+
+    verdict = {
+        "kind": "verification", "schema_version": 1, "status": "CRITICAL", "host": "box", "hostname": "box",
+        "identity": {"machine": "f" * 64, "memory_bytes": 2**34}, "started_at": "2026-12-01T00:00:00Z", "seconds": 9.5,
+        "version": "0.1.0", "causes": [{"id": "gpu", "status": "CRITICAL", "title": "gone", "remedy": "look"}],
+    }  # fmt: skip
+    for i in range(4):
+        (folder / str(i)).mkdir()
+        (folder / str(i) / "record.json").write_bytes(changed_record(random, random.choice(records())))
+        told = changed_record(random, json.dumps(verdict).encode())
+        (folder / str(i) / "verification.json").write_bytes(told)
+    found = read_fleet(load({"records": [str(folder)]}), keep=folder / "index.parquet")
+    "".join(show.lines(found, 10))
+    show.page(found)
+    fleet_table(found)
+    found.model_dump_json()
+
+
 def a_profile(random: random.Random, folder: Path) -> None:
     """Damage a profile, and read it for a topic."""
     from hwdiag.parameters.diagnosis import load
@@ -292,6 +315,7 @@ INPUTS: dict[str, Case] = {
     "dump": a_dump,
     "archive": an_archive,
     "record": a_record,
+    "fleet": a_fleet,
     "expectation": an_expectation,
     "verification": a_verification,
     "profile": a_profile,

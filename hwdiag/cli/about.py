@@ -11,7 +11,7 @@ from hwdiag.core.errors import UsageError
 from hwdiag.core.params import one_of
 from hwdiag.core.verbs import add
 
-SCHEMAS = ("record",)
+SCHEMAS = ("record", "verification")
 """Files that other programs read."""
 
 
@@ -30,7 +30,7 @@ def register(verbs: Any) -> None:
     completion.add_argument("shell", metavar="SHELL", help=" or ".join(SHELLS))
 
     text = "print the JSON Schema of what hwdiag writes"
-    examples = "  hwdiag schema >record-schema.json         # of record.json"
+    examples = "  hwdiag schema >record-schema.json         # of record.json\n  hwdiag schema verification"
     schema = add(verbs, "schema", print_schema, text, examples=examples)
     schema.add_argument("of", nargs="?", metavar="|".join(SCHEMAS), default="record", help="default: record")
 
@@ -54,10 +54,10 @@ def print_schema(args: argparse.Namespace) -> None:
     """Run hwdiag schema."""
     import json
 
-    from hwdiag.diagnose.schema import record_schema
+    from hwdiag.diagnose.schema import SCHEMAS as MADE
 
     try:
         one_of(args.of, SCHEMAS, "schema of")
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print(json.dumps(record_schema(), indent=1))
+    print(json.dumps(MADE[args.of](), indent=1))

@@ -1,10 +1,10 @@
-"""JSON Schema of a record, with all topics' studies: records are a public format, for other programs to read."""
+"""JSON Schemas of records, with all topics' studies, and of verifications: public formats, for other programs."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import Any
 
@@ -16,6 +16,7 @@ from hwdiag.diagnose.model import Triage
 from hwdiag.diagnose.topics import TOPICS
 from hwdiag.record.model import SCHEMA_VERSION, Record, Topic
 from hwdiag.record.tuning import Tuning
+from hwdiag.record.verification import Verification
 
 Json = dict[str, Any]
 
@@ -37,10 +38,7 @@ def record_schema() -> Json:
     """Return the JSON Schema (draft 2020-12) of a record as this hwdiag writes it."""
     wanted = [(kind, "serialization") for kind in (Record, *STUDIES.values())]
     _, found = models_json_schema(wanted, schema_generator=_WithoutTitles)  # type: ignore[arg-type]
-    definitions = found["$defs"]
-    for kind in models(Value):
-        if kind.__name__ in definitions:
-            describe(definitions[kind.__name__], kind)
+    definitions = described(found["$defs"])
     record = definitions.pop("Record")
     del definitions["TopicStudy"]
     record["properties"]["studies"] = {
@@ -58,6 +56,33 @@ def record_schema() -> Json:
         **record,
         "$defs": definitions,
     }
+
+
+def verification_schema() -> Json:
+    """Return the JSON Schema of a verification."""
+    _, found = models_json_schema([(Verification, "serialization")], schema_generator=_WithoutTitles)
+    definitions = described(found["$defs"])
+    whole = definitions.pop("Verification")
+    whole["required"] = ["kind", "schema_version", *whole["required"]]
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": "urn:hwdiag:verification:1",
+        "title": "hwdiag verification",
+        **whole,
+        "$defs": definitions,
+    }
+
+
+SCHEMAS: dict[str, Callable[[], Json]] = {"record": record_schema, "verification": verification_schema}
+"""Of the files that other programs read."""
+
+
+def described(definitions: Json) -> Json:
+    """Return definitions of models with what their source says of each field."""
+    for kind in models(Value):
+        if kind.__name__ in definitions:
+            describe(definitions[kind.__name__], kind)
+    return definitions
 
 
 def models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:

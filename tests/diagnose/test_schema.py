@@ -6,15 +6,17 @@ import copy
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 
 from hwdiag.cli import main
-from hwdiag.diagnose.schema import record_schema
+from hwdiag.cli.about import SCHEMAS as NAMES
+from hwdiag.diagnose.schema import SCHEMAS, STUDIES, record_schema, verification_schema
 from hwdiag.record import store
-from hwdiag.record.model import SCHEMA_VERSION
+from hwdiag.record.model import SCHEMA_VERSION, Topic
+from hwdiag.record.verification import Verification
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "docs" / f"record-schema-{SCHEMA_VERSION}.json"
@@ -80,3 +82,22 @@ def test_fields_are_explained() -> None:
     schema = json.loads(PUBLISHED.read_text())
     assert schema["$defs"]["System"]["properties"]["arch"]["description"].startswith("Machine name as")
     assert schema["$defs"]["System"]["description"] == "Kernel, distribution and the box around them."
+
+
+def test_every_topic_has_its_study_in_it() -> None:
+    assert set(STUDIES) == set(get_args(Topic))
+    assert tuple(SCHEMAS) == NAMES
+
+
+def test_the_schema_of_a_verification_is_in_step() -> None:
+    """Where this fails: hwdiag schema verification >docs/verification-schema-1.json."""
+    published = json.loads((ROOT / "docs" / "verification-schema-1.json").read_text())
+    assert published == json.loads(json.dumps(verification_schema()))
+    jsonschema.Draft202012Validator.check_schema(published)
+    check = jsonschema.Draft202012Validator(published)
+    told = Verification(
+        status="PASS", host="a", hostname="a", started_at="2026-12-01T00:00:00Z", seconds=1, version="0.1.0"
+    )
+    assert check.is_valid(json.loads(told.model_dump_json()))
+    assert not check.is_valid({**json.loads(told.model_dump_json()), "status": "FINE"})
+    assert not check.is_valid({})
