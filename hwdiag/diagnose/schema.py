@@ -17,12 +17,14 @@ from hwdiag.diagnose.topics import TOPICS
 from hwdiag.record.model import SCHEMA_VERSION, Record, Topic
 from hwdiag.record.tuning import Tuning
 from hwdiag.record.verification import Verification
+from hwdiag.verify.model import Reference
 
 Json = dict[str, Any]
 
 STUDIES: dict[Topic, type[TopicStudy]] = {
     "diagnose": Triage,
     "tune": Tuning,
+    "verify": Reference,
     **{topic: entry.kind for topic, entry in TOPICS.items()},
 }
 
