@@ -39,7 +39,7 @@ def say(**line: object) -> str:
         ("print('hello')", "damaged"),
         ("print('[1]')", "damaged"),
         (say(done={"status": "FINE"}), "damaged"),
-        ("while True: sys.stdout.write('x' * 65536)", "without end"),
+        ("while True: sys.stdout.write('x' * 65536)", "its answer has no end"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_is_unknown_in_one_line(code: str, told: str) -> None:
