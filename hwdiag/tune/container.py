@@ -22,6 +22,13 @@ def shared_memory(start: Start) -> int:
     return min(SHARED_MEMORY, told) if told else SHARED_MEMORY
 
 
+def open_files(start: Start) -> int:
+    """Return the limit of open files: no more than the measured process could have, as an engine without root cannot
+    raise it."""
+    hard = (start.host.limits.nofile or (None, None))[1]
+    return min(OPEN_FILES, hard) if hard else OPEN_FILES
+
+
 def memory_bytes(start: Start) -> int:
     """Return the bytes of memory that one process may take, its shared memory among them, in whole GiB."""
     wanted = max(LEAST_MEMORY, int((start.peak_bytes or 0) * ROOM)) + shared_memory(start)

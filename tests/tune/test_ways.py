@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -203,6 +204,16 @@ def test_docker_is_given_each_word(tmp_path: Path, name: str, has: list[str], la
     assert not [w for w in has if w not in words]
     assert not [w for w in lacks if w in words]
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_container_has_no_more_open_files_than_the_measured_process() -> None:
+    made = start(BOUND)
+    limits = made.host.limits.model_copy(update={"nofile": (1024, 20000)})
+    few = dataclasses.replace(made, host=made.host.model_copy(update={"limits": limits}))
+    (run,), (file,) = (list(ways()[way].files(few)) for way in ("docker", "compose"))
+    assert "nofile=20000:20000" in run.text
+    assert yaml.safe_load(file.text)["services"]["program"]["ulimits"]["nofile"] == {"soft": 20000, "hard": 20000}
+    assert "nofile=65536:65536" in texts("docker", BOUND)["run.sh"]
 
 
 def test_a_container_of_each_instance_is_waited_for(tmp_path: Path) -> None:

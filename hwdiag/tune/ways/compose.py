@@ -11,7 +11,7 @@ from hwdiag.core.files import File
 from hwdiag.core.jinja import one_line
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.process.launch import Launch
-from hwdiag.tune.container import OPEN_FILES, image_notes, mounted, shared_memory
+from hwdiag.tune.container import image_notes, mounted, open_files, shared_memory
 from hwdiag.tune.way import Start, Way, numactl
 
 
@@ -36,7 +36,7 @@ def service(start: Start, member: Launch, number: int) -> dict[str, Any]:
     count = len(start.members)
     own = {"HWDIAG_INSTANCE": str(number), "HWDIAG_INSTANCES": str(count)} if count > 1 else {}
     policy = numactl(member)
-    limits: dict[str, Any] = {"nofile": {"soft": OPEN_FILES, "hard": OPEN_FILES}}
+    limits: dict[str, Any] = {"nofile": {"soft": open_files(start), "hard": open_files(start)}}
     if start.host.accelerators:
         limits["memlock"] = {"soft": -1, "hard": -1}  # of pinned memory
     return {

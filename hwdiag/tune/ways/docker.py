@@ -9,7 +9,7 @@ from hwdiag.core.files import File
 from hwdiag.core.jinja import one_line
 from hwdiag.host.cpulist import format_cpulist
 from hwdiag.process.launch import Launch
-from hwdiag.tune.container import OPEN_FILES, image_notes, mounted, shared_memory
+from hwdiag.tune.container import image_notes, mounted, open_files, shared_memory
 from hwdiag.tune.way import Start, Way, numactl
 
 
@@ -52,7 +52,12 @@ def run_line(start: Start, member: Launch, number: int | None) -> str:
 
 def options(start: Start, member: Launch) -> list[str]:
     """Return the options that give one container its CPUs, memory nodes, shared memory and limits."""
-    words = ["--rm", f"--shm-size={shared_memory(start) >> 20}m", "--ulimit", f"nofile={OPEN_FILES}:{OPEN_FILES}"]
+    words = [
+        "--rm",
+        f"--shm-size={shared_memory(start) >> 20}m",
+        "--ulimit",
+        f"nofile={open_files(start)}:{open_files(start)}",
+    ]
     if member.cpus is not None:
         words.append(f"--cpuset-cpus={format_cpulist(member.cpus)}")
     if is_by_cpuset(member) and member.memory is not None:
