@@ -43,8 +43,11 @@ diagnose: $(READY) ## diagnose this host [HOST=dgx BUDGET=quick|standard|thoroug
 	@.venv/bin/hwdiag diagnose $${CHOSEN_HOST:+--host="$$CHOSEN_HOST"} \
 	    $${CHOSEN_BUDGET:+--budget="$$CHOSEN_BUDGET"} $${CHOSEN_PYTHON:+--python="$$CHOSEN_PYTHON"}
 
-lab: $(READY) ## open the workbook in JupyterLab [LAB_ARGS="--no-browser --port=8890"]
-	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 --LabApp.default_url=/lab/tree/$(NOTEBOOK) $(LAB_ARGS)
+# Runs are of copies, so that a run leaves the checkout as it is. EDIT=1 opens the notebooks themselves.
+lab: $(READY) ## open the workbook in JupyterLab [EDIT=1 LAB_ARGS="--no-browser --port=8890"]
+	@mkdir -p outputs/notebooks && cp -u notebooks/*.ipynb outputs/notebooks/
+	$(RUN) jupyterlab --ServerApp.ip=127.0.0.1 \
+	    --LabApp.default_url=/lab/tree/$(if $(EDIT),,outputs/)$(NOTEBOOK) $(LAB_ARGS)
 
 test: lint pytest nbval docs ## every test: lint, pytest, nbval and docs
 

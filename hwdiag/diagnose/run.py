@@ -56,8 +56,17 @@ class Diagnosis:
     Every step gives the Record as far as it is known.
     """
 
-    def __init__(self, profile: Profile, *, outputs: Path | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        outputs: Path | None = None,
+        progress: Progress | None = None,
+        own_folder: bool = False,
+    ) -> None:
         """Check the interpreter and the output folder, and read the host.
+
+        ``own_folder``: the folder under outputs/ has the machine's name, whichever profile it is compared with.
 
         Raises:
             UsageError: the profile's interpreter, workload file or snapshot does not exist, or the snapshot is refused.
@@ -72,7 +81,7 @@ class Diagnosis:
         self.root = open_root(profile.snapshot)
         host = read_host(self.root)
         shown = Path(profile.snapshot).name.partition(".")[0] if profile.snapshot else ""
-        self.name = store.folder_name(profile.host, shown or host.system.hostname)
+        self.name = store.folder_name("auto" if own_folder else profile.host, shown or host.system.hostname)
         self.outputs = outputs or home() / "outputs"
         store.require_writable(self.outputs / self.name)
         self.record = Record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hwdiag.core.errors import NothingMeasuredError
@@ -12,7 +12,7 @@ from hwdiag.diagnose.summary import RunSummary
 from hwdiag.parameters.diagnosis import load, profile_names
 from hwdiag.record.tuning import tuning
 from hwdiag.report.progress import notebook_progress
-from hwdiag.report.widgets import ProfileChooser
+from hwdiag.report.widgets import EmitChooser, ProfileChooser
 from hwdiag.workbook.cells import given_parameters, one_line_interrupts, replay_path, replayed
 
 
@@ -38,7 +38,21 @@ def start(choice: ProfileChooser) -> Diagnosis:
     """Begin a run with the chosen profile; with HWDIAG_REPLAY set, walk through that record instead."""
     if replayed() is not None:
         return Replay(replay_path())
-    return Diagnosis(choice.chosen(), progress=notebook_progress())
+    return Diagnosis(choice.chosen(), progress=notebook_progress(), own_folder=choice.compares_only)
+
+
+def write(run: Diagnosis, scripts: EmitChooser) -> RunSummary:
+    """Write the scripts that are chosen, the report and the record, and again when another box is ticked.
+
+    Raises:
+        NothingMeasuredError: as ``finish`` does.
+    """
+
+    def written(chosen: Collection[str]) -> RunSummary:
+        run.emit(chosen)
+        return finish(run)
+
+    return scripts.write(written)
 
 
 def finish(run: Diagnosis) -> RunSummary:

@@ -28,7 +28,7 @@ from hwdiag.parameters.watching import MonitorParams
 from hwdiag.record.model import Record
 from hwdiag.record.store import create_folder, folder_name
 from hwdiag.report.section import Section
-from hwdiag.workbook.cells import given_parameters, replayed
+from hwdiag.workbook.cells import given_parameters, one_line_interrupts, replayed
 from hwdiag.workbook.params import ChosenParameters
 from hwdiag.workbook.records import record_of, replayed_study, save, told
 
@@ -50,8 +50,9 @@ def parameters(namespace: Mapping[str, Any]) -> ChosenParameters[MonitorParams]:
     Raises:
         UsageError: an unknown parameter or a wrong value.
     """
+    one_line_interrupts()
     if replayed() is not None:
-        return ChosenParameters(MonitorParams())
+        return ChosenParameters(ReplayedMonitor().params)
     return ChosenParameters(load(given_parameters(namespace)))
 
 
@@ -163,7 +164,7 @@ class ReplayedMonitor(Monitor):
     def __init__(self) -> None:
         """Raises ``UsageError`` where there is none."""
         self.done, self.record, self.folder = replayed_study("monitor", Recording)
-        self.params = MonitorParams(hz=self.done.monitored.hz)
+        self.params = MonitorParams(hz=self.done.monitored.hz, command=self.done.monitored.command or None)
 
     def save(self) -> str:
         done = self.recording

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,7 +10,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -195,7 +199,7 @@ def test_widgets_appear_only_where_somebody_watches(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
     chooser._ipython_display_()
     (box,) = shown
-    (host, budget), note, table = box.children[0].children, *box.children[1:]  # type: ignore[attr-defined]
+    (host, budget, _), note, table = box.children[0].children, *box.children[1:]  # type: ignore[attr-defined]
     assert note.value == widgets.ORDER
     host.value = "dgx"
     assert note.value == widgets.AGAIN, "the run below did not have it"
@@ -265,10 +269,47 @@ def test_recommendations_are_chosen_by_boxes(monkeypatch: pytest.MonkeyPatch) ->
     kept = Recommendation(id="launch-overall", scope="overall", plan=None, title="keep", why="same")
     chooser = widgets.EmitChooser(make_record(recommendations=(kept, better)))
     chooser._ipython_display_()
-    (box,) = shown[0].children  # type: ignore[attr-defined]
+    box, note = shown[0].children  # type: ignore[attr-defined]
     assert (chooser.chosen, box.description) == ({"launch-gpt2"}, "1 thread")
     box.value = False
     assert chooser.chosen == set()
+    written: list[set[str]] = []
+    assert chooser.write(lambda chosen: written.append(set(chosen)) or "summary") == "summary"
+    box.value = True
+    assert written == [set(), {"launch-gpt2"}], "a box that is ticked later writes again"
+    assert note.value == "Written again, with 1 recommendation."
+
+
+def test_a_run_waits_for_the_menus_and_then_for_the_button(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that run all at once had passed the menus before anybody could choose."""
+    from hwdiag.report import widgets
+
+    shown: list[Any] = []
+    monkeypatch.setattr(widgets, "show_now", shown.append)
+    monkeypatch.setattr(widgets, "LOOK_S", 0.01)
+    monkeypatch.setattr(widgets, "GRACE_S", 0.1)
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    chooser = widgets.ProfileChooser(load({}), ["auto", "dgx"], load)
+    asyncio.run(chooser.wait())  # no menus, no wait
+    chooser._ipython_display_()
+    (host, budget, button), note, _ = shown[-1].children[0].children, *shown[-1].children[1:]
+    asyncio.run(chooser.wait())
+    assert note.value.startswith("Running.")
+    assert not chooser.compares_only
+
+    chooser._ipython_display_()
+    (host, budget, button), note, _ = shown[-1].children[0].children, *shown[-1].children[1:]
+    waits = threading.Thread(target=lambda: asyncio.run(chooser.wait()))
+    waits.start()
+    budget.value = "quick"
+    host.value = "dgx"
+    time.sleep(0.2)
+    assert waits.is_alive(), "after a first choice there may be another"
+    assert note.value.startswith(widgets.WAITS)
+    button.click()
+    waits.join(timeout=5)
+    assert not waits.is_alive()
+    assert (chooser.chosen().budget, chooser.compares_only) == ("quick", True)
 
 
 def test_the_summary_is_machine_readable_in_the_notebook() -> None:
