@@ -1,36 +1,21 @@
-"""Sections of a recording: a verdict, percentiles, marks, its cost; and the machine live, while it is watched."""
+"""Sections of a recording: a verdict, percentiles, marks, its cost."""
 
 from __future__ import annotations
 
-import math
 import re
-import time
-from base64 import b64encode
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from hwdiag.core.finding import Check, Finding
 from hwdiag.core.text import listed
-from hwdiag.host.source import Column
 from hwdiag.monitor.model import COMMAND_FAILED, Monitored, Summary
 from hwdiag.monitor.timeline import timeline
 from hwdiag.process.gpu_symptoms import Answer
-from hwdiag.report import svg
 from hwdiag.report.format import clean, disk_size, percent, plural, said, shorten
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
-from hwdiag.report.widgets import is_interactive
 
 EACH_CPU = re.compile(r"cpu\d+\.(use|clock)")
-LIVE_S = 1.0
-"""Seconds between two pictures."""
-LIVE_SAMPLES = 120
-"""Samples that the live picture shows."""
-LIVE_ROWS = 32
-GPU_ROWS = ("use", "power", "clock", "temperature", "memory")
-"""Rows of the live picture for each GPU, the first ones first."""
 
 
 def verdict(done: Monitored, answers: Sequence[Answer]) -> str:
@@ -145,123 +130,3 @@ def costs(done: Monitored) -> Section:
 
 
 # Live
-
-
-class Live:
-    """The last samples, as one picture that is drawn again every second."""
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.columns = columns
-        self.cores = [i for i, c in enumerate(columns) if re.fullmatch(r"cpu\d+\.use", c.name)]
-        live = (i for i, c in enumerate(columns) if is_live(c.name))
-        self.rows = sorted(live, key=lambda i: rank(columns[i].name))[:LIVE_ROWS]
-        self.history: deque[Sequence[float]] = deque(maxlen=LIVE_SAMPLES)
-        self.seconds = 0.0
-
-    def add(self, seconds: float, values: Sequence[float]) -> None:
-        """Add one sample."""
-        self.seconds = seconds
-        self.history.append(values)
-
-    def svg(self) -> str:
-        """Return the picture: a cell for each CPU, and a line for each other quantity with its present value."""
-        now = self.history[-1]
-        across = 64
-        top = 44 + 12 * -(-len(self.cores) // across)
-        root = svg.new(640, top + 22 * len(self.rows) + 10)
-        svg.describe(root, "live", "the machine now", f"after {self.seconds:.0f} s", prefix="")
-        svg.add(root, "rect", x=0.5, y=0.5, width=639, height=top + 22 * len(self.rows) + 9, rx=12, fill=svg.CARD,
-                stroke=svg.LINE)  # fmt: skip
-        svg.add(root, "text", f"{self.seconds:.0f} s; each CPU, darker is busier", x=14, y=24, font_size=13,
-                fill=svg.INK)  # fmt: skip
-        for n, i in enumerate(self.cores):
-            busy = 0.0 if math.isnan(now[i]) else now[i] / 100
-            svg.add(root, "rect", x=14 + 9.5 * (n % across), y=34 + 12 * (n // across), width=8.5, height=10,
-                    fill=svg.BLUE, fill_opacity=f"{busy:.2f}", stroke=svg.LINE)  # fmt: skip
-        for n, i in enumerate(self.rows):
-            y = top + 22 * n + 16
-            column = self.columns[i]
-            svg.add(root, "text", column.title, x=14, y=y, font_size=12, fill=svg.INK)
-            svg.add(root, "text", said(now[i], column.unit), x=380, y=y, font_size=12, fill=svg.INK, text_anchor="end")
-            svg.add(root, "polyline", points=self.spark(i, y), fill="none", stroke=svg.BLUE, stroke_width=1.3)
-        return svg.serialise(root)
-
-    def spark(self, column: int, y: float) -> str:
-        values = [v[column] for v in self.history]
-        known = [v for v in values if not math.isnan(v)]
-        most = 100.0 if self.columns[column].unit == "%" else max(known, default=0.0) or 1.0
-        step = 230 / max(1, LIVE_SAMPLES - 1)
-        start = 395 + step * (LIVE_SAMPLES - len(values))
-        return " ".join(
-            f"{start + step * n:.1f},{y + 2 - 16 * v / most:.1f}" for n, v in enumerate(values) if not math.isnan(v)
-        )
-
-    def to_html(self) -> str:
-        """Return the picture as an image, which JupyterLab shows in any notebook."""
-        data = b64encode(self.svg().encode()).decode()
-        return f'<img alt="the machine now, after {self.seconds:.0f} s" src="data:image/svg+xml;base64,{data}">'
-
-    def line(self) -> str:
-        """Return the present values in one line for a terminal."""
-        now = self.history[-1]
-        wanted = ("cpu.use", "memory.used", "use", "power", "temperature")
-        told = [
-            f"{c.title} {said(v, c.unit)}"
-            for c, v in zip(self.columns, now, strict=True)
-            if c.name in wanted or (c.name.startswith("gpu") and c.name.rpartition(".")[2] in wanted)
-        ]
-        return f"{self.seconds:.0f} s  {', '.join(told)}"
-
-
-def is_live(name: str) -> bool:
-    """Return whether a column is worth a line of the live picture."""
-    kind = name.rpartition(".")[2]
-    if name.startswith("gpu"):
-        return kind in GPU_ROWS
-    return name in ("cpu.use", "memory.used", "swap.in") or kind in ("read", "written", "some")
-
-
-def rank(name: str) -> int:
-    """Return a column's place in the live picture: of many GPUs, first the use of each."""
-    kind = name.rpartition(".")[2]
-    return 1 + GPU_ROWS.index(kind) if name.startswith("gpu") else 0
-
-
-See = Callable[[float, Sequence[float]], None]
-
-
-def notebook_live(columns: Sequence[Column]) -> See:
-    """Return a function that shows each sample in a notebook: a picture that changes where somebody watches, nothing in
-    a headless run."""
-    if not is_interactive():
-        return lambda seconds, values: None
-    from IPython.display import HTML, display
-
-    live, last = Live(columns), -LIVE_S
-    handle = display(HTML("<p>waiting for the first sample</p>"), display_id=True)  # type: ignore[no-untyped-call]
-
-    def see(seconds: float, values: Sequence[float]) -> None:
-        nonlocal last
-        live.add(seconds, values)
-        if time.monotonic() - last >= LIVE_S:
-            last = time.monotonic()
-            handle.update(HTML(live.to_html()))  # type: ignore[no-untyped-call]
-
-    return see
-
-
-def terminal_live(columns: Sequence[Column], stream: TextIO | None) -> See:
-    """Return a function that shows each sample in a terminal: one line that changes, nothing where the stream is no
-    terminal."""
-    if stream is None or not stream.isatty():
-        return lambda seconds, values: None
-    live, last = Live(columns), -LIVE_S
-
-    def see(seconds: float, values: Sequence[float]) -> None:
-        nonlocal last
-        live.add(seconds, values)
-        if time.monotonic() - last >= LIVE_S:
-            last = time.monotonic()
-            print(f"\r\x1b[K{shorten(live.line(), 110)}", end="", file=stream, flush=True)
-
-    return see

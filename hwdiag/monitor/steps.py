@@ -18,9 +18,9 @@ from hwdiag.host.root import Root
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.source import Column
 from hwdiag.monitor import show
+from hwdiag.monitor.live import notebook_live
 from hwdiag.monitor.measure import See, monitor
 from hwdiag.monitor.rules import answers
-from hwdiag.monitor.show import notebook_live
 from hwdiag.monitor.study import SAMPLES, Recording
 from hwdiag.monitor.timeline import timeline
 from hwdiag.parameters.diagnosis import load_topic

@@ -56,6 +56,7 @@ def watch(args: argparse.Namespace) -> int:
     from hwdiag.core.command_line import given
     from hwdiag.metrics.watching import LiveMetrics
     from hwdiag.monitor import show
+    from hwdiag.monitor.live import terminal_live
     from hwdiag.monitor.steps import Monitor, load
     from hwdiag.parameters.watching import MonitorParams
     from hwdiag.record.store import writable
@@ -75,7 +76,7 @@ def watch(args: argparse.Namespace) -> int:
     with metrics:
         done = run.watch(
             params.seconds,
-            lambda columns: metrics.with_metrics(columns, show.terminal_live(columns, watched)),
+            lambda columns: metrics.with_metrics(columns, terminal_live(columns, watched)),
             stdio,
         )
     if stream.isatty() and not params.command:

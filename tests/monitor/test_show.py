@@ -13,11 +13,12 @@ import pytest
 from hwdiag.core.finding import Check
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.source import Column
+from hwdiag.monitor.live import Live
 from hwdiag.monitor.measure import monitor
 from hwdiag.monitor.model import Monitored, Summary
 from hwdiag.monitor.recording import MARK
 from hwdiag.monitor.rules import ended
-from hwdiag.monitor.show import Live, absent_table, cost, percentiles, verdict
+from hwdiag.monitor.show import absent_table, cost, percentiles, verdict
 from hwdiag.monitor.timeline import MOST_POINTS, average, timeline
 from hwdiag.process.observation.marks import Mark
 from hwdiag.report.format import said
@@ -95,7 +96,9 @@ def test_what_is_live_fits_a_picture(large: tuple[Monitored, Path]) -> None:
     for n in range(200):
         live.add(n / 2, [math.nan if n % 7 == 0 else float(n % 100)] * len(columns))
     root = ElementTree.fromstring(live.svg())
-    assert len(root.findall(f".//{NAMESPACE}rect")) == CPUS + 1
+    assert len(root.findall(f".//{NAMESPACE}rect")) == CPUS + 1 + 6, "each CPU, the card, and the scale"
+    words = [e.text for e in root.iter(f"{NAMESPACE}text")]
+    assert {"busy: 0 %", "100 %", "now", "60 s ago", "of 100 %", "CPU 0", "CPU 32"} <= set(words)
     assert len(live.history) < 200
     assert root.findall(f".//{NAMESPACE}polyline")
     assert live.line().startswith("100 s  all CPUs busy 99 %")
