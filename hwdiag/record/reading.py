@@ -6,6 +6,7 @@ stamp, and lines of the index go out, in pieces of an Arrow stream.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -90,6 +91,7 @@ def main() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    gc.disable()  # nothing of what is read has cycles
     piece = int(sys.argv[1])
     found = list(asked(sys.stdin.buffer))
     out = sys.stdout.buffer

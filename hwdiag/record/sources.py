@@ -74,7 +74,8 @@ def local(path: Path) -> Iterator[RecordSource]:
     else:
         for folder, inner, files in os.walk(path):
             inner.sort()
-            for found in FILES if not set(FILES).isdisjoint(files) else ():
+            there = set(files)
+            for found in (known for known in FILES if known in there):
                 name = os.path.join(folder, found)  # noqa: PTH118 - ten thousand of them
                 with contextlib.suppress(OSError):
                     yield local_file(name, os.stat(name))  # noqa: PTH116

@@ -44,12 +44,13 @@ def row(
     """One record of a host. ``changed``: cpu, cores, memory, gpus, product, facts."""
     cpu, cores, memory = changed.get("cpu", "EPYC"), changed.get("cores", 64), changed.get("memory", 256 << 30)
     identity = Identity(
-        cpu=cpu, family="25", sockets=1, cores=cores, threads=2 * cores, nodes=1, memory_bytes=memory,
+        cpu=cpu, family="25", sockets=1, cores=cores, threads=2 * (cores or 1), nodes=1, memory_bytes=memory,
         product=changed.get("product", "Box"), machine=f"id-{name}" if machine == "" else machine,
     )  # fmt: skip
     return RecordRow(
         location=f"/fleet/{name}/{at}/record.json", name=name, host_key=identity.key, memory_bytes=memory,
-        started_at=at, topics=("tune",), schema_version=2, versions={}, cpu=cpu, cores=cores, identity=identity,
+        started_at=at, topics=("tune",), schema_version=2, versions={},
+        cpu=cpu or "unknown", cores=cores, identity=identity,
         gpus=changed.get("gpus", ("H100",) * 4),
         facts={"system.kernel": "6.1", "cpu.governor": "performance", **changed.get("facts", {})},
         speeds=(speed(seconds),),
@@ -217,6 +218,13 @@ def test_a_record_that_is_there_twice_counts_once() -> None:
     one = row("a")
     lines, duplicates = hosts_of([one, one.model_copy(update={"location": "/copy"})], AT)
     assert (len(lines), len(lines[0].rows), duplicates) == (1, 1, 1)
+
+
+def test_a_record_that_knows_little_of_its_machine_is_no_other_machine() -> None:
+    vague = row("a", machine=None, cores=None, cpu=None)
+    found = fleet(row("a", "2026-12-01T03:00:00Z"), vague)
+    assert [(h.name, h.remarks) for h in found.hosts] == [("a", ())]
+    assert [h.name for h in fleet(vague).hosts] == ["a"]
 
 
 def verification(name: str, status: HealthStatus, at: str = "2026-12-01T03:00:00Z") -> VerificationRow:

@@ -80,6 +80,7 @@ class HostLine:
 def hosts_of(rows: Iterable[RecordRow], now: datetime) -> tuple[list[HostLine], int]:
     """Return the hosts of these records, and how many records were there twice."""
     machines: dict[tuple[str, str], list[RecordRow]] = defaultdict(list)
+    vague: dict[str, list[RecordRow]] = defaultdict(list)
     seen, duplicates = set(), 0
     for row in sorted(rows, key=lambda row: row.location):
         mark = (row.host_key, row.memory_bytes, row.name, row.started_at, row.topics, row.speeds)
@@ -88,8 +89,15 @@ def hosts_of(rows: Iterable[RecordRow], now: datetime) -> tuple[list[HostLine], 
             continue
         seen.add(mark)
         machine = row.identity.machine
+        if machine is None and row.identity.cores is None:
+            vague[row.name].append(row)
+            continue
         machines[("id", machine) if machine else ("key", row.host_key)].append(row)
     found = [line for several in machines.values() for line in names_of(several, now)]
+    known = {line.name for line in found}
+    for name, several in vague.items():
+        if name not in known:  # of an old form, which has a name and little else
+            found += names_of(several, now)
     return [line for several in by_name(found) for line in one_name(several)], duplicates
 
 

@@ -47,6 +47,8 @@ def changed_parts(before: RecordRow, after: RecordRow) -> Iterator[Remark]:
             kind="parts", severity="problem" if lost else "note", text=f"{text} {between}", since=after.started_at
         )
 
+    if None in (before.identity.sockets, after.identity.sockets):
+        return  # one of an old form, which says little of its machine
     if before.identity.cpu != after.identity.cpu or before.identity.sockets != after.identity.sockets:
         yield told(f"processor changed: {before.cpu} -> {after.cpu}")
     elif (before.identity.cores, before.identity.threads) != (after.identity.cores, after.identity.threads):

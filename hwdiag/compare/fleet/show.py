@@ -31,7 +31,8 @@ def verdict(fleet: Fleet) -> str:
         for severity in get_args(Severity)
         if counts[severity]
     ]
-    fine = f"{counts[None]:,} {'is' if counts[None] == 1 else 'are'} as their kind" if counts[None] else ""
+    alike = "is as its kind" if counts[None] == 1 else "are as their kind"
+    fine = f"{counts[None]:,} {alike}" if counts[None] else ""
     return f"Of {plural(len(fleet.hosts), 'host')} {listed([*said, *([fine] if fine else [])])}."
 
 
