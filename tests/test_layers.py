@@ -32,6 +32,7 @@ LAYERS = (
         "verify",
     ),
     ("diagnose",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from math import prod
 
-import regex
-
 MOST_REPEATS = 10_000
 """By all ``{n}`` of a regular expression, one within the other."""
 
@@ -37,6 +35,8 @@ def gib(count: float) -> str:
 
 def one_group(expression: str) -> str:
     """Return the regular expression. Raises ``ValueError`` if it is none, or has not exactly one group."""
+    import regex  # only here: importing it takes 30 ms
+
     repeats = prod(int(count[:9]) or 1 for count in regex.findall(r"\{(?:\d*,)?(\d+)", expression))
     if repeats > MOST_REPEATS:  # each is compiled by itself
         raise ValueError(f"must repeat a part at most {MOST_REPEATS} times, and asks for {repeats}")

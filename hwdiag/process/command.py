@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import regex
-
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Applied, Command, Outcome
 from hwdiag.process.outcome import died_of, last_line, parse_any
@@ -151,6 +149,8 @@ def last_match(expression: str, text: str) -> str | None:
     Raises:
         MetricError: looking for it has no end: ``(a+)+$`` tries twice as many ways with each letter.
     """
+    import regex  # only here: importing it takes 30 ms
+
     found = None
     try:
         for match in regex.finditer(expression, text, timeout=MATCHING_S):
