@@ -27,6 +27,6 @@ class VerifyParams(Value):
         12.0, ge=1, le=90, description="least loss of speed that is reported, in percent; twice as much is critical"
     )
     timeout: Annotated[float, Option(metavar="S")] = Field(
-        15.0, gt=0, le=600, description="seconds after which the verdict is there, whatever hangs"
+        14.0, gt=0, le=600, description="seconds after which the verdict is there, whatever hangs"
     )
     facts_only: bool = Field(False, description="whether to compare facts alone, in a second, and measure nothing")

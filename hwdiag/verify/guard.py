@@ -46,12 +46,18 @@ def guarded(params: VerifyParams, command: tuple[str, ...] = INNER, *, began: fl
                 facts = Verification.model_validate(line["facts"])
             doing = str(line.get("doing", doing))[:500]
         over = time.monotonic() >= deadline
-        problem = f"{doing} took longer than {params.timeout:g} s" if over else f"{doing}: {last_words(child)}"
+        problem = f"{doing} took longer than {params.timeout:g} s{busy()}" if over else f"{doing}: {last_words(child)}"
     except ValueError as error:  # a damaged answer, as of an installation that is half updated
         problem = f"{doing}: its answer is damaged: {str(error).splitlines()[0]}"
     finally:
         end(child)
     return told(facts, problem, began, started_at)
+
+
+def busy() -> str:
+    """Return the load average as a clause, if it is above the number of CPUs; else an empty text."""
+    load, cpus = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    return f" (the load average is {load:.1f}, on {cpus} CPUs)" if load > cpus else ""
 
 
 def start(params: VerifyParams, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
@@ -110,12 +116,10 @@ def end(child: subprocess.Popen[bytes]) -> None:
 
 def told(facts: Verification | None, problem: str, began: float, started_at: str) -> Verification:
     """Return the verdict where the child did not give it: what the facts gave, and why there is no more."""
-    why = VerdictCause(
-        id="not-finished",
-        status="UNKNOWN",
-        title=" ".join(problem.split())[:1000],
-        remedy="look what hangs (a mount, a driver: dmesg), or give it longer: --timeout S",
-    )
+    hung = "look what hangs (a mount, a driver: dmesg), or give it longer: --timeout S"
+    remedy = "verify again while nothing else runs here, or with a larger --timeout" if busy() else hung
+    title = " ".join(problem.split())[:1000]
+    why = VerdictCause(id="not-finished", status="UNKNOWN", title=title, remedy=remedy)
     causes = tuple(sorted((*(facts.causes if facts else ()), why), key=lambda c: SEVERITY.index(c.status)))
     same = {"status": worst(causes), "causes": causes, "seconds": round(time.monotonic() - began, 3)}
     if facts is not None:

@@ -21,9 +21,9 @@ from hwdiag.record.model import Record
 from hwdiag.record.verification import SEVERITY, FactChange, VerdictCause, Verification, worst
 from hwdiag.verify import facts
 from hwdiag.verify.find import find_record
-from hwdiag.verify.speeds import Recorded, SpeedAnswers, comparable, judge_speeds, measure
+from hwdiag.verify.speeds import Recorded, SpeedAnswers, affordable, comparable, judge_speeds, measure
 
-MARGIN_S = 1.5
+MARGIN_S = 2.0
 """Of the whole time, kept for ending processes and telling the verdict."""
 LEAST_S = 3.0
 """Less time than that is none to measure in: torch alone takes a second to import."""
@@ -101,6 +101,7 @@ def look(params: VerifyParams, record: Record, host: Host, seconds: float) -> Sp
         return SpeedAnswers(causes=(no_python(python),))
     if seconds < LEAST_S:
         return SpeedAnswers(causes=(no_time(),))
+    recorded = affordable(recorded, usable, seconds)
     measurements = measure(python, host, [r.workload for r in recorded], seconds)
     return judged(recorded, measurements, params.loss / 100, usable)
 

@@ -8,7 +8,7 @@ from statistics import median
 
 from hwdiag.core.finding import Check
 from hwdiag.experiment.budget import BUDGETS, GRACE
-from hwdiag.experiment.campaign import Campaign, at_once
+from hwdiag.experiment.campaign import MOST_AT_ONCE, Campaign, at_once
 from hwdiag.experiment.estimates import estimates
 from hwdiag.experiment.judge import Judged, Rerun, judge_changes
 from hwdiag.experiment.lever import BASELINE, Lever, Plan
@@ -31,6 +31,10 @@ LONGEST_S = 0.08
 """Of one iteration, as recorded: longer ones leave no time for enough processes."""
 ITERATIONS = 8
 """Of one workload in one process, roughly: first call, warm-up and windows."""
+IMPORT_S = 2.5
+"""Seconds of one CPU that a process takes to import torch."""
+WORKLOAD_S = 0.3
+"""Seconds that one process takes to build, warm up and measure one short workload."""
 CRITICAL_TIMES = 2
 """A loss of so many times the least one that is told is critical."""
 OTHERS_CPUS = 0.1
@@ -56,7 +60,8 @@ class SpeedAnswers:
 
 
 def comparable(record: Record) -> tuple[Recorded, ...]:
-    """Return the workloads of the record that can be measured again in seconds, the shortest first.
+    """Return the workloads of the record that can be measured again in seconds: nets first, which use both CPU and
+    memory, and the shortest of each.
 
     The record has them of at least ``MIN_PAIRS`` processes under today's default on the CPU, of ``verify --learn`` or
     of a search; a person's own program is none of them.
@@ -67,9 +72,16 @@ def comparable(record: Record) -> tuple[Recorded, ...]:
     speeds = {s.workload: s for s in row.speeds if s.device == "cpu" and s.processes >= MIN_PAIRS}
     every = {w.name: w for w in (*learnt(record), *tuning(record).workloads)}
     able = [w for w in every.values() if w.name in speeds and w.family != "own"]
-    found = sorted((Recorded(w, speeds[w.name]) for w in able), key=lambda r: r.speed.seconds)
+    every_one = (Recorded(w, speeds[w.name]) for w in able)
+    found = sorted(every_one, key=lambda r: (r.workload.family != "model", r.speed.seconds))
     short = [r for r in found if r.speed.seconds <= LONGEST_S]
     return tuple((short or found[:1])[:MOST_WORKLOADS])
+
+
+def affordable(recorded: Sequence[Recorded], cpus: int, seconds: float) -> tuple[Recorded, ...]:
+    """Return the first workloads for which enough processes fit into the seconds, at least one."""
+    left = seconds - MIN_PAIRS * IMPORT_S / min(cpus, MOST_AT_ONCE)
+    return tuple(recorded[: max(1, int(left / (MIN_PAIRS * WORKLOAD_S)))])
 
 
 def learnt(record: Record) -> tuple[Workload, ...]:
@@ -100,7 +112,7 @@ def repeated(campaign: Campaign, workloads: Sequence[Workload], processes: int =
     while done < processes and campaign.remaining_s > (0 if done < MIN_PAIRS else lasted):
         began = campaign.clock()
         size = min(campaign.most, processes - done)
-        campaign.run(alike(size), workloads, "noise")
+        campaign.run(alike(size), workloads, "screen")  # the phase that checks no results
         done, lasted = done + size, campaign.clock() - began
     return campaign.measurements
 

@@ -51,6 +51,17 @@ def test_what_goes_wrong_is_unknown_in_one_line(code: str, told: str) -> None:
     assert time.monotonic() - began < 5 or not hangs
 
 
+def test_a_busy_machine_is_not_called_a_hanging_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(load: float) -> str:
+        monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+        return guarded(VerifyParams(timeout=0.5), child("time.sleep(60)")).line
+
+    assert "load average is 99.0" in (line := asked(99.0))
+    assert "while nothing else runs" in line
+    assert "look what hangs" in (line := asked(0.0))
+    assert "load" not in line
+
+
 def test_what_the_facts_gave_stays_where_the_rest_hangs() -> None:
     facts = json.loads(FACTS.model_dump_json())
     found = guarded(VerifyParams(timeout=1), child(say(facts=facts) + say(doing="measuring") + "time.sleep(60)"))

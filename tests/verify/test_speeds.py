@@ -12,7 +12,7 @@ from hwdiag.experiment.model import Measurement
 from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.process.model import Disturbance, Outcome
 from hwdiag.record.model import Record
-from hwdiag.verify.speeds import PROCESSES, Recorded, SpeedAnswers, comparable, judge_speeds, repeated
+from hwdiag.verify.speeds import PROCESSES, Recorded, SpeedAnswers, affordable, comparable, judge_speeds, repeated
 from tests.simulation.virtual_machine import VirtualRunner, virtual_campaign
 
 QUIET = noise_named("quiet machine")
@@ -77,6 +77,11 @@ def test_what_dies_now_is_critical() -> None:
     (cause,) = said(measured(outcome=died)).causes
     assert (cause.id, cause.status) == ("fails.resnet18", "CRITICAL")
     assert "SIGILL" in cause.title
+
+
+def test_fewer_workloads_are_measured_where_imports_take_the_time() -> None:
+    several = [RECORDED[0]] * 3
+    assert [len(affordable(several, cpus, 11.5)) for cpus in (1, 2, 4, 64)] == [1, 1, 2, 3]
 
 
 def test_a_record_offers_short_workloads_of_enough_processes(example: Record) -> None:
