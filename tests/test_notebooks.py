@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +46,12 @@ def test_its_committed_outputs_are_whole(name: str) -> None:
     cells = code_cells(name)
     assert all(c.outputs and c.execution_count for c in cells)
     assert not [o for c in cells for o in c.outputs if o.output_type == "error"]
+
+
+@pytest.mark.parametrize("name", [*NOTEBOOKS, "diagnose"])
+def test_it_opens_with_what_it_answers_and_costs_and_where_other_questions_go(name: str) -> None:
+    notebook: Any = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    first = notebook.cells[0].source
+    assert re.search(r"[Rr]un [Aa]ll [Cc]ells.*(second|minute|as your command)", first)
+    others = set(params.NOTEBOOKS) - {name} if name == "diagnose" else {"diagnose"}
+    assert [other for other in others if f"({other}.ipynb)" not in first] == []

@@ -25,7 +25,7 @@ fi
 
 # Sizes and times are those of docs/measured.md.
 case ${2:-} in
-test) extras=test,torch,nets,torchao,dataloader what='hwdiag, torch and the test tools' size='2.1 GB' ;;
+test) extras=test,torch,nets,torchao,dataloader what='hwdiag, torch and the test tools' size='2.2 GB' ;;
 *) extras=torch,torchao,dataloader what='hwdiag and torch' size='1.7 GB' ;;
 esac
 echo "Installing $what into .venv: $size on the disk, some minutes the first time"
