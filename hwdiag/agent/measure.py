@@ -33,6 +33,7 @@ LOOSEST = {"same": 0.0, "reduced": 0.1, "quantised": 0.3}
 layers, or integers; a wrong kernel is off by far more."""
 LOOSEST_GRADIENTS = {"same": 0.0, "reduced": 1.0, "quantised": 2.0}
 """The same of all gradients together."""
+CONTINUED = {signal.SIGCONT}
 MODULES = ("workloads", "own_file", "kernels", "net_workloads")
 """In which the builders of workloads are looked for; the first has what most runs measure, the others take longer."""
 
@@ -44,6 +45,11 @@ def builder(kind):
         if found is not None:
             return found
     raise KeyError("no workload of kind %r" % kind)
+
+
+def was_continued():
+    """Return whether this process was stopped and continued since it was asked last."""
+    return signal.sigtimedwait(CONTINUED, 0) is not None
 
 
 def peak_rss():
@@ -160,18 +166,17 @@ class Session:
     def __init__(self):
         self.torch = self.device = self.prepared = self.name = self.accelerator = None
         self.accuracy, self.restore = "same", None
-        self.continued = 0
 
     def start(self, channel, device, seed, interop_threads=None, used=(), accuracy="same"):
         """Import torch, and tell what of the Launch took effect. ``used``: names of techniques."""
         techniques.USED[:] = used
         self.accuracy = accuracy
+        signal.pthread_sigmask(signal.SIG_BLOCK, CONTINUED)  # by all threads of torch, too: it stays pending
         torch = import_torch(channel)
         if torch is None:
             raise Ended
         if interop_threads:
             torch.set_num_interop_threads(interop_threads)
-        signal.signal(signal.SIGCONT, self.go_on)
         channel.tell(
             "applied",
             threads=torch.get_num_threads(),
@@ -196,15 +201,11 @@ class Session:
         about["accelerator"] = getattr(self.prepared.accelerator, "name", None)
         channel.tell("ready", workload=self.name, threads=self.torch.get_num_threads(), **about)
 
-    def go_on(self, number, frame):
-        """Count that this process was stopped, and goes on: the parent does that between windows only."""
-        self.continued += 1
-
     def sample(self, channel, seconds, min_samples, go_on=False):
         """Measure one window, and tell whether somebody stopped this process within it."""
-        before = self.continued
+        was_continued()  # by the parent, which stops it between two windows
         found = self.prepared.sample(seconds, min_samples)
-        stopped = self.continued > before
+        stopped = was_continued()
         used = self.prepared.accelerator
         peaks = {"peak_rss_bytes": peak_rss(), "peak_device_bytes": None if used is None else used.peak_bytes()}
         channel.tell("window", workload=self.name, seconds=found, stopped=stopped, **peaks)

@@ -156,7 +156,7 @@ def test_a_child_answers_commands_rests_when_it_is_paused_and_ends_when_no_more_
         assert window is not None
         assert len(window["seconds"]) >= 3
         assert not window["stopped"], "it rested between two windows"
-        child.tell({"do": "measure.sample", "seconds": 1.0, "min_samples": 3})
+        child.tell({"do": "measure.sample", "seconds": 1.0, "min_samples": 600})
         time.sleep(0.3)
         child.pause()
         wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)

@@ -94,6 +94,9 @@ class ProcessWitness:
         try:
             if self.done:
                 return
+            if is_loader_worker():
+                self.withdraw()
+                return
             self.done = True
             self.told["end"] = why
             with contextlib.suppress(Exception):
@@ -164,6 +167,11 @@ class ProcessWitness:
         self.finish("SIGTERM")
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)  # which is a forked worker's own, not ours
+
+
+def is_loader_worker():
+    """Return whether this process is a worker of a DataLoader, or was one until now."""
+    return getattr(sys.modules.get("torch.utils.data._utils.worker"), "_worker_info", None) is not None
 
 
 def begin(torch):

@@ -5,6 +5,7 @@ The clock of the recording starts when the first operations are seen. torch.prof
 imports torch._inductor and sympy, which takes seconds and shows in ``sys.modules``.
 """
 
+import _thread
 import contextlib
 import ctypes
 import os
@@ -23,6 +24,8 @@ WEIGH_S = 0.25
 """Between two looks at the sizes of all tensors, which take some 10 ms."""
 UNSEEN = 8
 """So many times may it grow while no net is seen at work: what is imported and loaded before is no event."""
+WRITING_S = 20.0
+"""The longest that the end of the process waits for a trace that another thread writes."""
 OFTEN_S, STEADY_BYTES = 2.0, 1 << 20
 """Where nothing is imported for so long, and the tensors grow by so little, operations are the program's work, though
 no net is seen: what loads a model makes tensors."""
@@ -45,6 +48,7 @@ class TraceRecorder:
         self.weak = self.strong = self.size = None
         self.tensors, self.weighed, self.quiet = 0, 0.0, None
         self.over = False
+        self.writing, self.writer = _thread.allocate_lock(), None
         self.callbacks = []
         self.all_threads, self.why_not_all = all_threads_config(torch) if task.get("all_threads", True) else (None, "")
         self.gpu_build = bool(torch.version.cuda or getattr(torch.version, "hip", None))
@@ -183,13 +187,21 @@ class TraceRecorder:
         return 0
 
     def end(self, why):
-        """End the recording and write it; nothing the second time."""
+        """End the recording and write it; the second time, wait until another thread has written it."""
         if self.over:
+            if self.writer != _thread.get_ident() and self.writing.acquire(timeout=WRITING_S):
+                self.writing.release()
             return
         self.over = True
         if self.profile is None:
             self.tell(state="nothing", why=why)
             return
+        self.writer = _thread.get_ident()
+        with self.writing:
+            self.write(why)
+
+    def write(self, why):
+        """End the profiler and write what it recorded."""
         took = time.monotonic()
         try:
             found = self.torch.autograd._disable_profiler()
