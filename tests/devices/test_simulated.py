@@ -138,6 +138,7 @@ def test_a_study_of_two_gpus(simulate: Simulate, small_study: None, monkeypatch:
     assert Study.model_validate_json(found.model_dump_json()) == found
 
 
+@pytest.mark.long
 def test_a_gpu_that_vanishes_is_left_out(simulate: Simulate, small_study: None) -> None:  # noqa: ARG001
     simulate(vanishes_at=150)
     measuring = Measuring(sys.executable, make_host(), budget="quick")

@@ -126,9 +126,8 @@ time.sleep(60)
 
 def test_a_long_script_is_recorded_for_a_while_and_goes_on(tmp_path: Path) -> None:
     """Without a net, it is recorded from when its operations are seen to follow each other."""
-    code = (
-        "import time, torch\nx = torch.ones(64, 64)\nuntil = time.time() + 6\nwhile time.time() < until: (x @ x).sum()"
-    )
+    loop = "while time.time() < until: (x @ x).sum(); time.sleep(0.003)"
+    code = f"import time, torch\nx = torch.ones(64, 64)\nuntil = time.time() + 6\n{loop}"
     done = profile(tmp_path, "--seconds", "0.8", "--", sys.executable, "-c", f"{code}\nprint('on')")
     assert done.stdout == "on\n"
     assert "the recording ended after its time, as it was meant to; the script went on" in done.stderr

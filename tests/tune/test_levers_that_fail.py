@@ -38,7 +38,7 @@ def test_each_is_one_row_and_the_others_are_measured(tmp_path: Path, monkeypatch
     names = ("bf16", "fp16", "inference-mode", "compile", "flush-denormals")
     plans = [Plan.of(x) for x in (*(lever(name, "precision") for name in names), missing)]
     monkeypatch.setenv("PYTHONPATH", str(without_torchao(tmp_path)))
-    campaign = Campaign(sys.executable, BUDGETS["quick"], seed=1, child_timeout_s=25)
+    campaign = Campaign(sys.executable, BUDGETS["quick"], seed=1, child_timeout_s=18)
     found = {
         m.plan: m.outcome for m in campaign.run([DEFAULT, *plans], [file_workload(tmp_path / "mine.py")], "confirm")
     }

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.verify import LEAST, Level, noise_named
 from hwdiag.core.errors import HwdiagError
+from hwdiag.diagnose.report_steps import of_record
 from hwdiag.experiment.budget import BUDGETS
 from hwdiag.experiment.model import Measurement, Workload
 from hwdiag.host.model import Host
@@ -71,3 +72,14 @@ def test_what_fails_is_not_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learning, "measure", failing)
     with pytest.raises(HwdiagError, match="8 are needed"):
         learn(VerifyParams(), print)
+
+
+@pytest.mark.usefixtures("virtual")
+def test_a_report_of_what_was_learnt_has_the_speeds(tmp_path: Path) -> None:
+    """Its topic was unknown to reports."""
+    save(learn(VerifyParams(python="/p"), print), tmp_path)
+    lines = "".join(of_record(tmp_path).lines())
+    page = of_record(tmp_path).html()
+    for text in (lines, page):
+        assert "3 reference speeds for later verifications" in text
+    assert "matmul-1024" in page
