@@ -156,8 +156,20 @@ def test_a_child_answers_commands_rests_when_it_is_paused_and_ends_when_no_more_
         assert window is not None
         assert len(window["seconds"]) >= 3
         assert not window["stopped"], "it rested between two windows"
-        child.tell({"do": "measure.sample", "seconds": 1.0, "min_samples": 600})
-        time.sleep(0.3)
+        assert child.finish(60).ok
+        assert child.event("end") is not None
+        assert child.hear(("window",), 1) is None
+
+
+def test_a_child_that_somebody_stops_within_a_window_says_so() -> None:
+    workload = {"name": "m", "kind": "matmul", "dtype": "float32", "size": {"n": 1024}}
+    with Agent(sys.executable) as child:
+        child.tell(START)
+        child.tell({"do": "measure.prepare", "workload": workload, "check": False, "warmup_s": 0.0})
+        assert child.hear(("ready", "failed"), 60) is not None, child.outcome()
+        used = psutil.Process(child.pid).cpu_times().user
+        child.tell({"do": "measure.sample", "seconds": 1.0, "min_samples": 100})
+        wait_until(lambda: psutil.Process(child.pid).cpu_times().user > used + 0.1)
         child.pause()
         wait_until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED)
         child.resume()
@@ -165,8 +177,6 @@ def test_a_child_answers_commands_rests_when_it_is_paused_and_ends_when_no_more_
         assert window is not None
         assert window["stopped"], "somebody stopped it within one"
         assert child.finish(60).ok
-        assert child.event("end") is not None
-        assert child.hear(("window",), 1) is None
 
 
 @pytest.mark.parametrize("ended_by", ["SIGINT", "SIGKILL"])
