@@ -300,7 +300,10 @@ def test_a_run_waits_for_the_menus_and_then_for_the_button(monkeypatch: pytest.M
     chooser._ipython_display_()
     (host, budget, button), note, _ = shown[-1].children[0].children, *shown[-1].children[1:]
     waits = threading.Thread(target=lambda: asyncio.run(chooser.wait()))
+    monkeypatch.setattr(widgets, "GRACE_S", 30)
     waits.start()
+    while not chooser._waiting:
+        time.sleep(0.01)
     budget.value = "quick"
     host.value = "dgx"
     time.sleep(0.2)
