@@ -13,11 +13,8 @@ from . import TASK
 from .c_exit import before_c_exit
 from .facts import distributed, facts
 from .objects import Objects
-from .recorder import TraceRecorder
+from .recorder import WRITING_S, TraceRecorder
 from .sampler import StackSampler
-
-END_S = 20.0
-"""The longest that the end of the process waits for a trace that another thread writes."""
 
 
 class ProcessWitness:
@@ -88,7 +85,7 @@ class ProcessWitness:
         """Say all that was seen; nothing the second time, or in a forked child."""
         if self.done or os.getpid() != self.pid or self.ender == _thread.get_ident():
             return
-        if not self.ending.acquire(timeout=END_S):
+        if not self.ending.acquire(timeout=WRITING_S):
             return
         self.ender = _thread.get_ident()
         try:
