@@ -7,14 +7,13 @@ import re
 import tempfile
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from hwdiag.core.errors import HwdiagError, UsageError
 from hwdiag.core.files import EmittedFile, File, write_whole
-from hwdiag.core.outside import OutsideError, parse_json, read_file
+from hwdiag.core.outside import parse_json, read_file
 from hwdiag.host.cpulist import bounded_lists
 from hwdiag.record.convert import OLD_FILES, NotARecordError, upgraded
-from hwdiag.record.model import Record, UnreadStudy, first_error
+from hwdiag.record.model import Record, UnreadStudy
+from hwdiag.record.refusal import refused_as_no
 
 FILE = "record.json"
 MAX_BYTES = 32 * 2**20
@@ -119,15 +118,9 @@ def load(path: Path) -> Record:
     """
     path = record_file(path)
     try:
-        values = upgraded(parse_json(read_file(path, MAX_BYTES)), path.absolute().parent.parts)
-        with bounded_lists():
+        with refused_as_no("record", path), bounded_lists():
+            values = upgraded(parse_json(read_file(path, MAX_BYTES)), path.absolute().parent.parts)
             record = Record.model_validate(values)
-    except OSError as error:
-        raise UsageError(f"no record at {path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise UsageError(f"{path} is not a record: {first_error(error)}") from None
-    except OutsideError as error:
-        raise UsageError(f"{path} is not a record: {error}") from None
     except NotARecordError as error:
         raise UsageError(f"{path}: {error}") from None
     if not record.complete:

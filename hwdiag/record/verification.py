@@ -8,17 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from hwdiag.core.errors import HwdiagError, UsageError
+from hwdiag.core.errors import HwdiagError
 from hwdiag.core.files import write_whole
 from hwdiag.core.finding import Check
 from hwdiag.core.interval import Interval
-from hwdiag.core.outside import OutsideError, parse_json, read_file
+from hwdiag.core.outside import parse_json, read_file
 from hwdiag.core.value import Value
 from hwdiag.host.cpulist import bounded_lists
 from hwdiag.host.identity import Identity
-from hwdiag.record.model import first_error
+from hwdiag.record.refusal import refused_as_no
 
 FILE = "verification.json"
 MAX_BYTES = 2**20
@@ -142,14 +142,8 @@ def load_verification(path: Path) -> Verification:
         UsageError: there is none, or it is not one.
     """
     path = path / FILE if path.is_dir() else path
-    try:
+    with refused_as_no("verification", path):
         return parse_verification(read_file(path, MAX_BYTES))
-    except OSError as error:
-        raise UsageError(f"no verification at {path}: {error.strerror}") from None
-    except ValidationError as error:
-        raise UsageError(f"{path} is not a verification: {first_error(error)}") from None
-    except OutsideError as error:
-        raise UsageError(f"{path} is not a verification: {error}") from None
 
 
 def parse_verification(text: str | bytes) -> Verification:
