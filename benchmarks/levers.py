@@ -90,7 +90,7 @@ def grid(known: Sequence[Factor]) -> list[Plan]:
 
 def searched(task: Task, host: Host, budget: Budget, known: Sequence[Factor], accuracy: Accuracy) -> tuple[Plan, float]:
     """Return what a search recommends for this accuracy, and how long it took."""
-    campaign = campaign_of(host, task.workload, budget)
+    campaign = campaign_of(host, budget)
     tuned = tune(campaign, known, [task.workload], [task.workload.name], 0.03, accuracy=accuracy)
     able = {plan.id: plan for plan in tuned.plans if within(plan.accuracy, accuracy)}
     better = [c for c in tuned.comparisons if c.phase == "confirm" and c.verdict == "better" and c.candidate in able]
@@ -98,11 +98,11 @@ def searched(task: Task, host: Host, budget: Budget, known: Sequence[Factor], ac
     return able[best.candidate if best else BASELINE], budget.total_s - campaign.remaining_s
 
 
-def campaign_of(host: Host, workload: Workload, budget: Budget) -> Campaign:
+def campaign_of(host: Host, budget: Budget) -> Campaign:
     """Return a campaign of fresh processes."""
     return Campaign(
         sys.executable, budget, seed=1, child_timeout_s=300, progress=lines(sys.stderr),
-        most=at_once(host, [workload]),
+        most=partial(at_once, host),
     )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def rows_of(
     known = factors(host, software, [task.workload], facts=task.facts)
     found = {accuracy: searched(task, host, budget, known, accuracy) for accuracy in ACCURACIES}
     began = time.monotonic()
-    campaign = campaign_of(host, task.workload, budget)
+    campaign = campaign_of(host, budget)
     plans = grid(known)[: 5 if small else None]
     once = measured_once(campaign, plans, task.workload)
     best = {

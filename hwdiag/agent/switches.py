@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 
 NAMES = (
     "backends.cudnn.enabled",
@@ -27,13 +28,19 @@ NAMES = (
 """Below torch, of those that a workload or a technique may set; an older torch has not all of them."""
 
 
+COMPILER = "_inductor"
 BEFORE_2_9 = ("backends.cudnn.allow_tf32",)
 """What one of them was before; torch raises where it is read after parts of it were set one by one."""
 
 
 def holder_of(torch, path):
-    """Return what holds a switch, and the switch's own name; None where it is not there, or not to be read."""
+    """Return what holds a switch, and the switch's own name; None where it is not there, or not to be read.
+
+    torch imports its compiler when its name is asked for, which takes more than a second: only who used it has it.
+    """
     *folders, name = path.split(".")
+    if COMPILER in folders and "torch." + COMPILER not in sys.modules:
+        return None
     holder = torch
     try:
         for folder in folders:

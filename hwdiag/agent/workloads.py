@@ -195,6 +195,16 @@ def resnet18(torch, device, dtype, batch, side):
     return net.to(device, dtype), torch.randn(batch, 3, side, side, device=device).to(dtype)
 
 
+def give_memory(torch, net, device, dtype):
+    """Give the parameters of a net that was made on "meta" memory, not initialised.
+
+    Not ``Module.to_empty``: on "meta" it imports sympy, a second of every child.
+    """
+    for module in net.modules():
+        for name, parameter in [*module.named_parameters(recurse=False)]:
+            setattr(module, name, torch.nn.Parameter(torch.empty(parameter.shape, device=device, dtype=dtype)))
+
+
 def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, positions):
     """Return a net and its input: GPT-2 small (Radford et al. 2019), 124 million parameters; a prompt, without a
     cache."""
@@ -229,7 +239,7 @@ def gpt2(torch, device, dtype, batch, tokens, width, layers, heads, vocabulary, 
 
     with torch.device("meta"):  # the usual initialisation draws 124 million random numbers: seconds of one core
         net = Gpt2()
-    net = net.to_empty(device=device).to(dtype)
+    give_memory(torch, net, device, dtype)
     noise = torch.randn(2**20, device=device).to(dtype) * 0.02
     with torch.no_grad():
         for name, parameter in net.named_parameters():

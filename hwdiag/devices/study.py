@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from hwdiag.core.choices import BudgetName
 from hwdiag.core.errors import HwdiagError
@@ -32,7 +33,7 @@ from hwdiag.devices.nets import NETS, decoding, tasks
 from hwdiag.devices.targets import COUNTED, targets
 from hwdiag.devices.techniques import applies
 from hwdiag.experiment.budget import Budget
-from hwdiag.experiment.campaign import Campaign, Progress, at_once
+from hwdiag.experiment.campaign import Campaign, Most, Progress, at_once
 from hwdiag.experiment.ceilings import ceilings
 from hwdiag.experiment.estimates import estimates
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
@@ -198,7 +199,7 @@ class Measuring:
             for device in self.study.devices:
                 todo = self._tasks(device)
                 workloads |= {w.name: w for w in todo}
-                campaign = self._campaign(GAINS, self._gains_s(), most=self._at_once(device, todo))
+                campaign = self._campaign(GAINS, self._gains_s(), most=partial(self._at_once, device))
                 effort = self.effort
                 rounds = {"rounds": effort.rounds, "slow_rounds": effort.slow_rounds, "slow_on": effort.slow_on}
                 planned += measure_gains(
@@ -273,7 +274,7 @@ class Measuring:
     def _gains_s(self) -> float:
         return self.effort.gains_s if self.minutes is None else self.minutes * 60
 
-    def _campaign(self, turn: Turn, seconds: float, most: int = 1) -> Campaign:
+    def _campaign(self, turn: Turn, seconds: float, most: Most = lambda workloads: 1) -> Campaign:
         budget = Budget(total_s=seconds, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=turn)
         timeout_s = max(self.timeout_s, COMPILE_S)
         return Campaign(

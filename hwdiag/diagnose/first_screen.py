@@ -95,7 +95,8 @@ def handed_over(record: Record) -> Iterator[Action]:
 def undecided(record: Record) -> Iterator[Action]:
     """Yield what would decide what is open, and the question that only the person's program answers."""
     confirmed = [c for c in tuning(record).comparisons if c.phase == "confirm" and c.workload == "overall"]
-    settled = any(c.verdict in ("better", "same") for c in confirmed)
+    verdicts = {c.verdict for c in confirmed}
+    settled = "better" in verdicts or ("same" in verdicts and not tuning(record).open_levers)
     if "tune" in record.studies and record.host.is_here and not settled:
         yield Action("Decide what is open: measure for longer, while nothing else runs", MORE_TIME, why="opportunities")
     if "explain" not in record.studies or len(record.studies) > 1:

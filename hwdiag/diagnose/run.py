@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from hwdiag.core.files import EmittedFile, File
@@ -151,7 +151,7 @@ class Diagnosis:
 
     def _campaign(self) -> Campaign:
         """Return the campaign of this run, with the time that the questions left."""
-        r, profile, study = self.record, self.profile, self.study
+        r, profile = self.record, self.profile
         budget = budget_of(profile)
         if profile.minutes is None:  # which is for measurements alone
             budget = budget.model_copy(update={"total_s": self.interview.measuring_s - self._causes_s()})
@@ -162,7 +162,7 @@ class Diagnosis:
             seed=profile.seed,
             child_timeout_s=profile.child_timeout,
             progress=self.progress,
-            most=at_once(r.host, study.workloads, teams_of, gpu=gpu_of_own(r.host, self.own)),
+            most=partial(at_once, r.host, teams_of=teams_of, gpu=gpu_of_own(r.host, self.own)),
             runner=Commands() if profile.command is not None else None,
             ends=True,
         )
@@ -198,13 +198,11 @@ class Diagnosis:
             comparisons=tuned.comparisons,
             shares=tuned.shares,
             untried=(*left_out, *tuned.untried),
+            open_levers=tuned.open_levers,
         )
 
     def _glance(self, campaign: Campaign) -> Glance:
-        """Look once at what each accuracy may give, where it decides what the time is spent on."""
-        is_open = campaign.budget.finalists == 1 or any(a.deepen for a in self.interview.answers.values())
-        if not is_open or self.profile.command is not None:
-            return Glance()
+        """Look once at what each accuracy may give: it decides what the time is spent on."""
         return glance(campaign, self.factors, self.study.workloads, self.study.overall_of)
 
     def _deepen(self, campaign: Campaign, seen: Glance) -> None:
@@ -256,7 +254,7 @@ class Diagnosis:
         why = "nothing could be measured" if self.record.host.is_here else "the host is known from a snapshot only"
         self.interview.leave_out(TOPICS, why)
         total_s = self.interview.total_s if self.record.host.is_here else None
-        asked = tuple(self.interview.asked[topic] for topic in TOPICS)
+        asked = tuple(self.interview.asked[topic] for topic in TOPICS if topic in self.interview.asked)
         self._add("diagnose", Triage(started_at=self.started_at, asked=asked, total_s=total_s))
         self.record = concluded(self.record, self.profile, self.interview.answers)
         return self.record

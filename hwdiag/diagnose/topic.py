@@ -84,5 +84,3 @@ class TopicEntry:
     """What that looks at beyond the short question, in words."""
     ask: Callable[[Asking], TopicAnswer] | None = None
     """The short question; None where a run has none to ask."""
-    why_not: str = ""
-    """Why there is none."""

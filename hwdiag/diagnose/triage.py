@@ -53,12 +53,12 @@ class Interview:
         return QUESTIONS_SHARE * self.total_s - self.spent_s
 
     def ask(self, topic: Topic, asking: Asking) -> TopicAnswer | None:
-        """Ask a topic its short question; None where it cannot be asked, and the reason is kept."""
+        """Ask a topic its short question, if it has one; None where it cannot be asked, and the reason is kept."""
         entry, began = TOPICS[topic], self.clock()
         asked = Asked(topic=topic, title=entry.title, beyond=entry.beyond, command=entry.command)
+        if entry.ask is None:
+            return None
         try:
-            if entry.ask is None:
-                raise NotAskedError(entry.why_not)
             with self.counted():
                 answer = entry.ask(replace(asking, seconds=self.left_s))
         except (NotAskedError, HwdiagError) as error:
@@ -77,13 +77,12 @@ class Interview:
         return answer
 
     def leave_out(self, topics: Iterable[Topic], why: str) -> None:
-        """Note that these topics are not asked, where they were not."""
+        """Note that these topics are not asked, where they were not and have a question."""
         for topic in topics:
-            if topic not in self.asked:
-                entry = TOPICS[topic]
-                reason = entry.why_not or why
+            entry = TOPICS[topic]
+            if topic not in self.asked and entry.ask is not None:
                 self.asked[topic] = Asked(
-                    topic=topic, title=entry.title, why_not=reason, beyond=entry.beyond, command=entry.command
+                    topic=topic, title=entry.title, why_not=why, beyond=entry.beyond, command=entry.command
                 )
 
     def _keep(self, topic: Topic, answer: TopicAnswer, asked: Asked, began: float) -> None:

@@ -29,6 +29,8 @@ class Budget(Value):
     """Pairs of processes, at most, by which a finalist is confirmed. The noise decides how many are needed."""
     finalists: int
     turn: Turn
+    looks: int = 0
+    """Plans of fewer bits, at most, that are looked at once before the search."""
 
     def lasting(self, minutes: float | None) -> Budget:
         """Return a copy with this total time in minutes."""
@@ -55,6 +57,7 @@ BUDGETS: dict[BudgetName, Budget] = {
         most_pairs=10,
         finalists=1,
         turn=Turn(warmup_s=0.05, window_s=0.03, windows=3, min_samples=1),
+        looks=3,
     ),
     "standard": Budget(
         total_s=270,
@@ -63,6 +66,7 @@ BUDGETS: dict[BudgetName, Budget] = {
         most_pairs=16,
         finalists=3,
         turn=Turn(warmup_s=0.1, window_s=0.04, windows=8, min_samples=1),
+        looks=5,
     ),
     "thorough": Budget(
         total_s=1200,
@@ -71,5 +75,6 @@ BUDGETS: dict[BudgetName, Budget] = {
         most_pairs=40,
         finalists=4,
         turn=Turn(warmup_s=0.2, window_s=0.06, windows=16, min_samples=1),
+        looks=5,
     ),
 }

@@ -30,6 +30,8 @@ Progress = Callable[[str, float], None]
 
 MOST_AT_ONCE = 6
 """Processes that take turns in one block: enough to compare, few enough that a turn comes round soon."""
+Most = Callable[[Sequence[Workload]], int]
+"""The number of Plans that are alive at once, by what they measure."""
 PROCESS_BYTES = 700 * 2**20
 """What a process with torch holds beside a workload's operands, roughly."""
 
@@ -82,13 +84,13 @@ class Campaign:
         seed: int,
         child_timeout_s: float,
         progress: Progress | None = None,
-        most: int = MOST_AT_ONCE,
+        most: Most = lambda workloads: MOST_AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
         runner: BlockRunner | None = None,
         check_all: bool = False,
         ends: bool = False,
     ) -> None:
-        """``most`` Plans are alive at once; ``child_timeout_s`` bounds each answer of theirs.
+        """``most`` gives the Plans that are alive at once; ``child_timeout_s`` bounds each answer of theirs.
 
         ``runner`` measures the blocks in place of agents. ``check_all``: the first of a Plan's processes checks its
         results in the screening too, for Plans that may change them. ``ends``: the budget is a deadline, at which a
@@ -128,7 +130,7 @@ class Campaign:
         compared with it. ``only`` names the workloads of a Plan that does not do all of them, by its id.
         """
         fresh: list[Measurement] = []
-        for batch in batches(plans, self.most):
+        for batch in batches(plans, self.most(workloads)):
             self.progress(f"{phase}: {', '.join(plan.title for plan in batch)}", self._used())
             fresh += self._run_batch(self._random.sample(batch, len(batch)), workloads, phase, device, only or {})
         self.measurements += fresh
@@ -164,7 +166,8 @@ class Campaign:
         fresh: list[Measurement] = []
         block = next(self._blocks)
         # Where memory holds only one process at a time they follow each other, and the noise between them is greater.
-        for batch in [candidates] if self.most > 1 else [{plan: candidate} for plan, candidate in candidates.items()]:
+        is_together = self.most(workloads) > 1
+        for batch in [candidates] if is_together else [{plan: candidate} for plan, candidate in candidates.items()]:
             disturbance = self._runner.run([*batch.values()], device=device, seed=self._random.randrange(2**31))
             fresh += self._read(batch, disturbance, block, phase, device)
         self._checked |= {(m.plan, m.workload, device) for m in fresh if m.max_error is not None}

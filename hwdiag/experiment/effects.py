@@ -8,6 +8,7 @@ Where effects do not multiply, more is left over than noise, and all errors grow
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,19 +46,32 @@ class Trial:
 class Effects:
     """Estimates on the logarithm of the speed, with their errors."""
 
-    def __init__(self, names: Mapping[str, int], mean: np.ndarray, covariance: np.ndarray, noise: float) -> None:
-        self._index, self._mean, self._covariance = names, mean, covariance
+    def __init__(
+        self,
+        names: Mapping[str, int],
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        noise: float,
+        expected: Callable[[str], float],
+    ) -> None:
+        self._index, self._mean, self._covariance, self._expected = names, mean, covariance, expected
         self.noise = noise
         """Standard deviation of one process's logarithmic time, what does not multiply included."""
 
     def gain(self, names: Iterable[str], over: Iterable[str] = ()) -> tuple[float, float]:
-        """Return the sum of these effects less that of others, and its standard error."""
-        weights = np.zeros(len(self._mean))
-        for sign, group in ((1.0, names), (-1.0, over)):
-            for name in group:
-                if name in self._index:
-                    weights[self._index[name]] += sign
-        error = float(weights @ self._covariance @ weights)
+        """Return the sum of these effects less that of others, and its standard error.
+
+        Of an effect that no trial held, no more is known than what is expected: 0, by its standard deviation.
+        """
+        counts: Counter[str] = Counter(names)
+        counts.subtract(over)
+        weights, unseen = np.zeros(len(self._mean)), 0.0
+        for name, count in counts.items():
+            if name in self._index:
+                weights[self._index[name]] = count
+            elif count:
+                unseen += (count * self._expected(name)) ** 2
+        error = float(weights @ self._covariance @ weights) + unseen
         return float(weights @ self._mean), math.sqrt(max(0.0, error))
 
 
@@ -80,7 +94,7 @@ def estimate(
         noise: what is assumed at first.
     """
     if not trials:
-        return Effects({}, np.zeros(0), np.zeros((0, 0)), noise)
+        return Effects({}, np.zeros(0), np.zeros((0, 0)), noise, expected)
     blocks = {number: i for i, number in enumerate(dict.fromkeys(t.block for t in trials))}
     contents = {plan: tuple(columns(plan)) for plan in dict.fromkeys(t.plan for t in trials)}
     names = {name: i for i, name in enumerate(dict.fromkeys(n for of in contents.values() for n in of))}
@@ -99,7 +113,7 @@ def estimate(
         noise, weights = fit.noise, fit.weights
         if not is_paired:
             level = max(LEAST_LEVEL, noise, float(np.std(fit.mean[len(names) : -1])))
-    return Effects(names, fit.mean, fit.covariance, noise)
+    return Effects(names, fit.mean, fit.covariance, noise, expected)
 
 
 @dataclass(frozen=True)

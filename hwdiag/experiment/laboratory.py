@@ -28,6 +28,16 @@ class Block:
         return geometric_mean([times[w] for w in workloads]) if all(w in times for w in workloads) else None
 
 
+@dataclass(frozen=True)
+class FirstLook:
+    """Plans that were measured before a search begins. What they showed counts in its screening."""
+
+    plans: tuple[Plan, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    pace_s: float = 0.0
+    """Seconds that one process took in them."""
+
+
 class Laboratory(Protocol):
     """Measures plans beside today's way."""
 

@@ -80,7 +80,7 @@ class Screening:
     """The same by the names of two factors whose levers interact."""
     steps: list[SearchStep] = field(default_factory=list)
     pace: float = 0.0
-    """Seconds that one plan took in the last block."""
+    """Seconds that one process took in the last block."""
 
     @property
     def best(self) -> Plan:
@@ -135,30 +135,40 @@ class Screening:
         start = self.best_within("same")
         for factor in factors:
             self._known(factor, factor.levers)
-        deck, clock, pace, refused = Deck(factors, self.seed), self.laboratory.clock, 0.0, 0
-        while deck.factors and refused < MOST_REFUSED and clock() + AT_ONCE * pace < self.deadline:
-            drawn = dict.fromkeys(deck.draw(start) for _ in range(AT_ONCE))
+        deck, refused, clock = Deck(factors, self.seed), 0, self.laboratory.clock
+        while deck.factors and refused < MOST_REFUSED and (able := self._combinations_in(self.deadline - clock())):
+            drawn = dict.fromkeys(deck.draw(start) for _ in range(able))
             plans = [plan for plan in drawn if not plan.is_default and not self.refused(plan)]
             if not plans:
                 refused += 1
                 continue
             self._measure(plans)
-            pace = self.pace
             deck.drop(self._surely_behind(start, deck))
         found: dict[Accuracy, list[Plan]] = {}
         for limit in limits:
             found[limit] = self._taken(start, factors, limit, [*found])
         return found
 
-    def playoff(self, alternatives: Mapping[Accuracy, Sequence[Plan]]) -> None:
-        """Race whole plans, the simplest first, for each accuracy. Of those that noise does not tell from the fastest
-        the last is taken: more trials speak for it than these few blocks."""
+    def _combinations_in(self, seconds: float) -> int:
+        """Return how many combinations the next factorial block may have, to end within so many seconds."""
+        if not self.pace:
+            return AT_ONCE if seconds > 0 else 0
+        return max(0, min(AT_ONCE, int(seconds / self.pace) - 1))
+
+    def playoff(self, alternatives: Mapping[Accuracy, Sequence[Plan]], until: float) -> None:
+        """Race whole plans, the simplest first, for each accuracy, once and then as often as fits until that moment.
+
+        Of those that noise does not tell from the fastest the last is taken: more trials speak for it than these few
+        blocks.
+        """
         alternatives = {
             limit: [p for p in dict.fromkeys(of) if not self.refused(p)] for limit, of in alternatives.items()
         }
         whole = list(dict.fromkeys(itertools.chain(*alternatives.values())))
         seen = len(self.blocks)
-        for _ in range(FINAL_BLOCKS if len(whole) > 1 else 0):
+        for done in range(FINAL_BLOCKS if len(whole) > 1 else 0):
+            if done and self.laboratory.clock() + (1 + len(whole)) * self.pace > until:
+                break
             self._measure(whole)
         fresh = self._effects(self.blocks[seen:], lambda plan: (plan,), lambda plan: WIDE_EFFECT)
         for limit, of in alternatives.items():
@@ -173,11 +183,11 @@ class Screening:
 
     def by_plan(self) -> Effects:
         """Return the effect of each plan over today's way."""
-        return self._effects(self.blocks, self._plan_column, lambda plan: WIDE_EFFECT)
+        return self._effects(self.blocks, self._plan_column, wide)
 
-    def by_lever(self) -> Effects:
-        """Return the effect of each lever."""
-        return self._effects(self.blocks, self._lever_columns, self.usual.__getitem__)
+    def by_lever(self, more: Sequence[Block] = ()) -> Effects:
+        """Return the effect of each lever; ``more`` are blocks beside those of the screening."""
+        return self._effects([*self.blocks, *more], self._lever_columns, lambda name: self.usual.get(name, WIDE_EFFECT))
 
     def shares(self, plan: Plan) -> dict[str, float]:
         """Return what each lever of a plan was estimated to give, as a ratio of speeds, by its id.
@@ -230,7 +240,7 @@ class Screening:
         self.plans |= {plan.id: plan for plan in plans}
         began = self.laboratory.clock()
         fresh = self.laboratory.measure(plans, "screen")
-        self.pace = (self.laboratory.clock() - began) / len(plans)
+        self.pace = (self.laboratory.clock() - began) / max(1, sum(len(block.seconds) for block in fresh))
         self.blocks += fresh
         return fresh
 
@@ -240,8 +250,8 @@ class Screening:
         clock, until = self.laboratory.clock, min(until, self.deadline)
         for done in range(self.rounds):
             began = clock()
-            is_short = began + len(alive) * self.pace > until
-            if not alive or began >= until or (done and is_short) or (done >= LEAST_ROUNDS and len(alive) == 1):
+            is_short = began + (1 + len(alive)) * self.pace > until
+            if not alive or began >= until or is_short or (done >= LEAST_ROUNDS and len(alive) == 1):
                 break
             fresh = self._measure(alive)
             effects = self.by_plan()
@@ -286,7 +296,7 @@ class Screening:
             beside = [*self._beside(start, factor, deck)]
             for lever in levers:
                 others = [x for x in answers if x is not lever and (x is None or within(x.accuracy, lever.accuracy))]
-                if self._trials_with(lever) >= LEAST_TRIALS and all(
+                if self.trials_with(lever) >= LEAST_TRIALS and all(
                     any(
                         behind(effects, self._columns([lever, *rest]), self._columns([*([x] if x else []), *rest]))
                         for x in others
@@ -303,7 +313,8 @@ class Screening:
         for combination in itertools.islice(itertools.product(*answers), MOST_COMBINATIONS):
             yield [lever for lever in combination if lever is not None]
 
-    def _trials_with(self, lever: Lever) -> int:
+    def trials_with(self, lever: Lever) -> int:
+        """Return how often plans with a lever were measured."""
         return sum(self.trials(plan.id) for plan in self.plans.values() if lever.id in plan.lever_ids)
 
     def _taken(self, start: Plan, factors: Sequence[Factor], limit: Accuracy, told: Sequence[Accuracy]) -> list[Plan]:
@@ -399,6 +410,11 @@ class Deck:
         kept = {name: [x for x in levers if x.id not in out] for name, levers in self.factors.items()}
         self.factors = {name: levers for name, levers in kept.items() if levers}
         self._left = {n: [x for x in left if x is None or x.id not in out] for n, left in self._left.items()}
+
+
+def wide(plan: str) -> float:
+    """Return the standard deviation of a plan's effect that is reckoned with: next to no expectation."""
+    return 0.0 if plan == BASELINE else WIDE_EFFECT
 
 
 def behind(effects: Effects, names: Sequence[str], leader: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from hwdiag.core.choices import ACCURACIES, Accuracy
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
 from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
-from hwdiag.experiment.laboratory import Block, Laboratory, Scope
+from hwdiag.experiment.laboratory import Block, FirstLook, Laboratory, Scope
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan, within
 from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import Screening
@@ -25,10 +25,16 @@ HOPEFUL = 0.5
 another accuracy has one that looked better."""
 RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
+SURE_SIGMAS = 2.0
+"""Standard errors of a gain, above what was seen of it, that stay below the least effect where it is excluded."""
+SURE_TRIALS, CLEARLY = 4, 0.1
+"""Trials, at least, by which a lever is excluded whose logarithm of the speed is not lower by this much."""
 SPARE = 1.2
 """Time that is kept for the confirmation, over what the trials so far would take."""
 WARM = 0.3
 """First call of a process that finds the code that another one compiled, of that one's first call, roughly."""
+MANY = 99
+"""Plans that can be confirmed where it is not known how long one takes."""
 RACE_SHARE = 0.55
 """Share of the time to screen, for the factor that decides most."""
 
@@ -58,11 +64,17 @@ class SearchSpace:
     """Raced one after the other in the time that is left: a trial of theirs takes long."""
     offers: Sequence[Plan] = ()
     """Plans that are confirmed beside the best, whatever the screening says of them."""
+    promised: Plan | None = None
+    """One that looked so much faster that its confirmation has its time first; the screening has what that leaves."""
+
+    @property
+    def factors(self) -> list[Factor]:
+        """Return all factors."""
+        return [*([self.first] if self.first else []), *self.factorial, *self.last]
 
     def limits(self, asked: Accuracy) -> list[Accuracy]:
         """Return the accuracies for which a best plan is looked for: what was asked for, and all that differ."""
-        factors = [*([self.first] if self.first else []), *self.factorial, *self.last]
-        there = {"same", asked, *(lever.accuracy for factor in factors for lever in factor.levers)}
+        there = {"same", asked, *(lever.accuracy for factor in self.factors for lever in factor.levers)}
         return [accuracy for accuracy in ACCURACIES if accuracy in there]
 
 
@@ -72,6 +84,7 @@ class SearchResult:
 
     screening: Screening
     min_effect: float
+    space: SearchSpace
     finalists: tuple[Plan, ...] = ()
     claims: tuple[Claim, ...] = ()
     confirmed: list[Block] = field(default_factory=list)
@@ -87,6 +100,20 @@ class SearchResult:
         """Return the levers without a risk that no plan was measured with, for want of time."""
         tried = {lever for plan in self.screening.plans.values() for lever in plan.lever_ids}
         return tuple(lever for factor in factors for lever in factor.levers if not lever.risk and lever.id not in tried)
+
+    @property
+    def open_levers(self) -> tuple[Lever, ...]:
+        """Return the levers without a risk, of the accuracy that was asked for, that may be faster by the least effect
+        for all that was measured. Only where there is none can be said that nothing helps."""
+        limit, effects = self.screening.accuracy, self.screening.by_lever(self.confirmed)
+        able = (x for factor in self.space.factors for x in factor.levers if not x.risk and within(x.accuracy, limit))
+        return tuple(lever for lever in able if not self._is_excluded(lever, *effects.gain([lever.id])))
+
+    def _is_excluded(self, lever: Lever, gain: float, error: float) -> bool:
+        """Return whether what was measured excludes that a lever is faster by the least effect. A few trials do not
+        tell their own noise: by them only what is clearly slower is excluded."""
+        limit = self.min_effect if self.screening.trials_with(lever) >= SURE_TRIALS else -CLEARLY
+        return gain + SURE_SIGMAS * error < limit
 
     @property
     def plans(self) -> tuple[Plan, ...]:
@@ -134,6 +161,7 @@ def search(
     share: float = 1.0,
     seed: int = 1,
     accuracy: Accuracy = "same",
+    look: FirstLook | None = None,
 ) -> SearchResult:
     """Find the plan that is fastest on the first scope, and others that may be faster on a single one.
 
@@ -151,14 +179,17 @@ def search(
         share: of the run's error budget, where it decides more than this.
         seed: of the order of combinations.
         accuracy: the weakest that the best plan may do to results.
+        look: what was measured before.
     """
-    limits = space.limits(accuracy)
+    limits, look = space.limits(accuracy), look or FirstLook()
     began = laboratory.clock()
     deadline, end = began + (1 - CONFIRM_SHARE) * effort.total_s, began + effort.total_s
     screening = Screening(
         laboratory, scopes[0], effort.rounds, deadline, is_paired=is_paired, refused=refused, seed=seed,
-        accuracy=accuracy,
+        accuracy=accuracy, blocks=[*look.blocks], plans={plan.id: plan for plan in (DEFAULT, *look.plans)},
+        pace=look.pace_s,
     )  # fmt: skip
+    least, grace_s = enough_pairs(len(scopes), share), effort.grace * effort.total_s
 
     def until(slow_s: float = 0.0) -> float:
         """Return when the screening must end for the confirmation to have its pairs, of processes whose first call
@@ -166,13 +197,23 @@ def search(
         if not screening.pace:
             return deadline  # nothing was measured so far
         plans = 1 + len(limits) + len(space.offers)
-        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, enough_pairs(len(scopes), share))
+        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
         confirming = SPARE * pairs * (plans * screening.pace + slow_s)
-        return end - confirming if slow_s else max(deadline, end - confirming)
+        if slow_s:
+            return end - confirming
+        kept = 0.0 if space.promised is None else SPARE * least * 2 * screening.pace
+        return max(min(deadline, end - kept), end - confirming)
 
-    screen(screening, space, limits, began, until)
-    found = SearchResult(screening, min_effect, share=share)
-    found.finalists, found.claims = finalists(screening, scopes, space.offers, effort.finalists, min_effect, limits)
+    def latest() -> float:
+        """Return when the screening must have ended for two plans, or all, to have the pairs that decide."""
+        return end + grace_s - least * (1 + min(2, len(limits))) * screening.pace
+
+    screening.deadline = until()
+    screen(screening, space, limits, began, until, latest)
+    found = SearchResult(screening, min_effect, space, share=share)
+    most = plans_that_fit(screening, end + grace_s - laboratory.clock(), least)
+    found.finalists, found.claims = finalists(screening, scopes, space, effort.finalists, min_effect, limits, most)
+    screening.plans |= {plan.id: plan for plan in found.finalists}
     if found.finalists:
         least = enough_pairs(len(found.claims), share)
         pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
@@ -182,9 +223,14 @@ def search(
             pairs,
             least,
             end=end,
-            grace_s=effort.grace * effort.total_s,
+            grace_s=grace_s,
         )
     return found
+
+
+def plans_that_fit(screening: Screening, seconds: float, pairs: int) -> int:
+    """Return the plans that can be confirmed by so many pairs in the time that is left, one at least."""
+    return max(1, int(seconds / (pairs * screening.pace)) - 1) if screening.pace else MANY
 
 
 def enough_pairs(claims: int, share: float) -> int:
@@ -206,11 +252,12 @@ def screen(
     limits: Sequence[Accuracy],
     began: float,
     until: Callable[[float], float],
+    latest: Callable[[], float],
 ) -> None:
     """Race the first factor, try the others together with what lies near its best lever, and race what they add up to.
 
-    ``until`` tells when the screening must end, by what is known of the noise then, and by the seconds that the first
-    call of a process of the confirmation takes.
+    ``until`` tells when the screening should end, by what is known of the noise then, and by the seconds that the first
+    call of a process of the confirmation takes; ``latest`` when it must end, or nothing can be decided.
     """
     left: list[Plan] = []
     if space.first is not None:
@@ -222,7 +269,8 @@ def screen(
     together = [factor for factor in (*near, *space.factorial) if factor.levers]
     if together:
         alternatives = screening.factorial(together, limits)
-        screening.playoff({limit: [*next_best(screening, of, near), *of] for limit, of in alternatives.items()})
+        whole = {limit: [*next_best(screening, of, near), *of] for limit, of in alternatives.items()}
+        screening.playoff(whole, latest())
     for factor in space.last:
         if not factor.slow_s:
             screening.race(factor)
@@ -273,35 +321,43 @@ def again(factor: Factor, best: Plan, left: Sequence[Plan]) -> Factor:
 def finalists(
     screening: Screening,
     scopes: Sequence[Scope],
-    offers: Sequence[Plan],
-    most: int,
+    space: SearchSpace,
+    wanted: int,
     min_effect: float,
     limits: Sequence[Accuracy],
+    most: int,
 ) -> tuple[tuple[Plan, ...], tuple[Claim, ...]]:
     """Return the plans to measure afresh and what is claimed of them, the most important first.
 
     These are the best of the screening on every scope, of the accuracy that was asked for and then of each other, the
     offers on all workloads together, and plans that looked better still on one workload alone on that one. Where
-    there is time for more than one plan, there is for the best of each accuracy.
+    more than one plan is wanted, the best of each accuracy is. Where there is time for ``most`` and that is less, what
+    was asked for comes first if it looked like a gain at all, and then what looked fastest.
     """
-    bests = best_of_each(screening, limits, min_effect)
+    bests = best_of_each(screening, space, limits, min_effect)
+    if most < len(bests):
+        gains = {plan: screening.by_plan().gain([plan.id])[0] for plan in bests}
+        bests.sort(key=lambda plan: math.inf if plan == screening.best and gains[plan] > min_effect else gains[plan])
+        bests.reverse()
     claims = [Claim(best.id, scope) for best in bests for scope in scopes]
-    most = max(most, len(bests)) if most > 1 else most
-    claims += [Claim(offer.id, scopes[0]) for offer in offers]
+    most = min(most, max(wanted, len(bests)) if wanted > 1 or space.promised else wanted)
+    claims += [Claim(offer.id, scopes[0]) for offer in space.offers]
     for scope in scopes[1:]:
         leader = leader_on(screening, scope, min_effect)
         claims += [] if leader is None else [Claim(leader, scope)]
-    plans = {**screening.plans, **{best.id: best for best in bests}, **{offer.id: offer for offer in offers}}
+    plans = {**screening.plans, **{best.id: best for best in bests}, **{offer.id: offer for offer in space.offers}}
     chosen = list(dict.fromkeys(claim.plan for claim in claims))[:most]
     return tuple(plans[plan] for plan in chosen), tuple(c for c in dict.fromkeys(claims) if c.plan in chosen)
 
 
-def best_of_each(screening: Screening, limits: Sequence[Accuracy], min_effect: float) -> list[Plan]:
-    """Return the best plan of each accuracy, that of the one that was asked for first.
+def best_of_each(screening: Screening, space: SearchSpace, limits: Sequence[Accuracy], min_effect: float) -> list[Plan]:
+    """Return the best plan of each accuracy, that of the one that was asked for first, and the one that is promised.
 
-    It is left out where it looked like no gain and another looked better: there is something to confirm then.
+    What was asked for is left out where it looked like no gain and another looked better: there is something to confirm
+    then.
     """
-    bests = dict.fromkeys((screening.best, *(screening.best_within(limit) for limit in limits)))
+    promised = [] if space.promised is None else [space.promised]
+    bests = dict.fromkeys((screening.best, *(screening.best_within(limit) for limit in limits), *promised))
     found = [best for best in bests if not best.is_default]
     if len(found) > 1 and found[0] == screening.best:
         effects = screening.by_plan()
@@ -331,7 +387,7 @@ def leader_on(screening: Screening, scope: Scope, min_effect: float) -> str | No
 def kept(found: SearchResult) -> tuple[Verdict, str]:
     """Return why today's way stays where nothing was confirmed."""
     screening = found.screening
-    tried = [plan for plan in screening.plans.values() if not plan.is_default]
+    tried = [p for p in screening.plans.values() if not p.is_default and within(p.accuracy, screening.accuracy)]
     if not tried:
         return "undecided", "there was no time to measure another way"
     measured = [plan for plan in tried if plan.id in screening.measured]
@@ -341,4 +397,4 @@ def kept(found: SearchResult) -> tuple[Verdict, str]:
     nearest = max(measured, key=lambda plan: effects.gain([plan.id])[0])
     gain, error = effects.gain([nearest.id])
     why = f"of {len(measured)} others the nearest, {nearest.title!r}, gave {math.exp(gain):.2f}x in the screening"
-    return "same" if gain + 2 * error < found.min_effect else "undecided", why
+    return "undecided" if gain + SURE_SIGMAS * error > found.min_effect or found.open_levers else "same", why

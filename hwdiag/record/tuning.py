@@ -36,6 +36,8 @@ class Tuning(TopicStudy):
     """By the ids of plans of several levers that were confirmed: what each lever gave in the screening, as a ratio."""
     untried: tuple[str, ...] = ()
     """Titles of levers for which there was no time."""
+    open_levers: tuple[str, ...] = ()
+    """Titles of levers that may be faster by the least effect, for all that was measured."""
     facts: NetFacts | None = None
     """What is known of a net of the person's own."""
     looks: tuple[OperationTimes, ...] = ()

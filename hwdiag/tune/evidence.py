@@ -25,6 +25,7 @@ class Evidence(Value):
     steps: tuple[SearchStep, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     shares: dict[str, dict[str, float]] = {}
+    open_levers: tuple[str, ...] = ()
 
     @property
     def min_effect(self) -> float:

@@ -1,4 +1,8 @@
-"""One look at what other accuracies may give, before the search: it shows nothing, and decides what is worth time."""
+"""One look at what other accuracies may give, before the search: it shows nothing, and decides what is worth time.
+
+On nets, computing in fewer bits gains most where a CPU or GPU has instructions for it. So its levers are looked at
+first and each by itself: in a search of all levers together, few CPUs have no time to come to them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hwdiag.experiment.campaign import Campaign
-from hwdiag.experiment.laboratory import Scope, blocks_of, speedups
+from hwdiag.experiment.laboratory import FirstLook, Scope, blocks_of, speedups
 from hwdiag.experiment.lever import DEFAULT, Factor, Plan
 from hwdiag.experiment.model import OVERALL, Workload
 from hwdiag.experiment.statistics import geometric_mean
@@ -16,7 +20,6 @@ WORTH = 1.15
 """Ratio from which a look at another accuracy is worth a confirmation: one block may be off by some percent."""
 FIRST = ("bf16", "autocast-bf16", "fp16", "tf32", "autocast-fp16", "matmul-bf16")
 """Levers of precision, those first that give most on nets where a host has instructions for them."""
-MOST_LOOKS = 4
 UNKNOWN = 1.1
 """What a search may gain where nothing was looked at, as a ratio."""
 
@@ -25,9 +28,14 @@ UNKNOWN = 1.1
 class Glance:
     """The speeds of plans of another accuracy over today's way, as one block showed them."""
 
+    look: FirstLook = field(default_factory=FirstLook)
     ratios: dict[str, float] = field(default_factory=dict)
     """By plan's id."""
-    plans: tuple[Plan, ...] = ()
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Return the plans that were looked at."""
+        return self.look.plans
 
     @property
     def best(self) -> Plan | None:
@@ -45,14 +53,18 @@ def glance(
     campaign: Campaign, factors: Sequence[Factor], workloads: Sequence[Workload], overall_of: Sequence[str]
 ) -> Glance:
     """Measure plans of another accuracy beside today's way, once, in one block."""
-    plans = tuple(plans_of(factors))[: min(MOST_LOOKS, campaign.most - 1)]
-    if not plans:
-        return Glance()
     deciding = [w for w in workloads if w.name in overall_of]
-    blocks = blocks_of(campaign.run([DEFAULT, *plans], deciding, "screen"))
+    plans = tuple(plans_of(factors))[: min(campaign.budget.looks, campaign.most(deciding) - 1)]
+    if not plans or any(w.kind == "command" for w in deciding):
+        return Glance()
+    began = campaign.clock()
+    blocks = tuple(blocks_of(campaign.run([DEFAULT, *plans], deciding, "screen")))
+    pace_s = (campaign.clock() - began) / (1 + len(plans))
     scope = Scope(OVERALL, tuple(overall_of))
     seen = {plan.id: speedups(blocks, plan.id, scope) for plan in plans}
-    return Glance({name: geometric_mean(ratios) for name, ratios in seen.items() if ratios}, plans)
+    return Glance(
+        FirstLook(plans, blocks, pace_s), {name: geometric_mean(ratios) for name, ratios in seen.items() if ratios}
+    )
 
 
 def plans_of(factors: Sequence[Factor]) -> Iterator[Plan]:

@@ -204,17 +204,17 @@ def keep(e: Evidence, scope: str, looked_at: list[Comparison]) -> Recommendation
         id=f"launch-{scope}",
         scope=scope,
         plan=None,
-        title=f"{subject(e, scope)}: {kept_text(best)}",
+        title=f"{subject(e, scope)}: {kept_text(e, best)}",
         why=why,
         evidence=best.measurements if best else (),
     )
 
 
-def kept_text(best: Comparison | None) -> str:
+def kept_text(e: Evidence, best: Comparison | None) -> str:
     """Return what is said where nothing was shown to be faster, by how much was looked at."""
     if best is None:
         return "no other way was compared"
-    return "keep what you have, undecided" if is_open(best) else "keep what you have"
+    return "keep what you have, undecided" if is_open(best) or e.open_levers else "keep what you have"
 
 
 def best_of(comparisons: Iterable[Comparison]) -> Comparison | None:

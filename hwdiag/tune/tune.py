@@ -16,7 +16,10 @@ from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, 
 from hwdiag.experiment.screening import without_risk
 from hwdiag.experiment.search import Effort, SearchResult, SearchSpace, search
 from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
-from hwdiag.tune.glance import Glance
+from hwdiag.tune.glance import Glance, glance
+
+BASELINE_SHARE = 0.15
+"""Of the time, for today's way by itself, where a promise is confirmed first."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Tuned:
     """By the ids of plans of several levers that were confirmed: what each lever gave in the screening, as a ratio."""
     untried: tuple[str, ...]
     """Titles of levers for which there was no time."""
+    open_levers: tuple[str, ...]
+    """Titles of levers that may be faster by the least effect, for all that was measured."""
 
 
 def tune(
@@ -48,38 +53,37 @@ def tune(
     """Find the Plan that is fastest on the workloads of ``overall_of`` together, and others for single ones.
 
     A lever with a risk takes part in the search only if ``risky``; else it is measured beside the winner, as an offer.
-    The best Plan of each accuracy is looked for, that of ``accuracy`` first. Where there is time to confirm one plan
-    alone, others than that are left to what a glance saw of them: the one that is worth it is confirmed beside.
+    The best Plan of each accuracy is looked for, that of ``accuracy`` first. What a glance saw of others counts in the
+    search. Where there is time to confirm one plan alone, they are left to the glance: the one that it shows to be
+    worth it has the time for its confirmation first.
     """
-    seen = seen or Glance()
+    seen = seen or glance(campaign, factors, workloads, overall_of)
     deciding = [w for w in workloads if w.name in overall_of]
     others = [w for w in workloads if w.name not in overall_of]
-    for _ in range(campaign.budget.noise_blocks if campaign.remaining_s > 0 else 0):
-        campaign.run([DEFAULT, CONTROL], deciding, "noise")
-        if others:
-            campaign.run([DEFAULT], others, "noise")
+    is_short = campaign.budget.finalists == 1
+    promised = seen.best if is_short else None
+    kept_s = BASELINE_SHARE * campaign.budget.total_s if promised else 0.0
+    others_s = 0.0 if promised else baseline(campaign, deciding, others)
     if not any(m.outcome.ok for m in campaign.measurements if m.plan == BASELINE and m.workload in overall_of):
         factors = ()  # there is nothing to compare with
     noise = noise_of(campaign.measurements, overall_of)
-    is_short = campaign.budget.finalists == 1
     asked = [only_within(factor, accuracy) for factor in factors] if is_short else factors
-    space = search_space(asked, risky=risky)
-    effort = effort_of(campaign.budget, campaign.remaining_s)
-    if is_short and factors and seen.best is not None and not within(seen.best.accuracy, accuracy):
-        space, effort = replace(space, offers=[seen.best, *space.offers]), replace(effort, finalists=2)
     found = search(
         CampaignLaboratory(campaign, deciding),
-        space,
+        replace(search_space(asked, risky=risky), promised=promised),
         scopes_of(overall_of),
-        effort,
+        effort_of(campaign.budget, campaign.remaining_s - kept_s),
         min_effect,
         least_noise=noise.spread if noise else 0.0,
         seed=campaign.seed,
         accuracy=accuracy,
+        look=seen.look,
     )
-    if found.finalists and others:
+    if promised:
+        baseline(campaign, deciding, others)
+    elif found.finalists and others and campaign.remaining_s > (1 + len(found.finalists)) * others_s:
         campaign.run([DEFAULT, *found.finalists], others, "screen")
-    known = {plan.id: plan for plan in (*seen.plans, *found.plans) if not plan.is_default}
+    known = {plan.id: plan for plan in found.plans if not plan.is_default}
     scopes = dict.fromkeys((*scopes_of(overall_of), *(Scope(w.name, (w.name,)) for w in workloads)))
     return Tuned(
         plans=(DEFAULT, CONTROL, *known.values()),
@@ -87,8 +91,22 @@ def tune(
         comparisons=(*screened([*known.values()], campaign.measurements, [*scopes], min_effect), *found.comparisons),
         noise=noise_of(campaign.measurements, overall_of),
         shares={plan.id: found.screening.shares(plan) for plan in found.finalists if len(plan.levers) > 1},
-        untried=untried(found, factors, seen),
+        untried=untried(found, factors),
+        open_levers=tuple(lever.title for lever in found.open_levers),
     )
+
+
+def baseline(campaign: Campaign, deciding: Sequence[Workload], others: Sequence[Workload]) -> float:
+    """Measure today's way on the other workloads once, and against itself on those that decide; return the seconds that
+    the others took."""
+    began = campaign.clock()
+    if others and campaign.remaining_s > 0:
+        campaign.run([DEFAULT], others, "noise")
+    others_s = campaign.clock() - began
+    for _ in range(campaign.budget.noise_blocks):
+        if campaign.remaining_s > 0:
+            campaign.run([DEFAULT, CONTROL], deciding, "noise")
+    return others_s
 
 
 def only_within(factor: Factor, accuracy: Accuracy) -> Factor:
@@ -112,10 +130,9 @@ def effort_of(budget: Budget, total_s: float) -> Effort:
     return Effort(total_s, budget.rounds, budget.most_pairs, budget.finalists, grace=GRACE)
 
 
-def untried(found: SearchResult, factors: Sequence[Factor], seen: Glance) -> tuple[str, ...]:
+def untried(found: SearchResult, factors: Sequence[Factor]) -> tuple[str, ...]:
     """Return the titles of levers that neither the search nor the glance before it measured."""
-    looked_at = {lever for plan in seen.plans for lever in plan.lever_ids}
-    return tuple(lever.title for lever in found.untried([*factors]) if lever.id not in looked_at)
+    return tuple(lever.title for lever in found.untried([*factors]))
 
 
 def screened(

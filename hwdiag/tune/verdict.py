@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.agent.nets import TITLES
-from hwdiag.core.choices import ACCURACIES
+from hwdiag.core.choices import ACCURACIES, Accuracy
 from hwdiag.core.finding import Recommendation
 from hwdiag.core.text import listed, plural
 from hwdiag.experiment.lever import Plan, plan_by_id, within
-from hwdiag.experiment.model import OVERALL
+from hwdiag.experiment.model import OVERALL, Comparison
 from hwdiag.tune.evidence import Evidence
+from hwdiag.tune.glance import WORTH
 from hwdiag.tune.recommend import (
     WORDS,
     best_of,
@@ -65,9 +66,21 @@ def nothing_better(e: Evidence) -> str:
             "Not compared: the time was used up before another way to run PyTorch was measured, so nothing is known to "
             f"be faster or slower than today's. {WOULD_DECIDE}."
         )
-    if e.profile.accuracy == "same" and any(p.accuracy != "same" for p in e.plans):
-        return "Keep what you have: with unchanged results nothing was shown to be faster."
+    if e.open_levers:
+        changes = plural(len(e.open_levers), "change")
+        return (
+            f"Undecided: nothing was shown to be faster{at_accuracy(e)}, and {changes} had too few measurements to "
+            f"exclude a gain of {e.profile.min_effect:g} %. {WOULD_DECIDE}; until then keep what you have."
+        )
+    if at_accuracy(e):
+        return f"Keep what you have:{at_accuracy(e)} nothing was shown to be faster."
     return "Keep what you have: no other way to run PyTorch was shown to be faster on this host."
+
+
+def at_accuracy(e: Evidence) -> str:
+    """Return at which accuracy, where that leaves something out; empty where it does not."""
+    is_bounded = e.profile.accuracy == "same" and any(p.accuracy != "same" for p in e.plans)
+    return " with unchanged results" if is_bounded else ""
 
 
 def why_nothing(e: Evidence) -> str:
@@ -107,9 +120,29 @@ def subjects(e: Evidence, names: tuple[str, ...]) -> str:
 def accuracy_sentences(e: Evidence) -> Iterator[str]:
     """Yield what the accuracies that were not asked for would give, as sentences of a verdict."""
     for accuracy in ACCURACIES:
+        if accuracy == e.profile.accuracy:
+            continue
         best = best_of_accuracy(e, accuracy)
-        if accuracy != e.profile.accuracy and best is not None:
+        seen = promise_of(e, accuracy) if best is None else None
+        if best is not None:
             plan = plan_by_id(e.plans, best.candidate)
             error = largest_error(e, plan.id)
             of = "error not measured" if error is None else f"error {100 * error:.2g} %"
             yield f"{WORDS[accuracy]}: {best.speedup.median:.2f}x as fast with {plan.title} ({of})."
+        elif seen is not None:
+            plan, pairs = plan_by_id(e.plans, seen.candidate), plural(seen.speedup.processes, "pair")
+            yield (
+                f"{WORDS[accuracy]}, undecided: {seen.speedup.median:.2f}x as fast with {plan.title} in {pairs} of "
+                "processes, which does not decide it."
+            )
+
+
+def promise_of(e: Evidence, accuracy: Accuracy) -> Comparison | None:
+    """Return the plan of just this accuracy that looked much faster overall and was not decided; None where none
+    did."""
+    mine = {p.id for p in e.plans if p.accuracy == accuracy and not is_left_to_choose(p, e)}
+    seen = [c for c in e.comparisons if c.workload == OVERALL and c.candidate in mine]
+    told = {c.candidate: c for c in seen if c.phase == "confirm"}
+    latest = {**{c.candidate: c for c in seen}, **told}
+    best = best_of(c for c in latest.values() if c.verdict == "undecided")
+    return best if best is not None and best.speedup.median >= WORTH else None

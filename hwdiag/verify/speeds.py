@@ -100,8 +100,10 @@ def measure(
 ) -> list[Measurement]:
     """Return measurements of so many fresh processes, or as many as the seconds allow."""
     budget = BUDGETS["quick"].model_copy(update={"total_s": max(1.0, seconds / (1 + GRACE))})
-    most = min(at_once(host, workloads), max(2, len(host.usable_cpus)))
-    campaign = Campaign(python, budget, seed=1, child_timeout_s=seconds, most=most, ends=True)
+    cpus = max(2, len(host.usable_cpus))
+    campaign = Campaign(
+        python, budget, seed=1, child_timeout_s=seconds, most=lambda todo: min(at_once(host, todo), cpus), ends=True
+    )
     return repeated(campaign, workloads, processes)
 
 
@@ -111,7 +113,7 @@ def repeated(campaign: Campaign, workloads: Sequence[Workload], processes: int =
     done, lasted = 0, 0.0
     while done < processes and campaign.remaining_s > (0 if done < MIN_PAIRS else lasted):
         began = campaign.clock()
-        size = min(campaign.most, processes - done)
+        size = min(campaign.most(workloads), processes - done)
         campaign.run(alike(size), workloads, "screen")  # the phase that checks no results
         done, lasted = done + size, campaign.clock() - began
     return campaign.measurements

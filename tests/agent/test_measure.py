@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -46,6 +47,12 @@ TINY = Budget(
 
 def small(host: Host) -> list[Workload]:
     return [w.model_copy(update={"size": SIZES[w.kind]}) for w in catalogue(host)]
+
+
+SMALL_NETS = {
+    "resnet18": {"batch": 1, "side": 32},
+    "gpt2": {"batch": 1, "tokens": 4, "width": 32, "layers": 1, "heads": 2, "vocabulary": 50, "positions": 8},
+}
 
 
 def test_every_workload_runs_and_agrees_with_its_reference() -> None:
@@ -146,3 +153,17 @@ def test_units() -> None:
     assert matmul("float32", 4).value(1.0) == pytest.approx(2 * 2048**3 / 1e9)
     assert resnet18().value(0.02) == pytest.approx(20)
     assert memory_workloads(make_host())[0].unit == "GB/s"
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "resnet18"])
+def test_measuring_a_net_imports_no_compiler(kind: str) -> None:
+    """Each process of each trial imported torch's compiler to see whether a switch of it was on, 1.7 s, and sympy to
+    give GPT-2 its memory, 0.9 s: half of a quick run."""
+    code = (
+        "import sys, torch; from hwdiag.agent import switches, workloads\n"
+        "restore = switches.kept(torch)\n"
+        f"workloads.BUILDERS[{kind!r}](torch, torch.device('cpu'), torch.float32, **{SMALL_NETS[kind]!r})[0]()\n"
+        "restore(); print({'sympy', 'torch._inductor'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "set()\n"

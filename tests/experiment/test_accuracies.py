@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hwdiag.core.choices import Accuracy
-from hwdiag.experiment.laboratory import Block, scopes_of
+from hwdiag.experiment.effects import Trial, estimate
+from hwdiag.experiment.laboratory import Block, FirstLook, scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
 from hwdiag.experiment.search import Effort, SearchResult, SearchSpace, search
@@ -127,3 +128,42 @@ def test_what_is_slow_to_start_is_left_out_where_the_confirmation_could_not_star
     assert [x.id for x in short.untried([*SPACE.factorial, *SPACE.last])] == ["compile"]
     assert "compile" in long.screening.best_within("same").lever_ids
     assert "compile" in long.screening.best_within("reduced").lever_ids
+
+
+def test_what_no_trial_showed_of_two_levers_together_is_not_taken_for_nothing() -> None:
+    """autocast had been tried alone and was given up as surely slower, also beside channels_last, where nobody had
+    tried it and it gained a third."""
+    blocks = [Trial(n, plan, seconds) for n in range(4) for plan, seconds in (("default", 1.0), ("autocast", 1.06))]
+    effects = estimate(
+        blocks, lambda plan: () if plan == "default" else (plan,), {"autocast": 1.0, "both": 0.4}.__getitem__
+    )
+    gain, error = effects.gain(["autocast"])
+    assert gain == pytest.approx(-0.058, abs=0.01)
+    assert error < 0.03
+    gain, error = effects.gain(["autocast", "both"])
+    assert gain == pytest.approx(-0.058, abs=0.01)
+    assert error >= 0.4
+    assert effects.gain(["both"], over=["both"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_lever_that_gains_beside_another_alone_is_found(seed: int) -> None:
+    gains = {"bf16": -0.2, "autocast": -0.06, "int8": -0.4, "channels-last": 0.0}
+    bench = Bench(gains, {frozenset(("autocast", "channels-last")): 0.4}, seed)
+    look = FirstLook((plan := Plan.of(PRECISION.levers[0]), alone := Plan.of(PRECISION.levers[1])),
+                     tuple(bench.measure([plan, alone], "screen")), 2.0)  # fmt: skip
+    found = search(bench, SPACE, scopes_of(["net"]), Effort(200, 4, 16, 3), 0.03, seed=seed, look=look)
+    assert {*found.screening.best_within("reduced").lever_ids} >= {"autocast", "channels-last"}
+
+
+def test_the_time_that_is_left_bounds_the_plans_that_are_confirmed() -> None:
+    """Three plans had five pairs each, and none was decided; what was asked for comes first where it gains."""
+    found = searched(1, total_s=60)
+    confirmed = {c.candidate: c.speedup.processes for c in found.comparisons}
+    assert min(confirmed.values()) >= 8
+    assert found.claims[0].plan == found.screening.best_within("same").id
+
+
+def test_levers_are_open_until_a_gain_is_excluded() -> None:
+    assert not {x.id for x in searched(1, gains={}, together=0.0).open_levers} - {"compile"}  # there was no time for it
+    assert {x.id for x in searched(1, gains={}, total_s=16).open_levers} >= {"kept", "other", "channels-last"}

@@ -97,6 +97,38 @@ def test_a_gain_of_the_screening_alone_is_not_recommended() -> None:
     assert verdict(e, recommend(e)).startswith("Keep what you have")
 
 
+def test_where_a_gain_is_not_excluded_nothing_is_comforted_away() -> None:
+    """A run that had tried each lever once, or none at all, said "Keep what you have"."""
+    seen = compared("threads=2", "overall", 0.98, "undecided", phase="screen")
+    e = evidence(seen, open_levers=("threads=2", "glibc keeps its heap"))
+    assert verdict(e, recommend(e)) == (
+        "Undecided: nothing was shown to be faster, and 2 changes had too few measurements to exclude a gain of 3 %. "
+        "More time (BUDGET=thorough) or a quieter machine would decide it; until then keep what you have."
+    )
+    assert recommend(e)[0].title.endswith("keep what you have, undecided")
+    assert verdict(evidence(seen), recommend(e)).startswith("Keep what you have")
+
+
+@pytest.mark.parametrize(
+    ("speedup", "phase", "pairs", "said"),
+    [
+        (1.72, "screen", 1, "1.72x as fast with bf16 in 1 pair of processes, which does not decide it"),
+        (1.72, "confirm", 5, "1.72x as fast with bf16 in 5 pairs of processes, which does not decide it"),
+        (1.05, "screen", 1, ""),
+    ],
+)
+def test_a_promise_in_fewer_bits_is_told_beside_what_is_undecided(
+    speedup: float, phase: Phase, pairs: int, said: str
+) -> None:
+    """A net was twice as fast in bf16 in the only pair that there was time for, and the verdict did not say so."""
+    bf16 = Plan.of(Lever(id="bf16", factor="precision", title="bf16", techniques=("bf16",), accuracy="reduced"))
+    seen = compared("bf16", "overall", speedup, "undecided", phase=phase)
+    seen = seen.model_copy(update={"speedup": seen.speedup.model_copy(update={"processes": pairs})})
+    e = evidence(seen, plans=(DEFAULT, bf16), open_levers=("threads=1",))
+    _, _, promise = verdict(e, recommend(e)).partition("With fewer bits (bf16, fp16 and the like), undecided: ")
+    assert promise == (f"{said}." if said else "")
+
+
 def test_an_undecided_race_says_so_and_keeps() -> None:
     e = evidence(compared("threads=2", "overall", 1.05, "undecided", width=0.2))
     assert recommend(e)[0].title.endswith("keep what you have, undecided")

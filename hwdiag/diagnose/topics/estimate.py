@@ -22,5 +22,4 @@ ENTRY = TopicEntry(
     sections=sections,
     command="hwdiag estimate resnet50",
     beyond="the speed of other machines",
-    why_not="it is about other machines",
 )

@@ -24,5 +24,4 @@ ENTRY = TopicEntry(
     sections=sections,
     command="hwdiag monitor -- python your_program.py",
     beyond="clocks, temperatures and use while your program works",
-    why_not="your program is not known",
 )

@@ -23,5 +23,4 @@ ENTRY = TopicEntry(
     sections=sections,
     command="hwdiag profile -- python your_program.py",
     beyond="the operations that your program spends its time in",
-    why_not="your program is not known",
 )

@@ -20,5 +20,4 @@ ENTRY = TopicEntry(
     sections=sections,
     command="hwdiag verify",
     beyond="whether this host is still what its record says",
-    why_not="it compares a later time with this record",
 )
