@@ -104,7 +104,7 @@ class Screening:
     def race(self, factor: Factor, until: float = math.inf, limit: Accuracy = "same") -> list[Plan]:
         """Race the factor's levers, and those near the best of them, on top of the best plan of this accuracy so far.
 
-        Return those that were left, the fastest first.
+        Return those that are left and not surely behind the winner, the fastest first.
         """
         start = self.best_within(limit)
         asked = [start.plus(lever) for lever in self._known(factor, factor.levers)]
@@ -121,7 +121,8 @@ class Screening:
         if effects.gain(self._plan_column(winner.id), over=self._plan_column(start.id))[0] > LEAST_STEP:
             self.bests[limit] = winner
         self._note(factor.name, asked, [plan.id for plan in alive], start, limit)
-        return alive
+        best = self._plan_column(self.best_within(limit).id)
+        return [plan for plan in alive if not behind(effects, [plan.id], best)]
 
     def factorial(
         self, factors: Sequence[Factor], limits: Sequence[Accuracy] = ("same",)
@@ -156,7 +157,7 @@ class Screening:
         return max(0, min(AT_ONCE, int(seconds / self.pace) - 1))
 
     def playoff(self, alternatives: Mapping[Accuracy, Sequence[Plan]], until: float) -> None:
-        """Race whole plans, the simplest first, for each accuracy, once and then as often as fits until that moment.
+        """Race whole plans, the simplest first, for each accuracy, as often as fits until that moment.
 
         Of those that noise does not tell from the fastest the last is taken: more trials speak for it than these few
         blocks.
@@ -166,12 +167,13 @@ class Screening:
         }
         whole = list(dict.fromkeys(itertools.chain(*alternatives.values())))
         seen = len(self.blocks)
-        for done in range(FINAL_BLOCKS if len(whole) > 1 else 0):
-            if done and self.laboratory.clock() + (1 + len(whole)) * self.pace > until:
-                break
-            self._measure(whole)
+        for _ in range(FINAL_BLOCKS if len(whole) > 1 else 0):
+            if self.laboratory.clock() + (1 + len(whole)) * self.pace <= until:
+                self._measure(whole)
         fresh = self._effects(self.blocks[seen:], lambda plan: (plan,), lambda plan: WIDE_EFFECT)
         for limit, of in alternatives.items():
+            if of and seen == len(self.blocks):
+                self.bests[limit] = of[-1]
             alive = [p for p in of if any(p.id in b.seconds for b in self.blocks[seen:])]
             leader = max(alive, key=lambda p: fresh.gain([p.id])[0], default=None)
             for plan in alive if leader is not None else ():
@@ -188,6 +190,13 @@ class Screening:
     def by_lever(self, more: Sequence[Block] = ()) -> Effects:
         """Return the effect of each lever; ``more`` are blocks beside those of the screening."""
         return self._effects([*self.blocks, *more], self._lever_columns, lambda name: self.usual.get(name, WIDE_EFFECT))
+
+    def gain(self, plan: Plan) -> tuple[float, float]:
+        """Return the logarithm of a plan's speed over today's way and its standard error: as it was seen, or as its
+        levers add up to it."""
+        if plan.id in self.measured:
+            return self.by_plan().gain(self._plan_column(plan.id))
+        return self.by_lever().gain(self._columns(plan.levers))
 
     def shares(self, plan: Plan) -> dict[str, float]:
         """Return what each lever of a plan was estimated to give, as a ratio of speeds, by its id.

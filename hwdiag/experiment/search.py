@@ -35,6 +35,8 @@ WARM = 0.3
 """First call of a process that finds the code that another one compiled, of that one's first call, roughly."""
 MANY = 99
 """Plans that can be confirmed where it is not known how long one takes."""
+PLAYERS = 6
+"""Processes of a block in which whole plans are raced, roughly."""
 RACE_SHARE = 0.55
 """Share of the time to screen, for the factor that decides most."""
 
@@ -202,7 +204,8 @@ def search(
         if slow_s:
             return end - confirming
         kept = 0.0 if space.promised is None else SPARE * least * 2 * screening.pace
-        return max(min(deadline, end - kept), end - confirming)
+        playing = 0.0 if space.promised else PLAYERS * screening.pace
+        return max(min(deadline, end - kept, latest() - playing), end - confirming)
 
     def latest() -> float:
         """Return when the screening must have ended for two plans, or all, to have the pairs that decide."""
@@ -241,8 +244,7 @@ def enough_pairs(claims: int, share: float) -> int:
 
 def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, least_noise: float, least: int) -> int:
     """Return the pairs that the confirmation wants: of a large gain a twentieth is precise enough."""
-    gain, _ = screening.by_plan().gain([screening.best.id])
-    half_width = max(min_effect / 2, (math.exp(gain) - 1) / 20)
+    half_width = max(min_effect / 2, (math.exp(screening.gain(screening.best)[0]) - 1) / 20)
     return wanted_pairs(max(screening.noise, least_noise), half_width, least, effort.most_pairs)
 
 
@@ -332,13 +334,13 @@ def finalists(
     These are the best of the screening on every scope, of the accuracy that was asked for and then of each other, the
     offers on all workloads together, and plans that looked better still on one workload alone on that one. Where
     more than one plan is wanted, the best of each accuracy is. Where there is time for ``most`` and that is less, what
-    was asked for comes first if it looked like a gain at all, and then what looked fastest.
+    is promised comes first, or what was asked for if it looked like a gain at all, and then what looked fastest.
     """
     bests = best_of_each(screening, space, limits, min_effect)
     if most < len(bests):
-        gains = {plan: screening.by_plan().gain([plan.id])[0] for plan in bests}
-        bests.sort(key=lambda plan: math.inf if plan == screening.best and gains[plan] > min_effect else gains[plan])
-        bests.reverse()
+        least = {plan: gain - error for plan in bests for gain, error in [screening.gain(plan)]}
+        first = space.promised or (screening.best if least.get(screening.best, 0.0) > min_effect else None)
+        bests.sort(key=lambda plan: (plan != first, -least[plan]))
     claims = [Claim(best.id, scope) for best in bests for scope in scopes]
     most = min(most, max(wanted, len(bests)) if wanted > 1 or space.promised else wanted)
     claims += [Claim(offer.id, scopes[0]) for offer in space.offers]
@@ -359,10 +361,8 @@ def best_of_each(screening: Screening, space: SearchSpace, limits: Sequence[Accu
     promised = [] if space.promised is None else [space.promised]
     bests = dict.fromkeys((screening.best, *(screening.best_within(limit) for limit in limits), *promised))
     found = [best for best in bests if not best.is_default]
-    if len(found) > 1 and found[0] == screening.best:
-        effects = screening.by_plan()
-        if effects.gain([found[0].id])[0] < HOPEFUL * min_effect:
-            del found[0]
+    if len(found) > 1 and found[0] == screening.best and screening.gain(found[0])[0] < HOPEFUL * min_effect:
+        del found[0]
     return found
 
 

@@ -119,6 +119,7 @@ def subjects(e: Evidence, names: tuple[str, ...]) -> str:
 
 def accuracy_sentences(e: Evidence) -> Iterator[str]:
     """Yield what the accuracies that were not asked for would give, as sentences of a verdict."""
+    best_ratio = 1.0
     for accuracy in ACCURACIES:
         if accuracy == e.profile.accuracy:
             continue
@@ -129,12 +130,14 @@ def accuracy_sentences(e: Evidence) -> Iterator[str]:
             error = largest_error(e, plan.id)
             of = "error not measured" if error is None else f"error {100 * error:.2g} %"
             yield f"{WORDS[accuracy]}: {best.speedup.median:.2f}x as fast with {plan.title} ({of})."
-        elif seen is not None:
+        elif seen is not None and seen.speedup.median > best_ratio:
             plan, pairs = plan_by_id(e.plans, seen.candidate), plural(seen.speedup.processes, "pair")
             yield (
                 f"{WORDS[accuracy]}, undecided: {seen.speedup.median:.2f}x as fast with {plan.title} in {pairs} of "
                 "processes, which does not decide it."
             )
+        told = best or seen
+        best_ratio = max(best_ratio, told.speedup.median if told else 1.0)
 
 
 def promise_of(e: Evidence, accuracy: Accuracy) -> Comparison | None:
