@@ -60,7 +60,7 @@ BUDGETS: dict[BudgetName, Budget] = {
         looks=3,
     ),
     "standard": Budget(
-        total_s=270,
+        total_s=280,
         noise_blocks=2,
         rounds=4,
         most_pairs=16,

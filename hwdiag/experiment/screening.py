@@ -160,7 +160,7 @@ class Screening:
         """Race whole plans, the simplest first, for each accuracy, as often as fits until that moment.
 
         Of those that noise does not tell from the fastest the last is taken: more trials speak for it than these few
-        blocks.
+        blocks. Where there is no time for one, the surest of all plans is taken.
         """
         alternatives = {
             limit: [p for p in dict.fromkeys(of) if not self.refused(p)] for limit, of in alternatives.items()
@@ -173,7 +173,7 @@ class Screening:
         fresh = self._effects(self.blocks[seen:], lambda plan: (plan,), lambda plan: WIDE_EFFECT)
         for limit, of in alternatives.items():
             if of and seen == len(self.blocks):
-                self.bests[limit] = of[-1]
+                self.bests[limit] = self._surest(of, limit)
             alive = [p for p in of if any(p.id in b.seconds for b in self.blocks[seen:])]
             leader = max(alive, key=lambda p: fresh.gain([p.id])[0], default=None)
             for plan in alive if leader is not None else ():
@@ -182,6 +182,11 @@ class Screening:
                     self.bests[limit] = plan
         if any(p.id in b.seconds for p in whole for b in self.blocks[seen:]):
             self._note(ALL, whole, [p.id for p in self.bests.values()], DEFAULT, self.accuracy)
+
+    def _surest(self, plans: Sequence[Plan], limit: Accuracy) -> Plan:
+        """Return the surest of these plans and of those of this accuracy that were measured."""
+        seen = (self.plans[name] for name in self.measured)
+        return max((*plans, *(plan for plan in seen if within(plan.accuracy, limit))), key=self.least_gain)
 
     def by_plan(self) -> Effects:
         """Return the effect of each plan over today's way."""
@@ -197,6 +202,11 @@ class Screening:
         if plan.id in self.measured:
             return self.by_plan().gain(self._plan_column(plan.id))
         return self.by_lever().gain(self._columns(plan.levers))
+
+    def least_gain(self, plan: Plan) -> float:
+        """Return the logarithm of a plan's speed over today's way, less its standard error: what is likely at least."""
+        gain, error = self.gain(plan)
+        return gain - error
 
     def shares(self, plan: Plan) -> dict[str, float]:
         """Return what each lever of a plan was estimated to give, as a ratio of speeds, by its id.

@@ -333,14 +333,14 @@ def finalists(
 
     These are the best of the screening on every scope, of the accuracy that was asked for and then of each other, the
     offers on all workloads together, and plans that looked better still on one workload alone on that one. Where
-    more than one plan is wanted, the best of each accuracy is. Where there is time for ``most`` and that is less, what
-    is promised comes first, or what was asked for if it looked like a gain at all, and then what looked fastest.
+    more than one plan is wanted, the best of each accuracy is. Where there is time for ``most`` and that is less, those
+    that looked fastest are taken, among them what was asked for if that looked like a gain and there is time for two.
     """
     bests = best_of_each(screening, space, limits, min_effect)
     if most < len(bests):
-        least = {plan: gain - error for plan in bests for gain, error in [screening.gain(plan)]}
-        first = space.promised or (screening.best if least.get(screening.best, 0.0) > min_effect else None)
-        bests.sort(key=lambda plan: (plan != first, -least[plan]))
+        bests.sort(key=screening.least_gain, reverse=True)
+        if most > 1 and screening.best in bests and screening.least_gain(screening.best) > min_effect:
+            bests.sort(key=lambda plan: plan != screening.best)
     claims = [Claim(best.id, scope) for best in bests for scope in scopes]
     most = min(most, max(wanted, len(bests)) if wanted > 1 or space.promised else wanted)
     claims += [Claim(offer.id, scopes[0]) for offer in space.offers]
