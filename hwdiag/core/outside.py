@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-PIECE = 1 << 22
+PIECE = 1 << 18
 MOST_DIGITS = 30
 """Of a whole number: any that counts something has fewer, and a float of a longer one may not exist."""
 _DIGITS = bytes(48 if 48 <= i <= 57 else 32 for i in range(256))
