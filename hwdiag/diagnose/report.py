@@ -209,7 +209,7 @@ def _opportunity(record: Record, r: Recommendation, plan: Plan) -> dict[str, Any
         "gain": ratio(interval.median) if interval else None,
         "interval": f"{ratio(interval.low)[:-1]} to {ratio(interval.high)[:-1]}" if interval else None,
         "pairs": plural(interval.processes, "pair") if interval else None,
-        "settings": plan.launch.describe(),
+        "settings": plan.describe(),
         "command": command,
     }
 

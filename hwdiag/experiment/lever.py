@@ -87,6 +87,11 @@ class Plan(Value):
             whole = whole.plus(lever.launch)
         return whole
 
+    def describe(self) -> str:
+        """Return what it sets, of the process and within it."""
+        inside = [lever.title for lever in self.levers if lever.techniques]
+        return ", ".join([*([] if self.launch.is_default and inside else [self.launch.describe()]), *inside])
+
     @property
     def loader(self) -> dict[str, Any]:
         """Return the DataLoader's arguments that the levers set."""

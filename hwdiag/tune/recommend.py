@@ -156,17 +156,11 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
 
 def gain_text(plan: Plan, speedup: Interval, *, called: str = "") -> str:
     """Return what it brings, as a clause; ``called`` is a name to put before what it sets."""
-    sets = sets_text(plan)
+    sets = plan.describe()
     what = f"{called} ({sets})" if called else sets
     if plan.launch.instances:
         return f"{what}, give {ratio_text(speedup)} the throughput of one process as it runs today"
     return f"{what} is {ratio_text(speedup)} as fast as today's default"
-
-
-def sets_text(plan: Plan) -> str:
-    """Return what a plan sets, of the process and within it."""
-    inside = [lever.title for lever in plan.levers if lever.techniques]
-    return ", ".join([*([] if plan.launch.is_default and inside else [plan.launch.describe()]), *inside])
 
 
 def latency_text(e: Evidence, plan: Plan, scope: str) -> str:
@@ -247,7 +241,7 @@ def risk_of(plan: Plan, e: Evidence) -> str:
     """Return a plan's risks in sentences."""
     launch, risks = plan.launch, [plan.risk] if plan.risk else []
     cautions = (BY_NAME[name].caution for name in plan.techniques if name in BY_NAME)
-    risks += [f"Mind: {'; '.join(kept)}." for kept in [[c for c in cautions if c]] if kept]
+    risks += [f"{caution[0].upper()}{caution[1:]}." for caution in cautions if caution]
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
     if launch.preloaded:

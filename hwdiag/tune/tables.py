@@ -75,7 +75,7 @@ def _pool(pool: ThreadPool) -> str:
 
 def plan_table(plans: Sequence[Plan], workloads: Sequence[Workload]) -> Table:
     """Return a table of what is going to be measured: every Plan, and every workload with its work per iteration."""
-    rows = [("plan", plan.title, plan.launch.describe(), "") for plan in plans]
+    rows = [("plan", plan.title, plan.describe(), "") for plan in plans]
     rows += [("workload", w.name, w.title + (f" ({w.note})" if w.note else ""), _work(w)) for w in workloads]
     return Table("What is measured", ("Part", "Name", "What it is", "Work per iteration"), tuple(rows), frozenset({3}))
 
@@ -197,7 +197,7 @@ def comparisons_table(record: Record) -> Table:
             c.workload,
             c.device,
             plans[c.candidate].title,
-            plans[c.candidate].launch.describe(),
+            plans[c.candidate].describe(),
             c.phase,
             speedup(c.speedup),
             c.verdict if c.phase == "confirm" else "not judged",

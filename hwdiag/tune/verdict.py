@@ -20,7 +20,6 @@ from hwdiag.tune.recommend import (
     is_open,
     largest_error,
     ratio_text,
-    sets_text,
 )
 
 WOULD_DECIDE = "More time (BUDGET=thorough) or a quieter machine would decide it"
@@ -100,13 +99,13 @@ def faster(e: Evidence, r: Recommendation, what: str = "") -> str:
     of = f"{what}: {plan.title}" if what else called(plan)
     verb = "runs" if len(names) == 1 else "run"
     if plan.launch.instances:
-        return f"{subjects(e, names)}: {sets_text(plan)}, give {ratio_text(r.speedup)} the throughput of one process"
+        return f"{subjects(e, names)}: {plan.describe()}, give {ratio_text(r.speedup)} the throughput of one process"
     return f"{subjects(e, names)} {verb} {ratio_text(r.speedup)} as fast with {of}"
 
 
 def called(plan: Plan) -> str:
     """Return a plan's levers as words, and what they set where the names do not say it."""
-    sets, titles = sets_text(plan), [x.title for x in plan.levers]
+    sets, titles = plan.describe(), [x.title for x in plan.levers]
     return listed(titles) if sets == ", ".join(titles) else f"{listed(titles)} ({sets})"
 
 

@@ -115,7 +115,8 @@ class Start:
             how = "the way that was fastest"
         yield f"Starts a program {how} on {self.host.label}, as hwdiag {__version__} measured ({self.made_at})."
         yield r.title
-        yield f"It sets: {self.launch.describe()}"
+        if not (self.settings and self.launch.is_default):
+            yield f"It sets: {self.launch.describe()}"
         if not self.command:
             yield f"Put your own command in the place of: {' '.join(PLACEHOLDER)}"
 

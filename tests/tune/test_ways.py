@@ -296,7 +296,7 @@ def test_emit_writes_files_of_each_way(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_emit_prints_one_file_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["emit", "--record", str(EXAMPLE), "--for", "slurm"]) == 0
-    assert capsys.readouterr().out.startswith("#!/bin/bash\n# Starts a program as it runs today on vm")
+    assert capsys.readouterr().out.startswith("#!/bin/bash\n# Starts a program the way that was fastest on vm")
 
 
 @pytest.mark.parametrize(
