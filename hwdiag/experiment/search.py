@@ -9,20 +9,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from hwdiag.core.choices import ACCURACIES, Accuracy
+from hwdiag.core.choices import Accuracy
 from hwdiag.core.interval import Interval
 from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
+from hwdiag.experiment.finalists import finalists
 from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
 from hwdiag.experiment.laboratory import Block, FirstLook, Laboratory, Scope
-from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan, within
+from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan, within
 from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import Screening
+from hwdiag.experiment.space import SearchSpace
 
-PROMISING_SIGMA = 1.0
-"""Standard errors by which a plan must have looked better on one workload to be measured again for it alone."""
-HOPEFUL = 0.5
-"""Share of the least effect from which on what the screening saw of the best plan is worth a confirmation, where
-another accuracy has one that looked better."""
 RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
 SURE_SIGMAS = 2.0
@@ -54,30 +51,6 @@ class Effort:
     """Plans, at most, that are measured afresh."""
     grace: float = 0.25
     """Share of the time by which the confirmation may exceed it to reach the pairs without which nothing is decided."""
-
-
-@dataclass(frozen=True)
-class SearchSpace:
-    """The factors of a search: one is raced first, some are tried together, and some come last."""
-
-    first: Factor | None
-    factorial: Sequence[Factor] = ()
-    last: Sequence[Factor] = ()
-    """Raced one after the other in the time that is left: a trial of theirs takes long."""
-    offers: Sequence[Plan] = ()
-    """Plans that are confirmed beside the best, whatever the screening says of them."""
-    promised: Plan | None = None
-    """One that looked so much faster that its confirmation has its time first; the screening has what that leaves."""
-
-    @property
-    def factors(self) -> list[Factor]:
-        """Return all factors."""
-        return [*([self.first] if self.first else []), *self.factorial, *self.last]
-
-    def limits(self, asked: Accuracy) -> list[Accuracy]:
-        """Return the accuracies for which a best plan is looked for: what was asked for, and all that differ."""
-        there = {"same", asked, *(lever.accuracy for factor in self.factors for lever in factor.levers)}
-        return [accuracy for accuracy in ACCURACIES if accuracy in there]
 
 
 @dataclass
@@ -318,70 +291,6 @@ def again(factor: Factor, best: Plan, left: Sequence[Plan]) -> Factor:
     levers = {lever.id: lever for lever in (*runners, *factor.refine(best)[:NEAR])}
     left_over = tuple(lever for lever in levers.values() if held is None or lever.id != held.id)
     return Factor(factor.name, left_over, effect=factor.effect, interacts=factor.interacts)
-
-
-def finalists(
-    screening: Screening,
-    scopes: Sequence[Scope],
-    space: SearchSpace,
-    wanted: int,
-    min_effect: float,
-    limits: Sequence[Accuracy],
-    most: int,
-) -> tuple[tuple[Plan, ...], tuple[Claim, ...]]:
-    """Return the plans to measure afresh and what is claimed of them, the most important first.
-
-    These are the best of the screening on every scope, of the accuracy that was asked for and then of each other, the
-    offers on all workloads together, and plans that looked better still on one workload alone on that one. Where
-    more than one plan is wanted, the best of each accuracy is. Where there is time for ``most`` and that is less, those
-    that looked fastest are taken, among them what was asked for if that looked like a gain and there is time for two.
-    """
-    bests = best_of_each(screening, space, limits, min_effect)
-    if most < len(bests):
-        bests.sort(key=screening.least_gain, reverse=True)
-        if most > 1 and screening.best in bests and screening.least_gain(screening.best) > min_effect:
-            bests.sort(key=lambda plan: plan != screening.best)
-    claims = [Claim(best.id, scope) for best in bests for scope in scopes]
-    most = min(most, max(wanted, len(bests)) if wanted > 1 or space.promised else wanted)
-    claims += [Claim(offer.id, scopes[0]) for offer in space.offers]
-    for scope in scopes[1:]:
-        leader = leader_on(screening, scope, min_effect)
-        claims += [] if leader is None else [Claim(leader, scope)]
-    plans = {**screening.plans, **{best.id: best for best in bests}, **{offer.id: offer for offer in space.offers}}
-    chosen = list(dict.fromkeys(claim.plan for claim in claims))[:most]
-    return tuple(plans[plan] for plan in chosen), tuple(c for c in dict.fromkeys(claims) if c.plan in chosen)
-
-
-def best_of_each(screening: Screening, space: SearchSpace, limits: Sequence[Accuracy], min_effect: float) -> list[Plan]:
-    """Return the best plan of each accuracy, that of the one that was asked for first, and the one that is promised.
-
-    What was asked for is left out where it looked like no gain and another looked better: there is something to confirm
-    then.
-    """
-    promised = [] if space.promised is None else [space.promised]
-    bests = dict.fromkeys((screening.best, *(screening.best_within(limit) for limit in limits), *promised))
-    found = [best for best in bests if not best.is_default]
-    if len(found) > 1 and found[0] == screening.best and screening.gain(found[0])[0] < HOPEFUL * min_effect:
-        del found[0]
-    return found
-
-
-def leader_on(screening: Screening, scope: Scope, min_effect: float) -> str | None:
-    """Return the plan that looked better on this scope than the best of all by more than the least effect."""
-    own = Screening(screening.laboratory, scope, 0, 0.0, is_paired=screening.is_paired, blocks=screening.blocks)
-    own.plans = screening.plans
-    effects = own.by_plan()
-    trials = {plan: sum(plan in block.seconds for block in screening.blocks) for plan in screening.plans}
-    able = [
-        plan
-        for plan, count in trials.items()
-        if count > 1 and plan != BASELINE and within(screening.plans[plan].accuracy, screening.accuracy)
-    ]
-    leader = max(able, key=lambda plan: effects.gain([plan])[0], default=None)
-    if leader is None or leader == screening.best.id:
-        return None
-    gain, error = effects.gain([leader], over=[screening.best.id])
-    return leader if gain > min_effect + PROMISING_SIGMA * error else None
 
 
 def kept(found: SearchResult) -> tuple[Verdict, str]:

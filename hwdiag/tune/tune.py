@@ -14,7 +14,8 @@ from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.screening import without_risk
-from hwdiag.experiment.search import Effort, SearchResult, SearchSpace, search
+from hwdiag.experiment.search import Effort, SearchResult, search
+from hwdiag.experiment.space import SearchSpace
 from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
 from hwdiag.tune.glance import Glance, glance
 

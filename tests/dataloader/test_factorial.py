@@ -13,11 +13,12 @@ from benchmarks.simulate import loader_effort, regret_loader
 from hwdiag.dataloader.run import GRACE
 from hwdiag.dataloader.search import LoaderLaboratory, crowded, find_setting, lever, loader_factors
 from hwdiag.dataloader.setting import LoaderSetting, setting_of
+from hwdiag.experiment.deck import Deck
 from hwdiag.experiment.effects import Trial, estimate
 from hwdiag.experiment.laboratory import scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.screening import ALL, AT_ONCE, Deck, Screening
+from hwdiag.experiment.screening import ALL, AT_ONCE, Screening
 from hwdiag.experiment.search import Effort, SearchResult
 from tests.conftest import make_host
 from tests.simulation.virtual_loader import random_loader
