@@ -87,7 +87,7 @@ def test_a_real_record_becomes_a_row() -> None:
     assert found.facts["memory.transparent_hugepages"] == "madvise"
     assert found.facts["software.torch_version"] == "2.13.0+cpu"
     assert "measured.mhz" in found.facts
-    assert {s.workload for s in found.speeds} == {w["name"] for w in TUNE["workloads"]}
+    assert {s.workload for s in found.speeds} >= {w["name"] for w in TUNE["workloads"]}
     estimate = next(e for e in TUNE["estimates"] if (e["workload"], e["plan"]) == ("gpt2", "default"))
     assert next(s.seconds for s in found.speeds if s.workload == "gpt2") == estimate["seconds"]["median"]
 

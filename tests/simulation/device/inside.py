@@ -23,7 +23,7 @@ def state() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in switches.NAMES:
         place = switches.holder_of(torch, path)
-        found[path] = None if place is None else getattr(*place)
+        found[path] = False if place is None else getattr(*place)  # what is imported later is off by default
     gc.collect()
     found |= {
         "grad": torch.is_grad_enabled(), "threads": torch.get_num_threads(), "dtype": str(torch.get_default_dtype()),
