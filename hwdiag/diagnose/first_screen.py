@@ -11,7 +11,7 @@ from hwdiag.core.finding import Recommendation
 from hwdiag.diagnose.model import Asked, Triage
 from hwdiag.record.model import Record
 from hwdiag.record.store import FILE
-from hwdiag.record.tuning import tuning
+from hwdiag.record.tuning import recommended_plan, tuning
 from hwdiag.report.format import ratio
 from hwdiag.tune.launch_script import script_path
 from hwdiag.tune.settings_file import settings_path
@@ -61,27 +61,35 @@ def actions(record: Record) -> list[Action]:
 
 
 def recommended(record: Record) -> Iterator[Action]:
-    """Yield how each recommendation is taken on, where its script was written."""
+    """Yield how each recommendation is taken on, where its script was written: by that, where it sets something,
+    and by what the program imports."""
     for r in record.recommendations:
         script = file_named(record, script_path(r)) if r.plan is not None else None
         if script is None:
             continue
-        yield Action(words_of(r), f"{script} -- {program_of(record)}", script, "opportunities")
-        inside = file_named(record, settings_path(r))
+        plan, inside = recommended_plan(record, r), file_named(record, settings_path(r))
+        by_script = inside is None or plan is None or not plan.launch.is_default
+        if by_script:
+            yield Action(words_of(r), f"{script} -- {program_of(record)}", script, "opportunities")
         if inside is not None:
-            name = PurePath(inside).name
-            yield Action(f"Copy {name} beside your program, import it there, and call what it says", f"cat {inside}",
-                         inside, "opportunities")  # fmt: skip
+            copy = f"Copy {PurePath(inside).name} beside your program, import it there, and call what it says"
+            words = copy if by_script else f"{copy}{gain_of(r)}"
+            yield Action(words, f"cat {inside}", inside, "opportunities")
 
 
 def words_of(r: Recommendation) -> str:
     """Return what a recommendation's script is for."""
-    gain = f", {ratio(r.speedup.median)} as fast here" if r.speedup else ""
     what = "instances of your program" if r.instances > 1 else "your program"
     if r.id.startswith("accuracy-"):
-        return f"Or start {what} in fewer bits{gain}: results change, so check yours"
+        return f"Or start {what} through this script{gain_of(r)}"
     only = "" if r.scope == "overall" else f" where it is like {r.scope}"
-    return f"Start {what}{only} through this script{gain}"
+    return f"Start {what}{only} through this script{gain_of(r)}"
+
+
+def gain_of(r: Recommendation) -> str:
+    """Return what a recommendation gains, as the end of a sentence."""
+    gain = f", {ratio(r.speedup.median)} as fast here" if r.speedup else ""
+    return f"{gain} in fewer bits: results change, so check yours" if r.id.startswith("accuracy-") else gain
 
 
 def handed_over(record: Record) -> Iterator[Action]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from hwdiag.core.errors import UsageError
 from hwdiag.core.files import EmittedFile
 from hwdiag.core.finding import Finding
-from hwdiag.diagnose.first_screen import asked
+from hwdiag.diagnose.first_screen import actions, asked
 from hwdiag.diagnose.model import Asked, Triage
 from hwdiag.diagnose.report import figures, render_report
 from hwdiag.record import store
@@ -317,3 +317,11 @@ def test_a_host_does_not_contradict_its_nodes():
     text = Page(render_report(make_record(host.model_copy(update={"numa": nodes})))).text
     assert "10 GiB" not in text.replace("20 GiB for all nodes", "")
     assert "left out: the kernel reports 20 GiB for all nodes, and 256 GiB in /proc/meminfo" in text
+
+
+def test_a_script_that_sets_nothing_is_no_step_and_fewer_bits_are_one() -> None:
+    """The first step was to start a script that set nothing; what was twice as fast in bf16 was missing."""
+    found = actions(store.load(Path(__file__).parents[2] / "outputs" / "example"))
+    assert [a.command for a in found[:2]] == ["cat scripts/settings.py", "cat scripts/settings_reduced.py"]
+    assert "1.16x as fast here" in found[0].words
+    assert found[1].words.endswith("2.27x as fast here in fewer bits: results change, so check yours")
