@@ -56,6 +56,16 @@ class Recommendation(Value):
     topic: str = ""
     """As of a ``Finding``."""
 
+    @property
+    def is_of_other_accuracy(self) -> bool:
+        """Return whether it is the best of another accuracy than was asked for, told beside the recommendation."""
+        return self.id.startswith("accuracy-")
+
+    @property
+    def is_taken_on(self) -> bool:
+        """Return whether its script is written where nobody chose: there is a plan, without a risk of its own."""
+        return self.plan is not None and (not self.offered or self.is_of_other_accuracy)
+
 
 class Check(Value):
     """Something that was looked at and is fine, or that could not be looked at."""

@@ -72,24 +72,26 @@ def recommended(record: Record) -> Iterator[Action]:
         if by_script:
             yield Action(words_of(r), f"{script} -- {program_of(record)}", script, "opportunities")
         if inside is not None:
-            copy = f"Copy {PurePath(inside).name} beside your program, import it there, and call what it says"
-            words = copy if by_script else f"{copy}{gain_of(r)}"
-            yield Action(words, f"cat {inside}", inside, "opportunities")
+            what = "your program" if by_script else f"your program{where_of(r)}"
+            words = f"Copy {PurePath(inside).name} beside {what}, import it there, and call what it says"
+            yield Action(words if by_script else words + gain_of(r), f"cat {inside}", inside, "opportunities")
 
 
 def words_of(r: Recommendation) -> str:
     """Return what a recommendation's script is for."""
     what = "instances of your program" if r.instances > 1 else "your program"
-    if r.id.startswith("accuracy-"):
-        return f"Or start {what} through this script{gain_of(r)}"
-    only = "" if r.scope == "overall" else f" where it is like {r.scope}"
-    return f"Start {what}{only} through this script{gain_of(r)}"
+    return f"{'Or start' if r.is_of_other_accuracy else 'Start'} {what}{where_of(r)} through this script{gain_of(r)}"
+
+
+def where_of(r: Recommendation) -> str:
+    """Return which programs a recommendation is about, as the end of a clause; empty where it is about all."""
+    return "" if r.scope == "overall" else f" where it is like {r.scope}"
 
 
 def gain_of(r: Recommendation) -> str:
     """Return what a recommendation gains, as the end of a sentence."""
     gain = f", {ratio(r.speedup.median)} as fast here" if r.speedup else ""
-    return f"{gain} in fewer bits: results change, so check yours" if r.id.startswith("accuracy-") else gain
+    return f"{gain} in fewer bits: results change, so check yours" if r.accuracy != "same" else gain
 
 
 def handed_over(record: Record) -> Iterator[Action]:

@@ -147,11 +147,7 @@ class EmitChooser:
     """
 
     def __init__(self, record: Record) -> None:
-        self.chosen = {
-            r.id
-            for r in record.recommendations
-            if r.plan is not None and (not r.offered or r.id.startswith("accuracy-"))
-        }
+        self.chosen = {r.id for r in record.recommendations if r.is_taken_on}
         self._choices = [(r.id, r.title) for r in record.recommendations if r.plan is not None]
         self._write: Callable[[Collection[str]], object] | None = None
         self._note: Any = None

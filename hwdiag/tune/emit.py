@@ -64,6 +64,6 @@ def is_emitted(recommendation: Recommendation, chosen: Collection[str] | None) -
     """
     if recommendation.id == "launch-overall":
         return True
-    is_safe = not recommendation.offered or recommendation.id.startswith("accuracy-")
-    asked_for = is_safe if chosen is None else recommendation.id in chosen
-    return recommendation.plan is not None and asked_for
+    if chosen is None:
+        return recommendation.is_taken_on
+    return recommendation.plan is not None and recommendation.id in chosen

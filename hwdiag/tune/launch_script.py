@@ -49,7 +49,7 @@ def script_path(recommendation: Recommendation) -> str:
     Those for several instances are named ``launch-instances...``.
     """
     stem = "scripts/launch-instances" if recommendation.instances > 1 else "scripts/launch"
-    if recommendation.id.startswith("accuracy-"):
+    if recommendation.is_of_other_accuracy:
         return f"{stem}-{recommendation.accuracy}.sh"
     if recommendation.offered:
         return f"{stem}-unsupported.sh"

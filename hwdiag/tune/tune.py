@@ -14,7 +14,7 @@ from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.screening import without_risk
-from hwdiag.experiment.search import Effort, SearchResult, search
+from hwdiag.experiment.search import Effort, search
 from hwdiag.experiment.space import SearchSpace
 from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
 from hwdiag.tune.glance import Glance, glance
@@ -92,7 +92,7 @@ def tune(
         comparisons=(*screened([*known.values()], campaign.measurements, [*scopes], min_effect), *found.comparisons),
         noise=noise_of(campaign.measurements, overall_of),
         shares={plan.id: found.screening.shares(plan) for plan in found.finalists if len(plan.levers) > 1},
-        untried=untried(found, factors),
+        untried=tuple(lever.title for lever in found.untried(factors)),
         open_levers=tuple(lever.title for lever in found.open_levers),
     )
 
@@ -129,11 +129,6 @@ def search_space(factors: Sequence[Factor], *, risky: bool) -> SearchSpace:
 def effort_of(budget: Budget, total_s: float) -> Effort:
     """Return what the budget grants a search in this time."""
     return Effort(total_s, budget.rounds, budget.most_pairs, budget.finalists, grace=GRACE)
-
-
-def untried(found: SearchResult, factors: Sequence[Factor]) -> tuple[str, ...]:
-    """Return the titles of levers that neither the search nor the glance before it measured."""
-    return tuple(lever.title for lever in found.untried([*factors]))
 
 
 def screened(

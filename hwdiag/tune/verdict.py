@@ -40,7 +40,7 @@ def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> 
     overall, *single = recommendations
     if overall.plan is not None:
         return f"{overall.title if overall.speedup is None else faster(e, overall)}."
-    best = next((r for r in single if r.plan is not None and not r.id.startswith("accuracy-")), None)
+    best = next((r for r in single if r.plan is not None and not r.is_of_other_accuracy), None)
     if best is not None and best.offered:
         return f"{faster(e, best, 'an unsupported option')}. No supported option was shown to help."
     if best is not None:
