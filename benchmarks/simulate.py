@@ -32,7 +32,7 @@ from hwdiag.devices.study import EFFORTS, GAINS
 from hwdiag.experiment.budget import BUDGETS, Budget
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Plan, within
 from hwdiag.experiment.model import OVERALL, Comparison
-from hwdiag.experiment.search import Effort
+from hwdiag.experiment.timetable import Effort
 from hwdiag.experiment.workloads import gpt2, resnet18
 from hwdiag.report.table import Table
 from hwdiag.tune.tune import Tuned, tune

@@ -22,7 +22,7 @@ from hwdiag.dataloader.search import LoaderLaboratory, crowded, find_setting, lo
 from hwdiag.dataloader.setting import setting_of
 from hwdiag.dataloader.trials import CannotLoad, Progress, Trials
 from hwdiag.experiment.lever import DEFAULT, Plan
-from hwdiag.experiment.search import Effort
+from hwdiag.experiment.timetable import Effort
 from hwdiag.host.model import Host
 from hwdiag.host.root import Root
 from hwdiag.process.disturbance import Watch

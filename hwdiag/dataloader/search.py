@@ -14,8 +14,9 @@ from hwdiag.experiment.campaign import batches
 from hwdiag.experiment.laboratory import Block, scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.search import Effort, SearchResult, search
+from hwdiag.experiment.search import SearchResult, search
 from hwdiag.experiment.space import SearchSpace
+from hwdiag.experiment.timetable import Effort
 from hwdiag.host.model import Host
 
 MOST_AT_ONCE = 6

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 
 from hwdiag.core.choices import Accuracy
 from hwdiag.core.interval import Interval
-from hwdiag.experiment.confirmation import CONFIRM_SHARE, confirm, least_pairs, wanted_pairs
+from hwdiag.experiment.confirmation import confirm
 from hwdiag.experiment.finalists import finalists
-from hwdiag.experiment.judge import FIRST_SHARE, Claim, judge_in_order
+from hwdiag.experiment.judge import Claim, judge_in_order
 from hwdiag.experiment.laboratory import Block, FirstLook, Laboratory, Scope
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan, within
 from hwdiag.experiment.model import Comparison, Verdict
 from hwdiag.experiment.screening import Screening
 from hwdiag.experiment.space import SearchSpace
+from hwdiag.experiment.timetable import RACE_SHARE, Effort, Timetable, enough_pairs
 
 RUNNERS, NEAR = 2, 3
 """Levers, at most, that came next in the race and that lie near its winner, which are tried again with the others."""
@@ -26,31 +27,6 @@ SURE_SIGMAS = 2.0
 """Standard errors of a gain, above what was seen of it, that stay below the least effect where it is excluded."""
 SURE_TRIALS, CLEARLY = 4, 0.1
 """Trials, at least, by which a lever is excluded whose logarithm of the speed is not lower by this much."""
-SPARE = 1.2
-"""Time that is kept for the confirmation, over what the trials so far would take."""
-WARM = 0.3
-"""First call of a process that finds the code that another one compiled, of that one's first call, roughly."""
-MANY = 99
-"""Plans that can be confirmed where it is not known how long one takes."""
-PLAYERS = 6
-"""Processes of a block in which whole plans are raced, roughly."""
-RACE_SHARE = 0.55
-"""Share of the time to screen, for the factor that decides most."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """The time that a search may take, and how much it measures in that time."""
-
-    total_s: float
-    rounds: int
-    """Blocks, at most, of one race."""
-    most_pairs: int
-    """Pairs, at most, by which a plan is confirmed. The noise decides how many are needed."""
-    finalists: int
-    """Plans, at most, that are measured afresh."""
-    grace: float = 0.25
-    """Share of the time by which the confirmation may exceed it to reach the pairs without which nothing is decided."""
 
 
 @dataclass
@@ -158,94 +134,51 @@ def search(
     """
     limits, look = space.limits(accuracy), look or FirstLook()
     began = laboratory.clock()
-    deadline, end = began + (1 - CONFIRM_SHARE) * effort.total_s, began + effort.total_s
     screening = Screening(
-        laboratory, scopes[0], effort.rounds, deadline, is_paired=is_paired, refused=refused, seed=seed,
+        laboratory, scopes[0], effort.rounds, began, is_paired=is_paired, refused=refused, seed=seed,
         accuracy=accuracy, blocks=[*look.blocks], plans={plan.id: plan for plan in (DEFAULT, *look.plans)},
         pace=look.pace_s,
     )  # fmt: skip
-    least, grace_s = enough_pairs(len(scopes), share), effort.grace * effort.total_s
-
-    def until(slow_s: float = 0.0) -> float:
-        """Return when the screening must end for the confirmation to have its pairs, of processes whose first call
-        takes so many seconds."""
-        if not screening.pace:
-            return deadline  # nothing was measured so far
-        plans = 1 + len(limits) + len(space.offers)
-        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
-        confirming = SPARE * pairs * (plans * screening.pace + slow_s)
-        if slow_s:
-            return end - confirming
-        kept = 0.0 if space.promised is None else SPARE * least * 2 * screening.pace
-        playing = 0.0 if space.promised else PLAYERS * screening.pace
-        return max(min(deadline, end - kept, latest() - playing), end - confirming)
-
-    def latest() -> float:
-        """Return when the screening must have ended for two plans, or all, to have the pairs that decide."""
-        return end + grace_s - least * (1 + min(2, len(limits))) * screening.pace
-
-    screening.deadline = until()
-    screen(screening, space, limits, began, until, latest)
+    times = Timetable(screening, space, effort, len(scopes), share, min_effect, least_noise, began)
+    screening.deadline = times.screened()
+    screen(screening, space, limits, times)
     found = SearchResult(screening, min_effect, space, share=share)
-    most = plans_that_fit(screening, end + grace_s - laboratory.clock(), least)
+    most = times.plans_that_fit()
     found.finalists, found.claims = finalists(screening, scopes, space, effort.finalists, min_effect, limits, most)
     screening.plans |= {plan.id: plan for plan in found.finalists}
     if found.finalists:
         least = enough_pairs(len(found.claims), share)
-        pairs = pairs_to_confirm(screening, effort, min_effect, least_noise, least)
         found.confirmed = confirm(
             lambda: laboratory.measure(found.finalists, "confirm"),
             laboratory.clock,
-            pairs,
+            times.pairs(least),
             least,
-            end=end,
-            grace_s=grace_s,
+            end=times.end,
+            grace_s=times.grace_s,
         )
     return found
-
-
-def plans_that_fit(screening: Screening, seconds: float, pairs: int) -> int:
-    """Return the plans that can be confirmed by so many pairs in the time that is left, one at least."""
-    return max(1, int(seconds / (pairs * screening.pace)) - 1) if screening.pace else MANY
-
-
-def enough_pairs(claims: int, share: float) -> int:
-    """Return the pairs by which the first of so many claims, and then the others, pass if all pairs are faster."""
-    first = least_pairs(1, share * (FIRST_SHARE if claims > 1 else 1.0))
-    return max(first, least_pairs(claims - 1, share)) if claims > 1 else first
-
-
-def pairs_to_confirm(screening: Screening, effort: Effort, min_effect: float, least_noise: float, least: int) -> int:
-    """Return the pairs that the confirmation wants: of a large gain a twentieth is precise enough."""
-    half_width = max(min_effect / 2, (math.exp(screening.gain(screening.best)[0]) - 1) / 20)
-    return wanted_pairs(max(screening.noise, least_noise), half_width, least, effort.most_pairs)
 
 
 def screen(
     screening: Screening,
     space: SearchSpace,
     limits: Sequence[Accuracy],
-    began: float,
-    until: Callable[[float], float],
-    latest: Callable[[], float],
+    times: Timetable,
 ) -> None:
-    """Race the first factor, try the others together with what lies near its best lever, and race what they add up to.
-
-    ``until`` tells when the screening should end, by what is known of the noise then, and by the seconds that the first
-    call of a process of the confirmation takes; ``latest`` when it must end, or nothing can be decided.
-    """
+    """Race the first factor, try the others together with what lies near its best lever, and race what that adds up
+    to."""
     left: list[Plan] = []
     if space.first is not None:
         share = RACE_SHARE if space.factorial or space.last else 1.0
-        left = screening.race(space.first, began + share * (screening.deadline - began))
+        left = screening.race(space.first, times.began + share * (screening.deadline - times.began))
     screening.bests = dict.fromkeys(limits, screening.best_within("same"))
-    screening.deadline = factorial_end(space, limits, began, until)
+    screening.deadline = times.factorial_end()
     near = [again(space.first, screening.best, left)] if space.first is not None else []
     together = [factor for factor in (*near, *space.factorial) if factor.levers]
     if together:
         alternatives = screening.factorial(together, limits)
         whole = {limit: [*next_best(screening, of, near), *of] for limit, of in alternatives.items()}
-        screening.playoff(whole, latest())
+        screening.playoff(whole, times.latest())
     for factor in space.last:
         if not factor.slow_s:
             screening.race(factor)
@@ -253,23 +186,9 @@ def screen(
         # What is slow to start is tried where the confirmation could start it as often as it must.
         for limit in limits:
             able = [lever for lever in factor.levers if within(lever.accuracy, limit)]
-            screening.deadline = until(WARM * factor.slow_s)
+            screening.deadline = times.screened_before(factor)
             if able and screening.laboratory.clock() + factor.slow_s * len(able) < screening.deadline:
                 screening.race(replace(factor, levers=tuple(able)), limit=limit)
-
-
-def factorial_end(
-    space: SearchSpace, limits: Sequence[Accuracy], began: float, until: Callable[[float], float]
-) -> float:
-    """Return when the factorial blocks end: early enough for what is slow to start, where at least half of the time is
-    left for them then."""
-    slow = [factor for factor in space.last if factor.slow_s]
-    whole = until(0.0)
-    if not slow:
-        return whole
-    early = until(WARM * max(factor.slow_s for factor in slow))
-    early -= sum(factor.slow_s * len(factor.levers) * len(limits) for factor in slow)
-    return early if early - began >= (whole - began) / 2 else whole
 
 
 def next_best(screening: Screening, alternatives: Sequence[Plan], first: Sequence[Factor]) -> list[Plan]:

@@ -14,9 +14,10 @@ from hwdiag.experiment.laboratory import Scope, blocks_of, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, CONTROL, DEFAULT, Factor, Plan, within
 from hwdiag.experiment.model import Comparison, Measurement, Noise, SearchStep, Workload
 from hwdiag.experiment.screening import without_risk
-from hwdiag.experiment.search import Effort, search
+from hwdiag.experiment.search import search
 from hwdiag.experiment.space import SearchSpace
 from hwdiag.experiment.statistics import autocorrelation, drift_p, spread
+from hwdiag.experiment.timetable import Effort
 from hwdiag.tune.glance import Glance, glance
 
 BASELINE_SHARE = 0.15

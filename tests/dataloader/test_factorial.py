@@ -19,7 +19,8 @@ from hwdiag.experiment.laboratory import scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Plan
 from hwdiag.experiment.model import Phase
 from hwdiag.experiment.screening import ALL, AT_ONCE, Screening
-from hwdiag.experiment.search import Effort, SearchResult
+from hwdiag.experiment.search import SearchResult
+from hwdiag.experiment.timetable import Effort
 from tests.conftest import make_host
 from tests.simulation.virtual_loader import random_loader
 

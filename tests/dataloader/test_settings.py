@@ -30,7 +30,8 @@ from hwdiag.dataloader.setting import LoaderSetting, setting_of
 from hwdiag.dataloader.trials import Trials
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.search import Effort, again
+from hwdiag.experiment.search import again
+from hwdiag.experiment.timetable import Effort
 from hwdiag.host.model import Host, Limits
 from hwdiag.host.read import read_host
 from hwdiag.host.root import Root

@@ -13,8 +13,9 @@ from hwdiag.experiment.effects import Trial, estimate
 from hwdiag.experiment.laboratory import Block, FirstLook, scopes_of
 from hwdiag.experiment.lever import DEFAULT, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.search import Effort, SearchResult, search
+from hwdiag.experiment.search import SearchResult, search
 from hwdiag.experiment.space import SearchSpace
+from hwdiag.experiment.timetable import Effort
 
 
 def lever(name: str, factor: str, accuracy: Accuracy = "same") -> Lever:

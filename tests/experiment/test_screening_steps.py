@@ -10,8 +10,9 @@ import numpy as np
 from hwdiag.experiment.laboratory import Block, Scope
 from hwdiag.experiment.lever import BASELINE, Factor, Lever, Plan
 from hwdiag.experiment.model import Phase
-from hwdiag.experiment.search import Effort, search
+from hwdiag.experiment.search import search
 from hwdiag.experiment.space import SearchSpace
+from hwdiag.experiment.timetable import Effort
 from hwdiag.record.tuning import Tuning
 
 GAINS = {"placement": 0.2, "heap": 0.1, "dispatch": 0.05, "runtime": -0.05}

@@ -16,9 +16,10 @@ from hwdiag.experiment.judge import Claim, describe, judge, judge_claims, judge_
 from hwdiag.experiment.laboratory import Block, Scope, scopes_of, speedups
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan, plan_by_id
 from hwdiag.experiment.model import OVERALL, Phase
-from hwdiag.experiment.search import Decision, Effort, SearchResult, search
+from hwdiag.experiment.search import Decision, SearchResult, search
 from hwdiag.experiment.space import SearchSpace
 from hwdiag.experiment.statistics import MIN_PAIRS
+from hwdiag.experiment.timetable import Effort
 from hwdiag.process.launch import Launch
 
 NET = Scope("net", ("net",))

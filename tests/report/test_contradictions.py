@@ -19,7 +19,7 @@ from hwdiag.devices.model import Study
 from hwdiag.devices.recommend import choices
 from hwdiag.diagnose import sections
 from hwdiag.experiment.lever import DEFAULT
-from hwdiag.experiment.search import Effort
+from hwdiag.experiment.timetable import Effort
 from hwdiag.process.model import Outcome
 from hwdiag.report.section import Section
 from tests.dataloader.test_notebook import EXAMPLE, read

@@ -13,8 +13,9 @@ from hwdiag.experiment.campaign import Campaign, CampaignLaboratory, at_once
 from hwdiag.experiment.interleaved import Candidate, ProcessResult
 from hwdiag.experiment.laboratory import scopes_of
 from hwdiag.experiment.lever import BASELINE, DEFAULT, Factor, Lever, Plan
-from hwdiag.experiment.search import Effort, search
+from hwdiag.experiment.search import search
 from hwdiag.experiment.space import SearchSpace
+from hwdiag.experiment.timetable import Effort
 from hwdiag.experiment.workloads import catalogue, gpt2, resnet18
 from hwdiag.process.launch import Launch
 from hwdiag.process.model import Disturbance
