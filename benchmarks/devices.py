@@ -1,4 +1,4 @@
-"""How near does the profile come to the same calls timed bare? ``python -m benchmarks.devices [DEVICE]``.
+"""How near does the profile come to the same calls timed bare? ``python -m benchmarks.devices``.
 
 In one process, so that both meet the same machine: the agent's sampling and a bare loop on operands of its own take
 turns, window by window. On a GPU the bare times are CUDA events'.
@@ -6,10 +6,10 @@ turns, window by window. On a GPU the bare times are CUDA events'.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from hwdiag.devices.kernels import kernels, precisions
 from hwdiag.devices.model import Device
@@ -82,9 +82,11 @@ for w in workloads:
 """
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Print the table."""
-    name = argv[0] if argv else "cpu"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda:0 and the like (default: cpu)")
+    name = parser.parse_args().device
     device = Device(name=name, title=name)
     chosen = [
         w for w in (*kernels(read_host(Root.live()), device, compared=name != "cpu"), *precisions(device)) if can(w)
@@ -109,4 +111,4 @@ def can(w: Workload) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

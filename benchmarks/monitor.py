@@ -1,4 +1,4 @@
-"""What does watching cost? ``python -m benchmarks.monitor [HOURS]``.
+"""What does watching cost? ``python -m benchmarks.monitor``.
 
 A simulated hour at 2 samples a second of a host of 64 CPUs and 8 GPUs (files in memory made of real dumps, a stand-in
 for NVML); then ten seconds of this machine as it is.
@@ -6,7 +6,7 @@ for NVML); then ten seconds of this machine as it is.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +28,11 @@ HZ, SECONDS = 2, 3600.0
 LIVE_S = 10.0
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Print the table."""
-    hours = float(argv[0]) if argv else 1.0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=1.0, help="simulated hours of the large host (default: 1)")
+    hours = parser.parse_args().hours
     sizes: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         large = LargeHost(unpack(DUMP, Path(folder)), Path(folder, "large"))
@@ -69,4 +71,4 @@ def yes(reached: bool) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,4 +1,4 @@
-"""What does observing a command cost? ``python -m benchmarks.observe [PAIRS]``.
+"""What does observing a command cost? ``python -m benchmarks.observe``.
 
 A training of ten seconds with eight threads and four workers, observed and not, in fresh processes that alternate; then
 a fixed number of steps with one thread, alone, observed from outside, and from inside too, in many short runs that take
@@ -8,6 +8,7 @@ terminal, against a plain copy by cat(1) and by script(1).
 
 from __future__ import annotations
 
+import argparse
 import os
 import pty
 import shutil
@@ -77,9 +78,11 @@ STEP_PAIRS = 5
 """Runs of it for each of the other programs: they are short."""
 
 
-def main(argv: Sequence[str]) -> None:
+def main() -> None:
     """Print the table."""
-    pairs = int(argv[0]) if argv else 8
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=8, help="pairs of runs of the training (default: 8)")
+    pairs = parser.parse_args().pairs
     rows = [*training(pairs), *steps(STEP_PAIRS * pairs), *output(pairs)]
     print(Table("Observing a command", ("What", "Target", "Measured", "Reached"), rows).to_text())
 
@@ -214,4 +217,4 @@ def yes(reached: bool) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

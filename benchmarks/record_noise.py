@@ -1,4 +1,4 @@
-"""Record how far processes differ here that are alike: ``record_noise.py [blocks] > noise-quiet.json``.
+"""Record how far processes differ here that are alike: ``python -m benchmarks.record_noise > noise.json``.
 
 Six processes of today's default take turns in each block, as the candidates of a search do, and tell their medians;
 ``other_cpu`` is how many CPUs others kept busy meanwhile. What ``simulate.py`` draws its noise from. Ctrl-C ends it
@@ -7,6 +7,7 @@ with the blocks so far.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import sys
@@ -28,12 +29,15 @@ WORKLOADS = (matmul("float32", 4, n=1024),)
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=BLOCKS, help=f"blocks of six processes (default: {BLOCKS})")
+    asked = parser.parse_args().blocks
     host = read_host(Root.live())
     budget = BUDGETS["standard"].model_copy(update={"total_s": 1e9})
     campaign = Campaign(sys.executable, budget, seed=1, child_timeout_s=120)
     block_s = []
     with contextlib.suppress(KeyboardInterrupt):
-        for _ in trange(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS, unit="block"):
+        for _ in trange(asked, unit="block"):
             start = time.monotonic()
             campaign.run(TWINS, WORKLOADS, "noise")
             block_s.append(round(time.monotonic() - start, 2))
