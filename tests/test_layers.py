@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "hwdiag"
@@ -51,8 +52,13 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
-def imports(name: str) -> Iterator[str]:
-    """Yield each module that a module imports, at whatever time."""
+@cache
+def imports(name: str) -> tuple[str, ...]:
+    """Return each module that a module imports, at whatever time."""
+    return tuple(imported(name))
+
+
+def imported(name: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             above = name.split(".")[: -node.level] if node.level else []

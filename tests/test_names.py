@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,30 +21,30 @@ OPENINGS = {ast.FunctionDef: QUESTIONS | {"The", "All"}, ast.ClassDef: QUESTIONS
 Documented = ast.FunctionDef | ast.ClassDef | ast.Module
 
 
-def trees() -> Iterator[tuple[Path, ast.Module]]:
-    """Yield each module's path below hwdiag/, and its syntax tree."""
-    for path in sorted(ROOT.rglob("*.py")):
-        yield path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def definitions() -> list[tuple[Path, Documented]]:
+    """Return each module, class and function, with its module's path below hwdiag/."""
+    paths = sorted(ROOT.rglob("*.py"))
+    trees = ((path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
+    return [(path, node) for path, tree in trees for node in ast.walk(tree) if isinstance(node, Documented)]
 
 
 def class_places() -> dict[str, list[str]]:
     """Return where each class is defined, by its name."""
     places: dict[str, list[str]] = {}
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                places.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    for path, node in definitions():
+        if isinstance(node, ast.ClassDef):
+            places.setdefault(node.name, []).append(f"{path}:{node.lineno}")
     return places
 
 
 def questions(kind: type[Documented]) -> Iterator[str]:
     """Yield each docstring of a kind that begins with a question, or with a word that answers one."""
-    for path, tree in trees():
-        for node in ast.walk(tree):
-            if isinstance(node, kind) and (text := ast.get_docstring(node)):
-                first = text.split("\n", 1)[0]
-                if first.split()[0].strip(",.:;?") in OPENINGS[kind] or first.rstrip().endswith("?"):
-                    yield f"{path}:{node.body[0].lineno}: {first}"
+    for path, node in definitions():
+        if isinstance(node, kind) and (text := ast.get_docstring(node)):
+            first = text.split("\n", 1)[0]
+            if first.split()[0].strip(",.:;?") in OPENINGS[kind] or first.rstrip().endswith("?"):
+                yield f"{path}:{node.body[0].lineno}: {first}"
 
 
 def test_no_two_classes_share_a_name() -> None:

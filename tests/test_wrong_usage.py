@@ -31,6 +31,8 @@ WRONG = [
     # words
     ("run extra", 2, "nothing takes 'extra' (usage: hwdiag run [OPTIONS]"),
     ("snapshot a b", 2, "nothing takes 'b' (usage: hwdiag snapshot [OPTIONS] [FILE]"),
+    ("profile --seconds 0 -- true", 2, "seconds must be above 0 and at most 600, got '0'"),
+    ("tune --minutes 0 -- true", 2, "minutes must be above 0 and at most 10080, got '0'"),
     ("init", 2, "DIR is missing (usage: hwdiag init [OPTIONS] DIR; hwdiag init --help)"),
     ("init-host", 2, "NAME is missing"),
     ("init-host ../x", 2, "'../x' cannot name a profile: letters, digits, - and _ only"),
@@ -51,6 +53,7 @@ WRONG = [
     ("run --set threads", 2, "--set takes NAME=VALUE, not 'threads'"),
     ("run --workloads gpt3", 2, "workloads: there is no workload 'gpt3': did you mean \"gpt2\"?"),
     ("monitor --hz abc", 2, "hz must be a number, got 'abc'"),
+    ("monitor --seconds 0", 2, "seconds must be above 0 and at most 1000000, got '0'"),
     ("monitor --hz 100", 2, "hz must be at least 1 and at most 10, got '100'"),
     ("tune --metric a -- ls", 2, "metric must have one group in parentheses"),
     ("tune --file x.py -- ls", 2, "give command or workload_file, and not both of them"),
@@ -70,6 +73,9 @@ WRONG = [
     ("run --python /no/where", 2, "parameter python: there is no file /no/where"),
     *((f"{verb} --python /bin/ls", 2, "parameter python: /bin/ls is no Python: it does not run a line of it")
       for verb in ("run", "diagnose", "devices", "compat", "dataloader", "estimate --check")),
+    ("diagnose --python /no/where", 2, "parameter python: there is no file /no/where"),
+    ("profile --file /no/such.py", 2, "there is no file /no/such.py"),
+    ("profile --file /dev/null --python /no/python", 2, "there is no file /dev/null"),
     ("tune --file x.py", 2, "there is no Python file "),
     ("dataloader --file x.py", 2, "there is no Python file x.py"),
     ("host --snapshot /no/where", 2, "there is no snapshot /no/where"),

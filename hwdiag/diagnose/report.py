@@ -42,16 +42,17 @@ def figures(record: Record) -> tuple[Figure, ...]:
     return (draw_topology(record.host), *(figure for figure in drawn if figure is not None))
 
 
-def render_report(record: Record, folder: Path | None = None) -> str:
+def render_report(record: Record, folder: Path | None = None, *, drawn: Iterable[Figure] | None = None) -> str:
     """Return one self-contained HTML page: no network, no script needed, the same bytes for the same record.
 
     ``folder``: what the record's files are told from; None where they are not to be shown.
+    ``drawn``: the record's figures, where they are drawn already.
 
     Raises:
         UsageError: a field of a study is wrong.
     """
     study = tuning(record)
-    drawn = {figure.name: figure for figure in figures(record)}
+    pictures = {figure.name: figure for figure in (figures(record) if drawn is None else drawn)}
     linked = frozenset(m.id for m in study.measurements if is_anchor(m.id))
     topics = [
         (topic, TOPICS[topic].title, record.studies[topic].started_at, list(sections_of(record, topic, folder)))
@@ -77,10 +78,10 @@ def render_report(record: Record, folder: Path | None = None) -> str:
         ids=section_ids(record),
         topics=topics,
         verdict=record.verdict or " ".join(found[0].verdict for _, _, _, found in topics),
-        topology=drawn.pop("topology"),
-        gains=drawn.pop("gains", None),
-        method=[drawn.pop(name) for name in ("search", "noise") if name in drawn],
-        speeds=list(drawn.values()),
+        topology=pictures.pop("topology"),
+        gains=pictures.pop("gains", None),
+        method=[pictures.pop(name) for name in ("search", "noise") if name in pictures],
+        speeds=list(pictures.values()),
         opportunities=[
             _opportunity(record, r, plan)
             for r in record.recommendations

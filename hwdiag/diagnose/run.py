@@ -278,7 +278,7 @@ class Diagnosis:
             EmittedFile(path=store.FILE, what="The record: all of it, for machines"),
         ]
         self._learn(files=tuple(files), finished_at=now(), complete=True)
-        write_file(self.folder, File(path="report.html", text=render_report(self.record), what=""))
+        write_file(self.folder, File(path="report.html", text=render_report(self.record, drawn=drawn), what=""))
         store.save(self.record, self.folder)
         return self.record
 

@@ -164,7 +164,9 @@ AVX2 = "c5fdfec1"
 """``vpaddd ymm0, ymm0, ymm1``."""
 
 
-@pytest.mark.parametrize(("cpu", "needs"), [("IvyBridge", "avx2"), ("Haswell", None)])
+@pytest.mark.parametrize(
+    ("cpu", "needs"), [("IvyBridge", "avx2"), pytest.param("Haswell", None, marks=pytest.mark.long)]
+)
 def test_under_emulation_the_emulated_cpu_counts(
     site: Site, shared_object: Callable[[str, str], Path], qemu: str, cpu: str, needs: str | None
 ) -> None:

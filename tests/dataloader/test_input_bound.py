@@ -76,7 +76,8 @@ def training(path: Path, *words: Any) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize(
-    ("make_s", "step_s", "method"), [(0.06, 0.01, "fork"), (0.06, 0.04, "spawn"), (0.001, 0.1, "fork")]
+    ("make_s", "step_s", "method"),
+    [(0.06, 0.01, "fork"), (0.06, 0.04, "spawn"), pytest.param(0.001, 0.1, "fork", marks=pytest.mark.long)],
 )
 def test_the_share_is_what_the_training_says_itself(tmp_path: Path, make_s: float, step_s: float, method: str) -> None:
     with training(tmp_path / "train.py", make_s, step_s, 1, method, 4) as process:

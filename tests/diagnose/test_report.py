@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64decode, b64encode
+from functools import cache
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -20,12 +21,16 @@ from hwdiag.diagnose.first_screen import actions, asked
 from hwdiag.diagnose.model import Asked, Triage
 from hwdiag.diagnose.report import figures, render_report
 from hwdiag.record import store
+from hwdiag.record.model import Record
 from hwdiag.record.tuning import tuning
+from hwdiag.report.figure import Figure
 from tests.report.samples import HOSTILE, changed, hostile_host, make_record
 
 OLD = Path(__file__).parents[1] / "record" / "old"
 PARTS = ("workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
          "checks", "files", "steps")  # fmt: skip
+NOT_DRAWN = {"findings", "recommendations", "checks", "files"}
+"""Parts that no figure shows."""
 VOID = {"meta", "img", "br", "link", "input", "hr", "path"}
 
 
@@ -60,9 +65,20 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.words))
 
 
+@cache
+def drawn() -> tuple[Figure, ...]:
+    """Return the figures of the sample, drawn once for all tests that look at something else."""
+    return figures(make_record())
+
+
+def rendered(record: Record) -> str:
+    """Return the report of a record, with the sample's figures."""
+    return render_report(record, drawn=drawn())
+
+
 @pytest.fixture(scope="module")
 def html() -> str:
-    return render_report(make_record())
+    return rendered(make_record())
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +175,7 @@ def test_failures_are_not_folded(html):
 def test_banner_only_where_the_record_is_not_whole(page):
     words = "did not get to its end"
     assert words not in page.text
-    assert words in Page(render_report(make_record(complete=False))).text
+    assert words in Page(rendered(make_record(complete=False))).text
 
 
 def test_same_record_same_bytes(html):
@@ -194,7 +210,8 @@ def test_hostile_data_stays_text():
 
 @pytest.mark.parametrize("missing", PARTS)
 def test_any_part_may_be_missing(missing):
-    page = Page(render_report(make_record(**{missing: ()})))
+    record = make_record(**{missing: ()})
+    page = Page((rendered if missing in NOT_DRAWN else render_report)(record))
     ids = {a["id"] for _, a in page.tags if "id" in a}
     assert {a["href"][1:] for a in page.all("a") if a["href"].startswith("#")} <= ids
 
@@ -209,10 +226,10 @@ def test_a_plan_that_the_record_speaks_of_and_lacks_is_one_line(tmp_path):
         damaged = {**whole, "studies": {"tune": {**whole["studies"]["tune"], "plans": plans}}}
         (tmp_path / "record.json").write_text(json.dumps(damaged))
         with pytest.raises(UsageError, match=f"record.json: studies.tune: .*no plan has the id '{named}'$"):
-            render_report(store.load(tmp_path))
+            rendered(store.load(tmp_path))
     other = make_record().recommendations[0].model_copy(update={"plan": "threads-3"})
     with pytest.raises(UsageError, match="recommendations: launch-overall: no plan has the id 'threads-3'"):
-        render_report(make_record(recommendations=(other,)))
+        rendered(make_record(recommendations=(other,)))
 
 
 def test_nothing_at_all(host):
@@ -238,7 +255,7 @@ def test_the_report_of_each_topic_is_as_sound(path):
 
 
 def first_screen(**more) -> str:
-    text = Page(render_report(make_record(**more))).text
+    text = Page(rendered(make_record(**more))).text
     return text[: text.index("The host")]
 
 
@@ -271,7 +288,7 @@ def test_without_a_gain_the_first_screen_claims_none_and_says_what_would_decide(
 def test_what_was_not_looked_at_is_said_with_the_command_that_would():
     record = make_record()
     triage = Triage(started_at="2026-01-01T00:00:00Z", asked=ASKED, total_s=270)
-    page = Page(render_report(record.model_copy(update={"studies": {**record.studies, "diagnose": triage}})))
+    page = Page(rendered(record.model_copy(update={"studies": {**record.studies, "diagnose": triage}})))
     assert "Not looked at: storage and loader." in page.text[: page.text.index("The host")]
     told = page.text[page.text.index("What was looked at, and what was not") :]
     assert "Looked at: a small program, in 6.1 s." in told
@@ -297,7 +314,7 @@ def test_only_plain_paths_below_the_report_are_links(path):
     with pytest.raises(ValidationError, match="path"):
         EmittedFile(path=path, what="x")
     files = (EmittedFile(path="scripts/launch.sh", what="x"),)
-    assert "scripts/launch.sh" in {a["href"] for a in Page(render_report(make_record(files=files))).all("a")}
+    assert "scripts/launch.sh" in {a["href"] for a in Page(rendered(make_record(files=files))).all("a")}
 
 
 def test_lists_of_measurements_are_not_printed(html):
@@ -314,7 +331,7 @@ def test_a_host_does_not_contradict_its_nodes():
     """A machine that was given more memory while it ran told 23.5 GiB, and its only node 15.7 GiB."""
     host = make_record().host
     nodes = tuple(n.model_copy(update={"memory_bytes": 10 << 30}) for n in host.numa)
-    text = Page(render_report(make_record(host.model_copy(update={"numa": nodes})))).text
+    text = Page(rendered(make_record(host.model_copy(update={"numa": nodes})))).text
     assert "10 GiB" not in text.replace("20 GiB for all nodes", "")
     assert "left out: the kernel reports 20 GiB for all nodes, and 256 GiB in /proc/meminfo" in text
 

@@ -152,12 +152,12 @@ def test_an_agent_that_hangs_or_dies_costs_one_answer(tmp_path: Path) -> None:
     (tmp_path / "nets.py").write_text(HANGS)
     names = ("fine", "hangs", "fine", "dies", "fine")
     specs = [NetSpec(net=f"{tmp_path}/nets.py:{n}").model_dump() for n in names]
-    report = ask_each(sys.executable, "count", specs, each_s=20)
+    report = ask_each(sys.executable, "count", specs, each_s=12)
     assert report.outcome.ok
     assert [e["event"] for e in sorted(report.events, key=lambda e: e["index"])] == [
         "done", "lost", "done", "lost", "done",
     ]  # fmt: skip
-    assert "no answer for 20 s" in report.events[1]["detail"]
+    assert "no answer for 12 s" in report.events[1]["detail"]
 
 
 def test_an_interpreter_without_torch_is_no_lost_net(python_without_torch: str) -> None:

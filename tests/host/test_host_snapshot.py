@@ -294,10 +294,10 @@ def numbered(first: int) -> bytes:
     return b"".join(headers)
 
 
-def test_a_million_entries_are_refused(tmp_path: Path) -> None:
+def test_too_many_entries_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with gzip.open(path, "wb", 1) as file:
-        for first in range(0, 1_000_000, 1000):
+        for first in range(0, 200_000, 1000):
             file.write(numbered(first))
     with tarfile.open(path, "r|gz") as archive:
         assert [archive.next().name for _ in range(3)] == ["f0000000", "f0000001", "f0000002"]

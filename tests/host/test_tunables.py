@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ TALKS_OF_IT = {"snapshot.py": "/proc/self/limits"}
 """Modules that name such a path and do not read it."""
 
 
+@cache
 def constants(path: Path) -> set[str]:
     """Return the strings of a module but for its docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

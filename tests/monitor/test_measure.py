@@ -326,24 +326,6 @@ def test_a_full_disk_does_not_end_the_command(tmp_path: Path) -> None:
     assert err.startswith("hwdiag: cannot write ")
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (("--hz", "50"), "hz must be at least 1 and at most 10, got '50'"),
-        (("--hz", "x"), "hz must be a number, got 'x'"),
-        (("--seconds", "0"), "seconds must be above 0 and at most 1000000, got '0'"),
-        (("--out", "/proc/no"), "cannot write to /proc/no"),
-    ],
-)
-def test_wrong_usage_is_one_line(args: tuple[str, ...], message: str) -> None:
-    process = hwdiag(*args)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode in (1, 2)
-    assert out == ""
-    assert err.startswith(f"hwdiag: {message}")
-    assert err.count("\n") == 1
-
-
 def test_the_phases_of_our_own_commands_are_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hwdiag.report.progress import lines, marking
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import signal
 import subprocess
@@ -46,7 +45,7 @@ def found(folder: Path) -> dict[str, Any]:
     return loaded
 
 
-@pytest.mark.parametrize("workers", [("2", "fork"), ("2", "spawn")])
+@pytest.mark.parametrize("workers", [("2", "fork"), pytest.param(("2", "spawn"), marks=pytest.mark.long)])
 def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers: tuple[str, str]) -> None:
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
@@ -69,7 +68,6 @@ def test_a_training_runs_unchanged_and_leaves_its_trace(tmp_path: Path, workers:
 @pytest.mark.parametrize(
     ("code", "status", "note"),
     [
-        ("import sys; sys.exit(4)", 4, "It ended with: exit status 4"),
         ("import os; os._exit(3)", 3, "ended by os._exit; the trace was written just before that"),
         ("import os; os.execv('/bin/sh', ['sh', '-c', 'exit 5'])", 5, "ended by os.execv; the trace was written"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143, "ended by SIGTERM; the trace was written"),
@@ -190,7 +188,6 @@ def test_a_file_is_called_warm_and_often(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("x = 1", "own.py fails: AttributeError: it has no function build()"),
         ("def build(): raise ValueError('wrong')", "own.py fails: ValueError: wrong"),
         ("def build(): return lambda: 1 / 0", "own.py fails: ZeroDivisionError: division by zero"),
     ],
@@ -200,19 +197,3 @@ def test_a_file_that_fails_is_named(tmp_path: Path, text: str, line: str) -> Non
     done = profile(tmp_path / "out", "--file", str(tmp_path / "own.py"))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"hwdiag: no trace could be written: {line}")
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        ((), "profile what? Give a command behind --, or --file FILE"),
-        (("--file", "/no/such.py"), "there is no file /no/such.py"),
-        (("--seconds", "0", "--", "true"), "seconds must be above 0 and at most 600, got '0'"),
-        (("--file", os.devnull, "--python", "/no/python"), "there is no file /dev/null"),
-    ],
-)
-def test_wrong_usage_is_one_line(tmp_path: Path, args: tuple[str, ...], message: str) -> None:
-    done = profile(tmp_path, *args)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"hwdiag: {message}")
-    assert done.stderr.count("\n") == 1

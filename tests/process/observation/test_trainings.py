@@ -85,6 +85,7 @@ def test_ranks_under_torchrun_are_the_trainings_and_their_launcher_is_none(tmp_p
     assert all(p.environment["OMP_NUM_THREADS"] == "1" for p in trains), "torchrun sets it"
 
 
+@pytest.mark.long
 def test_ranks_that_are_spawned_are_no_workers_of_a_loader(tmp_path: Path) -> None:
     spawns = """
         import time, torch
