@@ -104,7 +104,8 @@ class Params(Value):
     )
     min_effect: MinEffect = 3.0
     accuracy: Accuracy = Field(
-        "same", description="what a recommended way may do to results: rounding alone, fewer bits (bf16), or integers"
+        "same",
+        description="what a recommended change may do to results: rounding alone, lower precision (bf16), or integers",
     )
     unsupported: bool = Field(
         False, description="recommend settings that a vendor does not support, too; they are measured either way"

@@ -184,3 +184,11 @@ def test_importing_is_cheap():
     """The CLI starts without matplotlib, and hwdiag.diagnose.report without drawing anything."""
     code = "import sys, hwdiag.diagnose.report, hwdiag.report.plots; print({'matplotlib', 'jinja2'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_step_that_was_taken_again_is_drawn_once():
+    """The example's figure had the same row of placements twice."""
+    study = tuning(make_record())
+    once, twice = (steps_figure(steps, study.plans) for steps in (study.steps, [*study.steps, *study.steps]))
+    assert once is not None
+    assert once == twice

@@ -33,8 +33,8 @@ def search_steps(record: Record) -> Figure | None:
 
 
 def steps_figure(asked: Sequence[SearchStep], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:
-    """Return the plot of the steps of any search."""
-    steps = [s for s in asked if s.options]
+    """Return the plot of the steps of any search; of a step that was taken again, the last."""
+    steps = list({(s.factor, *(o.plan for o in s.options)): s for s in asked if s.options}.values())
     rows = [(step, option) for step in steps for option in step.options][:_MOST]
     if not rows:
         return None
