@@ -76,7 +76,7 @@ def watch(args: argparse.Namespace) -> int:
     with metrics:
         done = run.watch(
             params.seconds,
-            lambda columns: metrics.with_metrics(columns, terminal_live(columns, watched)),
+            lambda columns, *_: metrics.with_metrics(columns, terminal_live(columns, watched)),
             stdio,
         )
     if stream.isatty() and not params.command:
