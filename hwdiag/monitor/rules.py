@@ -38,7 +38,7 @@ MISSED = 0.01
 
 
 class Summarised(Protocol):
-    """What rules on summaries need: a whole recording, or its last samples while it is made."""
+    """Samples by their summaries: a whole recording, or the last samples while it is made."""
 
     @property
     def cpus(self) -> int: ...

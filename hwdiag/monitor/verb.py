@@ -27,7 +27,7 @@ metrics:
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    text = "what does the machine do meanwhile? Into a Parquet file"
+    text = "what does the machine do while a command runs?"
     add(verbs, "monitor", watch, text, monitor_options, examples=EXAMPLES, details=DETAILS)
 
 

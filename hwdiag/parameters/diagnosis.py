@@ -111,7 +111,7 @@ class Params(Value):
         False, description="recommend settings that a vendor does not support, too; they are measured either way"
     )
     minutes: Minutes = Field(
-        None, description="time for all measurements; None takes what the budget gives, about 1, 5 or 20"
+        None, description="time for all measurements; None takes what the budget gives, 1.5, 5 or 20"
     )
     child_timeout: ChildTimeout = 120.0
     seed: Seed = 1
