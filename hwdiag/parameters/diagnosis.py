@@ -89,7 +89,7 @@ class Params(Value):
     )
     command: OwnCommand = Field(None, description="command of your own that is measured, instead of the workloads")
     metric: Annotated[Annotated[str, AfterValidator(one_group)] | None, Option(metavar="REGEX")] = Field(
-        None, description="regular expression with one group for the command's metric; None takes its wall time"
+        None, description="regular expression with one group for the command's metric; None takes the wall time"
     )
     metric_json: Annotated[str | None, Option(metavar="FIELD")] = Field(
         None, min_length=1, description="field of the JSON that the command prints, such as result.images_per_s"
