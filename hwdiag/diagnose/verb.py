@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
     profile = load(given(args, Params))
     if "command" in args and not (profile.command or profile.workload_file):
-        raise UsageError("tune what? Give a command behind --, or --file FILE")
+        raise UsageError("tune what? Give a command after --, or --file FILE")
     wait_for_others(args.wait, tell)
     with terminal_progress(sys.stderr) as progress:
         done = run_all(profile, progress=progress, announce=tell)

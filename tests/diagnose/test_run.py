@@ -94,7 +94,7 @@ def test_the_file_is_looked_for_before_anything_runs(tmp_path: Path) -> None:
 
 def test_wrong_usage_is_one_line_and_status_2(workshop: Path) -> None:
     for args, message in (
-        ((), "tune what? Give a command behind --, or --file FILE"),
+        ((), "tune what? Give a command after --, or --file FILE"),
         (("--file", "/no/where.py"), "there is no Python file /no/where.py"),
         (("--minutes", "0", "--", "true"), "minutes must be above 0 and at most 10080, got '0'"),
         (("--minutes", "0.01", "--", "sleep", "0.2"), "the search needs some"),

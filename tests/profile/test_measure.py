@@ -205,7 +205,7 @@ def test_a_file_that_fails_is_named(tmp_path: Path, text: str, line: str) -> Non
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "profile what? Give a command behind --, or --file FILE"),
+        ((), "profile what? Give a command after --, or --file FILE"),
         (("--file", "/no/such.py"), "there is no file /no/such.py"),
         (("--seconds", "0", "--", "true"), "seconds must be above 0 and at most 600, got '0'"),
         (("--file", os.devnull, "--python", "/no/python"), "there is no file /dev/null"),
