@@ -192,3 +192,12 @@ def test_a_step_that_was_taken_again_is_drawn_once():
     once, twice = (steps_figure(steps, study.plans) for steps in (study.steps, [*study.steps, *study.steps]))
     assert once is not None
     assert once == twice
+
+
+def test_integers_have_no_flops():
+    """The roof of int8 was given in GFLOP/s."""
+    study = tuning(make_record())
+    whole = [c.model_copy(update={"dtype": "int8"}) if c.kind == "compute" else c for c in study.ceilings]
+    figure = roofline(study.model_copy(update={"ceilings": tuple(whole)}))
+    assert figure is not None
+    assert any(re.fullmatch(r"int8 [\d.]+ GOP/s", t) for t in texts(figure))
