@@ -75,3 +75,11 @@ def test_a_warning_fails_the_documentation_and_that_fails_make_test() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^docs: .*\n\t\$\(RUN\) sphinx .*-W ", makefile, re.MULTILINE)
     assert re.search(r"^test: .*\bdocs\b.* ##", makefile, re.MULTILINE)
+
+
+def test_the_example_names_no_folder_of_the_machine_it_was_made_on() -> None:
+    """The explained program's libraries were named below a temporary checkout."""
+    files = [
+        p for p in (ROOT / "outputs" / "example").rglob("*") if p.suffix in {".json", ".html", ".sh", ".py", ".svg"}
+    ]
+    assert not [p.name for p in files if re.search(r"/tmp/[^\s\"]*/\.venv/", p.read_text(encoding="utf-8"))]

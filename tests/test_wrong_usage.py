@@ -40,9 +40,9 @@ WRONG = [
     ("completion fsh", 2, "there is no completion for shell 'fsh'"),
     # nothing that it is about
     ("report", 2, "report what? Give a record or its folder, or --host NAME"),
-    ("tune", 2, "tune what? Give a command behind --, or --file FILE"),
-    ("explain", 2, "explain what? Give a command behind --, or --pid PID of a process that runs"),
-    ("profile", 2, "profile what? Give a command behind --, or --file FILE"),
+    ("tune", 2, "tune what? Give a command after --, or --file FILE"),
+    ("explain", 2, "explain what? Give a command after --, or --pid PID of a process that runs"),
+    ("profile", 2, "profile what? Give a command after --, or --file FILE"),
     ("estimate", 2, "which net? For example: hwdiag estimate resnet50"),
     # parameters, in our words
     ("run --minutes abc", 2, "minutes must be a number, got 'abc'"),

@@ -8,7 +8,8 @@ import collections
 
 from . import net_building
 
-GEMM = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linear", "_grouped_mm", "_scaled_mm"}
+GEMM = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linear", "mkldnn_linear", "_grouped_mm",
+        "_scaled_mm"}  # fmt: skip
 CONV = {"convolution", "_convolution"}
 ATTENTION = {
     "_scaled_dot_product_flash_attention_for_cpu",
@@ -82,12 +83,13 @@ def size_of(tensor):
     """Return the bytes of a tensor's elements; an expanded dimension, whose stride is 0, is held in memory once."""
     count = 1
     for length, stride in zip(tensor.shape, tensor.stride()):
-        count *= length if stride else 1
+        count *= length if stride or tensor.is_mkldnn else 1
     return int(count) * tensor.element_size()
 
 
 def storage(tensor):
-    return tensor.untyped_storage()._cdata
+    """Return what is the same for tensors that share memory; a tensor in a layout of oneDNN shares none."""
+    return id(tensor) if tensor.is_mkldnn else tensor.untyped_storage()._cdata
 
 
 def product(values):
@@ -102,7 +104,7 @@ def gemm_dims(name, args):
     touched."""
     first = 1 if name in ("addmm", "baddbmm", "addmv") else 0
     a, b = args[first], args[first + 1]
-    if name == "linear":
+    if name in ("linear", "mkldnn_linear"):
         return 1, product(a.shape[:-1]), int(a.shape[-1]), int(b.shape[0])
     if name in ("mm", "addmm", "_scaled_mm"):
         return 1, int(a.shape[0]), int(a.shape[1]), int(b.shape[1])

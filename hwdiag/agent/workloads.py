@@ -24,7 +24,7 @@ def relative_error(torch, got, reference):
 
 def rounding_tolerance(torch, dtype, terms, given=None):
     """Return the error allowed for a sum of ``terms`` products: random-walk growth of fp32 rounding plus the output's
-    own, or that of operands that are ``given`` fewer bits.
+    own, or that of operands that are ``given`` a lower precision.
 
     Higham, "Accuracy and Stability of Numerical Algorithms", 2nd ed., section 4.3: errors of long sums grow like the
     square root of their length; the factors 4 and 8 leave room for other orders of summation.

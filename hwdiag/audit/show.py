@@ -47,7 +47,7 @@ def settings_table(audit: Audit, *, everything: bool = False) -> Table:
             if k.id not in here
         )
     left = len(audit.rows) - len(rows)
-    caption = f"Settings; {left} more are fine or do not apply" if left else "Settings"
+    caption = f"Settings to look at; {left} more are fine or do not apply" if left else "Settings"
     return Table(caption, ("Setting", "Of", "Now", "Wanted", "Why", "Evidence", "Risk"), told)
 
 
@@ -67,7 +67,8 @@ def chosen(audit: Audit) -> Section:
     """Return the section on what the scripts set."""
     if not audit.chosen:
         return Section(
-            "Nothing: no symptom or measurement here is a reason for a change. The parameter knobs chooses settings.",
+            "No symptom or measurement here is a reason for a change. To set something anyway, name it in the "
+            "parameter knobs.",
             (),
         )
     table = chosen_table(audit)

@@ -54,7 +54,7 @@ TOPICS = (
 """Modules that add verbs, in the order in which help lists them."""
 EPILOG = f"""examples:
   hwdiag host                          # what is this machine?
-  hwdiag diagnose --budget quick       # measure, recommend, write a report: about a minute
+  hwdiag diagnose --budget quick       # measure, recommend, write a report: a minute and a half
   hwdiag explain -- python train.py    # what is wrong with this program here?
   hwdiag tune -- python train.py       # what makes this command faster?
 

@@ -17,7 +17,7 @@ SCHEMAS = ("record", "verification")
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    text = "one file to attach to a report of a fault, without names"
+    text = "write one file to attach to a report of a fault, without names"
     examples = "  hwdiag bugreport\n  hwdiag bugreport fault.tar.gz --record outputs/box/20261120T152406Z"
     report = add(verbs, "bugreport", bug_report, text, examples=examples)
     report.add_argument("file", nargs="?", type=Path, metavar="FILE", default=Path("hwdiag-bugreport.tar.gz"),

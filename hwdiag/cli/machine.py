@@ -14,6 +14,11 @@ EXAMPLES = """  hwdiag host
   hwdiag host --json
   hwdiag host --snapshot spark.tar.gz    # another one, by what 'hwdiag snapshot spark.tar.gz' wrote there"""
 
+SNAPSHOT_EXAMPLES = """  hwdiag snapshot                        # host.tar.gz, without names
+  hwdiag snapshot spark.tar.gz           # then, on another machine: hwdiag host --snapshot spark.tar.gz"""
+INIT_EXAMPLES = """  hwdiag init workbook
+  jupyter lab workbook/notebooks/diagnose.ipynb"""
+
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
@@ -24,13 +29,15 @@ def register(verbs: Any) -> None:
     )
     host.add_argument("--drawing", type=Path, metavar="FILE", help="write the topology drawing there, as SVG")
 
-    snapshot = add(verbs, "snapshot", write_snapshot, "save this host's facts, to look at them elsewhere")
+    text = "save this host's facts, to look at them elsewhere"
+    snapshot = add(verbs, "snapshot", write_snapshot, text, examples=SNAPSHOT_EXAMPLES)
     snapshot.add_argument("file", metavar="FILE", nargs="?", default="host.tar.gz", help="default: host.tar.gz")
     snapshot.add_argument(
         "--with-names", action="store_true", help="leave in host name, machine id, GPU UUIDs, cgroup and disk names"
     )
 
-    workbook = add(verbs, "init", init_workbook, "lay out a workbook to edit: notebooks and host profiles")
+    text = "lay out a workbook to edit: notebooks and host profiles"
+    workbook = add(verbs, "init", init_workbook, text, examples=INIT_EXAMPLES)
     workbook.add_argument("folder", type=Path, metavar="DIR", help="where; files that are there stay as they are")
 
     init = add(verbs, "init-host", init_host, "write a profile, params/NAME.yaml, of what this machine has")

@@ -253,4 +253,5 @@ def histories(found: Sequence[History]) -> Section:
             )
     header = ("Host", "Workload", "Between", "Speed now over then", "Verdict", "What changed")
     caption = "Each host's last record against its fastest before, per workload"
-    return Section(f"Since they were fastest: {said}.", (Table(caption, header, rows[: 3 * MANY], frozenset({3})),))
+    verdict = f"Against each host's fastest earlier record: {said}."
+    return Section(verdict, (Table(caption, header, rows[: 3 * MANY], frozenset({3})),))

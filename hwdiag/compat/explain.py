@@ -131,7 +131,7 @@ def explain(result: Compatibility) -> str:
             )
         elif culprit.needs:
             lacks = "this CPU lacks" if culprit.cpu_has is False else "this CPU may lack"
-            what += f", which needs {title(culprit.needs)}, and that {lacks}"
+            what += f", which needs {title(culprit.needs)} ({lacks} it)"
     parts = [f"{name} {verb}: {what}"]
     if culprit.code or culprit.object:
         parts.append(f"in {place(culprit)}")

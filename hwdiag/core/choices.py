@@ -17,7 +17,7 @@ ENGINES = {"matmul-fp32": "torch.mm", "linear-onednn": "oneDNN", "matmul-numpy":
 NAMES = (*ENGINES, "matmul-bf16", "conv2d", "copy", "triad", "resnet18", "gpt2")
 
 Accuracy = Literal["same", "reduced", "quantised"]
-"""What a lever does to results: rounding of the same precision, arithmetic of fewer bits (bf16, fp16, TF32), integers.
+"""What a lever does to results: rounding of the same precision, lower precision (bf16, fp16, TF32), integers.
 The weakest last: who takes one takes those before it too."""
 ACCURACIES: tuple[Accuracy, ...] = get_args(Accuracy)
 

@@ -70,7 +70,11 @@ def help_of(field: FieldInfo) -> str:
 
 def default_of(field: FieldInfo) -> str:
     """Return the default as a person writes it; empty for none."""
-    value = field.default
+    return text_of(field.default)
+
+
+def text_of(value: Any) -> str:
+    """Return a parameter's value as a person writes it; empty for none."""
     if value is None or value == ():
         return ""
     if isinstance(value, bool):
@@ -78,6 +82,12 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return number(value) if isinstance(value, int | float) else str(value)
+
+
+def choice_of(field: FieldInfo, value: Any) -> str:
+    """Return a parameter's value, or what holds where it was not given."""
+    unset = (field.description or "").partition(UNSET)[2].removeprefix(TAKES)
+    return text_of(value) or (f"not given: {unset}" if unset else "not given")
 
 
 def given(args: argparse.Namespace, model: type[BaseModel]) -> dict[str, Any]:

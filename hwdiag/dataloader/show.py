@@ -160,8 +160,8 @@ def memory(feed: Feed) -> Section:
         return Section(NOT_REACHED.format(feed.problem or "the run did not get there"), ())
     each = held.worker_bytes[""]
     said = (
-        f"A worker holds {size(each)} and a batch of {held.batch_size} {size(held.batch_bytes)}; "
-        f"{plural(len(feed.refused), 'setting')} would not fit or make no sense, and were not tried."
+        f"A worker holds {size(each)} and a batch of {held.batch_size} {size(held.batch_bytes)}. "
+        f"{plural(len(feed.refused), 'setting')} left out, too large or without sense here."
     )
     if held.growth_bytes:
         said += f" A worker grows by {size(held.growth_bytes)} with each batch: the Dataset leaks, or keeps a cache."

@@ -237,16 +237,16 @@ def precision(study: Study) -> Section:
 
 
 def precision_text(against: dict[str, Interval]) -> str:
-    """Return the precisions' speeds as text: ``bf16 is 4.3 times as fast as fp32, fp16 200 times slower``."""
+    """Return the precisions' speeds as text: ``bf16 is 4.3x as fast as fp32``."""
     parts = []
     for name in ("bf16", "fp16", "int8", "tf32", "fp8"):
         r = against.get(name)
         if r is None:
             continue
         if r.low > 1:
-            parts.append(f"{name} is {significant(r.median, 2)} times as fast as fp32")
+            parts.append(f"{name} is {significant(r.median, 2)}x as fast as fp32")
         elif r.high < 1:
-            parts.append(f"{name} is {significant(1 / r.median, 2)} times slower than fp32")
+            parts.append(f"{name} takes {significant(1 / r.median, 3)}x as long as fp32")
         else:
-            parts.append(f"{name} is undecided ({significant(r.low, 2)} to {significant(r.high, 2)} times fp32)")
+            parts.append(f"{name} is undecided ({significant(r.low, 2)}x to {significant(r.high, 2)}x as fast as fp32)")
     return listed(parts)

@@ -17,6 +17,7 @@ from hwdiag.report.section import Section
 from hwdiag.report.table import Table
 
 DOESNT = "doesn't"
+GUIDE = "a tuning guide for a Xeon E5 v2 with an RTX 3060"
 
 
 def techniques(study: Study) -> Section:
@@ -181,7 +182,11 @@ def targets(study: Study) -> Section:
     verdict = " ".join(filter(None, said)) or "No target could be decided."
     header = ("Target", "Device", "Wanted", "Measured", "Verdict", "Why")
     return Section(
-        verdict, (table_of(study, "The guide's targets", header, rows, frozenset()), absent(study, "targets"))
+        verdict,
+        (
+            table_of(study, f"The targets of {GUIDE}", header, rows, frozenset()),
+            absent(study, "targets"),
+        ),
     )
 
 
@@ -195,7 +200,7 @@ def claims(rows: Sequence[tuple[GuideClaim, ClaimOutcome]]) -> Section:
     )
     shown = [(p.claim, p.section, outcome.standing, outcome.why) for p, outcome in rows]
     header = ("The guide says", "Section", "Here", "Measured")
-    return Section(verdict, (Table("A guide for a Xeon E5 v2 with an RTX 3060, point by point", header, shown),))
+    return Section(verdict, (Table(f"The claims of {GUIDE}, one by one", header, shown),))
 
 
 def settings(study: Study, choices: Sequence[Choice]) -> Section:
@@ -203,6 +208,6 @@ def settings(study: Study, choices: Sequence[Choice]) -> Section:
     if not choices:
         return Section(f"settings.py changes nothing: {no_settings(study)}.", ())
     rows = [(c.entry.title, c.mode, c.device, c.evidence, c.entry.caution or NOT_MEASURED) for c in choices]
-    verdict = f"settings.py takes {listed(dict.fromkeys(c.entry.title for c in choices))}, as measured."
+    verdict = f"settings.py sets what was clearly faster: {listed(dict.fromkeys(c.entry.title for c in choices))}."
     header = ("Technique", "For", "Device", "Gain", "Mind")
     return Section(verdict, (Table("What settings.py sets", header, rows),))

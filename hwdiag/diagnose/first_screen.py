@@ -1,14 +1,15 @@
-"""The report's first screen: what to do next, as commands to copy; what all of it gains; and what was not looked at."""
+"""The report's first screen: what to do next, as commands to copy, and what was not looked at."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from hwdiag.core.finding import Recommendation
 from hwdiag.diagnose.model import Asked, Triage
+from hwdiag.experiment.model import OVERALL
 from hwdiag.record.model import Record
 from hwdiag.record.store import FILE
 from hwdiag.record.tuning import recommended_plan, tuning
@@ -18,6 +19,10 @@ from hwdiag.tune.settings_file import settings_path
 
 MORE_TIME = "hwdiag diagnose --budget thorough"
 PROGRAM = "python your_program.py"
+MEANS = (
+    "That is the speed over how PyTorch starts today, with the 95 % interval. "
+    "All recommended changes were measured together."
+)
 
 
 @dataclass(frozen=True)
@@ -31,15 +36,6 @@ class Action:
     """A file of the record that it is about."""
     why: str = ""
     """Id of the part of the report that explains it."""
-
-
-@dataclass(frozen=True)
-class TotalGain:
-    """The gain of everything that is recommended together, measured as one."""
-
-    ratio: str
-    interval: str
-    of: str
 
 
 FILES = (
@@ -61,37 +57,45 @@ def actions(record: Record) -> list[Action]:
 
 
 def recommended(record: Record) -> Iterator[Action]:
-    """Yield how each recommendation is taken on, where its script was written: by that, where it sets something,
-    and by what the program imports."""
+    """Yield how each recommendation is taken on; one for a single workload only where it differs from that for all."""
+    for_all = next((r.plan for r in record.recommendations if r.scope == OVERALL), None)
     for r in record.recommendations:
-        script = file_named(record, script_path(r)) if r.plan is not None else None
-        if script is None:
-            continue
-        plan, inside = recommended_plan(record, r), file_named(record, settings_path(r))
-        by_script = inside is None or plan is None or not plan.launch.is_default
-        if by_script:
-            yield Action(words_of(r), f"{script} -- {program_of(record)}", script, "opportunities")
-        if inside is not None:
-            what = "your program" if by_script else f"your program{where_of(r)}"
-            words = f"Copy {PurePath(inside).name} beside {what}, import it there, and call what it says"
-            yield Action(words if by_script else words + gain_of(r), f"cat {inside}", inside, "opportunities")
+        if r.scope == OVERALL or r.plan != for_all:
+            yield from (replace(a, words=f"{a.words}{gain_of(r)}.") for a in taken_on(record, r))
 
 
-def words_of(r: Recommendation) -> str:
-    """Return what a recommendation's script is for."""
-    what = "instances of your program" if r.instances > 1 else "your program"
-    return f"{'Or start' if r.is_of_other_accuracy else 'Start'} {what}{where_of(r)} through this script{gain_of(r)}"
+def taken_on(record: Record, r: Recommendation) -> Iterator[Action]:
+    """Yield how one recommendation is taken on, where its script was written: by that, where it sets something, and by
+    what the program imports."""
+    script = file_named(record, script_path(r)) if r.plan is not None else None
+    if script is None:
+        return
+    plan, inside = recommended_plan(record, r), file_named(record, settings_path(r))
+    what = f"{'instances of ' if r.instances > 1 else ''}your program{where_of(r)}"
+    either = "Or" if r.is_of_other_accuracy else ""
+    if inside is None or plan is None or not plan.launch.is_default:
+        words = f"{either} start {what} with this script"
+        yield Action(sentence(words), f"{script} -- {program_of(record)}", script, "opportunities")
+        either = "Also"
+    if inside is not None:
+        words = f"{either} copy {PurePath(inside).name} beside {what}, and add the calls that its first lines show"
+        yield Action(sentence(words), f"cat {inside}", inside, "opportunities")
+
+
+def sentence(words: str) -> str:
+    """Return words that begin as a sentence does."""
+    return f"{words.strip()[0].upper()}{words.strip()[1:]}"
 
 
 def where_of(r: Recommendation) -> str:
     """Return which programs a recommendation is about, as the end of a clause; empty where it is about all."""
-    return "" if r.scope == "overall" else f" where it is like {r.scope}"
+    return "" if r.scope == OVERALL else f" if it is like {r.scope}"
 
 
 def gain_of(r: Recommendation) -> str:
     """Return what a recommendation gains, as the end of a sentence."""
-    gain = f", {ratio(r.speedup.median)} as fast here" if r.speedup else ""
-    return f"{gain} in fewer bits: results change, so check yours" if r.accuracy != "same" else gain
+    gain = f": {ratio(r.speedup.median)} as fast here" if r.speedup else ""
+    return f"{gain} at lower precision. Compare your results" if r.accuracy != "same" else gain
 
 
 def handed_over(record: Record) -> Iterator[Action]:
@@ -104,7 +108,7 @@ def handed_over(record: Record) -> Iterator[Action]:
 
 def undecided(record: Record) -> Iterator[Action]:
     """Yield what would decide what is open, and the question that only the person's program answers."""
-    confirmed = [c for c in tuning(record).comparisons if c.phase == "confirm" and c.workload == "overall"]
+    confirmed = [c for c in tuning(record).comparisons if c.phase == "confirm" and c.workload == OVERALL]
     verdicts = {c.verdict for c in confirmed}
     settled = "better" in verdicts or ("same" in verdicts and not tuning(record).open_levers)
     if "tune" in record.studies and record.host.is_here and not settled:
@@ -113,13 +117,11 @@ def undecided(record: Record) -> Iterator[Action]:
         yield Action("Ask what holds your own program back", f"hwdiag explain -- {program_of(record)}")
 
 
-def total_gain(record: Record) -> TotalGain | None:
-    """Return the gain of the plan that is recommended for everything together; None where none is."""
-    first = next((r for r in record.recommendations if r.scope == "overall" and r.plan and not r.offered), None)
-    if first is None or first.speedup is None:
-        return None
-    low, high = ratio(first.speedup.low)[:-1], ratio(first.speedup.high)[:-1]
-    return TotalGain(ratio(first.speedup.median), f"{low} to {high}", ", ".join(tuning(record).overall_of))
+def heading(verdict: str, recommendations: Iterable[Recommendation]) -> tuple[str, list[str]]:
+    """Return the verdict's first line, and those below it: what the figures in it mean, and what else was found."""
+    first, *rest = verdict.split("\n")
+    is_gain = any(r.plan and r.speedup and not r.offered for r in recommendations if r.scope == OVERALL)
+    return first, [MEANS, *rest] if is_gain else rest
 
 
 def asked(record: Record) -> tuple[Asked, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hwdiag.core.finding import Recommendation
-from hwdiag.diagnose.first_screen import actions, asked, file_named, record_file, total_gain
+from hwdiag.diagnose.first_screen import actions, asked, heading, record_file, taken_on
 from hwdiag.diagnose.topics import TOPICS, sections_of
 from hwdiag.experiment.lever import Plan
 from hwdiag.process.model import Software
@@ -23,7 +23,7 @@ from hwdiag.report.host_table import core_text, host_table, hypervisor_text
 from hwdiag.report.table import Ids, Table, is_anchor
 from hwdiag.report.topology import draw_topology
 from hwdiag.tune import tables
-from hwdiag.tune.launch_script import script_path
+from hwdiag.tune.settings_file import parts_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,7 +69,6 @@ def render_report(record: Record, folder: Path | None = None, *, drawn: Iterable
         tuned="tune" in record.studies,
         dates=dates(record),
         actions=actions(record),
-        total=total_gain(record),
         asked=asked(record),
         record_file=record_file(record),
         below=tables.below_ceiling_table(study),
@@ -77,7 +76,9 @@ def render_report(record: Record, folder: Path | None = None, *, drawn: Iterable
         files={file.path for file in record.files},
         ids=section_ids(record),
         topics=topics,
-        verdict=record.verdict or " ".join(found[0].verdict for _, _, _, found in topics),
+        verdict=heading(
+            record.verdict or "\n".join(found[0].verdict for _, _, _, found in topics), record.recommendations
+        ),
         topology=pictures.pop("topology"),
         gains=pictures.pop("gains", None),
         method=[pictures.pop(name) for name in ("search", "noise") if name in pictures],
@@ -91,7 +92,7 @@ def render_report(record: Record, folder: Path | None = None, *, drawn: Iterable
         findings=sorted(record.findings, key=lambda f: tables.SEVERITIES.index(f.severity)),
         severity=_SEVERITY_WORDS,
         fine=[c for c in record.checks if c.state == "fine"],
-        unchecked=[c for c in record.checks if c.state == "unchecked"],
+        unchecked=unchecked(record),
         failed=[m for m in study.measurements if not m.outcome.ok],
         tables=tables,
         host_table=host_table,
@@ -202,8 +203,6 @@ def _meta(record: Record) -> str:
 
 def _opportunity(record: Record, r: Recommendation, plan: Plan) -> dict[str, Any]:
     """Return a recommendation with the change that its Plan makes."""
-    script = file_named(record, script_path(r))
-    command = f"{script} -- python your_program.py" if script else None
     interval = r.speedup
     return {
         "item": r,
@@ -211,12 +210,19 @@ def _opportunity(record: Record, r: Recommendation, plan: Plan) -> dict[str, Any
         "interval": f"{ratio(interval.low)[:-1]} to {ratio(interval.high)[:-1]}" if interval else None,
         "pairs": plural(interval.processes, "pair") if interval else None,
         "settings": plan.describe(),
-        "command": command,
+        "steps": list(taken_on(record, r)),
+        "means": [f"{part.title}: {part.sentence}" for part in parts_of(plan)],
     }
 
 
+def unchecked(record: Record) -> dict[str, str]:
+    """Return what could not be checked, and why: each once, though several topics missed it."""
+    checks = {c.title: c.detail for c in record.checks if c.state == "unchecked"}
+    return {gap.what: gap.why for gap in record.host.gaps} | checks
+
+
 def dates(record: Record) -> list[tuple[str, str]]:
-    """Return each study's title and when it was begun, where that is not the record's own time."""
+    """Return each study's title and when it was begun, where one is of another run than the record's own."""
     titles = {"tune": "The search for a launch", **{topic: shown.title for topic, shown in TOPICS.items()}}
     began = [(titles[topic], record.studies[topic].started_at) for topic in titles if topic in record.studies]
-    return began if any(at != record.started_at for _, at in began) else []
+    return began if any(not record.started_at <= at <= record.finished_at for _, at in began) else []

@@ -21,6 +21,7 @@ from hwdiag.report.host_table import host_section
 from hwdiag.report.plots import gains, noise_strips, roofline, search_steps, thread_scaling
 from hwdiag.report.plots._gains import min_effect
 from hwdiag.report.plots._scaling import curves_of
+from hwdiag.report.plots._search import distinct
 from hwdiag.report.roof import default_estimates, roof_of
 from hwdiag.report.section import Section
 from hwdiag.report.table import Table
@@ -121,11 +122,10 @@ def noise(record: Record) -> Section:
         return Section("The noise was not measured." if record.host.is_here else NOTHING, ())
     trend = " The machine drifted over the run." if found.drift_p < DRIFT_P else ""
     needed = pairs_needed(found.spread, min_effect(record) / 200)
-    narrow = "narrows" if needed == 1 else "narrow"
     verdict = (
-        f"Over the run, single processes of today's default differ by {percent(found.alone)}, two that take turns by "
-        f"{percent(found.spread)}: {plural(needed, 'pair')} {narrow} a comparison to half of the least effect, "
-        f"{min_effect(record) / 2:g} %.{trend}"
+        f"Single processes of today's default differ by {percent(found.alone)}, two processes that take turns by "
+        f"{percent(found.spread)}. A comparison takes {plural(needed, 'pair')} to be exact to "
+        f"{min_effect(record) / 2:g} %, half of the minimum effect.{trend}"
     )
     return Section(verdict, (noise_strips(record),))
 
@@ -133,13 +133,13 @@ def noise(record: Record) -> Section:
 def search(record: Record) -> Section:
     """Return the section on the plans that the search tried."""
     study = tuning(record)
-    asked = [s for s in study.steps if s.options]
+    asked = distinct(study.steps)
     if not asked:
         return Section(f"{nothing_compared(record)}." if record.host.is_here else NOTHING, ())
-    taken = [f"{s.factor}: {taken_on(record, s)}" for s in asked if s.adopted and s.factor != ALL]
+    taken = [f"{taken_on(record, s)} ({s.factor})" for s in asked if s.adopted and s.factor != ALL]
     tried = sum(len(s.options) for s in asked)
-    verdict = f"{plural(tried, 'other way')} for {plural(len(asked), 'factor')}; taken on for the confirmation: "
-    return Section(f"{verdict}{listed(taken) or 'none'}.", (search_steps(record),))
+    verdict = f"{plural(tried, 'other way')} tried. Looked faster, and measured again: {listed(taken) or 'none'}."
+    return Section(verdict, (search_steps(record),))
 
 
 def taken_on(record: Record, step: SearchStep) -> str:
@@ -170,8 +170,8 @@ def comparisons(record: Record) -> Section:
         return Section(f"{nothing_compared(record)}." if record.host.is_here else NOTHING, ())
     titles = tables.titles_of(record)
     if better:
-        told = (f"{titles[c.candidate]} on {c.workload}, {speedup(c.speedup)}" for c in better)
-        verdict = f"Shown to be faster: {listed(told)}."
+        told = (f"{c.workload} {speedup(c.speedup)} as fast with {titles[c.candidate]}" for c in better)
+        verdict = f"Shown to be faster: {'; '.join(told)}."
     elif confirmed:
         best = max(confirmed, key=lambda c: (c.workload == OVERALL, c.speedup.median))
         verdict = (

@@ -9,10 +9,12 @@ from typing import Any
 
 from hwdiag.core.verbs import add, add_wait
 
-RUN_EXAMPLES = """  hwdiag {verb}                                       # three to four minutes
-  hwdiag {verb} --budget quick                        # about one
-  hwdiag {verb} --python ~/ComfyUI/venv/bin/python    # the torch of another interpreter
-  hwdiag {verb} --host dgx                            # beside what that kind of host should have"""
+RUN_EXAMPLES = (
+    ("", "five minutes"),
+    (" --budget quick", "a minute and a half"),
+    (" --python ~/ComfyUI/venv/bin/python", "the torch of another interpreter"),
+    (" --host dgx", "with findings where this host is no DGX"),
+)
 TUNE_EXAMPLES = """  hwdiag tune -- python train.py --steps 20
   hwdiag tune --metric 'speed: ([0-9.]+) it/s' --higher-is-better -- python train.py
   hwdiag tune --file my_model.py --goal throughput"""
@@ -40,12 +42,17 @@ SHOWN = 12
 
 def register(verbs: Any) -> None:
     """Add these verbs."""
-    text = "diagnose this host by the notebook: report, record, scripts"
-    add(verbs, "diagnose", diagnose, text, options, examples=RUN_EXAMPLES.format(verb="diagnose"))
-    text = "the same without the notebook"
-    add(verbs, "run", run, text, options, examples=RUN_EXAMPLES.format(verb="run     "))
+    text = "diagnose this host: notebook, report, record, scripts"
+    add(verbs, "diagnose", diagnose, text, options, examples=run_examples("diagnose"))
+    text = "diagnose this host without the notebook: report, record, scripts"
+    add(verbs, "run", run, text, options, examples=run_examples("run"))
     text = "what makes my command or Python file faster?"
     add(verbs, "tune", run, text, tune_options, examples=TUNE_EXAMPLES, details=TUNE_DETAILS)
+
+
+def run_examples(verb: str) -> str:
+    """Return the examples of ``run`` or ``diagnose``."""
+    return "\n".join(f"  {f'hwdiag {verb}{given}':<52} # {what}" for given, what in RUN_EXAMPLES)
 
 
 def options(sub: argparse.ArgumentParser) -> None:
@@ -82,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
     profile = load(given(args, Params))
     if "command" in args and not (profile.command or profile.workload_file):
-        raise UsageError("tune what? Give a command behind --, or --file FILE")
+        raise UsageError("tune what? Give a command after --, or --file FILE")
     wait_for_others(args.wait, tell)
     with terminal_progress(sys.stderr) as progress:
         done = run_all(profile, progress=progress, announce=tell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hwdiag.catalogue.parts import Part, sourced_values
+from hwdiag.core.text import listed
 from hwdiag.estimate.comparison import PublishedRow, bounds
 from hwdiag.estimate.constants import FittedConstants
 from hwdiag.estimate.estimate import Cost
@@ -225,7 +226,9 @@ def published(points: Mapping[str, PublishedPoint], found: FittedConstants, part
         return Section(f"Nothing published of {part.name} is in the folder.", ())
     off = sorted(abs(found.held_out[name]) for name in own)
     middle = percent(off[len(off) // 2])
-    verdict = f"{plural(len(own), 'published speed')} of {part.name}; without them the median error is {middle}."
+    them = "it" if len(own) == 1 else "them"
+    speeds = plural(len(own), "published speed")
+    verdict = f"{speeds} of {part.name}. An estimate without {them} is off by {middle} in the median."
     rows = [
         (
             p.spec.title,
@@ -272,6 +275,15 @@ def check(checked: Checked | None) -> Section:
     return Section(checked.verdict, (Table(caption, header, rows, frozenset((2, 3, 4, 5, 6, 7, 9))),))
 
 
+def fastest(best: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> str:
+    """Return which part runs which nets fastest, from the best estimate of each net."""
+    nets: dict[str, list[str]] = {}
+    for e, part, _ in best:
+        nets.setdefault(part.name, []).append(e.spec.title)
+    said = {name: titles[0] if len(titles) == 1 else plural(len(titles), "net") for name, titles in nets.items()}
+    return listed(f"{name} for {what}" for name, what in said.items())
+
+
 def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
     """Return the section on speed, energy and cost of nets on other machines."""
     if not rows:
@@ -281,7 +293,6 @@ def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
         max((r for r in rows if r[0].spec.title == net), key=lambda r: (r[0].fits is not False, r[0].per_second))
         for net in nets
     ]
-    few = "; ".join(f"{e.spec.title}: {p.name}" for e, p, _ in best[:4])
     rows = sorted(rows, key=lambda r: (nets.index(r[0].spec.title), r[0].fits is False, -r[0].per_second))
     shown = [
         (
@@ -310,7 +321,8 @@ def elsewhere(rows: Sequence[tuple[NetEstimate, Part, Cost | None]]) -> Section:
         "interval holds nine of ten published speeds of devices that the constants had not seen"
     )
     return Section(
-        f"Fastest by the likely figure: {few}.", (Table(caption, header, shown, frozenset({4, 5, 6, 7, 9, 10, 11})),)
+        f"Fastest by the likely figure: {fastest(best)}.",
+        (Table(caption, header, shown, frozenset({4, 5, 6, 7, 9, 10, 11})),),
     )
 
 

@@ -30,10 +30,10 @@ def options(estimate: argparse.ArgumentParser) -> None:
     estimate.add_argument(
         "--check",
         action="store_true",
-        help="measure how far off it is on this host, with its own list of nets or those that are named; "
-        "after --minutes it stops, and the same command goes on",
+        help="measure how far off estimates are on this host, with hwdiag's own list of nets or with NET; "
+        "where --minutes ended it, the same command goes on",
     )
-    estimate.add_argument("--net", action="append", default=[], help="a net, as if it stood without an option")
+    estimate.add_argument("--net", action="append", default=[], help="a net, the same as NET without an option")
     estimate.add_argument("--json", action="store_true", help="print all that was found as JSON, write nothing")
 
 

@@ -30,7 +30,7 @@ class Budget(Value):
     finalists: int
     turn: Turn
     looks: int = 0
-    """Plans of fewer bits, at most, that are looked at once before the search."""
+    """Plans of lower precision, at most, that are looked at once before the search."""
 
     def lasting(self, minutes: float | None) -> Budget:
         """Return a copy with this total time in minutes."""

@@ -69,7 +69,7 @@ class Explained:
         """
         params = self.params
         if not params.command and params.pid is None:
-            raise UsageError("explain what? Give a command behind --, or --pid PID of a process that runs")
+            raise UsageError("explain what? Give a command after --, or --pid PID of a process that runs")
         with closing(Sampler(Root.live())) as sampler, ExitStack() as stack:
             if params.pid is not None:
                 return observe_pid(params.pid, params.seconds or PID_S, sampler=sampler)

@@ -27,11 +27,11 @@ See = Callable[[float, Sequence[float]], None]
 class Watching:
     """One recording while it is made."""
 
-    def __init__(self, sampler: Sampler, recorder: Recorder, hz: float, clock: Clock) -> None:
+    def __init__(self, sampler: Sampler, recorder: Recorder, hz: float, clock: Clock, marks: Marks) -> None:
         self.recorder, self.clock = recorder, clock
         self.period = 1 / hz
         self.series = SampleSeries(sampler, clock.now)
-        self.marks = Marks()
+        self.marks = marks
         self.late = 0
         self.requests = Requests()
         self._cpu = time.process_time()
@@ -99,6 +99,7 @@ def monitor(
     stdio: tuple[int, int, int] | None = None,
     see: See = lambda seconds, values: None,
     clock: Clock | None = None,
+    marks: Marks | None = None,
 ) -> tuple[Monitored, Ran | None]:
     """Watch the machine, write what is seen to ``path``, and sum it up.
 
@@ -113,6 +114,7 @@ def monitor(
         stdio: files that become its standard input, output and error.
         see: called with each sample.
         clock: stands in for time.
+        marks: where they are gathered, for who shows them meanwhile.
 
     Raises:
         HwdiagError: the file cannot be written.
@@ -124,7 +126,7 @@ def monitor(
     with ExitStack() as stack:
         pipe: int | None = None
         sampler.root.forget_gaps()
-        watching = Watching(sampler, recorder, hz, clock)
+        watching = Watching(sampler, recorder, hz, clock, marks or Marks())
         stack.enter_context(handling(watching.requests.asked))
         if argv:
             pipe, where = stack.enter_context(mark_pipe())

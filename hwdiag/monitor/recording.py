@@ -124,24 +124,25 @@ def summaries(path: Path, columns: Sequence[Column], began: float, ended: float)
     nothing are left out."""
     ((_, times),) = read_columns(path, [TIME])
     inside = (times > began) & (times <= ended)
-    found = []
     by_name = {c.name: c for c in columns}
-    for name, values in read_columns(path, list(by_name)):
-        told = values[inside & ~np.isnan(values)].astype(float)
-        if len(told):
-            low, middle, high = np.percentile(told, (5, 50, 95))
-            column = by_name[name]
-            found.append(
-                Summary(
-                    name=name,
-                    unit=column.unit,
-                    title=column.title,
-                    samples=len(told),
-                    mean=math.fsum(told) / len(told),
-                    p5=low,
-                    median=middle,
-                    p95=high,
-                    most=told.max(),
-                )
-            )
-    return tuple(found)
+    found = (summary_of(by_name[name], values[inside]) for name, values in read_columns(path, list(by_name)))
+    return tuple(s for s in found if s is not None)
+
+
+def summary_of(column: Column, values: Any) -> Summary | None:
+    """Return the summary of one column's values; None where nothing was reported."""
+    known = values[~np.isnan(values)].astype(float)
+    if not len(known):
+        return None
+    low, middle, high = np.percentile(known, (5, 50, 95))
+    return Summary(
+        name=column.name,
+        unit=column.unit,
+        title=column.title,
+        samples=len(known),
+        mean=math.fsum(known) / len(known),
+        p5=low,
+        median=middle,
+        p95=high,
+        most=known.max(),
+    )

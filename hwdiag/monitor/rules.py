@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from hwdiag.core.text import plural
 from hwdiag.host.activity import Activity
 from hwdiag.host.gpu import reason_names
 from hwdiag.host.model import Gpu, Host
-from hwdiag.monitor.model import COMMAND_FAILED, Monitored
+from hwdiag.monitor.model import COMMAND_FAILED, Monitored, Summary
 from hwdiag.monitor.recording import read_columns
 from hwdiag.process.gpu_symptoms import ALARMS, BUSY, REASONS, Answer, trouble
 from hwdiag.process.symptoms import Seen, gpu_clocks, swapping
@@ -34,6 +35,18 @@ ASKED = (-signal.SIGINT, 128 + signal.SIGINT)
 """Exit statuses of a command that a person ended by Ctrl-C."""
 MISSED = 0.01
 """Share of pages from another node than wanted from which on it is worth a word."""
+
+
+class Summarised(Protocol):
+    """Samples by their summaries: a whole recording, or the last samples while it is made."""
+
+    @property
+    def cpus(self) -> int: ...
+    @property
+    def command(self) -> tuple[str, ...]: ...
+    @property
+    def summaries(self) -> tuple[Summary, ...]: ...
+    def summary(self, name: str) -> Summary | None: ...
 
 
 def answers(done: Monitored, path: Path, host: Host) -> tuple[Answer, ...]:
@@ -92,18 +105,22 @@ def throttling(done: Monitored, path: Path) -> Iterator[Answer]:
         columns = dict(read_columns(path, names_of(done, f"gpu{gpu.index}.use", f"gpu{gpu.index}.reasons")))
         if len(columns) < 2:
             continue
-        use, bits = columns.values()
-        busy = bits[(use >= BUSY) & ~np.isnan(bits)].astype(int)
-        for name in ALARMS:
-            share = float(np.mean([name in reason_names(gpu.vendor, int(b)) for b in busy])) if len(busy) else 0.0
-            if share > 0:
-                yield Finding(
-                    id=f"gpu-slowed:GPU {gpu.index}:{name.replace(' ', '-')}",
-                    severity="warning",
-                    title=f"GPU {gpu.index} ({gpu.name}) was slowed down in {share:.0%} of the samples in which it "
-                    f"worked: {name}",
-                    detail=f"{REASONS[name]}. {plural(len(busy), 'sample')} at {BUSY} % utilisation or more.",
-                )
+        yield from slowed(gpu, *columns.values())
+
+
+def slowed(gpu: Gpu, use: Any, reasons: Any) -> Iterator[Finding]:
+    """Yield a finding for each reason that slowed a GPU down while it worked, with its share of the samples."""
+    busy = reasons[(use >= BUSY) & ~np.isnan(reasons)].astype(int)
+    for name in ALARMS:
+        share = float(np.mean([name in reason_names(gpu.vendor, int(b)) for b in busy])) if len(busy) else 0.0
+        if share > 0:
+            yield Finding(
+                id=f"gpu-slowed:GPU {gpu.index}:{name.replace(' ', '-')}",
+                severity="warning",
+                title=f"GPU {gpu.index} ({gpu.name}) was slowed down in {share:.0%} of the samples in which it "
+                f"worked: {name}",
+                detail=f"{REASONS[name]}. {plural(len(busy), 'sample')} at {BUSY} % utilisation or more.",
+            )
 
 
 def idle_gpus(done: Monitored) -> Iterator[Answer]:
@@ -148,7 +165,7 @@ def ended(done: Monitored) -> Iterator[Answer]:
         yield Check(id=COMMAND_FAILED, state="fine", title="The command's end", detail="exit status 0")
 
 
-def crowding(done: Monitored) -> Iterator[Answer]:
+def crowding(done: Summarised) -> Iterator[Answer]:
     """Yield whether more threads wanted to run than there are CPUs."""
     waited, running = done.summary("pressure.cpu.some"), done.summary("cpu.running")
     if waited is None and running is None:
@@ -171,7 +188,7 @@ def crowding(done: Monitored) -> Iterator[Answer]:
         yield Check(id="waited:pressure.cpu.some", state="fine", title="Waiting for CPUs", detail=told)
 
 
-def waiting(done: Monitored) -> Iterator[Answer]:
+def waiting(done: Summarised) -> Iterator[Answer]:
     """Yield findings where programs waited for memory, disks, a quota or a hypervisor."""
     questions = (
         (
@@ -204,7 +221,7 @@ def waiting(done: Monitored) -> Iterator[Answer]:
             yield Check(id=f"waited:{column}", state="fine", title=question, detail=share)
 
 
-def nodes(done: Monitored) -> Iterator[Answer]:
+def nodes(done: Summarised) -> Iterator[Answer]:
     """Yield a finding where memory came from another NUMA node than wanted."""
     misses = [s for s in done.summaries if s.name.endswith(".misses")]
     hits = [s for s in done.summaries if s.name.endswith(".hits")]

@@ -25,6 +25,7 @@ from hwdiag.monitor.study import SAMPLES, Recording
 from hwdiag.monitor.timeline import timeline
 from hwdiag.parameters.diagnosis import load_topic
 from hwdiag.parameters.watching import MonitorParams
+from hwdiag.process.observation.marks import Marks
 from hwdiag.record.model import Record
 from hwdiag.record.store import create_folder, folder_name
 from hwdiag.report.section import Section
@@ -79,15 +80,20 @@ class Monitor:
         return self.folder / SAMPLES
 
     def watch(
-        self, seconds: float | None, see: Callable[[Sequence[Column]], See], stdio: tuple[int, int, int] | None = None
+        self,
+        seconds: float | None,
+        see: Callable[[Sequence[Column], Host, Marks], See],
+        stdio: tuple[int, int, int] | None = None,
     ) -> Recording:
-        """Watch now; ``see`` makes, of the columns, what is called with each sample.
+        """Watch now; ``see`` makes, of the columns, the host and the marks as they come, what is called with each
+        sample.
 
         Raises:
             HwdiagError: something could not be written, or the command could not be started.
         """
         assert self.sampler is not None
         self.host = host = read_host(Root.live())
+        marks = Marks()
         try:
             monitored, _ = monitor(
                 self.sampler,
@@ -98,7 +104,8 @@ class Monitor:
                 seconds=seconds,
                 argv=self.params.command or (),
                 stdio=stdio,
-                see=see(self.sampler.columns),
+                see=see(self.sampler.columns, host, marks),
+                marks=marks,
             )
         finally:
             self.sampler.close()

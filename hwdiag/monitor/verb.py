@@ -27,7 +27,7 @@ metrics:
 
 def register(verbs: Any) -> None:
     """Add this verb."""
-    text = "what does the machine do meanwhile? Into a Parquet file"
+    text = "what does the machine do while a command runs?"
     add(verbs, "monitor", watch, text, monitor_options, examples=EXAMPLES, details=DETAILS)
 
 
@@ -76,7 +76,7 @@ def watch(args: argparse.Namespace) -> int:
     with metrics:
         done = run.watch(
             params.seconds,
-            lambda columns: metrics.with_metrics(columns, terminal_live(columns, watched)),
+            lambda columns, *_: metrics.with_metrics(columns, terminal_live(columns, watched)),
             stdio,
         )
     if stream.isatty() and not params.command:

@@ -33,10 +33,10 @@ class FeedParams(Value):
         None, description="folder on a local disk for a cache of samples; None takes ~/.cache/hwdiag"
     )
     step_ms: Annotated[float | None, Option(metavar="MS")] = Field(
-        None, gt=0, le=3.6e6, description="time of one training step; None asks for the most batches"
+        None, gt=0, le=3.6e6, description="time of one training step; None looks for the highest throughput"
     )
     picture_size: int = Field(224, ge=8, le=4096, description="pixels to a side that pictures are resized to")
-    pictures: int = Field(240, ge=1, le=20000, description="how many pictures the set made on the spot has")
+    pictures: int = Field(240, ge=1, le=20000, description="pictures in the set that is made on the spot")
     min_effect: MinEffect = 3.0
     minutes: Minutes = None
     child_timeout: ChildTimeout = Field(30.0, description="seconds that one batch, or the folder, is waited for")
@@ -56,9 +56,9 @@ class WaitingParams(Value):
         None, ge=1, le=2**31 - 1, description="a running training: does it wait for its data?"
     )
     seconds: Annotated[float | None, Option(metavar="S")] = Field(
-        None, gt=0, le=MOST_SECONDS, description="how long it is looked at; None takes 20, of a command all of it"
+        None, gt=0, le=MOST_SECONDS, description="how long to look; None takes 20 s, and all of a command"
     )
-    command: OwnCommand = Field(None, description="a training to start and to look at, behind --")
+    command: OwnCommand = Field(None, description="a training to start and to look at")
 
     @model_validator(mode="after")
     def _one_training(self) -> WaitingParams:

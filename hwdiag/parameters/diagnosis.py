@@ -89,7 +89,7 @@ class Params(Value):
     )
     command: OwnCommand = Field(None, description="command of your own that is measured, instead of the workloads")
     metric: Annotated[Annotated[str, AfterValidator(one_group)] | None, Option(metavar="REGEX")] = Field(
-        None, description="regular expression with one group for the command's metric; None takes its wall time"
+        None, description="regular expression with one group for the command's metric; None takes the wall time"
     )
     metric_json: Annotated[str | None, Option(metavar="FIELD")] = Field(
         None, min_length=1, description="field of the JSON that the command prints, such as result.images_per_s"
@@ -104,13 +104,14 @@ class Params(Value):
     )
     min_effect: MinEffect = 3.0
     accuracy: Accuracy = Field(
-        "same", description="what a recommended way may do to results: rounding alone, fewer bits (bf16), or integers"
+        "same",
+        description="what a recommended change may do to results: rounding alone, lower precision (bf16), or integers",
     )
     unsupported: bool = Field(
         False, description="recommend settings that a vendor does not support, too; they are measured either way"
     )
     minutes: Minutes = Field(
-        None, description="time for all measurements; None takes what the budget gives, about 1, 5 or 20"
+        None, description="time for all measurements; None takes what the budget gives, 1.5, 5 or 20"
     )
     child_timeout: ChildTimeout = 120.0
     seed: Seed = 1

@@ -24,12 +24,12 @@ class EstimateParams(Value):
         (), description="nets of your choice, by name or as module:function"
     )
     batch: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
-        None, min_length=1, description="batch sizes of these nets; None takes 1, of your own what they bring"
+        None, min_length=1, description="batch sizes of these nets; None takes 1, and of your own nets theirs"
     )
     tokens: int | None = Field(
         None, ge=1, le=2**24, description="length of their prompt, or context when decoding; None takes the net's own"
     )
-    decode: bool = Field(False, description="count one token more of them, with the context in the cache")
+    decode: bool = Field(False, description="count the next token, with the context in the cache")
     parts: Annotated[Names, Option("--part", metavar="NAME")] = Field(
         (), description="parts of the catalogue, YAML files or records; None takes all, in the notebook its three"
     )
@@ -39,17 +39,17 @@ class EstimateParams(Value):
     )
     software: Software | None = Field(
         None,
-        description="what runs the nets - eager, compiled, engine or llama.cpp; None takes what mostly does",
+        description="what runs the nets - eager, compiled, engine or llama.cpp; None takes the usual one",
     )
     budget: Budget = Field(
         "standard",
-        description="of the check on this host - quick leaves it out; standard takes half an hour, thorough an hour",
+        description="time of the check here - quick leaves it out; standard takes half an hour, thorough an hour",
     )
     minutes: float | None = Field(
         None,
         gt=0,
         le=1440,
-        description="after so many the check on this host stops, and goes on the next time; None takes all",
+        description="minutes after which the check on this host pauses; the next run goes on; None checks all",
     )
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ class MonitorParams(Value):
         None,
         gt=0,
         le=1e6,
-        description="how long, a command is killed then; None takes its end, or Ctrl-C, and 10 in the notebook",
+        description="how long, then a command is killed; None watches to its end or Ctrl-C, 10 s in the notebook",
     )
     command: OwnCommand = Field(
         None, description="command to start and to watch to its end; None watches what runs anyway"
@@ -31,26 +31,29 @@ class ProfileParams(Value):
     """All parameters of a trace. A field's text is its help everywhere."""
 
     host: HostName = "auto"
-    command: OwnCommand = Field(None, description="the command with its arguments, behind --")
+    command: OwnCommand = Field(None, description="the command with its arguments")
     workload_file: OwnFile = Field(None, description="Python file with a build(), instead of a command")
     python: Python = Field(None, description="interpreter with torch for the file; None takes the workbook's own")
-    seconds: Annotated[float, Option(metavar="S")] = Field(5.0, gt=0, le=600, description="most to record")
+    seconds: Annotated[float, Option(metavar="S")] = Field(5.0, gt=0, le=600, description="seconds to record at most")
     after: Annotated[float, Option(metavar="S")] = Field(
-        0.0, ge=0, le=86400, description="of a command, seconds from importing torch to the beginning"
+        0.0, ge=0, le=86400, description="of a command, seconds from the import of torch to the start of the recording"
     )
-    events: int = Field(200_000, ge=1000, le=10_000_000, description="most events, of which 200000 are 60 MB")
+    events: int = Field(200_000, ge=1000, le=10_000_000, description="events to record at most; 200000 are 60 MB")
 
 
 class ExplainParams(Value):
     """All parameters of explaining a program. A field's text is its help everywhere."""
 
     host: HostName = "auto"
-    command: OwnCommand = Field(None, description="the command with its arguments, run once as it is, behind --")
+    command: OwnCommand = Field(None, description="the command with its arguments, run once as it is")
     pid: Annotated[int | None, Option(metavar="PID")] = Field(
         None, ge=1, le=2**31 - 1, description="a process that runs already, instead of a command"
     )
     seconds: Annotated[float | None, Option(metavar="S")] = Field(
-        None, gt=0, le=1e6, description="how long to look; None takes 20, of a command all of it, which is killed then"
+        None,
+        gt=0,
+        le=1e6,
+        description="how long, then a command is killed; None takes 20 s, and all of a command",
     )
     inside: bool = Field(True, description="whether Python processes of the command are looked at from inside too")
 

@@ -136,7 +136,7 @@ def idle_states(seen: Seen) -> Iterator[Answer]:
                 states.setdefault(f"{name} ({latency} µs)", []).append(off == "0")
     title = "Deep idle states of the CPU"
     if not states:
-        yield Check(id="idle-states", state="unchecked", title=title, detail="none is to be seen here")
+        yield Check(id="idle-states", state="unchecked", title=title, detail="this host reports none")
         return
     mixed = [name for name, on in states.items() if any(on) and not all(on)]
     told = ", ".join(f"{name} on {sum(on)} of {plural(len(on), 'CPU')}" for name, on in states.items())

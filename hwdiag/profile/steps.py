@@ -31,7 +31,7 @@ def profile_command(params: ProfileParams, out: Path | None) -> tuple[Profiled, 
     """
     command, file = params.command or (), params.workload_file
     if bool(command) == (file is not None):
-        raise UsageError("profile what? Give a command behind --, or --file FILE")
+        raise UsageError("profile what? Give a command after --, or --file FILE")
     path = None if file is None else user_path(file)
     if path is not None and not path.is_file():
         raise UsageError(f"there is no file {path}")

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any, TypeVar, get_args
 
 from hwdiag.core.choices import BudgetName
+from hwdiag.core.command_line import choice_of
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.text import listed, plural
 from hwdiag.parameters.diagnosis import Profile
@@ -102,7 +103,9 @@ class ProfileChooser:
 
     def table(self) -> Table:
         """Return the parameters as a table."""
-        rows = [(name, text_of(value)) for name, value in self.profile if name not in ("expect", "title")]
+        fields = type(self.profile).model_fields
+        shown = ((name, value) for name, value in self.profile if name not in ("expect", "title"))
+        rows = [(name, choice_of(fields[name], value)) for name, value in shown]
         return Table(
             caption=f"Parameters: {self.profile.title or self.profile.host}", header=("parameter", "value"), rows=rows
         )
@@ -193,10 +196,3 @@ class EmitChooser:
         except HwdiagError as error:
             said = f"Not written: {escape(str(error))}"
         self._note.value = f"{said}, with {plural(len(self.chosen), 'recommendation')}."
-
-
-def text_of(value: Any) -> str:
-    """Return a parameter's value as a person writes it."""
-    if value is None:
-        return "as found"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

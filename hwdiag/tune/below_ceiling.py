@@ -85,7 +85,8 @@ def judged(workload: Workload, share: float, device: str, look: OperationTimes |
         command = "make diagnose BUDGET=thorough" if device == "cpu" else f"hwdiag devices --net {workload.kind}"
         return Below(workload, device, share, (), why, command)
     if not look.outcome.ok:
-        return Below(workload, device, share, (), look.outcome.detail, "hwdiag compat")
+        why = f"the look into it failed ({look.outcome.detail})"
+        return Below(workload, device, share, (), why, "hwdiag compat")
     causes = tuple(sorted((c for rule in RULES for c in rule(look, roof)), key=lambda c: -c.share))
     why = "" if causes else "no operation stands out"
     return Below(workload, device, share, causes, why, "hwdiag profile -- python your_program.py")

@@ -269,7 +269,7 @@ def allocators(e: Evidence) -> Iterator[Said]:
         id="allocators",
         state="unchecked",
         title="Only the C library's allocator was measured",
-        detail=missing if asked else "The time was used up before their turn came: take a longer budget.",
+        detail=missing if asked else "The time was used up before others were measured: --budget thorough gives more.",
     )
 
 

@@ -1,6 +1,6 @@
 """One look at what other accuracies may give, before the search: it shows nothing, and decides what is worth time.
 
-On nets, computing in fewer bits gains most where a CPU or GPU has instructions for it. So its levers are looked at
+On nets, lower precision gains most where a CPU or GPU has instructions for it. So its levers are looked at
 first and each by itself: in a search of all levers together, few CPUs have no time to come to them.
 """
 
@@ -68,7 +68,7 @@ def glance(
 
 
 def plans_of(factors: Sequence[Factor]) -> Iterator[Plan]:
-    """Yield plans of fewer bits, the most promising first: whole nets with the layout that suits them, then without."""
+    """Yield plans of lower precision, the most promising first: whole nets in the layout that suits them."""
     by_name = {factor.name: factor.levers for factor in factors}
     able = [x for x in by_name.get(PRECISION, ()) if x.accuracy == "reduced" and not x.risk]
     ranked = sorted(able, key=lambda x: FIRST.index(x.id) if x.id in FIRST else len(FIRST))

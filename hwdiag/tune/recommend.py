@@ -14,8 +14,6 @@ from hwdiag.experiment.model import OVERALL, Comparison
 from hwdiag.experiment.techniques import BY_NAME
 from hwdiag.tune.evidence import Evidence
 
-UNDO = "Start the program without the launch script: nothing on the host is changed."
-
 
 def recommend(e: Evidence) -> tuple[Recommendation, ...]:
     """Return the overall recommendation first, then those for single workloads in order of their gain."""
@@ -46,15 +44,15 @@ def offers(e: Evidence) -> Iterator[Recommendation]:
                 instances=len(plan.launch.members),
                 risk=risk_of(plan, e),
                 offered=True,
-                undo=UNDO,
+                undo=undo_of(plan),
                 evidence=c.measurements,
             )
 
 
 WORDS: dict[Accuracy, str] = {
     "same": "With unchanged results",
-    "reduced": "With fewer bits (bf16, fp16 and the like)",
-    "quantised": "In integers",
+    "reduced": "At lower precision (bf16, fp16 or TF32)",
+    "quantised": "Quantised to integers",
 }
 """What an accuracy is called at the start of a sentence."""
 
@@ -79,7 +77,7 @@ def by_accuracy(e: Evidence) -> Iterator[Recommendation]:
             shares=shares_of(e, plan),
             risk=risk_of(plan, e),
             offered=True,
-            undo=UNDO,
+            undo=undo_of(plan),
             evidence=best.measurements,
         )
 
@@ -149,7 +147,7 @@ def for_scope(e: Evidence, scope: str) -> Recommendation:
         accuracy=plan.accuracy,
         shares=shares_of(e, plan),
         risk=risk_of(plan, e),
-        undo=UNDO,
+        undo=undo_of(plan),
         evidence=best.measurements,
     )
 
@@ -235,6 +233,14 @@ def interval_text(speedup: Interval) -> str:
     """Return a ratio with its interval, and the number of pairs that it rests on."""
     interval = f"95 % interval {speedup.low:.2f} to {speedup.high:.2f}"
     return f"{speedup.median:.2f}x ({interval}, {plural(speedup.processes, 'pair')} of processes)"
+
+
+def undo_of(plan: Plan) -> str:
+    """Return how a plan is undone: in what starts the program, in the program, or in both."""
+    inside = ["remove the import of the settings file from the program"] if plan.techniques else []
+    outside = [] if inside and plan.launch.is_default else ["start the program without the launch script"]
+    words = " and ".join([*inside, *outside])
+    return f"{words[0].upper()}{words[1:]}. Nothing on the host was changed."
 
 
 def risk_of(plan: Plan, e: Evidence) -> str:

@@ -26,6 +26,7 @@ def render_settings(plan: Plan, recommendation: Recommendation, software: Softwa
         recommendation=recommendation,
         torch=software.torch_version or "unknown",
         device="cuda" if software.cuda_devices and any(not part.cpu for part in parts) else "cpu",
+        module=PurePath(settings_path(recommendation)).stem,
         script=PurePath(script_path(recommendation)).name if not plan.launch.is_default else "",
         version=__version__,
         made_at=made_at,

@@ -32,8 +32,8 @@ from hwdiag.tune.below_ceiling import below_ceiling
 SEVERITIES = ("problem", "warning", "note")
 ACCURACY_WORDS: dict[Accuracy, str] = {
     "same": "unchanged but for rounding",
-    "reduced": "in fewer bits (bf16, fp16, TF32)",
-    "quantised": "in integers",
+    "reduced": "at lower precision (bf16, fp16, TF32)",
+    "quantised": "quantised to integers",
 }
 
 

@@ -1,4 +1,4 @@
-"""The sentence at the top: what is faster here and by how much, or what would tell, in words for a newcomer."""
+"""The verdict, in words for a newcomer: the first line is the heading of a report, the lines below it say the rest."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ WOULD_DECIDE = "More time (BUDGET=thorough) or a quieter machine would decide it
 
 
 def verdict(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
-    """Return the run in a sentence, and one for each accuracy that would give more."""
-    return " ".join([first_sentence(e, recommendations), *(accuracy_sentences(e) if recommendations else ())])
+    """Return the run in a line, what that rests on, and a line for each accuracy that would give more."""
+    return "\n".join([first_sentence(e, recommendations), *(accuracy_sentences(e) if recommendations else ())])
 
 
 def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> str:
-    """Return what is faster at the accuracy that was asked for, or why nothing is known to be."""
+    """Return what is faster at the accuracy that was asked for, or why nothing is known to be: one line or two."""
     if not e.host.is_here:
         what = e.host.cpu.model or f"a host of architecture {e.host.system.arch}"
         return f"Facts and findings of {what}, read from a snapshot: nothing was measured on this machine."
@@ -42,9 +42,9 @@ def first_sentence(e: Evidence, recommendations: tuple[Recommendation, ...]) -> 
         return f"{overall.title if overall.speedup is None else faster(e, overall)}."
     best = next((r for r in single if r.plan is not None and not r.is_of_other_accuracy), None)
     if best is not None and best.offered:
-        return f"{faster(e, best, 'an unsupported option')}. No supported option was shown to help."
+        return f"{faster(e, best, 'an unsupported option')}.\nNo supported option was shown to help."
     if best is not None:
-        return f"{faster(e, best)}; for all workloads together nothing was shown to help."
+        return f"{faster(e, best)}.\nFor all workloads together nothing was shown to help."
     return nothing_better(e)
 
 
@@ -57,19 +57,21 @@ def nothing_better(e: Evidence) -> str:
         named = plan_by_id(e.plans, nearest.candidate).title
         pairs = plural(nearest.speedup.processes, "pair")
         return (
-            f"Undecided: with {named} it looked {ratio_text(nearest.speedup)} as fast, and {pairs} of processes did "
-            f"not decide it, since {nearest.why}. {WOULD_DECIDE}; until then keep what you have."
+            f"Keep what you have for now: it is undecided whether {named} is faster.\nIt looked "
+            f"{ratio_text(nearest.speedup)} as fast in {pairs} of processes. That does not decide it, since "
+            f"{nearest.why}. {WOULD_DECIDE}."
         )
     if not looked_at and len(e.plans) > 1:
         return (
-            "Not compared: the time was used up before another way to run PyTorch was measured, so nothing is known to "
-            f"be faster or slower than today's. {WOULD_DECIDE}."
+            "Not compared: no other way to run PyTorch is known to be faster or slower than today's.\n"
+            f"The time was used up before one was measured. {WOULD_DECIDE}."
         )
     if e.open_levers:
         changes = plural(len(e.open_levers), "change")
         return (
-            f"Undecided: nothing was shown to be faster{at_accuracy(e)}, and {changes} had too few measurements to "
-            f"exclude a gain of {e.profile.min_effect:g} %. {WOULD_DECIDE}; until then keep what you have."
+            f"Keep what you have for now: nothing was shown to be faster{at_accuracy(e)}, and {changes} "
+            f"{'is' if len(e.open_levers) == 1 else 'are'} undecided.\n"
+            f"Too few measurements exclude a gain of {e.profile.min_effect:g} %. {WOULD_DECIDE}."
         )
     if at_accuracy(e):
         return f"Keep what you have:{at_accuracy(e)} nothing was shown to be faster."
@@ -127,7 +129,7 @@ def accuracy_sentences(e: Evidence) -> Iterator[str]:
         if best is not None:
             plan = plan_by_id(e.plans, best.candidate)
             error = largest_error(e, plan.id)
-            of = "error not measured" if error is None else f"error {100 * error:.2g} %"
+            of = "error not measured" if error is None else f"largest error {100 * error:.2g} %"
             yield f"{WORDS[accuracy]}: {best.speedup.median:.2f}x as fast with {plan.title} ({of})."
         elif seen is not None and seen.speedup.median > best_ratio:
             plan, pairs = plan_by_id(e.plans, seen.candidate), plural(seen.speedup.processes, "pair")

@@ -70,7 +70,7 @@ def fpmath(software: Software) -> Iterator[Lever]:
 
 
 def precisions(host: Host, software: Software, facts: NetFacts) -> Iterator[Lever]:
-    """Yield ways to compute in fewer bits: those that this CPU or GPU has instructions for, and half the memory."""
+    """Yield ways to compute at lower precision: what this CPU or GPU has instructions for, and half the memory."""
     if not facts.is_on_cpu:
         yield lever("tf32", PRECISION)
     elif has_any(host, BF16_FEATURES):

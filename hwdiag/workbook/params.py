@@ -11,11 +11,11 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from hwdiag.core.command_line import default_of, flags_of
+from hwdiag.core.command_line import choice_of, default_of, flags_of
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.home import home
 from hwdiag.core.kinds import kind_of
@@ -38,6 +38,12 @@ NOTEBOOKS = {
     "compare": "compare",
 }
 """The topic whose parameters a notebook has."""
+OFTEN = {
+    "host", "budget", "python", "data_dir", "workload_file", "command", "accuracy", "dataset_file", "step_ms", "nets",
+    "parts",
+}  # fmt: skip
+LONG = 10
+"""Lines from which on a parameters cell shows first what is often needed."""
 MADE = "<!-- made by python -m hwdiag.workbook.params --write -->\n"
 
 
@@ -49,7 +55,9 @@ class ChosenParameters(Generic[M]):
 
     def table(self) -> Table:
         """Return the parameters as a table."""
-        return Table("Parameters", ("parameter", "value"), [(name, text_of(value)) for name, value in self.params])
+        fields = type(self.params).model_fields
+        rows = [(name, choice_of(fields[name], value)) for name, value in self.params]
+        return Table("Parameters", ("parameter", "value"), rows)
 
     def _repr_html_(self) -> str:
         return self.table().to_html()
@@ -58,24 +66,19 @@ class ChosenParameters(Generic[M]):
         return repr(self.table())
 
 
-def text_of(value: Any) -> str:
-    """Return a value as a person writes it."""
-    if isinstance(value, tuple):
-        value = ", ".join(map(str, value))
-    elif isinstance(value, float):
-        value = f"{value:g}"
-    return "as described above" if value in (None, "") else str(value)
-
-
 def cell_of(model: type[BaseModel]) -> str:
     """Return the source of a notebook's parameters cell: papermill wants one ``name: type = value  # help`` a line.
 
-    Every value is ``None``, not given, so that variables and profiles count.
+    Every value is ``None``, not given, so that variables and profiles count. In a long cell the parameters that most
+    runs want come first.
     """
-    return "\n".join(
-        f"{name}: {'list' if kind_of(field).is_list else kind_of(field).type.__name__} = None  # {field.description}"
-        for name, field in model.model_fields.items()
-    )
+    lines = {
+        name: f"{name}: {'list' if kind_of(f).is_list else kind_of(f).type.__name__} = None  # {f.description}"
+        for name, f in model.model_fields.items()
+    }
+    first = [line for name, line in lines.items() if name in OFTEN]
+    rest = [line for name, line in lines.items() if name not in OFTEN]
+    return "\n".join(lines.values() if len(lines) < LONG else [*first, "# Seldom needed:", *rest])
 
 
 def table_of(model: type[BaseModel]) -> str:

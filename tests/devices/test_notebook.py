@@ -166,7 +166,7 @@ def test_products_of_different_sizes_are_compared_by_their_rates() -> None:
 
 
 def test_precisions_say_what_they_gain() -> None:
-    assert show.precision(study()).verdict == "On cpu bf16 is 4.0 times as fast as fp32."
+    assert show.precision(study()).verdict == "On cpu bf16 is 4.0x as fast as fp32."
 
 
 def test_batches_that_do_not_fit_say_why() -> None:

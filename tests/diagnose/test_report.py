@@ -19,14 +19,16 @@ from hwdiag.core.files import EmittedFile
 from hwdiag.core.finding import Finding
 from hwdiag.diagnose.first_screen import actions, asked
 from hwdiag.diagnose.model import Asked, Triage
-from hwdiag.diagnose.report import figures, render_report
+from hwdiag.diagnose.report import dates, figures, render_report
 from hwdiag.record import store
 from hwdiag.record.model import Record
 from hwdiag.record.tuning import tuning
 from hwdiag.report.figure import Figure
+from hwdiag.report.plots._scaling import curves_of
 from tests.report.samples import HOSTILE, changed, hostile_host, make_record
 
 OLD = Path(__file__).parents[1] / "record" / "old"
+EXAMPLE = Path(__file__).parents[2] / "outputs" / "example"
 PARTS = ("workloads", "measurements", "estimates", "comparisons", "ceilings", "findings", "recommendations",
          "checks", "files", "steps")  # fmt: skip
 NOT_DRAWN = {"findings", "recommendations", "checks", "files"}
@@ -126,7 +128,7 @@ def test_claims_lead_to_their_measurements(html, record):
 
 
 def test_order_of_importance(page, record):
-    parts = [record.verdict, "Start your program through this script", "Processor", record.recommendations[0].title,
+    parts = [record.verdict, "Start your program with this script", "Processor", record.recommendations[0].title,
              record.findings[0].detail, "could not be checked, and why", "Checked and fine", "How it runs today",
              "unit of evidence", "One row is one"]  # fmt: skip
     places = [page.text.index(part) for part in parts]
@@ -269,8 +271,8 @@ ASKED = (
 
 def test_the_first_screen_says_what_to_do_and_what_it_gains():
     said = first_screen()
-    assert "1.12x as fast, all of it together, measured as one on resnet18, gpt2 (95 % interval 1.10 to 1.14)" in said
-    assert "Start your program through this script, 1.12x as fast here" in said
+    assert "All recommended changes were measured together." in said
+    assert "Start your program with this script: 1.12x as fast here." in said
     assert "scripts/launch.sh -- python your_program.py" in said
     assert "Mend what was found: torch dies under tcmalloc, once in four starts" in said
     assert "hwdiag explain -- python your_program.py" in said
@@ -280,7 +282,7 @@ def test_the_first_screen_says_what_to_do_and_what_it_gains():
 def test_without_a_gain_the_first_screen_claims_none_and_says_what_would_decide():
     nothing = make_record().recommendations[0].model_copy(update={"plan": None, "speedup": None})
     said = first_screen(recommendations=(nothing,), comparisons=(), findings=())
-    assert "as fast, all of it together" not in said
+    assert "measured together" not in said
     assert "scripts/launch.sh" not in said
     assert "hwdiag diagnose --budget thorough" in said
 
@@ -338,7 +340,47 @@ def test_a_host_does_not_contradict_its_nodes():
 
 def test_a_script_that_sets_nothing_is_no_step_and_fewer_bits_are_one() -> None:
     """The first step was to start a script that set nothing; what was twice as fast in bf16 was missing."""
-    found = actions(store.load(Path(__file__).parents[2] / "outputs" / "example"))
+    found = actions(store.load(EXAMPLE))
     assert [a.command for a in found[:2]] == ["cat scripts/settings.py", "cat scripts/settings_reduced.py"]
     assert "1.16x as fast here" in found[0].words
-    assert found[1].words.endswith("2.27x as fast here in fewer bits: results change, so check yours")
+    assert found[1].words.endswith("2.27x as fast here at lower precision. Compare your results.")
+
+
+def test_the_heading_is_one_line_and_what_else_was_found_is_below_it() -> None:
+    """A verdict with two accuracies was a heading of five lines."""
+    html = render_report(store.load(EXAMPLE))
+    head = re.search(r'class="verdict">([^<]*)<', html)
+    assert head is not None
+    assert "At lower precision" not in head[1]
+    assert len(head[1]) < 90
+    assert re.search(r'class="besides">At lower precision [^<]*2.27x as fast', html)
+
+
+def test_an_opportunity_says_the_same_steps_as_the_first_screen() -> None:
+    """The card said to start a script that sets nothing; the first screen said to import a file."""
+    text = Page(render_report(store.load(EXAMPLE))).text
+    cards = text[text.index("Each gain was measured") :]
+    assert "scripts/launch.sh -- python" not in text
+    assert "cat scripts/settings.py" in cards
+    assert "channels_last: Stores images pixel by pixel" in cards
+    assert "Remove the import of the settings file from the program." in cards
+
+
+def test_what_several_topics_could_not_check_is_said_once() -> None:
+    text = Page(render_report(store.load(EXAMPLE))).text
+    assert text[text.index("could not be checked, and why") : text.index("Checked and fine")].count("NUMA nodes") == 1
+
+
+def test_a_curve_over_threads_is_of_nothing_else() -> None:
+    """A plan with one thread and bf16 was "best: 1.58x with 1 thread" over a curve that showed 0.64x there."""
+    curves = curves_of(store.load(EXAMPLE))
+    assert {p.estimate.plan for c in curves for p in c.points} == {"default", "threads=1"}
+    assert all(c.best.threads == 2 for c in curves)
+
+
+def test_times_of_studies_are_shown_only_where_they_are_of_another_run() -> None:
+    record = store.load(EXAMPLE)
+    assert dates(record) == []
+    assert dates(
+        record.model_copy(update={"started_at": "2026-12-02T00:00:00Z", "finished_at": "2026-12-02T00:05:00Z"})
+    )

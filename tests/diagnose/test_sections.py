@@ -60,8 +60,8 @@ def test_sentences_name_the_figures(record: Record) -> None:
 def test_the_search_and_its_noise_are_told_in_figures(record: Record) -> None:
     assert "13 %" in sections.noise(record).verdict
     assert "2.1 %" in sections.noise(record).verdict
-    assert sections.search(record).verdict.startswith("3 other ways for 2 factors; taken on")
-    assert sections.search(record).verdict.endswith("placement: node0.")
+    assert sections.search(record).verdict.startswith("3 other ways tried. ")
+    assert sections.search(record).verdict.endswith("measured again: node0 (placement).")
     assert sections.engines(record).verdict.startswith("Of today's libraries torch.mm multiplies fastest")
 
 

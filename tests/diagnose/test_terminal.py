@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hwdiag.diagnose.summary import RunSummary
 from hwdiag.diagnose.verb import SHOWN, say
+from hwdiag.record import store
+from hwdiag.report.section import Section
+from hwdiag.report.table import Table
+
+EXAMPLE = Path(__file__).parents[2] / "outputs" / "example"
 
 
 def summary(*findings: str) -> dict[str, Any]:
@@ -25,3 +32,17 @@ def test_the_titles_of_findings_are_printed_below_the_verdict(capsys: pytest.Cap
 def test_many_findings_end_in_a_count(capsys: pytest.CaptureFixture[str]) -> None:
     say(summary(*(f"note: {n}" for n in range(SHOWN + 3))), as_json=False)
     assert capsys.readouterr().out.splitlines()[-1] == "  and 3 more, in the report"
+
+
+def test_where_the_program_sets_all_the_settings_are_named_and_no_launch_script() -> None:
+    """The example ended with a launch script that sets nothing."""
+    said = RunSummary(store.load(EXAMPLE), EXAMPLE).as_dict()
+    assert said["launch"] is None
+    assert said["settings"].endswith("outputs/example/scripts/settings.py")
+
+
+def test_a_table_without_rows_is_not_shown() -> None:
+    """The compare notebook had a table of differences with a header and nothing below it."""
+    section = Section("They do not differ.", (Table("What differs", ("what", "kind"), ()),))
+    assert "What differs" not in section._repr_html_()
+    assert repr(section) == "They do not differ."

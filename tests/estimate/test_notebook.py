@@ -159,3 +159,11 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     ):
         assert main(wrong) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_fastest_part_is_named_once_for_many_nets(study: steps.Estimator) -> None:
+    """The verdict said the same part behind each of four nets, and left out the others."""
+    verdict = study.elsewhere().verdict
+    assert re.fullmatch(
+        r"Fastest by the likely figure: Intel Xeon Platinum 8490H for \d+ nets and .* \d nets\.", verdict
+    )

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 @pytest.fixture(scope="module")
 def looks() -> dict[str, OperationTimes]:
     small = conv2d().model_copy(update={"size": {**conv2d().size, "batch": 4}})
-    found = look_into(sys.executable, [matmul("float32", 4, 512), small, resnet18()], 300)
+    blocked = matmul("float32", 4, 512).model_copy(update={"name": "linear-onednn", "kind": "onednn"})
+    found = look_into(sys.executable, [matmul("float32", 4, 512), small, blocked, resnet18()], 300)
     return {x.workload: x for x in found}
 
 
@@ -26,6 +27,14 @@ def test_a_product_is_one_operation_with_its_work(looks: dict[str, OperationTime
     assert (first.name, first.calls, first.flops, first.dtype) == ("mm", 1, 2 * 512**3, "float32")
     assert first.bytes == 3 * 512 * 512 * 4
     assert first.seconds > 0
+
+
+def test_a_product_in_a_layout_of_onednn_is_looked_into(looks: dict[str, OperationTimes]) -> None:
+    """Its tensors have no storage: the look died with "Cannot access storage of OpaqueTensorImpl"."""
+    found = looks["linear-onednn"]
+    assert found.outcome.ok, found.outcome.detail
+    first = found.operations[0]
+    assert (first.name, first.flops, first.bytes) == ("mkldnn_linear", 2 * 512**3, 3 * 512 * 512 * 4)
 
 
 def test_a_net_is_its_convolutions_for_the_most_part(looks: dict[str, OperationTimes]) -> None:

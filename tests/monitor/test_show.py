@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hwdiag.core.finding import Check
+from hwdiag.host.model import Gpu
 from hwdiag.host.sampling import Sampler
 from hwdiag.host.source import Column
 from hwdiag.monitor.live import Live
@@ -20,7 +21,8 @@ from hwdiag.monitor.recording import MARK
 from hwdiag.monitor.rules import ended
 from hwdiag.monitor.show import absent_table, cost, percentiles, verdict
 from hwdiag.monitor.timeline import MOST_POINTS, average, timeline
-from hwdiag.process.observation.marks import Mark
+from hwdiag.monitor.window import Window
+from hwdiag.process.observation.marks import Mark, Marks
 from hwdiag.report.format import said
 from tests.conftest import make_host
 from tests.host.conftest import unpacked
@@ -101,8 +103,68 @@ def test_what_is_live_fits_a_picture(large: tuple[Monitored, Path]) -> None:
     assert {"busy: 0 %", "100 %", "now", "60 s ago", "of 100 %", "CPU 0", "CPU 32"} <= set(words)
     assert len(live.history) < 200
     assert root.findall(f".//{NAMESPACE}polyline")
+    assert "No finding in the last 120 samples." in words
     assert live.line().startswith("100 s  all CPUs busy 99 %")
     assert len(live.to_html()) < 100_000
+
+
+def watched_for(samples: int, marks: Marks, *, waited: float) -> Live:
+    """A live picture after so many samples, two a second."""
+    columns = [("cpu.use", "%", "all CPUs busy"), ("pressure.memory.some", "%", "waiting for memory")]
+    live = Live([Column(name=n, unit=u, title=t) for n, u, t in columns], make_host(), marks)
+    for n in range(1, samples + 1):
+        live.add(n / 2, [50.0, waited])
+        live.judge()
+    return live
+
+
+def drawn_words(live: Live) -> list[str]:
+    return [e.text or "" for e in ElementTree.fromstring(live.svg()).iter(f"{NAMESPACE}text")]
+
+
+def test_the_live_picture_shows_what_the_command_says_of_itself() -> None:
+    """Marks were in the recording alone: whoever watched saw none."""
+    marks = Marks()
+    live = watched_for(80, marks, waited=0)
+    marks.add("epoch 1", 30)
+    marks.add("epoch 2", 39.5)
+    assert {"epoch 1", "epoch 2"} <= set(drawn_words(live))
+    for n in range(81, 300):
+        live.add(n / 2, [50.0, 0.0])
+    assert not {"epoch 1", "epoch 2"} & set(drawn_words(live)), "they left the axis with their samples"
+
+
+def test_marks_that_are_too_close_keep_their_lines_and_the_newest_its_words() -> None:
+    marks = Marks()
+    live = watched_for(80, marks, waited=0)
+    few = drawn_lines(live)
+    for n in range(20):
+        marks.add(f"step {n}", 30 + n / 10)
+    words = [w for w in drawn_words(live) if w.startswith("step")]
+    assert "step 19" in words
+    assert len(words) == 2
+    assert drawn_lines(live) == few + 20
+
+
+def drawn_lines(live: Live) -> int:
+    return len(ElementTree.fromstring(live.svg()).findall(f".//{NAMESPACE}line"))
+
+
+def test_the_live_picture_shows_what_the_rules_find_and_when_they_began_to() -> None:
+    live = watched_for(9, Marks(), waited=30)
+    assert "Too few samples to judge yet." in drawn_words(live)
+    live = watched_for(40, Marks(), waited=30)
+    assert [(m.seconds, m.text) for m in live.noticed] == [(5.0, "Programs waited for memory")]
+    assert any(w.startswith("! Programs waited for memory: 30.0 % of the time") for w in drawn_words(live))
+    assert "Programs waited for memory" in drawn_words(live)
+
+
+def test_a_gpu_that_is_slowed_down_is_found_while_it_is() -> None:
+    columns = [Column(name=f"gpu0.{n}", unit="", title=n) for n in ("use", "reasons")]
+    gpu = Gpu(index=0, name="NVIDIA GeForce RTX 3060")
+    (found,) = Window(columns, [(99.0, 0x40)] * 20, 4, [gpu]).findings()
+    assert "was slowed down in 100% of the samples in which it worked" in found.title
+    assert Window(columns, [(99.0, 0.0)] * 20, 4, [gpu]).findings() == ()
 
 
 def test_the_words_about_cost_and_gaps(large: tuple[Monitored, Path]) -> None:

@@ -184,3 +184,20 @@ def test_importing_is_cheap():
     """The CLI starts without matplotlib, and hwdiag.diagnose.report without drawing anything."""
     code = "import sys, hwdiag.diagnose.report, hwdiag.report.plots; print({'matplotlib', 'jinja2'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_step_that_was_taken_again_is_drawn_once():
+    """The example's figure had the same row of placements twice."""
+    study = tuning(make_record())
+    once, twice = (steps_figure(steps, study.plans) for steps in (study.steps, [*study.steps, *study.steps]))
+    assert once is not None
+    assert once == twice
+
+
+def test_integers_have_no_flops():
+    """The roof of int8 was given in GFLOP/s."""
+    study = tuning(make_record())
+    whole = [c.model_copy(update={"dtype": "int8"}) if c.kind == "compute" else c for c in study.ceilings]
+    figure = roofline(study.model_copy(update={"ceilings": tuple(whole)}))
+    assert figure is not None
+    assert any(re.fullmatch(r"int8 [\d.]+ GOP/s", t) for t in texts(figure))

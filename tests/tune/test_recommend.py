@@ -102,8 +102,8 @@ def test_where_a_gain_is_not_excluded_nothing_is_comforted_away() -> None:
     seen = compared("threads=2", "overall", 0.98, "undecided", phase="screen")
     e = evidence(seen, open_levers=("threads=2", "glibc keeps its heap"))
     assert verdict(e, recommend(e)) == (
-        "Undecided: nothing was shown to be faster, and 2 changes had too few measurements to exclude a gain of 3 %. "
-        "More time (BUDGET=thorough) or a quieter machine would decide it; until then keep what you have."
+        "Keep what you have for now: nothing was shown to be faster, and 2 changes are undecided.\n"
+        "Too few measurements exclude a gain of 3 %. More time (BUDGET=thorough) or a quieter machine would decide it."
     )
     assert recommend(e)[0].title.endswith("keep what you have, undecided")
     assert verdict(evidence(seen), recommend(e)).startswith("Keep what you have")
@@ -125,7 +125,7 @@ def test_a_promise_in_fewer_bits_is_told_beside_what_is_undecided(
     seen = compared("bf16", "overall", speedup, "undecided", phase=phase)
     seen = seen.model_copy(update={"speedup": seen.speedup.model_copy(update={"processes": pairs})})
     e = evidence(seen, plans=(DEFAULT, bf16), open_levers=("threads=1",))
-    _, _, promise = verdict(e, recommend(e)).partition("With fewer bits (bf16, fp16 and the like), undecided: ")
+    _, _, promise = verdict(e, recommend(e)).partition("At lower precision (bf16, fp16 or TF32), undecided: ")
     assert promise == (f"{said}." if said else "")
 
 
@@ -133,7 +133,8 @@ def test_an_undecided_race_says_so_and_keeps() -> None:
     e = evidence(compared("threads=2", "overall", 1.05, "undecided", width=0.2))
     assert recommend(e)[0].title.endswith("keep what you have, undecided")
     said = verdict(e, recommend(e))
-    assert said.startswith("Undecided: with threads=2 it looked 1.05x (0.85 to 1.25) as fast, and 10 pairs")
+    assert said.startswith("Keep what you have for now: it is undecided whether threads=2 is faster.\n")
+    assert "It looked 1.05x (0.85 to 1.25) as fast in 10 pairs of processes. That does not decide it" in said
     assert "BUDGET=thorough" in said
     assert "a quieter machine" in said
 
@@ -171,7 +172,7 @@ def test_a_gain_on_one_workload_is_named_in_the_verdict() -> None:
     e = evidence(compared("threads=2", "overall", 1.0, "same"), compared("threads=2", "gpt2", 1.4, "better"))
     said = verdict(e, recommend(e))
     assert said.startswith("GPT-2 small runs 1.40x (1.38 to 1.42) as fast with")
-    assert said.endswith("for all workloads together nothing was shown to help.")
+    assert said.endswith(".\nFor all workloads together nothing was shown to help.")
 
 
 def test_without_measurements_there_is_no_recommendation() -> None:
@@ -245,7 +246,7 @@ def test_what_carries_a_risk_is_offered_and_taken_on_only_by_who_chose_it() -> N
     assert "gpt2 2.00x" in offer.why
     assert [r.plan for r in rest if not r.offered] == [None, None]
     said = verdict(evidence(**found), recommend(evidence(**found)))
-    assert "as fast with an unsupported option: daring. No supported option" in said
+    assert "as fast with an unsupported option: daring.\nNo supported option" in said
     chosen = recommend(evidence(**found, profile=Profile(unsupported=True)))
     assert (chosen[0].plan, chosen[0].offered) == ("daring", False)
 

@@ -42,6 +42,12 @@ def handed_over(plan: Plan, folder: Path, **more: object) -> dict[str, str]:
     return found
 
 
+def test_it_says_how_to_call_it_under_its_own_name(tmp_path: Path) -> None:
+    """settings_reduced.py said "import settings", which is another file."""
+    text = handed_over(Plan.of(lever("bf16", "precision")), tmp_path)["settings_reduced.py"]
+    assert "    import settings_reduced\n\n    net = settings_reduced.prepared(net)" in text
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_sets_is_what_the_agent_set(name: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")

@@ -90,6 +90,6 @@ ENTRY = TopicEntry(
     kind=Feed,
     sections=sections,
     command="hwdiag dataloader --data FOLDER",
-    beyond="other formats, sizes of batches, and a training that waits for its data",
+    beyond="how fast pictures are read and decoded, other batch sizes, and whether a training waits for its data",
     ask=ask,
 )

@@ -51,6 +51,6 @@ ENTRY = TopicEntry(
     kind=Study,
     sections=sections,
     command="hwdiag devices",
-    beyond="techniques in training, batch sizes, guides' promises",
+    beyond="training, other batch sizes, and the advice of tuning guides",
     ask=ask,
 )

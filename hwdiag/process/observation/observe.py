@@ -100,7 +100,9 @@ def observe_command(
         stdout, stderr = tee.texts()
         end = end.model_copy(update={"stdout": stdout, "stderr": stderr})
         ending = _ending(end, command, launch, observation, requests)
-        inside, why = witness.collect(lambda: requests.count > 0) if witness else ((), "no witness was asked for")
+        inside, why = (
+            witness.collect(lambda: requests.count > 0) if witness else ((), "it was looked at from outside alone")
+        )
         return observation.program(
             tuple(argv),
             cpu_s=end.cpu_s,

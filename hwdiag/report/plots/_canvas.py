@@ -51,6 +51,9 @@ _LOOK: dict[str, Any] = {
     "errorbar.capsize": 2.5,
 }
 
+_MARGINS: dict[str, Any] = {"w_pad": 14 * PIXEL, "h_pad": 16 * PIXEL, "wspace": 0.04, "hspace": 0.06}
+"""Space between the drawing and the edge of its card, in inches, and between its panels."""
+
 
 @contextmanager
 def look() -> Iterator[None]:
@@ -67,7 +70,9 @@ def canvas(width: float, height: float) -> Canvas:
     """Return an empty canvas of so many pixels, without pyplot and its global state."""
     from matplotlib.figure import Figure as Canvas
 
-    return Canvas(figsize=(width * PIXEL, height * PIXEL), dpi=72, facecolor="none", layout="constrained")
+    picture = Canvas(figsize=(width * PIXEL, height * PIXEL), dpi=72, facecolor="none", layout="constrained")
+    picture.get_layout_engine().set(**_MARGINS)  # type: ignore[union-attr]
+    return picture
 
 
 def place(picture: Canvas, axes: Axes, left: float, bottom: float, right: float, top: float) -> None:

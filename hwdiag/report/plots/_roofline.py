@@ -140,11 +140,11 @@ def _roof_labels(axes: Axes, roof: Roof) -> list[Bbox]:
     """Write the labels at the right end of each roof: above it, or below it where the next one is too near."""
     taken: list[Bbox] = []
     for dtype, c in sorted(roof.compute.items(), key=lambda item: -item[1].value):
-        words = f"{clean(dtype)} {significant(c.value / 1e9)} GFLOP/s"
+        words = f"{clean(dtype)} {significant(c.value / 1e9)} {'GOP/s' if dtype.startswith('int') else 'GFLOP/s'}"
         for above in (True, False):
             label = axes.annotate(words, (axes.get_xlim()[1], c.value / 1e9), (-4, 5 if above else -5), fontsize=11,
                                   textcoords="offset points", ha="right", va="bottom" if above else "top",
-                                  color=svg.INK)  # fmt: skip
+                                  color=svg.INK, bbox=_PAPER)  # fmt: skip
             box = _extent(axes, label)
             if not above or not any(box.overlaps(other) for other in taken):
                 break
@@ -179,16 +179,22 @@ def _label_dots(axes: Axes, dots: list[Dot], taken: list[Bbox]) -> None:
             outside = not (
                 axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1
             )
-            costs.append((100 * hits + 100 * outside + 3 * sum(box.overlaps(b) for b in lines) + cost, dx, dy, box))
+            costs.append(
+                (100 * hits + 100 * outside + min(90, 8 * sum(box.overlaps(b) for b in lines)) + cost, dx, dy, box)
+            )
         _, dx, dy, box = min(costs, key=lambda c: c[0])
         _dot_label(axes, d, words, dx, dy)
         taken.append(box)
 
 
+_PAPER = {"facecolor": svg.CARD, "edgecolor": "none", "pad": 0.8}
+"""The ground of a label: lines do not run through its words, and dots lie above it."""
+
+
 def _dot_label(axes: Axes, d: Dot, words: str, dx: float, dy: float) -> Any:
     far = max(abs(dx), abs(dy)) > _NEAR
     return axes.annotate(
-        words, (d.intensity, d.speed), (dx, dy), textcoords="offset points", fontsize=11, zorder=5,
+        words, (d.intensity, d.speed), (dx, dy), textcoords="offset points", fontsize=11, zorder=3.5, bbox=_PAPER,
         ha="left" if dx > 0 else "right" if dx < 0 else "center",
         va="bottom" if dy > 0 else "top" if dy < 0 else "center",
         arrowprops={"arrowstyle": "-", "color": svg.MUTED, "linewidth": 0.7, "shrinkB": 5} if far else None,

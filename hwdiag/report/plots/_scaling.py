@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hwdiag.experiment.lever import BASELINE
+from hwdiag.experiment.lever import BASELINE, Plan
 from hwdiag.experiment.model import Estimate
 from hwdiag.process.launch import Launch
 from hwdiag.record.model import Record
@@ -52,7 +52,7 @@ class Curve:
 def thread_scaling(record: Record) -> Figure | None:
     """Return the plot of each workload's speed on the CPU against the number of threads, one small panel each.
 
-    Drawn are the launches that set threads and nothing else, and today's default. None if no workload has two.
+    Drawn are the plans that set threads and nothing else, and today's default. None if no workload has two.
     """
     curves = curves_of(record)
     if not curves:
@@ -61,7 +61,6 @@ def thread_scaling(record: Record) -> Figure | None:
     down = math.ceil(len(curves) / across)
     with look():
         picture = canvas(max(480, across * _PANEL + 60), down * 190 + 60)
-        picture.get_layout_engine().set(w_pad=14 / 72, h_pad=16 / 72, wspace=0.04, hspace=0.06)  # type: ignore[union-attr, call-arg]
         grid = picture.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, curve in zip(grid, curves, strict=False):
             _panel(axes, curve)
@@ -88,7 +87,7 @@ def curves_of(record: Record) -> list[Curve]:
     study = tuning(record)
     if not study.plans:
         return []
-    launches = {plan.id: plan.launch for plan in study.plans if plan.is_default or _only_threads(plan.launch)}
+    launches = {plan.id: plan.launch for plan in study.plans if plan.is_default or _only_threads(plan)}
     found: dict[str, list[tuple[int, bool, Estimate]]] = {}
     for e in study.estimates:
         if e.device == "cpu" and e.plan in launches and e.seconds.median > 0 and e.seconds.low > 0:
@@ -101,10 +100,13 @@ def curves_of(record: Record) -> list[Curve]:
     return [c for c in curves if c is not None]
 
 
-def _only_threads(launch: Launch) -> bool:
-    """Return whether a Launch sets nothing but threads. It may name them again for one library (MKL_NUM_THREADS)."""
+def _only_threads(plan: Plan) -> bool:
+    """Return whether a plan sets nothing but threads. It may name them again for one library (MKL_NUM_THREADS)."""
+    launch = plan.launch
+    if plan.techniques or launch.threads is None:
+        return False
     plain = Launch(threads=launch.threads, env=launch.env)
-    return launch.threads is not None and launch == plain and all(k.endswith("_NUM_THREADS") for k in launch.env)
+    return launch == plain and all(k.endswith("_NUM_THREADS") for k in launch.env)
 
 
 def _threads(record: Record, launch: Launch, estimate: Estimate) -> int | None:

@@ -33,8 +33,8 @@ def search_steps(record: Record) -> Figure | None:
 
 
 def steps_figure(asked: Sequence[SearchStep], plans: Sequence[Plan], evidence: tuple[str, ...] = ()) -> Figure | None:
-    """Return the plot of the steps of any search."""
-    steps = [s for s in asked if s.options]
+    """Return the plot of the steps of any search; of a step that was taken again, the last."""
+    steps = distinct(asked)
     rows = [(step, option) for step in steps for option in step.options][:_MOST]
     if not rows:
         return None
@@ -53,6 +53,11 @@ def steps_figure(asked: Sequence[SearchStep], plans: Sequence[Plan], evidence: t
                 y += 1
         _frame(axes, [option for _, option in rows], y)
         return to_figure(picture, "search", _alt(steps, plans), _CAPTION, evidence)
+
+
+def distinct(steps: Sequence[SearchStep]) -> list[SearchStep]:
+    """Return the steps in which something was tried; of one that was taken again, the last."""
+    return list({(s.factor, *(o.plan for o in s.options)): s for s in steps if s.options}.values())
 
 
 _CAPTION = (

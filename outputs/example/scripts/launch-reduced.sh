@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command the way that was fastest on vm when hwdiag 0.1.0 measured it (2026-12-01T13:57:56Z).
-# With fewer bits (bf16, fp16 and the like): whole net in bf16, channels_last is 2.27x (2.07 to 2.51) as fast as today's default
+# At lower precision (bf16, fp16 or TF32): whole net in bf16, channels_last is 2.27x (2.07 to 2.51) as fast as today's default
 # It sets this for the one command only and changes nothing on the host: to undo it, start the command without it.
 # Values are data in single quotes, whatever they hold: nothing in them is meant to expand.
 # shellcheck disable=SC2016

@@ -8,7 +8,7 @@ Measured by hwdiag 0.1.0 with torch 2.13.0+cpu (2026-12-01T13:57:56Z): 1.16x (95
     with settings.forward():
         y = net(settings.given(x))
 
-To undo it, don't import it.
+To undo it, remove these calls.
 """
 
 import contextlib
@@ -32,6 +32,6 @@ def given(x):
 
 @contextlib.contextmanager
 def forward():
-    """What a forward pass runs inside of: nothing."""
+    """Return the context that a forward pass runs in; it changes nothing."""
     with contextlib.ExitStack() as stack:
         yield stack

@@ -2,13 +2,13 @@
 
 Measured by hwdiag 0.1.0 with torch 2.13.0+cpu (2026-12-01T13:57:56Z): 1.31x (95 % interval 1.24 to 1.38, 10 pairs of processes), measured again after the search: the interval excludes 1, and the gain is at least 3% (p = 0.0049).
 
-    import settings
+    import settings_resnet18
 
-    net = settings.prepared(net)
-    with settings.forward():
-        y = net(settings.given(x))
+    net = settings_resnet18.prepared(net)
+    with settings_resnet18.forward():
+        y = net(settings_resnet18.given(x))
 
-To undo it, don't import it.
+To undo it, remove these calls.
 """
 
 import contextlib
@@ -32,6 +32,6 @@ def given(x):
 
 @contextlib.contextmanager
 def forward():
-    """What a forward pass runs inside of: nothing."""
+    """Return the context that a forward pass runs in; it changes nothing."""
     with contextlib.ExitStack() as stack:
         yield stack
