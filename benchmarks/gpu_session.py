@@ -78,7 +78,7 @@ class Session:
         self.rows: list[Row] = []
 
     def left_s(self, most: float) -> float:
-        return min(most, self.given.seconds - (time.monotonic() - self.begun))
+        return min(most, float(self.given.seconds) - (time.monotonic() - self.begun))
 
     def run(self, name: str, command: Sequence[str], most_s: float, **env: str) -> tuple[str, str]:
         """Run a command for so long at most; return what went wrong with it, empty where nothing did, and its output so

@@ -11,6 +11,7 @@ from typing import Any
 
 from hwdiag.cli import main
 from hwdiag.devices import batch, dataloader_fed, kernels, study
+from hwdiag.devices.nets import NETS
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import conv2d, exact_conv2d, memory_workloads
 
@@ -43,12 +44,18 @@ def shrink() -> None:
     for module, names in places.items():
         for name, value in names.items():
             setattr(module, name, value)
-    for name, net in study.NETS.items():
-        gpt = {mode: {**net.size_of(mode), **GPT} for mode in study.MODES}
-        image = {mode: {**net.size_of(mode), "side": 32} for mode in study.MODES}
-        study.NETS[name] = net.model_copy(update=gpt if name == "gpt2" else image)
+    for name, net in NETS.items():
+        gpt: dict[str, Any] = {mode: {**net.size_of(mode), **GPT} for mode in study.MODES}
+        image: dict[str, Any] = {mode: {**net.size_of(mode), "side": 32} for mode in study.MODES}
+        NETS[name] = net.model_copy(update=gpt if name == "gpt2" else image)
     for budget, effort in study.EFFORTS.items():
-        few = {"blocks": 1, "rounds": 1, "slow_rounds": 0, "slow_on": 0, "sustain_s": min(3, effort.sustain_s)}
+        few: dict[str, Any] = {
+            "blocks": 1,
+            "rounds": 1,
+            "slow_rounds": 0,
+            "slow_on": 0,
+            "sustain_s": min(3, effort.sustain_s),
+        }
         study.EFFORTS[budget] = replace(effort, **few, dataloader_fed=min(1, effort.dataloader_fed))
 
 
