@@ -46,7 +46,7 @@ def shrink() -> None:
             setattr(module, name, value)
     for name, net in NETS.items():
         gpt: dict[str, Any] = {mode: {**net.size_of(mode), **GPT} for mode in study.MODES}
-        image: dict[str, Any] = {mode: {**net.size_of(mode), "side": 32} for mode in study.MODES}
+        image: dict[str, Any] = {mode: {**net.size_of(mode), "side": 64} for mode in study.MODES}
         NETS[name] = net.model_copy(update=gpt if name == "gpt2" else image)
     for budget, effort in study.EFFORTS.items():
         few: dict[str, Any] = {
