@@ -22,7 +22,10 @@ from hwdiag.devices.nearness import NEAR
 from hwdiag.devices.nets import Net
 from hwdiag.devices.show import sustained
 from hwdiag.devices.study import Measuring
+from hwdiag.diagnose import accelerators
 from hwdiag.diagnose.accelerators import usable_devices
+from hwdiag.experiment.budget import Budget
+from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import memory_workloads
@@ -210,6 +213,20 @@ def test_accelerators_of_any_maker_are_measured_by_run(simulate: Simulate) -> No
     refused = software.model_copy(update={"accelerators": tuple(
         d.model_copy(update={"architectures": ("sm_90",)}) for d in software.accelerators)})  # fmt: skip
     assert usable_devices(refused) == ()
+
+
+def test_run_measures_each_of_several_devices(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a process of its own, to within a hundredth of the truth."""
+    simulate(count=2)
+    monkeypatch.setattr(accelerators, "DEVICE_BLOCKS", 1)
+    budget = Budget(total_s=1000, noise_blocks=0, rounds=0, most_pairs=0, finalists=0, turn=SHORT)
+    campaign = Campaign(sys.executable, budget, seed=1, child_timeout_s=120)
+    triad = next(w for w in SMALL if w.name == "triad")
+    assert accelerators.measure_devices(campaign, ("sim:0", "sim:1"), [triad]) == ()
+    takes = 3 * 4000 * 8 / PROFILES["rtx3060"].slowed(SLOWED).bandwidth
+    assert [(m.device, m.outcome.kind) for m in campaign.measurements] == [("sim:0", "ok"), ("sim:1", "ok")]
+    assert [m.median_s for m in campaign.measurements] == pytest.approx([takes, takes], rel=0.01)
+    assert len({m.process for m in campaign.measurements}) == 2
 
 
 @pytest.mark.long
