@@ -1,7 +1,7 @@
 """One session on a GPU, prepared: what ``benchmarks/gpu_session.sh`` runs. It ends with an archive and a table.
 
 Each step has a time limit, writes what it printed into the folder, and cannot end the others. ``--rehearse`` takes
-small sizes and leaves out what only a real GPU has to show: with it the session runs on a simulated device.
+small sizes, so that the same steps run on a simulated device, whose values a CPU computes.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from hwdiag.core.text import now
+from hwdiag.api import load_record
+from hwdiag.core.text import listed, now
 from hwdiag.devices.kernels import precision, product
+from hwdiag.devices.model import Study
 from hwdiag.experiment.interleaved import Candidate, InterleavedBlock, Turn
 from hwdiag.experiment.model import Workload
 from hwdiag.experiment.workloads import conv2d, exact_conv2d, memory_workloads
@@ -32,11 +35,14 @@ from hwdiag.tune.user_workloads import file_workload
 
 HERE = Path(__file__).parent
 HWDIAG = [sys.executable, "-m", "hwdiag"]
+SMALL = [sys.executable, "-m", "benchmarks.gpu_session_small"]
 NEAR = 0.03
 """Of the time by events: the target of copies and products."""
 LEAST_S = 5
 SECONDS = 580
 """For all of it; a step that would go beyond is left out, and the table says so."""
+BUDGETS = {"quick": 0.35, "standard": 1.0}
+"""Of ``hwdiag devices``, with the most of the time for each: the last one has all that is left."""
 ASSERTS = """
 import torch
 
@@ -72,7 +78,7 @@ class Session:
         self.rows: list[Row] = []
 
     def left_s(self, most: float) -> float:
-        return min(most, SECONDS - (time.monotonic() - self.begun))
+        return min(most, float(self.given.seconds) - (time.monotonic() - self.begun))
 
     def run(self, name: str, command: Sequence[str], most_s: float, **env: str) -> tuple[str, str]:
         """Run a command for so long at most; return what went wrong with it, empty where nothing did, and its output so
@@ -179,7 +185,8 @@ def hidden(session: Session) -> None:
     ]  # fmt: skip
     wrong, text = session.run("hidden", command, 60, CUDA_VISIBLE_DEVICES="")
     right = not wrong and "['cpu']" in text and "CUDA_VISIBLE_DEVICES is empty" in text
-    session.rows.append(Row("CUDA_VISIBLE_DEVICES= hides it, and that is said", wrong or text.strip()[:90], right))
+    found = None if session.given.rehearse and not wrong else right  # the variable hides no simulated device
+    session.rows.append(Row("CUDA_VISIBLE_DEVICES= hides it, and that is said", wrong or text.strip()[:90], found))
 
 
 def sustained(session: Session) -> None:
@@ -205,20 +212,37 @@ def sustained(session: Session) -> None:
     session.rows.append(Row("burst and sustained, with the clock's reasons", fell, told_why))
 
 
-def outcomes(session: Session, name: str, text: str) -> None:
-    """Say of a study which outcomes are not ok, and whether each has its reason."""
-    try:
-        study = json.loads(text)
-        measured = study["studies"]["devices"]["measurements"]
-    except (ValueError, KeyError, TypeError):
-        session.rows.append(Row(f"{name} can be read", "it printed no study", False))
+def devices(session: Session, budget: str) -> None:
+    """Let hwdiag compare the devices, and say which outcomes are not ok, and whether each has its reason."""
+    name, small = f"devices-{budget}", session.given.rehearse
+    home = session.folder / name
+    home.mkdir()
+    options = ["--budget", budget, "--minutes", "0.05" if small else "0.3", "--python", session.given.python]
+    most_s = BUDGETS[budget] * session.given.seconds
+    session.ran(name, [*(SMALL if small else HWDIAG), "devices", *options], most_s, HWDIAG_HOME=str(home))
+    records = [*home.glob("outputs/*/*/record.json")]
+    if not records:
+        session.rows.append(Row(f"{name} writes its record", "it wrote none", False))
         return
-    failed = {m["workload"]: m["outcome"] for m in measured if m["outcome"]["kind"] != "ok"}
-    (session.folder / f"{name}-failed.json").write_text(json.dumps(failed, indent=1))
-    bare = [w for w, outcome in failed.items() if not outcome["detail"]]
-    wrong = [w for w, outcome in failed.items() if outcome["kind"] == "wrong-result"]
-    found = f"{len(measured)} measurements, {len(failed)} workloads failed; wrong: {', '.join(wrong) or 'none'}"
-    session.rows.append(Row(f"{name}: no outcome without its reason, no wrong result", found, not bare and not wrong))
+    study = load_record(records[0]).study("devices", Study)
+    assert study is not None
+    failed = {f"{m.workload} under {m.plan} on {m.device}": m.outcome for m in study.measurements if not m.outcome.ok}
+    (session.folder / f"{name}-failed.json").write_text(json.dumps({k: o.model_dump() for k, o in failed.items()}))
+    session.rows += rows_of_study(name, study, session.given.device)
+
+
+def rows_of_study(name: str, study: Study, device: str) -> Iterator[Row]:
+    """Yield what follows from a comparison of the devices."""
+    failed = [m for m in study.measurements if not m.outcome.ok]
+    bare = [m for m in failed if not m.outcome.detail]
+    wrong = sorted({m.workload for m in failed if m.outcome.kind == "wrong-result"})
+    found = f"{len(study.measurements)} measurements, {len(failed)} failed; wrong: {', '.join(wrong) or 'none'}"
+    yield Row(f"{name}: no outcome without its reason, no wrong result", found, not bare and not wrong)
+    seen = {m.device for m in study.measurements if m.outcome.ok}
+    yield Row(f"{name} measures {device}", listed(sorted(seen)) or "nothing", device in seen)
+    for s in (s for s in study.sustained if s.device == device):
+        share = f"{s.burst_s / s.sustained_s:.0%} of the rate at the start" if s.points else s.outcome.detail
+        yield Row(f"{name}: burst and sustained", share, bool(s.points))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -227,19 +251,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--python", default=sys.executable, help="interpreter whose torch is measured")
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--out", help="a folder that is not there yet")
-    parser.add_argument("--rehearse", action="store_true")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all of it (%(default)g)")
+    parser.add_argument("--rehearse", action="store_true", help="small sizes, for a simulated device")
     session = Session(parser.parse_args(argv))
-    session.ran("snapshot", [*HWDIAG, "snapshot", str(session.folder / "host.tar.gz")], 60)
-    kernels(session)
-    for step in (assertion, sustained) if session.given.rehearse else (assertion, hidden, sustained):
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("snapshot", lambda: session.ran("snapshot", [*HWDIAG, "snapshot", str(session.folder / "host.tar.gz")], 60)),
+        *((step.__name__, partial(step, session)) for step in (kernels, assertion, hidden, sustained)),
+        *((f"devices {budget}", partial(devices, session, budget)) for budget in BUDGETS),
+    ]
+    for name, step in steps:
         try:
-            step(session)
+            step()
         except Exception as error:  # one step costs no other
-            session.rows.append(Row(step.__name__, f"{type(error).__name__}: {error}"[:90], False))
-    for budget, most_s, minutes in () if session.given.rehearse else (("quick", 150, "0.3"), ("standard", 300, "0.3")):
-        name = f"devices-{budget}"
-        chosen = ["--budget", budget, "--minutes", minutes, "--python", session.given.python]
-        outcomes(session, name, session.ran(name, [*HWDIAG, "devices", *chosen, "--json"], most_s))
+            session.rows.append(Row(name, f"{type(error).__name__}: {error}"[:90], False))
     seen = {True: "yes", False: "NO", None: "not seen"}
     rows = [(row.target, row.found, seen[row.reached]) for row in session.rows]
     took_s = time.monotonic() - session.begun

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 # mypy: ignore-errors
 """Runs in the interpreter that is measured: the agent's figures beside events and triton's do_bench of the same calls.
 
@@ -6,14 +7,15 @@ Prints a line of JSON for each workload. Standard library, torch and the agent a
 
 import gc
 import json
+import runpy
 import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "hwdiag"))
+runpy.run_path(str(Path(__file__).resolve().parents[1] / "hwdiag" / "agent" / "main.py"))  # makes the package
 import torch
-from agent import device_time, measure, switches
-from agent.channel import one_line
+from hwdiag_agent import device_time, measure, switches
+from hwdiag_agent.channel import one_line
 
 ROUNDS = 5
 

@@ -159,8 +159,11 @@ def training(torch, data, task):
     batches = iter(loader(torch, data, task, task["workers"]))
 
     def steps(enough):
-        """Train until there are enough batches, and return how long each was waited for."""
-        waits = []
+        """Train until there are enough batches; return how long each was waited for, and by how much the whole took
+        longer than as many steps of a training that goes on: what begins has nothing to do beside the first batch, or
+        nothing beside the last step on the device, whichever is shorter."""
+        waits, ends = [], []
+        start = time.perf_counter()
         while not enough(len(waits)):
             before = time.perf_counter()
             x, y = next(batches)
@@ -169,15 +172,16 @@ def training(torch, data, task):
             optimizer.zero_grad()
             loss_of(net(x), y).backward()
             optimizer.step()
+            ends.append(time.perf_counter())
         if module is not None:
             module.synchronize()
-        return waits
+        return waits, min(ends[0] - start, time.perf_counter() - ends[-1])
 
     steps(lambda n: n == WARM + (2 * task["workers"] if module else 0))  # a CPU is slow enough for them to fill up
     start, used = time.perf_counter(), cpu_seconds()
-    waits = steps(lambda n: n >= LEAST and time.perf_counter() - start > task["seconds"])
+    waits, more = steps(lambda n: n >= LEAST and time.perf_counter() - start > task["seconds"])
     elapsed = time.perf_counter() - start
-    found = {"wait_s": sum(waits) / len(waits), "step_s": elapsed / len(waits), "cpu_s": cpu_seconds() - used}
+    found = {"wait_s": sum(waits) / len(waits), "step_s": (elapsed - more) / len(waits), "cpu_s": cpu_seconds() - used}
     if task["trace"] and module is not None:
         activities = torch.profiler.supported_activities()
         with torch.profiler.profile(activities=activities) as profile:

@@ -167,7 +167,8 @@ def gain(
     )
     if not own:
         return None
-    failed = next((m.outcome for m in own if not m.outcome.ok), None)
+    comparison = judged or seen
+    failed = failure(own) or (None if comparison else failure(default, "without it: "))
     with_it, without = (default, own) if technique.is_default else (own, default)
     first = [m.first_s for m in own if m.first_s is not None] if technique.slow_start else []
     return Gain(
@@ -175,7 +176,7 @@ def gain(
         workload=workload.name,
         device=device.name,
         mode="training" if workload.kind == "training" else "inference",
-        comparison=judged or seen,
+        comparison=comparison,
         planned=judged is not None,
         outcome=failed or Outcome(kind="ok"),
         max_error=error_of(with_it),
@@ -185,6 +186,12 @@ def gain(
         cold_s=first[0] if first else None,
         warm_s=float(sorted(first[1:])[len(first[1:]) // 2]) if len(first) > 1 else None,
     )
+
+
+def failure(measurements: Iterable[Measurement], whose: str = "") -> Outcome | None:
+    """Return how the first process ended that failed, with ``whose`` failure it is."""
+    found = next((m.outcome for m in measurements if not m.outcome.ok), None)
+    return found and found.model_copy(update={"detail": f"{whose}{found.detail}"})
 
 
 def error_of(measurements: Iterable[Measurement]) -> float | None:

@@ -12,6 +12,7 @@ from hwdiag.devices.achieved import achieved
 from hwdiag.devices.claims import judged
 from hwdiag.devices.emit import torch_settings
 from hwdiag.devices.model import Study
+from hwdiag.devices.others import others
 from hwdiag.devices.recommend import choices
 from hwdiag.devices.study import Measuring
 from hwdiag.experiment.campaign import Progress
@@ -118,7 +119,7 @@ class Devices:
     def record(self) -> Record:
         """Return the study as a record."""
         host, params = self._measuring.host, self.params.model_dump(mode="json")
-        said = tuple(achieved(self.done))
+        said = (*achieved(self.done), *others(self.done))
         return record_of("devices", self.done, host=host, verdict=self.settings().verdict, params=params, said=said)
 
     def save(self) -> str:

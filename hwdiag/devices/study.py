@@ -68,6 +68,8 @@ class StudyEffort:
     """Workloads on which they are tried."""
     slowest_s: float
     """Of a batch, beyond which no larger one is tried; 0 leaves the batches out."""
+    batches_s: float = 0
+    """For the batches, in each mode on each device."""
     sustain_s: float = 4
     """Seconds for which a product goes on without a rest, on each accelerator."""
     dataloader_fed: int = 0
@@ -76,8 +78,8 @@ class StudyEffort:
 
 EFFORTS: dict[BudgetName, StudyEffort] = {
     "quick": StudyEffort(1, 20, ("resnet18",), (), 25, 1, 0, 0, 0),
-    "standard": StudyEffort(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 12, 2),
-    "thorough": StudyEffort(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 60, 5),
+    "standard": StudyEffort(3, 60, ("resnet18", "gpt2"), ("resnet18",), 110, 2, 2, 1, 0.25, 30, 12, 2),
+    "thorough": StudyEffort(6, 300, tuple(NETS), tuple(NETS), 2400, 3, 3, 99, 2.0, 300, 60, 5),
 }
 PROFILE = Turn(warmup_s=0.1, window_s=0.05, windows=3, min_samples=1)
 GAINS = Turn(warmup_s=0.1, window_s=0.05, windows=4, min_samples=1)
@@ -165,8 +167,8 @@ class Measuring:
         """Let a product go on for seconds: in bf16, or in float32 where that fails."""
         self.progress(f"a product on {device.name} that goes on", 0)
         failed = self.study.failures(device.name)
-        known = [w for w in precisions(device) if w.what in ("bf16", "fp32") and w.name not in failed]
-        workload = next((w for w in known if w.what == "bf16"), precisions(device)[0])
+        known = {w.what: w for w in precisions(device)}
+        workload = known["fp32"] if known["bf16"].name in failed else known["bf16"]
         turn = Turn(warmup_s=0, window_s=0, windows=0, min_samples=1, sustain_s=self.effort.sustain_s)
         candidate = Candidate(DEFAULT.launch, [workload], check=False)
         block = InterleavedBlock(self.python, turn, timeout_s=self.timeout_s)
@@ -237,7 +239,7 @@ class Measuring:
                 found.append(
                     search_batches(
                         self.python, "resnet18", mode, device, limit_bytes=limit, slowest_s=self.effort.slowest_s,
-                        timeout_s=self.timeout_s, seed=self.seed,
+                        most_s=self.effort.batches_s, timeout_s=self.timeout_s, seed=self.seed,
                     )
                 )  # fmt: skip
         return self._update(batches=tuple(found))

@@ -93,9 +93,8 @@ def standing(g: Gain) -> str:
 
 
 def reason(g: Gain) -> str:
-    if not g.outcome.ok:
-        return g.outcome.detail
-    assert g.comparison is not None
+    if g.comparison is None or not g.outcome.ok:
+        return g.outcome.detail or "never measured beside the default"
     if not g.planned:
         more = "" if g.is_unpromising else "; more minutes would decide"
         return f"{plural(g.comparison.speedup.processes, 'pair')} in the screening{more}"

@@ -71,14 +71,14 @@ def speedups(blocks: Iterable[Block], plan: str, scope: Scope, baseline: str = B
 
 
 def blocks_of(measurements: Iterable[Measurement]) -> list[Block]:
-    """Return the blocks of these measurements, in order."""
-    found: dict[int, list[Measurement]] = {}
+    """Return the blocks of these measurements, in order. Each device's are numbered by themselves."""
+    found: dict[tuple[str, int], list[Measurement]] = {}
     for m in measurements:
-        found.setdefault(m.block, []).append(m)
-    return [block_of(number, found[number]) for number in sorted(found)]
+        found.setdefault((m.device, m.block), []).append(m)
+    return [block_of(device, number, found[device, number]) for device, number in sorted(found)]
 
 
-def block_of(number: int, measurements: Sequence[Measurement]) -> Block:
+def block_of(device: str, number: int, measurements: Iterable[Measurement]) -> Block:
     """Return one block of the measurements that ended well."""
     seconds: dict[str, dict[str, float]] = {}
     evidence = {}
@@ -86,4 +86,4 @@ def block_of(number: int, measurements: Sequence[Measurement]) -> Block:
         if m.outcome.ok:
             seconds.setdefault(m.plan, {})[m.workload] = m.median_s
             evidence[m.plan, m.workload] = m.id
-    return Block(number, seconds, evidence, measurements[0].device)
+    return Block(number, seconds, evidence, device)

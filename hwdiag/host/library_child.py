@@ -14,6 +14,9 @@ import signal
 import sys
 from typing import Any
 
+PLAIN = "nvmlFriendlyObject"
+"""What pynvml makes of structures in a list, such as that of processes."""
+
 
 def encoded(value: Any, handles: list[Any]) -> Any:
     """Return an answer as JSON. What is neither number, text, list, dictionary nor structure stays here, by number."""
@@ -29,6 +32,8 @@ def encoded(value: Any, handles: list[Any]) -> Any:
         return [encoded(one, handles) for one in value]
     if isinstance(value, ctypes.Structure):
         return {"fields": {name: encoded(getattr(value, name), handles) for name, *_ in value._fields_}}
+    if type(value).__name__ == PLAIN:
+        return {"fields": {name: encoded(one, handles) for name, one in vars(value).items()}}
     handles.append(value)
     return {"handle": len(handles) - 1}
 

@@ -234,6 +234,8 @@ class Gpu(Value):
     """NUMA node next to it."""
     utilization: int | None = None
     """Share of the time in which at least one kernel ran, in percent."""
+    processes: tuple[int, ...] | None = None
+    """Ids of the processes that compute on it, as the driver numbers them: in a container they have other numbers."""
     compute_mode: str | None = None
     """``Default``, ``Exclusive_Process`` or ``Prohibited``."""
     accounting: bool | None = None

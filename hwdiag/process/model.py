@@ -121,11 +121,13 @@ class Applied(Value):
 
 
 class GpuMeanwhile(Value):
-    """One GPU during a measurement, at the moments at which it worked. What its driver does not tell is None."""
+    """One GPU during a measurement, at the moments at which it worked, or at all where that is not known. What its
+    driver does not tell is None."""
 
     index: int
     """The host's number of it."""
     name: str
+    uuid: str | None = None
     looks: int
     """Moments at which it was looked at."""
     mhz: float | None = None
@@ -138,7 +140,9 @@ class GpuMeanwhile(Value):
     reasons: tuple[str, ...] = ()
     """All reasons for a low clock that were seen."""
     used_before: int | None = None
-    """Percent of the time in which others used it, before the measurement began."""
+    """Percent of the time in which it was used, by whomever, before the measurement began."""
+    others: int | None = None
+    """Processes of others that computed on it; None where the driver names none, or numbers of another namespace."""
 
 
 class Disturbance(Value):

@@ -46,6 +46,24 @@ def test_it_stops_where_a_batch_takes_too_long_and_says_so() -> None:
     assert stopped == "a batch of 16 takes 1.6 s"
 
 
+@pytest.mark.parametrize(
+    ("most_tries", "sizes", "why"),
+    [(3, [1, 2, 4], "the time was up"), (6, [1, 2, 4, 8, 12, 16], "and fewer than 16; the time was up")],
+)
+def test_it_ends_in_time_and_says_so(most_tries: int, sizes: list[int], why: str) -> None:
+    """Each size is a process that imports torch and starts the device: on a large GPU there are more than a dozen."""
+    tried: list[int] = []
+
+    def measure(batch: int) -> BatchPoint:
+        tried.append(batch)
+        fits = batch <= 13
+        return BatchPoint(batch=batch, seconds=0.001 if fits else None, outcome=OK if fits else FULL)
+
+    points, stopped = double_and_bisect(measure, 1.0, 4096, lambda: len(tried) >= most_tries)
+    assert [p.batch for p in points] == sizes
+    assert stopped == why
+
+
 def test_an_error_that_is_no_want_of_memory_ends_it() -> None:
     wrong = Outcome(kind="error", detail="x")
     points, _ = double_and_bisect(lambda b: BatchPoint(batch=b, outcome=wrong), 1.0, 4096)

@@ -14,6 +14,7 @@ from hwdiag.devices.model import Device, Gain
 from hwdiag.devices.nets import NETS, tasks
 from hwdiag.devices.recommend import choices, winners
 from hwdiag.devices.techniques import applies
+from hwdiag.devices.techniques_show import reason
 from hwdiag.experiment.budget import Budget
 from hwdiag.experiment.campaign import Campaign
 from hwdiag.experiment.interleaved import Candidate, ProcessResult, Turn
@@ -63,6 +64,30 @@ def test_one_that_fails_is_a_row_with_its_reason_and_no_figure() -> None:
     seen = [measured("default", "gpt2-inference", 0.1), measured("int8", "gpt2-inference", 0, outcome=broken)]
     (gain,) = gains(seen, [NETS["gpt2"].workload("inference")], [CPU], (), 0.03)
     assert (gain.technique, gain.comparison, gain.outcome) == ("int8", None, broken)
+
+
+def test_each_device_is_compared_with_itself() -> None:
+    """The blocks of each are numbered from 1: the first of the CPU is not the first of the GPU."""
+    names = (BF16.name, "channels-last")
+    on_gpu = [m.model_copy(update={"device": GPU.name, "seconds": (m.seconds[0] / 50,)})
+              for m in [*pairs(names[0], 3.0), *pairs(names[1], 1.0, default=False)]]  # fmt: skip
+    seen = [*pairs(names[0], 1.5), *pairs(names[1], 1.0, default=False), *on_gpu]
+    claims = [*planned(*names), *planned(*names, device=GPU)]
+    ratios = {(g.device, g.technique): g.comparison and g.comparison.speedup.median
+              for g in gains(seen, [RESNET], [CPU, GPU], claims, 0.03)}  # fmt: skip
+    assert ratios == {
+        (d.name, name): pytest.approx(ratio, rel=0.01)
+        for d, ratios in ((CPU, (1.5, 1.0)), (GPU, (3.0, 1.0)))
+        for name, ratio in zip(names, ratios, strict=True)
+    }
+
+
+def test_a_technique_whose_default_failed_says_so() -> None:
+    full = Outcome(kind="out-of-memory", detail="CUDA out of memory")
+    seen = [measured(BASELINE, RESNET.name, 0, outcome=full), measured(BF16.name, RESNET.name, 0.1)]
+    gain = found(seen, hoped=False)[BF16.name]
+    assert gain.comparison is None
+    assert reason(gain) == "without it: CUDA out of memory"
 
 
 def test_memory_counts_processes_that_measured_nothing_else() -> None:

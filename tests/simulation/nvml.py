@@ -196,6 +196,17 @@ def _capability(device: Device) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+class nvmlFriendlyObject:
+    """What pynvml makes of a structure in a list."""
+
+    def __init__(self, **fields: int | None) -> None:
+        vars(self).update(fields)
+
+
+def _processes(device: Device) -> list[nvmlFriendlyObject]:
+    return [nvmlFriendlyObject(pid=int(pid), usedGpuMemory=None) for pid in told(device, "processes").split()]
+
+
 CLOCKS = {1: "sm", 2: "mem"}
 COMPUTE_MODES = {"Default": 0, "Prohibited": 2, "Exclusive_Process": 3}
 ANSWERS: Mapping[str, Callable[..., Any]] = {
@@ -215,6 +226,7 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "nvmlDeviceGetTemperature": lambda d, _: number(d, "temperature.gpu"),
     "nvmlDeviceGetPersistenceMode": lambda d: enabled(d, "persistence_mode"),
     "nvmlDeviceGetAccountingMode": lambda d: enabled(d, "accounting.mode"),
+    "nvmlDeviceGetComputeRunningProcesses": _processes,
     "nvmlDeviceGetComputeMode": lambda d: COMPUTE_MODES[told(d, "compute_mode")],
     "nvmlDeviceGetEccMode": lambda d: [enabled(d, "ecc.mode.current"), enabled(d, "ecc.mode.pending")],
     "nvmlDeviceGetMigMode": lambda d: [enabled(d, "mig.mode.current"), enabled(d, "mig.mode.pending")],

@@ -80,8 +80,11 @@ CASES: dict[str, tuple[dict[str, Any], float | None, float]] = {
     "net": (workload("gpt2", GPT), None, 0),
     "inference": (workload("inference", GPT, what="gpt2"), None, 0),
     "training": (workload("training", GPT, what="gpt2"), None, 0),
+    "image": (workload("inference", {"batch": 1, "side": 32}, what="resnet18"), None, 0),
 }
 TECHNIQUES = ("bf16", "fp16", "autocast-bf16", "tf32", "graphs", "exact-convolutions", "math-attention", "autograd")
+FED = (1e-4, 0.5)
+"""Seconds of an item: the device is slower than the data, or the data than the device."""
 WITHOUT_FP64 = ("product", "convolution", "sum", "attention", "net", "training", "triad")
 OWN_FILE = """
 import torch
@@ -109,6 +112,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         path = folder / f"own{index}.py"
         path.write_text(OWN_FILE.format(device=f"sim:{index}"))
         cases[f"own file {index}"] = {"workload": workload("file", {}, path=str(path)), "device": "cpu", "on": index}
+    cases |= {f"fed every {takes} s": {"fed": takes} for takes in FED}
     found = asked([*cases.values()], count=3, changed=OF_TESTS, without_fp64=[2])
     return dict(zip(cases, found, strict=True))
 
@@ -135,6 +139,23 @@ def test_a_figure_is_within_a_hundredth_of_the_truth(name: str, told: dict[str, 
         assert found["warm_s"] is None, "no queue can be held for what waits by itself"
     else:
         assert sorted(found["warm_s"])[2] == pytest.approx(truth, rel=WITHIN)
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_a_technique_is_within_a_hundredth_of_the_truth(name: str, told: dict[str, dict[str, Any]]) -> None:
+    found = told[name]
+    assert "failed" not in found, found["failed"]
+    assert found["seconds"] == pytest.approx(wall_s(found, found["truth"]["device"], 0), rel=WITHIN)
+    assert found["max_error"] <= found["tolerance"]
+
+
+@pytest.mark.parametrize("takes", FED)
+def test_a_training_that_is_fed_is_within_a_hundredth_of_the_truth(takes: float, told: dict[str, Any]) -> None:
+    found = told[f"fed every {takes} s"]
+    wait_s, host_s = 2 * takes, found["launches"] * CARD.launch_s
+    assert found["wait_s"] == pytest.approx(wait_s, rel=WITHIN)
+    assert found["step_s"] == pytest.approx(max(found["device"], wait_s + host_s), rel=WITHIN)
+    assert (found["device"] < wait_s + host_s) == (takes == FED[1])
 
 
 @pytest.mark.parametrize("name", [*CASES, *TECHNIQUES])

@@ -218,6 +218,7 @@ def _read_one(nvml: Nvml, index: int, handle: Any, driver: str | None, cuda: str
         throttle_reasons=_throttling(nvml, handle),
         node=_node(nvml.root, bus_id),
         utilization=_share(nvml.ask("nvmlDeviceGetUtilizationRates", handle)),
+        processes=_processes(nvml.ask("nvmlDeviceGetComputeRunningProcesses", handle)),
         compute_mode=COMPUTE_MODES.get(_or(nvml.number("nvmlDeviceGetComputeMode", handle), -1)),
         accounting=_flag(nvml.number("nvmlDeviceGetAccountingMode", handle)),
         virtualization=VIRTUALIZATIONS.get(_or(nvml.number("nvmlDeviceGetVirtualizationMode", handle), 0)),
@@ -242,6 +243,13 @@ def _share(rates: Any) -> int | None:
     """Return the part of nvmlUtilization_t that is about kernels."""
     value = getattr(rates, "gpu", None)
     return value if isinstance(value, int) else None
+
+
+def _processes(listed: Any) -> tuple[int, ...] | None:
+    """Return the ids of processes."""
+    if not isinstance(listed, list):
+        return None
+    return tuple(pid for one in listed if isinstance(pid := getattr(one, "pid", None), int))
 
 
 def _or(value: int | None, otherwise: int) -> int:

@@ -138,7 +138,8 @@ class Module(types.ModuleType):
 
 def install(count: int = 1, profile: str = "rtx3060", slowed: float = 1.0, **more: Any) -> None:
     """Make so many devices of one kind. ``more``: ``limit`` in bytes, ``state`` a folder, ``arch_list``,
-    ``without_fp64`` their numbers, ``vanishes_at`` a number of launches, and what of the profile is ``changed``."""
+    ``without_fp64`` their numbers, ``near`` the CPUs of their node, ``vanishes_at`` a number of launches, and what of
+    the profile is ``changed``."""
     state = Path(more["state"]) if more.get("state") else None
     kind = replace(PROFILES[profile].slowed(slowed), **more.get("changed", {}))
     if state is None or not (state / "vanished").exists():
@@ -148,6 +149,7 @@ def install(count: int = 1, profile: str = "rtx3060", slowed: float = 1.0, **mor
         DEVICES[index].profile = replace(kind, flops=known)
     for device in DEVICES:
         device.vanishes_at = more.get("vanishes_at", 0)
+        device.near = frozenset(more["near"]) if more.get("near") else None
     module = Module("torch.sim")
     module.arch_list = tuple(more.get("arch_list", ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")))  # type: ignore[attr-defined]
     torch.__future__.set_overwrite_module_params_on_conversion(True)  # a wrapped tensor's values lie outside of it

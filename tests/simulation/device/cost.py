@@ -79,9 +79,10 @@ def rate(device: Device, name: str, args: Any) -> float:
 
 def rounded(x: torch.Tensor) -> torch.Tensor:
     """Return float32 values with TF32's ten bits of mantissa. Those of weights are kept for the next time."""
+    version = None if x.is_inference() else x._version  # a tensor of inference mode counts no changes
     kept = getattr(x, "_rounded", None)
-    if kept is None or kept[0] != x._version:
+    if kept is None or version is None or kept[0] != version:
         bits = (x.contiguous().view(torch.int32) + 0x1000) & -0x2000
-        kept = x._version, bits.view(torch.float32).reshape(x.shape)  # type: ignore[attr-defined]
+        kept = version, bits.view(torch.float32).reshape(x.shape)  # type: ignore[attr-defined]
         x._rounded = kept  # type: ignore[attr-defined]
     return kept[1]  # type: ignore[no-any-return]

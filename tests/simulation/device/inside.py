@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hwdiag.agent import device_time, measure, switches, techniques
+from hwdiag.agent import dataloader_fed, device_time, measure, switches, techniques
 from tests.simulation.device import backend, tensors
 from tests.simulation.device.model import Clock
 
@@ -73,6 +73,33 @@ def measured(case: dict[str, Any]) -> dict[str, Any]:
     return {**told, "changed": {k: [before[k], after[k]] for k in before if before[k] != after[k]}}
 
 
+class SlowData:
+    """A Dataset whose items take so long by the virtual clock; it notes what the device had been given before each."""
+
+    def __init__(self, side: int, seconds: float) -> None:
+        self.side, self.seconds = side, seconds
+        self.given: list[tuple[int, float]] = []
+
+    def __len__(self) -> int:
+        return 1 << 20
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        device = tensors.DEVICES[0]
+        self.given.append((device.launches, device.busy_s + device.copied_s))
+        Clock.now += self.seconds
+        return torch.zeros(3, self.side, self.side), index % 1000
+
+
+def fed(case: dict[str, Any]) -> dict[str, Any]:
+    """Return what the agent says of a training that waits for such data, and what one step gives the device."""
+    task = {"device": "sim:0", "batch": 2, "side": 32, "workers": 0, "seconds": 0.02, "trace": None}
+    data = SlowData(32, case["fed"])
+    found = dataloader_fed.training(torch, data, task)
+    first, last = data.given[2 * dataloader_fed.WARM], data.given[-2]
+    steps = len(data.given) // 2 - dataloader_fed.WARM - 1
+    return {**found, "launches": (last[0] - first[0]) / steps, "device": (last[1] - first[1]) / steps}
+
+
 def main() -> None:
     """Install what is asked for, and answer each case."""
     task = json.load(sys.stdin)
@@ -81,7 +108,7 @@ def main() -> None:
     torch.empty(1, device="sim:0")  # the clock is virtual from here on
     gc.collect()
     gc.freeze()  # each case collects what it left, not all of torch
-    print(json.dumps([measured(case) for case in task["cases"]]))
+    print(json.dumps([fed(case) if "fed" in case else measured(case) for case in task["cases"]]))
 
 
 if __name__ == "__main__":

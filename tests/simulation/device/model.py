@@ -85,6 +85,8 @@ class Device:
         self.launches = self.vanishes_at = 0
         self.error = self.comes = ""
         """What every call raises from now on; what the kernel that is started next leaves."""
+        self.near: frozenset[int] | None = None
+        """CPUs of its own NUMA node, where there are several nodes."""
         self.spans: list[tuple[str, float, float, float]] | None = None
         """Of a trace: name, launched at, begun, ended."""
         self._told = ""
@@ -121,6 +123,12 @@ class Device:
         if self.spans is not None:
             self.spans.append((name, launched, begin, stream.end))
         return stream.end
+
+    def copy_rate(self, *, pinned: bool) -> float:
+        """Return the bytes a second between its memory and the host's, for this process where it may run."""
+        rate = self.profile.pinned if pinned else self.profile.pageable
+        is_near = self.near is None or os.sched_getaffinity(0) <= self.near
+        return rate if is_near else rate * self.profile.far
 
     def vanish(self) -> None:
         """Fall off the bus, for this process and all that come."""

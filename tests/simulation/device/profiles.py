@@ -29,6 +29,8 @@ class Profile:
     shortest_s: float = 2e-6
     """No kernel is shorter."""
     synchronise_s: float = 8e-6
+    far: float = 0.6
+    """Share of these rates where a process may use CPUs of another node than the GPU's."""
     copy_s: float = 6e-6
     """Before the first byte of a copy moves."""
     queue: int = 1024

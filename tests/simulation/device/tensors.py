@@ -245,12 +245,11 @@ def moved(source: torch.Tensor, target: torch.Tensor, non_blocking: bool) -> Non
     """Charge a copy between memories: the host waits for one that is pageable, or not asked to run beside it."""
     near = target if is_sim(target) else source
     device = DEVICES[near.device.index]
-    p = device.profile
     host = [t for t in (source, target) if not is_sim(t)]
     pinned = all(t.data_ptr() in PINNED for t in host)
     count = max(source.numel() * source.element_size(), target.numel() * target.element_size())
     CONSTANT.discard(on_cpu(target).untyped_storage()._cdata)
-    takes = p.copy_s + count / (p.pinned if pinned else p.pageable)
+    takes = device.profile.copy_s + count / device.copy_rate(pinned=pinned)
     engine = "to" if is_sim(target) else "from"
     end = device.launch(takes, "Memcpy", engine, clocked=False)
     if not (pinned and non_blocking):
