@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from hwdiag.core.finding import Check
@@ -170,9 +170,8 @@ def speed_now(recorded: Recorded, measurements: Sequence[Measurement]) -> Speed 
         if m.workload == recorded.workload.name and m.outcome.ok
     ]
     for found in estimates(plain):
-        seconds = found.seconds
-        same = {"seconds": seconds.median, "low": seconds.low, "high": seconds.high, "processes": seconds.processes}
-        return recorded.speed.model_copy(update=same)
+        seen = found.seconds
+        return replace(recorded.speed, seconds=seen.median, low=seen.low, high=seen.high, processes=seen.processes)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_what_dies_now_is_critical() -> None:
 
 def recorded(name: str, family: str, seconds: float, size: float = 0.0) -> Recorded:
     workload = WORKLOADS[0].model_copy(update={"name": name, "family": family, "bytes": size})
-    return Recorded(workload, RECORDED[0].speed.model_copy(update={"workload": name, "seconds": seconds}))
+    return Recorded(workload, replace(RECORDED[0].speed, workload=name, seconds=seconds))
 
 
 def test_fewer_workloads_are_measured_where_imports_take_the_time() -> None:
