@@ -32,7 +32,7 @@ from hwdiag.verify.speeds import (
     measure,
 )
 
-MARGIN_S = 1.5
+MARGIN_S = 2.0
 """Of the whole time, kept for ending processes and telling the verdict."""
 LEAST_S = 3.0
 """Less time than that is none to measure in: torch alone takes a second to import."""
