@@ -1,7 +1,7 @@
 """A simulated fleet whose faults are known, and what ``hwdiag fleet`` says of it: time, memory, false alarms, found.
 
 ``python -m benchmarks.fleet`` writes two records and a verification of each of 10,000 hosts into a temporary folder
-(some 2 GB), with hosts that are slow, became slow, lost a part, drifted, were renamed, cloned or installed again, and
+(some 3 GB), with hosts that are slow, became slow, lost a part, drifted, were renamed, cloned or installed again, and
 with files that are damaged, huge, hostile or from the future.
 """
 

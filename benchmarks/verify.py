@@ -80,7 +80,7 @@ def verdict(noise_name: str, spread: float, loss: float, seed: int) -> str:
     then, now = np.exp(spread * random.standard_normal(2))
     recorded = [Recorded(w, speed(w, float(then), noise, 2 * seed + i)) for i, w in enumerate(WORKLOADS)]
     runner = VirtualRunner(Level(float(now) / (1 - loss)), noise, 10**6 + seed, CPUS)
-    measurements = repeated(virtual_campaign(runner, BUDGETS["standard"]), WORKLOADS)
+    measurements = repeated(virtual_campaign(runner, BUDGETS["standard"]), WORKLOADS).measurements
     said = [c.status for c in judge_speeds(recorded, measurements, LEAST, CPUS).causes]
     return next((s for s in ("CRITICAL", "WARNING", "UNKNOWN") if s in said), "PASS")
 

@@ -24,7 +24,7 @@ class VerifyParams(Value):
     )
     python: Python = Field(None, description="interpreter whose torch is measured; None takes the record's")
     loss: Annotated[float, Option(metavar="PERCENT")] = Field(
-        12.0, ge=1, le=90, description="least loss of speed that is reported, in percent; twice as much is critical"
+        13.5, ge=1, le=90, description="least loss of speed that is reported, in percent; twice as much is critical"
     )
     timeout: Annotated[float, Option(metavar="S")] = Field(
         14.0, gt=0, le=600, description="seconds after which the verdict is there, whatever hangs"

@@ -6,13 +6,13 @@ A record is data: its text is parsed as JSON, checked and cut to length, and not
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from hashlib import sha256
 from pathlib import PurePath
 from statistics import median
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from hwdiag.core.interval import Interval
 from hwdiag.core.outside import OutsideError, parse_json
@@ -20,12 +20,17 @@ from hwdiag.core.value import Value
 from hwdiag.experiment.lever import BASELINE
 from hwdiag.host.cpulist import bounded_lists
 from hwdiag.host.identity import Identity, identity_of
-from hwdiag.record.convert import NotARecordError, upgraded
+from hwdiag.record.convert import SCHEMA, NotARecordError, upgraded
+from hwdiag.record.lean import KnownPart, lean_record
+from hwdiag.record.loose import MAX_TEXT, Family, LooseRecord, Seconds, Text
 from hwdiag.record.model import Topic, first_error
 
 MAX_FACTS = 400
-MAX_TEXT = 300
-SKIPPED = {"logical", "caches", "flags", "gaps", "distances", "build", "environment", "hidden", "missing", "pools"}
+MOST_PARTS = 100
+"""Of one object, of which the facts are told."""
+SKIPPED = frozenset(
+    {"logical", "caches", "flags", "gaps", "distances", "build", "environment", "hidden", "missing", "pools"}
+)
 """Facts that are too many to compare one by one."""
 CHANGING = {
     "read_at", "source", "boot_id", "available_bytes", "free_bytes", "swap_free_bytes", "power_w", "temperature_c",
@@ -33,27 +38,30 @@ CHANGING = {
 }  # fmt: skip
 """Facts that differ from one minute or one box to the next without meaning anything."""
 
-Family = Literal["compute", "memory", "model", "own", "transfer", "latency"]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""As large as a table holds."""
 UNITS: dict[Family, str] = {"memory": "GB/s", "transfer": "GB/s", "compute": "GFLOP/s"}
 """Of families that have a rate; of the others runs a second are compared."""
-Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
-Seconds = Annotated[float, Field(ge=1e-12, lt=1e9)]
 
 
-class Speed(Value):
-    """The time of one workload under today's default on one device: the median of processes, in seconds."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """The time of one workload under today's default on one device: the median of processes, in seconds.
+
+    Of these a fleet has half a million: as models they take more than half of its memory.
+    """
 
     workload: Text
     version: Text
     """What the workload is: two records compare only where it is the same."""
     family: Family
     device: Text
-    work: float = Field(ge=0, lt=1e18)
+    work: Annotated[float, Field(ge=0, lt=1e18)]
     """FLOP of one iteration, for memory and transfers its bytes."""
     seconds: Seconds
     low: Seconds
     high: Seconds
-    processes: int = Field(ge=0)
+    processes: Count
 
     def value(self, seconds: float) -> float:
         """Return the speed in the workload's unit: GB/s, GFLOP/s or runs a second. More is faster."""
@@ -77,11 +85,11 @@ class RecordRow(Value):
     name: Text
     host_key: str
     """Tells hosts apart, together with ``memory_bytes``."""
-    memory_bytes: int | None = None
+    memory_bytes: Count | None = None
     started_at: Text
     topics: tuple[Topic, ...] = ()
     """Of which it has a study."""
-    schema_version: int
+    schema_version: Count
     versions: dict[str, Text]
     cpu: Text
     cores: int | None = None
@@ -100,71 +108,21 @@ class RefusedRecord(Value):
     why: str
 
 
-class _LooseRecord(BaseModel):
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-
-class _Workload(_LooseRecord):
-    name: Text
-    kind: Text
-    family: Family
-    dtype: Text
-    what: Text | None = None
-    size: dict[Text, int] = {}
-    flops: float = Field(0, ge=0)
-    bytes: float = Field(0, ge=0)
-    version: int | str | None = None
-
-
-class _Interval(_LooseRecord):
-    median: Seconds
-    low: Seconds
-    high: Seconds
-    processes: int = 0
-
-
-class _Estimate(_LooseRecord):
-    workload: Text
-    plan: Text
-    device: Text = "cpu"
-    seconds: _Interval
-
-
-class _Study(_LooseRecord):
-    """A study with speeds: a reference, a search, or a study of devices."""
-
-    workloads: tuple[_Workload, ...] = ()
-    estimates: tuple[_Estimate, ...] = ()
-    measurements: tuple[dict[str, Any], ...] = ()
-
-
-class _Record(_LooseRecord):
-    """The least that a record has; later fields have defaults, so that older ones are read."""
-
-    name: Text
-    started_at: Text
-    versions: dict[Text, Text] = {}
-    host: dict[str, Any]
-    software: dict[str, Any] = {}
-    studies: dict[str, Any] = {}
-    complete: bool = False
-
-    @cached_property
-    def measured(self) -> tuple[_Study, ...]:
-        """Return the studies that have speeds."""
-        return tuple(_Study.model_validate(self.studies[t]) for t in ("verify", "tune", "devices") if t in self.studies)
-
-
 def row_of(data: bytes, location: str) -> RecordRow | RefusedRecord:
     """Return one record's row, or in one line why it is refused."""
     try:
-        values = parse_json(data)
-        version = values.get("schema_version") if isinstance(values, dict) else None
-        record = _Record.model_validate(upgraded(values, PurePath(location).parts[:-1]))
+        version: int | None = SCHEMA
+        record = lean_record(data, SKIPPED)
+        if record is None:
+            values = parse_json(data)
+            version = values.get("schema_version") if isinstance(values, dict) else None
+            record = LooseRecord.model_validate(upgraded(values, PurePath(location).parts[:-1]))
         if not record.complete:
             return RefusedRecord(location=location, why="not written to its end")
         with bounded_lists():
             identity = identity_of(record.host)
+        if any(isinstance(value, int) and not 0 <= value < 2**63 for _, value in identity):
+            return RefusedRecord(location=location, why="host: a size in it is negative or too large")
         return RecordRow(
             location=location,
             name=record.name,
@@ -211,22 +169,34 @@ def whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**6 else None
 
 
-def facts_of(record: _Record) -> Iterator[tuple[str, str]]:
+def facts_of(record: LooseRecord) -> Iterator[tuple[str, str]]:
     """Yield the facts of host and software as lines, at most ``MAX_FACTS``."""
     asked = record.software if record.software.get("python") else {}  # or else it was not asked what it is
-    lines = [*flattened(record.host, ""), *flattened(asked, "software")]
-    measurements = [m for study in record.measured for m in study.measurements]
-    meanwhile = [m["disturbance"] for m in measurements if isinstance(m.get("disturbance"), dict)]
+    lines = [line for name, part in [*record.host.items()][:MOST_PARTS] for line in part_lines(part, name, 1)]
+    lines += part_lines(asked, "software", 0)
+    meanwhile = [d for study in record.measured for d in study.disturbances if isinstance(d, dict)]
     for name, limit, step in (("mhz", 1e5, -2), ("other_cpu", 1e4, 1), ("steal", 1.0, 2)):
         told = [d[name] for d in meanwhile if isinstance(d.get(name), (int, float)) and 0 <= d[name] <= limit]
         lines += [(f"measured.{name}", f"{round(median(told), step):g}")] if told else []
     yield from lines[:MAX_FACTS]
 
 
+def part_lines(part: object, name: str, depth: int) -> tuple[tuple[str, str], ...]:
+    """Return the facts of one part of a host; of one that many hosts have they are made once."""
+    if name in SKIPPED or name in CHANGING:
+        return ()
+    known = part.lines if isinstance(part, KnownPart) else None
+    if known is None:
+        known = tuple(flattened(part, name[:60].lstrip("."), depth))
+        if isinstance(part, KnownPart):
+            part.lines = known
+    return known
+
+
 def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, str]]:
     """Yield every value below this one that is worth comparing, with its dotted path."""
     if isinstance(value, dict) and depth < 5:
-        for key, inner in list(value.items())[:100]:
+        for key, inner in list(value.items())[:MOST_PARTS]:
             if key not in SKIPPED and key not in CHANGING:
                 yield from flattened(inner, f"{where}.{str(key)[:60]}".lstrip("."), depth + 1)
     elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
@@ -236,7 +206,7 @@ def flattened(value: object, where: str, depth: int = 0) -> Iterator[tuple[str, 
         yield where, (", ".join(map(str, value)) if isinstance(value, list) else str(value))[:MAX_TEXT]
 
 
-def speeds_of(record: _Record) -> Iterator[Speed]:
+def speeds_of(record: LooseRecord) -> Iterator[Speed]:
     """Yield the speeds under today's default, one for each workload on each device."""
     told: set[tuple[str, str]] = set()
     for study in record.measured:
@@ -250,7 +220,7 @@ def speeds_of(record: _Record) -> Iterator[Speed]:
                     continue
                 yield Speed(
                     workload=workload.name,
-                    version=version_of(workload),
+                    version=workload.told_version,
                     family=workload.family,
                     device=estimate.device,
                     work=work,
@@ -259,14 +229,3 @@ def speeds_of(record: _Record) -> Iterator[Speed]:
                     high=estimate.seconds.high,
                     processes=estimate.seconds.processes,
                 )
-
-
-def version_of(workload: _Workload) -> str:
-    """Return what identifies the work of a workload. The arrays of copy and triad follow a host's caches and are left
-    out: their rate compares."""
-    size = {k: v for k, v in workload.size.items() if workload.family != "memory"}
-    told = ", ".join(f"{k}={v}" for k, v in sorted(size.items()))
-    work = "" if workload.family == "memory" else f", {workload.flops:.6g} FLOP"
-    version = "" if workload.version is None else f", version {workload.version}"
-    what = f" {workload.what}" if workload.what else ""
-    return f"{workload.kind}{what} {workload.dtype} {told}{work}{version}"[:MAX_TEXT]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hwdiag import __version__
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.finding import Check
-from hwdiag.core.text import now, plural
-from hwdiag.experiment.model import Measurement
+from hwdiag.core.text import listed, now, plural
+from hwdiag.experiment.statistics import MIN_PAIRS
 from hwdiag.host.identity import identity_of
 from hwdiag.host.model import Host
 from hwdiag.host.read import read_host
@@ -21,7 +21,16 @@ from hwdiag.record.model import Record
 from hwdiag.record.verification import SEVERITY, FactChange, VerdictCause, Verification, worst
 from hwdiag.verify import facts
 from hwdiag.verify.find import find_record
-from hwdiag.verify.speeds import Recorded, SpeedAnswers, affordable, comparable, judge_speeds, measure
+from hwdiag.verify.speeds import (
+    Recorded,
+    Repeated,
+    SpeedAnswers,
+    affordable,
+    comparable,
+    failures,
+    judge_speeds,
+    measure,
+)
 
 MARGIN_S = 2.0
 """Of the whole time, kept for ending processes and telling the verdict."""
@@ -60,10 +69,17 @@ def verify(params: VerifyParams, doing: Doing, tell: Tell) -> Verification:
     of_facts = {**about, "changed": changed}
     tell(verdict(causes, **of_facts, checks=checks))
     doing("measuring")
+    if not params.facts_only:
+        ready_to_judge()
     left = params.timeout - MARGIN_S - (time.monotonic() - began)
     speeds = SpeedAnswers(checks=(skipped("not asked for"),)) if params.facts_only else look(params, record, host, left)
     checks = (*checks, *speeds.checks)
     return verdict((*causes, *speeds.causes), **of_facts, speeds=speeds.speeds, checks=checks)
+
+
+def ready_to_judge() -> None:
+    """Import now what the judge needs when the time is nearly over."""
+    import scipy.special  # noqa: F401
 
 
 def no_record(error: Exception) -> VerdictCause:
@@ -101,16 +117,29 @@ def look(params: VerifyParams, record: Record, host: Host, seconds: float) -> Sp
         return SpeedAnswers(causes=(no_python(python),))
     if seconds < LEAST_S:
         return SpeedAnswers(causes=(no_time(),))
-    recorded = affordable(recorded, usable, seconds)
-    measurements = measure(python, host, [r.workload for r in recorded], seconds)
-    return judged(recorded, measurements, params.loss / 100, usable)
+    chosen = affordable(recorded, usable, seconds)
+    found = measure(python, host, [r.workload for r in chosen], seconds)
+    return judged(recorded, found, params.loss / 100, usable)
 
 
-def judged(recorded: tuple[Recorded, ...], measurements: list[Measurement], least: float, cpus: int) -> SpeedAnswers:
+def judged(recorded: Sequence[Recorded], found: Repeated, least: float, cpus: int) -> SpeedAnswers:
     """Return what the measurements tell; that there was no time, where there are none."""
-    if not measurements:
+    if not found.measurements:
         return SpeedAnswers(causes=(no_time(),))
-    return judge_speeds(recorded, measurements, least, cpus)
+    kept = [r for r in recorded if r.workload in found.kept]
+    given_up = [r for r in recorded if r.workload not in found.kept]
+    answers = judge_speeds(kept, found.measurements, least, cpus)
+    causes = (*answers.causes, *failures(given_up, found.measurements))
+    return SpeedAnswers(answers.speeds, causes, (*answers.checks, *too_long(given_up)))
+
+
+def too_long(given_up: Sequence[Recorded]) -> tuple[Check, ...]:
+    """Return the check that could not be done, where workloads took too much of the time."""
+    if not given_up:
+        return ()
+    names = listed([r.workload.name for r in given_up])
+    title = f"speed of {names}: too little time for {MIN_PAIRS} processes, --timeout S gives more"
+    return (Check(id="speeds-given-up", state="unchecked", title=title),)
 
 
 def skipped(why: str) -> Check:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from hwdiag.core.finding import Check
@@ -29,12 +31,18 @@ PROCESSES = 10
 MOST_WORKLOADS = 3
 LONGEST_S = 0.08
 """Of one iteration, as recorded: longer ones leave no time for enough processes."""
-ITERATIONS = 8
-"""Of one workload in one process, roughly: first call, warm-up and windows."""
-IMPORT_S = 2.5
-"""Seconds of one CPU that a process takes to import torch."""
-WORKLOAD_S = 0.3
-"""Seconds that one process takes to build, warm up and measure one short workload."""
+ORDER = ("model", "memory", "compute")
+"""Families in the order in which they are measured: a net needs most of a machine, its memory bandwidth comes next."""
+IMPORT_S = 1.5
+"""Seconds of one CPU that a process takes to start and to import torch."""
+BUILD_S = 0.1
+"""Seconds that a process takes to build a workload, and for its first call beyond the later ones."""
+FILL_S = 0.7
+"""Seconds of one CPU for each GB of operands that a process fills: the kernel clears each page at its first touch."""
+MOST_FILLING = 16
+"""CPUs by which that gets faster, at most."""
+WARM_CALLS = 3
+"""Calls before the windows, at least: the first one, and two to warm up."""
 CRITICAL_TIMES = 2
 """A loss of so many times the least one that is told is critical."""
 OTHERS_CPUS = 0.1
@@ -59,9 +67,16 @@ class SpeedAnswers:
     checks: tuple[Check, ...] = ()
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """Measurements of today's way, and the workloads that were measured to the end."""
+
+    measurements: tuple[Measurement, ...]
+    kept: tuple[Workload, ...]
+
+
 def comparable(record: Record) -> tuple[Recorded, ...]:
-    """Return the workloads of the record that can be measured again in seconds: nets first, which use both CPU and
-    memory, and the shortest of each.
+    """Return the workloads of the record that can be measured again in seconds: the shortest of each family first.
 
     The record has them of at least ``MIN_PAIRS`` processes under today's default on the CPU, of ``verify --learn`` or
     of a search; a person's own program is none of them.
@@ -72,16 +87,40 @@ def comparable(record: Record) -> tuple[Recorded, ...]:
     speeds = {s.workload: s for s in row.speeds if s.device == "cpu" and s.processes >= MIN_PAIRS}
     every = {w.name: w for w in (*learnt(record), *tuning(record).workloads)}
     able = [w for w in every.values() if w.name in speeds and w.family != "own"]
-    every_one = (Recorded(w, speeds[w.name]) for w in able)
-    found = sorted(every_one, key=lambda r: (r.workload.family != "model", r.speed.seconds))
+    found = sorted((Recorded(w, speeds[w.name]) for w in able), key=lambda r: r.speed.seconds)
     short = [r for r in found if r.speed.seconds <= LONGEST_S]
-    return tuple((short or found[:1])[:MOST_WORKLOADS])
+    return tuple(each_family_first(short or found[:1])[:MOST_WORKLOADS])
+
+
+def each_family_first(recorded: Sequence[Recorded]) -> list[Recorded]:
+    """Return one workload of each family in their order, then a second one of each, and so on."""
+    seen: Counter[str] = Counter()
+    ranked = []
+    for r in recorded:
+        family = r.workload.family
+        ranked.append((seen[family], ORDER.index(family) if family in ORDER else len(ORDER)))
+        seen[family] += 1
+    return [recorded[i] for i in sorted(range(len(recorded)), key=lambda i: ranked[i])]
 
 
 def affordable(recorded: Sequence[Recorded], cpus: int, seconds: float) -> tuple[Recorded, ...]:
     """Return the first workloads for which enough processes fit into the seconds, at least one."""
     left = seconds - MIN_PAIRS * IMPORT_S / min(cpus, MOST_AT_ONCE)
-    return tuple(recorded[: max(1, int(left / (MIN_PAIRS * WORKLOAD_S)))])
+    chosen: list[Recorded] = []
+    for r in recorded:
+        left -= MIN_PAIRS * cost_s(r, cpus)
+        if chosen and left < 0:
+            break
+        chosen.append(r)
+    return tuple(chosen)
+
+
+def cost_s(recorded: Recorded, cpus: int) -> float:
+    """Return the seconds that one process takes to build, warm up and measure a workload that is as fast as
+    recorded."""
+    turn, each = BUDGETS["quick"].turn, recorded.speed.seconds
+    fill = FILL_S * recorded.workload.bytes / 1e9 / min(cpus, MOST_FILLING)
+    return BUILD_S + fill + WARM_CALLS * each + turn.warmup_s + turn.windows * max(turn.window_s, each)
 
 
 def learnt(record: Record) -> tuple[Workload, ...]:
@@ -97,7 +136,7 @@ def alike(count: int) -> list[Plan]:
 
 def measure(
     python: str, host: Host, workloads: Sequence[Workload], seconds: float, processes: int = PROCESSES
-) -> list[Measurement]:
+) -> Repeated:
     """Return measurements of so many fresh processes, or as many as the seconds allow."""
     budget = BUDGETS["quick"].model_copy(update={"total_s": max(1.0, seconds / (1 + GRACE))})
     cpus = max(2, len(host.usable_cpus))
@@ -107,16 +146,20 @@ def measure(
     return repeated(campaign, workloads, processes)
 
 
-def repeated(campaign: Campaign, workloads: Sequence[Workload], processes: int = PROCESSES) -> list[Measurement]:
-    """Measure today's way block by block: until the judge can decide, and then as often as fits, up to
-    ``processes``."""
-    done, lasted = 0, 0.0
+def repeated(campaign: Campaign, workloads: Sequence[Workload], processes: int = PROCESSES) -> Repeated:
+    """Measure today's way block by block: until the judge can decide, and then as often as fits, up to ``processes``.
+
+    Where a block lasts too long for that, the last workload is given up, so that the others are decided.
+    """
+    done, lasted, kept = 0, 0.0, tuple(workloads)
     while done < processes and campaign.remaining_s > (0 if done < MIN_PAIRS else lasted):
         began = campaign.clock()
-        size = min(campaign.most(workloads), processes - done)
-        campaign.run(alike(size), workloads, "screen")  # the phase that checks no results
+        size = min(campaign.most(kept), processes - done)
+        campaign.run(alike(size), kept, "screen")  # the phase that checks no results
         done, lasted = done + size, campaign.clock() - began
-    return campaign.measurements
+        if len(kept) > 1 and math.ceil((MIN_PAIRS - done) / size) * lasted > campaign.remaining_s:
+            kept = kept[:-1]
+    return Repeated(tuple(campaign.measurements), kept)
 
 
 def speed_now(recorded: Recorded, measurements: Sequence[Measurement]) -> Speed | None:
@@ -127,9 +170,8 @@ def speed_now(recorded: Recorded, measurements: Sequence[Measurement]) -> Speed 
         if m.workload == recorded.workload.name and m.outcome.ok
     ]
     for found in estimates(plain):
-        seconds = found.seconds
-        same = {"seconds": seconds.median, "low": seconds.low, "high": seconds.high, "processes": seconds.processes}
-        return recorded.speed.model_copy(update=same)
+        seen = found.seconds
+        return replace(recorded.speed, seconds=seen.median, low=seen.low, high=seen.high, processes=seen.processes)
     return None
 
 

@@ -219,6 +219,11 @@ def test_a_long_name_of_somebody_elses_record_does_not_widen_columns() -> None:
     assert table is None or long not in str(table.header)
 
 
+def test_a_speed_is_small() -> None:
+    """A fleet of ten thousand hosts has half a million of them, which took most of 1.3 GB."""
+    assert not hasattr(speed(1.0), "__dict__")
+
+
 def test_different_versions_of_a_workload_are_not_compared() -> None:
     other = record(name="b", system__machine_hash="b" * 64)
     next(w for w in other["studies"]["tune"]["workloads"] if w["name"] == "gpt2")["size"]["tokens"] = 128

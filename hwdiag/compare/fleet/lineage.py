@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 
 from hwdiag.compare.fleet.model import Remark
 from hwdiag.compare.fleet.parts import changed_parts, same_cores
@@ -25,6 +26,8 @@ APART = timedelta(days=1)
 that are alike, records are made at the same time."""
 NAMED = 3
 """Others that are named in one line."""
+TIMES = attrgetter("workload", "seconds")
+"""Of a speed: enough to know it again."""
 
 
 @lru_cache(maxsize=65536)
@@ -83,7 +86,7 @@ def hosts_of(rows: Iterable[RecordRow], now: datetime) -> tuple[list[HostLine], 
     vague: dict[str, list[RecordRow]] = defaultdict(list)
     seen, duplicates = set(), 0
     for row in sorted(rows, key=lambda row: row.location):
-        mark = (row.host_key, row.memory_bytes, row.name, row.started_at, row.topics, row.speeds)
+        mark = (row.host_key, row.memory_bytes, row.name, row.started_at, row.topics, tuple(map(TIMES, row.speeds)))
         if mark in seen:
             duplicates += 1
             continue
