@@ -66,7 +66,7 @@ def test_every_setting_there_is_set_read_back_and_taken_back(guest: Guest, known
     assert state(guest) ^ before == set()
 
 
-@pytest.mark.vm
+@pytest.mark.vm_long
 def test_what_the_kernel_clamps_or_refuses_is_reported_as_that(guest: Guest, known: Known, tmp_path: Path) -> None:
     before = state(guest)
     _, path = script(guest, known, tmp_path, "io.nr_requests=2", "vm.swappiness")

@@ -66,7 +66,7 @@ def test_an_instruction_that_this_cpu_lacks_is_named(
     assert culprit.code.startswith(code)
     assert [r.kind for r in culprit.remedies] == ["compile"]
     assert "libold.so + 0x" in explain(row)
-    assert "that this CPU lacks" in explain(row)
+    assert "(this CPU lacks it)" in explain(row)
 
 
 def test_an_abort_on_purpose_is_not_called_a_wrong_build(site: Site) -> None:

@@ -122,7 +122,7 @@ def test_the_verb_of_a_command(tmp_path: Path) -> None:
     assert left == []
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.long), 1])
 def test_a_commands_share_is_what_it_says_itself(tmp_path: Path, workers: int) -> None:
     """Its loop is measured from inside: imports and the start do not count, and no py-spy is needed."""
     file = tmp_path / "train.py"

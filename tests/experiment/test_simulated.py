@@ -20,10 +20,10 @@ BUSY = recorded_noise("busy")
 
 @pytest.mark.parametrize("kind", noises())
 def test_runs_among_equals_hardly_ever_say_better(kind: str) -> None:
-    """Of 16 of each kind; the benchmark asks 10,000."""
+    """Of ten of each kind; the benchmark asks 10,000."""
     noise = noises()[kind]
-    assert sum(null_launch(seed, noise) for seed in range(16)) <= 2
-    assert sum(null_techniques(seed, noise) for seed in range(16)) <= 2
+    assert sum(null_launch(seed, noise) for seed in range(10)) <= 1
+    assert sum(null_techniques(seed, noise) for seed in range(10)) <= 1
 
 
 @pytest.mark.parametrize("noise", [(0.03, None), (0.12, None), (0.05, 2.0)])

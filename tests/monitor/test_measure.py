@@ -268,15 +268,14 @@ def test_ctrl_c_is_the_commands_first_and_leaves_a_valid_file(tmp_path: Path) ->
     assert parquet.read_table(tmp_path / "monitor.parquet").num_rows >= 1
 
 
-@pytest.mark.parametrize(("name", "number"), [("TERM", signal.SIGTERM), ("INT", signal.SIGINT)])
-def test_a_command_that_traps_signals_is_killed_with_the_third(tmp_path: Path, name: str, number: int) -> None:
+def test_a_command_that_traps_signals_is_killed_with_the_third(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
-    process = hwdiag("--out", str(tmp_path), "--", "sh", "-c", TRAPS.format(ready, name))
+    process = hwdiag("--out", str(tmp_path), "--", "sh", "-c", TRAPS.format(ready, "INT"))
     wait_for(ready)
     for _ in range(3):
         time.sleep(0.4)
         assert process.poll() is None
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 137
     assert ready.read_text() == "trapped\ntrapped\n"

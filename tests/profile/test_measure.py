@@ -140,6 +140,7 @@ def test_the_clock_starts_at_the_first_operation(tmp_path: Path) -> None:
     assert {o["name"]: o["calls"] for o in found(tmp_path)["traced"]["operations"]}["aten::ones"] == 5
 
 
+@pytest.mark.long
 def test_many_events_are_cut_and_said(tmp_path: Path) -> None:
     code = "import torch\nfor _ in range(2000): torch.ones(3)"
     done = profile(tmp_path, "--events", "1000", "--", sys.executable, "-c", code)
@@ -150,6 +151,7 @@ def test_many_events_are_cut_and_said(tmp_path: Path) -> None:
     assert found(tmp_path)["traced"]["events"] == len(kept)
 
 
+@pytest.mark.long
 def test_a_recording_can_begin_later(tmp_path: Path) -> None:
     later = "for _ in range(9): torch.ones(3).cos(); time.sleep(0.05)"
     code = f"import time, torch\ntorch.ones(3).neg()\ntime.sleep(1)\n{later}"

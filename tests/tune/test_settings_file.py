@@ -48,20 +48,41 @@ def test_it_says_how_to_call_it_under_its_own_name(tmp_path: Path) -> None:
     assert "    import settings_reduced\n\n    net = settings_reduced.prepared(net)" in text
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_what_it_sets_is_what_the_agent_set(name: str, tmp_path: Path) -> None:
+USE_EACH = """
+import os, sys, torch
+for name in sys.argv[1:]:
+    if os.fork():
+        assert os.wait()[1] == 0, name
+        continue
+    os.chdir(name)
+    sys.path.insert(0, "")
+    import settings_reduced as s
+    net = s.prepared(torch.nn.Conv2d(3, 4, 3))
+    with s.forward(): y = net(s.given(torch.randn(2, 3, 8, 8)))
+    print(y.dtype, net.weight.dtype, net.weight.is_contiguous(memory_format=torch.channels_last),
+          torch.get_float32_matmul_precision(), y.requires_grad, float(torch.tensor([1e-40]) * 1) == 0, flush=True)
+    os._exit(0)
+"""
+"""A program that uses the settings of each folder, in a process of its own that has torch already."""
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What each file sets, as a program sees it."""
     pytest.importorskip("torch")
-    handed_over(Plan.of(lever(name, "precision")), tmp_path)
-    code = (
-        "import torch, settings_reduced as s\n"
-        "net = s.prepared(torch.nn.Conv2d(3, 4, 3))\n"
-        "with s.forward(): y = net(s.given(torch.randn(2, 3, 8, 8)))\n"
-        "print(y.dtype, net.weight.dtype, net.weight.is_contiguous(memory_format=torch.channels_last), "
-        "torch.get_float32_matmul_precision(), y.requires_grad, float(torch.tensor([1e-40]) * 1) == 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    folder = tmp_path_factory.mktemp("each")
+    for name in NAMES:
+        (folder / name).mkdir()
+        handed_over(Plan.of(lever(name, "precision")), folder / name)
+    command = [sys.executable, "-c", USE_EACH, *NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
-    dtype, weights, last, products, records, flushed = done.stdout.split()
+    return dict(zip(NAMES, map(str.split, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_sets_is_what_the_agent_set(name: str, used: dict[str, list[str]]) -> None:
+    dtype, weights, last, products, records, flushed = used[name]
     assert dtype == ("torch.bfloat16" if name in ("bf16", "autocast-bf16") else "torch.float32")
     assert weights == ("torch.bfloat16" if name == "bf16" else "torch.float32")
     assert last == str(name == "channels-last")

@@ -79,7 +79,7 @@ def looked_at(witness: Witness, *argv: str) -> tuple[tuple[InsideReport, ...], s
 @pytest.mark.parametrize(
     ("way", "within"),
     [
-        ("0", 0.05),
+        pytest.param("0", 0.05, marks=pytest.mark.long),
         ("1", 0.05),
         pytest.param("generator", 0.1, marks=pytest.mark.long),
         pytest.param("thread", 0.12, marks=pytest.mark.long),
