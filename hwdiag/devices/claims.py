@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from hwdiag.devices.model import Gain, Study
+from hwdiag.devices.model import CPU, Gain, Study
 from hwdiag.devices.nets import NETS
 from hwdiag.experiment.techniques import Mode
 
@@ -64,8 +64,8 @@ def smaller(technique: str, *, gpu: bool = False) -> Callable[[Study], ClaimOutc
         ran = [g for g in study.gains if g.technique == technique and g.peak_bytes and g.default_peak_bytes]
         if not ran:
             return ClaimOutcome("not measured", "not in this budget")
-        saved = {g.workload: 1 - (g.peak_bytes or 0) / (g.default_peak_bytes or 1) for g in ran}
-        told = "; ".join(f"{workload}: {-share:+.0%} of peak memory" for workload, share in saved.items())
+        saved = {measured_on(g): 1 - (g.peak_bytes or 0) / (g.default_peak_bytes or 1) for g in ran}
+        told = "; ".join(f"{where}: {-share:+.0%} of peak memory" for where, share in saved.items())
         return ClaimOutcome("holds here" if max(saved.values()) >= LEAST_SAVED else "doesn't", told)
 
     return check
@@ -81,12 +81,17 @@ def no_gain(gain: Gain) -> bool:
     return gain.comparison.verdict in ("same", "worse") or gain.is_unpromising
 
 
+def measured_on(gain: Gain) -> str:
+    """Return a gain's workload, with its device where that is not the CPU."""
+    return gain.workload if gain.device == CPU else f"{gain.workload} on {gain.device}"
+
+
 def gain_text(gain: Gain) -> str:
-    """Return a gain as text: ``resnet18-inference: 1.31x (1.28 to 1.34)``."""
+    """Return a gain as text: ``resnet18-inference on cuda:0: 1.31x (1.28 to 1.34)``."""
     assert gain.comparison is not None
     s = gain.comparison.speedup
     pairs = "" if gain.planned else f", {s.processes} in the screening"
-    return f"{gain.workload}: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f}{pairs})"
+    return f"{measured_on(gain)}: {s.median:.2f}x ({s.low:.2f} to {s.high:.2f}{pairs})"
 
 
 def reason(gain: Gain) -> str:

@@ -186,6 +186,20 @@ def standings(**more: Any) -> dict[str, str]:
     return {p.claim: k.standing for p, k in judged(study(**more))}
 
 
+def test_of_several_devices_each_is_named() -> None:
+    """The saving on the GPU took the place of the CPU's, and two gains of one net could not be told apart."""
+    gain = found(pairs(BF16.name, 1.5), BF16.name)[BF16.name].model_copy(
+        update={"peak_bytes": 50, "default_peak_bytes": 100}
+    )
+    both = (gain, gain.model_copy(update={"device": GPU.name, "peak_bytes": 95}))
+    told = {c.claim: o for c, o in judged(study(gains=both, devices=(CPU, GPU)))}
+    name = RESNET.name
+    assert told["Mixed precision saves memory"].why == (
+        f"{name}: -50% of peak memory; {name} on {GPU.name}: -5% of peak memory"
+    )
+    assert f"; {name} on {GPU.name}: 1.5" in told["Mixed precision saves time in inference"].why
+
+
 def test_promises_follow_the_measurements() -> None:
     claim = "Mixed precision saves time in inference"
     assert standings()[claim] == "not measured"
