@@ -14,7 +14,7 @@ from hwdiag.audit.tuned import active_profiles
 from hwdiag.core.choices import Role
 from hwdiag.core.errors import UsageError
 from hwdiag.core.finding import Check, Finding
-from hwdiag.core.text import listed
+from hwdiag.core.text import capitalised, listed
 from hwdiag.experiment.model import Measurement
 from hwdiag.host.activity import Activity
 from hwdiag.host.model import Host
@@ -212,7 +212,7 @@ def objections(rows: Iterable[Row]) -> Iterator[Finding]:
                 id=f"setting-{row.knob.replace('.', '-').replace('_', '-')}"
                 + "".join(f"-{t}" for t in row.targets[:1]),
                 severity=knob.severity,
-                title=row.objection[0].upper() + row.objection[1:],
+                title=capitalised(row.objection),
                 detail=f"{knob.known}{fix} (Source: {knob.link}.)",
                 evidence=row.where[:3],
             )

@@ -17,6 +17,11 @@ def plural(number: float, noun: str, nouns: str | None = None) -> str:
     return f"{text} {noun if number == 1 else nouns or noun + 's'}"
 
 
+def capitalised(words: str) -> str:
+    """Return words that begin as a sentence does; the rest stays, where ``str.capitalize`` makes it small."""
+    return words[:1].upper() + words[1:]
+
+
 def listed(words: Iterable[str]) -> str:
     """Return texts as a list in a sentence: ``a, b and c``."""
     *most, last = [*words] or [""]

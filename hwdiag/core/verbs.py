@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from hwdiag.core.errors import HwdiagError
 from hwdiag.core.files import write_whole
+from hwdiag.core.text import capitalised
 
 Options = Callable[[argparse.ArgumentParser], None]
 """Adds a verb's options."""
@@ -41,7 +42,7 @@ def add(
     sub: argparse.ArgumentParser = verbs.add_parser(
         name,
         help=text,
-        description=text[0].upper() + text[1:] + ("" if text.endswith("?") else "."),
+        description=capitalised(text) + ("" if text.endswith("?") else "."),
         epilog=f"examples:\n{examples}" if examples else None,
     )
     verbs.choices.update(dict.fromkeys(aliases, sub))  # not listed beside the verb

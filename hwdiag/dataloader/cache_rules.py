@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hwdiag.core.text import gib
+from hwdiag.core.text import capitalised, gib
 from hwdiag.dataloader.cache_model import CacheCandidate, Caching
 from hwdiag.dataloader.model import Feed
 from hwdiag.dataloader.plan import RATE, PlanStep
@@ -32,7 +32,7 @@ def verdict(caching: Caching | None) -> str:
     if best is not None and best.speedup is not None:
         s, name = best.speedup, NAMES[best.kind]
         return (
-            f"{name[0].upper()}{name[1:]} pays: {best.keeps} samples in {gib(taken(best))}, which answer "
+            f"{capitalised(name)} pays: {best.keeps} samples in {gib(taken(best))}, which answer "
             f"{best.hit:.0%} of the reads, {s.median:.2f}x ({s.low:.2f} to {s.high:.2f})."
         )
     tried = [c for c in caching.caches if c.kind != "page" and c.speedup is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from hwdiag.core.finding import Check, Finding
-from hwdiag.core.text import plural
+from hwdiag.core.text import capitalised, plural
 from hwdiag.devices.model import Device, Study
 from hwdiag.experiment.model import Measurement
 from hwdiag.process.model import GpuMeanwhile
@@ -35,7 +35,7 @@ def of_device(device: Device, looks: Sequence[GpuMeanwhile], evidence: Sequence[
             id=id_,
             severity="warning",
             title=f"{whose} was used by others while it was measured",
-            detail=f"{seen[0].upper()}{seen[1:]}, so its figures may be lower than it reaches alone. "
+            detail=f"{capitalised(seen)}, so its figures may be lower than it reaches alone. "
             "'nvidia-smi' lists programs on NVIDIA's GPUs. Run 'hwdiag devices' again when they have ended.",
             evidence=tuple(evidence),
         )

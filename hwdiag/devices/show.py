@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from hwdiag.core.interval import Interval
-from hwdiag.core.text import listed
+from hwdiag.core.text import capitalised, listed
 from hwdiag.devices.kernels import ON_GPU_ONLY, PRECISIONS
 from hwdiag.devices.model import CPU, FALL, Step, Study
 from hwdiag.devices.nearness import NEAR
@@ -231,7 +231,7 @@ def precision(study: Study) -> Section:
     caption = "The same matrix product in each precision; errors against float64, relative to the largest value"
     verdict = "; ".join(told)
     return Section(
-        f"{verdict[:1].upper()}{verdict[1:]}." if told else "Nothing was measured.",
+        f"{capitalised(verdict)}." if told else "Nothing was measured.",
         (table_of(study, caption, header, rows, frozenset({2, 3, 4})),),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from hwdiag.core.finding import Recommendation
+from hwdiag.core.text import capitalised
 from hwdiag.diagnose.model import Asked, Triage
 from hwdiag.experiment.model import OVERALL
 from hwdiag.record.model import Record
@@ -75,16 +76,11 @@ def taken_on(record: Record, r: Recommendation) -> Iterator[Action]:
     either = "Or" if r.is_of_other_accuracy else ""
     if inside is None or plan is None or not plan.launch.is_default:
         words = f"{either} start {what} with this script"
-        yield Action(sentence(words), f"{script} -- {program_of(record)}", script, "opportunities")
+        yield Action(capitalised(words.strip()), f"{script} -- {program_of(record)}", script, "opportunities")
         either = "Also"
     if inside is not None:
         words = f"{either} copy {PurePath(inside).name} beside {what}, and add the calls that its first lines show"
-        yield Action(sentence(words), f"cat {inside}", inside, "opportunities")
-
-
-def sentence(words: str) -> str:
-    """Return words that begin as a sentence does."""
-    return f"{words.strip()[0].upper()}{words.strip()[1:]}"
+        yield Action(capitalised(words.strip()), f"cat {inside}", inside, "opportunities")
 
 
 def where_of(r: Recommendation) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from hwdiag.core.choices import ENGINES
-from hwdiag.core.text import listed
+from hwdiag.core.text import capitalised, listed
 from hwdiag.diagnose.first_screen import asked
 from hwdiag.experiment.lever import BASELINE, plan_by_id
 from hwdiag.experiment.model import OVERALL, Comparison, SearchStep
@@ -207,7 +207,7 @@ def findings(record: Record) -> Section:
     states = Counter(c.state for c in record.checks)
     found = [plural(counts[s], s) for s in ("problem", "warning", "note") if counts[s]]
     verdict = (
-        f"{(listed(found) or 'No finding').capitalize()}; {states['fine']} checks are fine, "
+        f"{capitalised(listed(found)) or 'No finding'}; {states['fine']} checks are fine, "
         f"{states['unchecked']} could not be made."
     )
     told = tables.findings_table(record) if record.findings else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from hwdiag.core.finding import Check, Finding
-from hwdiag.core.text import plural
+from hwdiag.core.text import capitalised, plural
 from hwdiag.host.gpu import reasons
 from hwdiag.host.model import Gap, GapKind, Gpu, Host
 
@@ -263,7 +263,7 @@ def about_link(gpu: Gpu) -> Iterator[Answer]:
             id=f"gpu-link:GPU {gpu.index}",
             severity="warning",
             title=f"{named(gpu)} works over {link}, of {most[0]} x{most[1]} that it and its slot can do",
-            detail=f"{use(gpu).capitalize()} a link does not rest. All copies between host and GPU take longer for it. "
+            detail=f"{capitalised(use(gpu))} a link does not rest. All copies between host and GPU take longer for it. "
             "Reseat the card, look at riser and cables, at the slot's lanes in the board's manual, and at the "
             "firmware's setting of the slot.",
             evidence=SEEN_IN,
@@ -378,7 +378,7 @@ def about_xids(host: Host) -> Iterator[Answer]:
             title=f"The GPU at {xid.slot} had Xid {xid.code}"
             + (f" {xid.count} times" if xid.count > 1 else "")
             + f" since boot{f': {meaning}' if meaning else ''}",
-            detail=f"{meaning[0].upper() + meaning[1:] if meaning else 'Mostly a fault of a program on it'}."
+            detail=f"{capitalised(meaning or 'mostly a fault of a program on it')}."
             + (f" The driver's words: {xid.last}." if xid.last else ""),
             evidence=("host.xids",),
         )

@@ -8,7 +8,7 @@ from statistics import median
 from hwdiag.core.choices import ACCURACIES, Accuracy
 from hwdiag.core.finding import Recommendation
 from hwdiag.core.interval import Interval
-from hwdiag.core.text import plural
+from hwdiag.core.text import capitalised, plural
 from hwdiag.experiment.lever import BASELINE, Plan, plan_by_id, within
 from hwdiag.experiment.model import OVERALL, Comparison
 from hwdiag.experiment.techniques import BY_NAME
@@ -240,14 +240,14 @@ def undo_of(plan: Plan) -> str:
     inside = ["remove the import of the settings file from the program"] if plan.techniques else []
     outside = [] if inside and plan.launch.is_default else ["start the program without the launch script"]
     words = " and ".join([*inside, *outside])
-    return f"{words[0].upper()}{words[1:]}. Nothing on the host was changed."
+    return f"{capitalised(words)}. Nothing on the host was changed."
 
 
 def risk_of(plan: Plan, e: Evidence) -> str:
     """Return a plan's risks in sentences."""
     launch, risks = plan.launch, [plan.risk] if plan.risk else []
     cautions = (BY_NAME[name].caution for name in plan.techniques if name in BY_NAME)
-    risks += [f"{caution[0].upper()}{caution[1:]}." for caution in cautions if caution]
+    risks += [f"{capitalised(caution)}." for caution in cautions if caution]
     if launch.instances:
         risks.append(f"{len(launch.instances)} processes hold that many times the memory of one.")
     if launch.preloaded:

@@ -57,7 +57,7 @@ def nothing_better(e: Evidence) -> str:
         named = plan_by_id(e.plans, nearest.candidate).title
         pairs = plural(nearest.speedup.processes, "pair")
         return (
-            f"Keep what you have for now: it is undecided whether {named} is faster.\nIt looked "
+            f"Undecided: {named} may be faster.\nIt looked "
             f"{ratio_text(nearest.speedup)} as fast in {pairs} of processes. That does not decide it, since "
             f"{nearest.why}. {WOULD_DECIDE}."
         )
@@ -69,8 +69,7 @@ def nothing_better(e: Evidence) -> str:
     if e.open_levers:
         changes = plural(len(e.open_levers), "change")
         return (
-            f"Keep what you have for now: nothing was shown to be faster{at_accuracy(e)}, and {changes} "
-            f"{'is' if len(e.open_levers) == 1 else 'are'} undecided.\n"
+            f"Undecided: nothing was shown to be faster{at_accuracy(e)}, but {changes} may be.\n"
             f"Too few measurements exclude a gain of {e.profile.min_effect:g} %. {WOULD_DECIDE}."
         )
     if at_accuracy(e):

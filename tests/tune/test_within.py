@@ -115,7 +115,7 @@ def test_fewer_bits_are_told_beside_what_is_recommended_with_their_error() -> No
     text = verdict(e, (overall, *others))
     assert "2.40x" in text
     assert "error 0.4 %" in text
-    assert text.startswith("Keep what you have for now: it is undecided")
+    assert text.startswith("Undecided: ")
 
 
 def test_who_allows_fewer_bits_is_recommended_them() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.core.finding import Check, Finding
-from hwdiag.core.text import listed
+from hwdiag.core.text import capitalised, listed
 from hwdiag.explain.cpu_use import cpu_use
 from hwdiag.explain.model import Answer, Case
 from hwdiag.process.observation.inside_model import InsideReport
@@ -41,7 +41,7 @@ def look(case: Case) -> Iterator[Answer]:
         return
     uneven = len(told) > 1 and most - least >= APART
     why = (
-        f"{name(slow).capitalize()} waits least: the others wait for it. Look at its data, its CPUs and its part of "
+        f"{capitalised(name(slow))} waits least: the others wait for it. Look at its data, its CPUs and its part of "
         "the work first."
         if uneven
         else "They wait for the exchange itself, the network, or ranks that were not recorded."

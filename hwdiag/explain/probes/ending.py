@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hwdiag.core.finding import Check, Finding, Severity
+from hwdiag.core.text import capitalised
 from hwdiag.explain.ended import ended_by, failed, how, last_line, sentence
 from hwdiag.explain.messages import told
 from hwdiag.explain.model import Answer, Case
@@ -33,7 +34,7 @@ def look(case: Case) -> Iterator[Answer]:
         yield Finding(
             id=one.message.id,
             severity=level if not one.message.always else "warning",
-            title=f"It ended {how(ending)}: {cause}" if not one.message.always else cause[:1].upper() + cause[1:],
+            title=f"It ended {how(ending)}: {cause}" if not one.message.always else capitalised(cause),
             detail=f"{remedy}{wrote}{end} Source: {one.message.source}.",
             evidence=("program.ending",),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hwdiag.core.text import capitalised
 from hwdiag.process.environment.model import Effect, Inherited, Variable
 
 FLAG_OFF = ("", "0")
@@ -102,7 +103,7 @@ def flag(
             "reader": reader,
             "scope": scope,
             "severity": severity,
-            "effect": f"{does[0].upper()}{does[1:]}.",
+            "effect": f"{capitalised(does)}.",
             "advice": advice,
             "source": source,
             "emit": "never",
