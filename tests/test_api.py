@@ -35,7 +35,7 @@ def test_facts_of_this_machine() -> None:
 def test_a_record_as_tables() -> None:
     record = hwdiag.load_record(EXAMPLE)
     speeds = pa.Table.from_pylist(hwdiag.measurement_rows(record))
-    assert speeds.num_rows == 111
+    assert speeds.num_rows == len(record.studies["tune"].measurements) > 50
     assert {"gpt2", "resnet18"} <= set(speeds["workload"].to_pylist())
     assert max(s for s in speeds["median_s"].to_pylist() if s is not None) < 60
     found = hwdiag.finding_rows(hwdiag.load_record(EXAMPLE / "monitor"))

@@ -1,6 +1,6 @@
-"""At lower precision (bf16, fp16 or TF32): whole net in bf16, channels_last is 2.27x (2.07 to 2.51) as fast as today's default
+"""At lower precision (bf16, fp16 or TF32): whole net in bf16, channels_last is 2.11x (2.00 to 2.19) as fast as today's default
 
-Measured by hwdiag 0.1.0 with torch 2.13.0+cpu (2026-12-01T13:57:56Z): 2.27x (95 % interval 2.07 to 2.51, 10 pairs of processes): resnet18 2.42x (2.25 to 2.77), gpt2 2.14x (1.87 to 2.40). Largest relative error against float64: 8.3e-03, today 2.5e-03.
+Measured by hwdiag 0.1.0 with torch 2.13.0+cpu (2026-12-01T18:47:48Z): 2.11x (95 % interval 2.00 to 2.19, 10 pairs of processes): resnet18 2.24x (2.09 to 2.41), gpt2 1.96x (1.88 to 2.04). Largest relative error against float64: 8.3e-03, today 2.5e-03.
 
     import settings_reduced
 
